@@ -1,0 +1,61 @@
+//! The models of one thread, stage by stage: detect, place the mesh, embed.
+
+use std::path::Path;
+
+use crate::detect::{Detection, Detector};
+use crate::embed::Embedder;
+use crate::error::Result;
+use crate::frame::Frame;
+use crate::manifest::{Folder, Role};
+use crate::mesh::{Landmarks, Mesh};
+use crate::sample::Sampler;
+use crate::template::Embedding;
+use crate::tflite::Runtime;
+
+/// Everything that looks at pixels. One thread at a time.
+pub struct Eyes {
+    sampler: Sampler,
+    detector: Detector,
+    near: Detector,
+    mesh: Mesh,
+    embedder: Embedder,
+}
+
+impl Eyes {
+    /// Opens the library and loads all models from `folder` (found as [`Folder::find`] says),
+    /// each running on `threads` threads.
+    pub fn open(folder: Option<&Path>, threads: usize) -> Result<Self> {
+        let folder = Folder::find(folder)?;
+        let runtime = Runtime::open()?;
+        Ok(Self {
+            sampler: Sampler::default(),
+            detector: Detector::load(&runtime, &folder, Role::Detector, threads)?,
+            near: Detector::load(&runtime, &folder, Role::DetectorNear, threads)?,
+            mesh: Mesh::load(&runtime, &folder, threads)?,
+            embedder: Embedder::load(&runtime, &folder, threads)?,
+        })
+    }
+
+    /// The faces of a frame, the surest first. The full-range detector misses faces that fill the
+    /// frame, the short-range one those that are far away: the second is asked when the first
+    /// finds nothing.
+    pub fn detect(&mut self, frame: &Frame) -> Result<Vec<Detection>> {
+        let faces = self.detector.detect(&mut self.sampler, frame)?;
+        if faces.is_empty() { self.near.detect(&mut self.sampler, frame) } else { Ok(faces) }
+    }
+
+    /// The mesh of a detected face. `None` where there is no face after all.
+    pub fn landmarks(&mut self, frame: &Frame, face: &Detection) -> Result<Option<Landmarks>> {
+        self.mesh.place(&mut self.sampler, frame, face)
+    }
+
+    /// The embedding of a face. `None` where it can't be aligned.
+    pub fn embed(&mut self, frame: &Frame, face: &Landmarks) -> Result<Option<Embedding>> {
+        self.embedder.embed(&mut self.sampler, frame, face)
+    }
+
+    /// The embedder: its hash, size and thresholds.
+    pub fn embedder(&self) -> &Embedder {
+        &self.embedder
+    }
+}

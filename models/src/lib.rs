@@ -1,0 +1,35 @@
+//! The eyes of Rollcall: from a frame to a sighting.
+//!
+//! Owns pixels, models and similarity: it finds faces, aligns them, turns them into embeddings and
+//! searches a gallery. It refuses to know what a punch, a terminal or a network is, and it keeps
+//! no picture longer than the call that received it.
+
+pub mod align;
+pub mod detect;
+pub mod embed;
+pub mod error;
+pub mod eyes;
+mod feed;
+pub mod frame;
+pub mod gallery;
+pub mod geometry;
+pub mod manifest;
+pub mod mesh;
+pub mod photo;
+pub mod pipeline;
+pub mod sample;
+pub mod template;
+pub mod tflite;
+pub mod threshold;
+pub mod track;
+
+pub use detect::Detection;
+pub use error::Error;
+pub use eyes::Eyes;
+pub use frame::Frame;
+pub use gallery::{Candidate, Gallery};
+pub use manifest::{Folder, Manifest, Role};
+pub use pipeline::{Departure, Pipeline, Sighting};
+pub use template::{Embedding, Template};
+pub use threshold::Thresholds;
+pub use track::TrackId;

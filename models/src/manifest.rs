@@ -1,0 +1,310 @@
+//! What a model file is, where it came from and how it is fed: one TOML beside each file.
+//!
+//! A manifest carries everything that differs between two models of one role, so that another
+//! embedder (another input, normalisation, alignment template, threshold table) needs no code.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::geometry::Point;
+
+/// What a model is for. Its manifest is `<role>.toml`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Finds faces from a third of the frame's height down to small ones.
+    Detector,
+    /// Finds faces that fill the frame.
+    DetectorNear,
+    /// Places 468 points on a face.
+    Mesh,
+    /// Turns an aligned face into an embedding.
+    Embedder,
+}
+
+impl Role {
+    fn file(self) -> &'static str {
+        match self {
+            Self::Detector => "detector.toml",
+            Self::DetectorNear => "detector-near.toml",
+            Self::Mesh => "mesh.toml",
+            Self::Embedder => "embedder.toml",
+        }
+    }
+}
+
+/// The numbers that a tensor holds.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Element {
+    /// 32-bit float.
+    F32,
+    /// Unsigned byte.
+    Uint8,
+    /// Signed byte.
+    Int8,
+}
+
+/// The order of a pixel's channels in the input.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// Red first.
+    #[default]
+    Rgb,
+    /// Blue first.
+    Bgr,
+}
+
+/// The input: a square picture.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// `[1, side, side, 3]`.
+    pub shape: Vec<usize>,
+    /// The numbers. Bytes are fed as they are (`int8`: less 128), floats as `pixel * scale + offset`.
+    #[serde(rename = "type")]
+    pub element: Element,
+    /// Factor for each channel, in the order that is fed. For floats only.
+    #[serde(default = "ones")]
+    pub scale: [f32; 3],
+    /// Summand for each channel, in the order that is fed. For floats only.
+    #[serde(default)]
+    pub offset: [f32; 3],
+    /// Which channel comes first.
+    #[serde(default)]
+    pub order: Order,
+}
+
+fn ones() -> [f32; 3] {
+    [1.0; 3]
+}
+
+impl Input {
+    /// Pixels a side.
+    pub fn side(&self) -> usize {
+        self.shape[1]
+    }
+}
+
+/// An output, found by its shape: its place in the file is not part of the contract.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Output {
+    /// What it means to the code of the role, such as `boxes` or `scores`.
+    pub name: String,
+    /// All dimensions.
+    pub shape: Vec<usize>,
+    /// The numbers; bytes are turned into floats with the file's own quantization.
+    #[serde(rename = "type")]
+    pub element: Element,
+}
+
+/// One grid of a detector's anchors.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grid {
+    /// Cells a side.
+    pub cells: usize,
+    /// Anchors a cell.
+    pub anchors: usize,
+}
+
+/// How a detector's output is read.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DetectorSpec {
+    /// The grids, in the order of the output's rows.
+    pub grids: Vec<Grid>,
+    /// A face from this score on (0 to 1).
+    pub score: f32,
+    /// Boxes that overlap by more than this share are one face.
+    pub overlap: f32,
+}
+
+/// How the mesh is fed and read.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeshSpec {
+    /// Side of the piece that is cut out, over the detection's longer side.
+    pub margin: f32,
+    /// A face from this presence on (0 to 1).
+    pub presence: f32,
+}
+
+/// A mesh point and where it lies in the embedder's input.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Anchor {
+    /// Index of the mesh point, 0 to 467.
+    pub mesh: usize,
+    /// Pixels in the embedder's input: x, y.
+    pub at: [f32; 2],
+}
+
+impl Anchor {
+    /// The place as a point.
+    pub fn point(&self) -> Point {
+        Point { x: self.at[0], y: self.at[1] }
+    }
+}
+
+/// A measured operating point.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperatingPoint {
+    /// The share of pairs of different people that are nearer than `distance`.
+    pub far: f64,
+    /// Euclidean distance between unit-length embeddings, 0 to 2.
+    pub distance: f32,
+}
+
+/// How faces are aligned for the embedder, and which distances mean "the same person".
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmbedderSpec {
+    /// Mesh points and where they go.
+    pub template: Vec<Anchor>,
+    /// Measured operating points, the largest `far` first.
+    pub thresholds: Vec<OperatingPoint>,
+}
+
+/// A model file's manifest.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// What it is for.
+    pub role: Role,
+    /// The file's name, beside the manifest.
+    pub file: String,
+    /// The file's hash in hexadecimal.
+    pub sha256: String,
+    /// Where it came from.
+    pub source: String,
+    /// Its SPDX licence identifier.
+    pub licence: String,
+    /// What it is fed.
+    pub input: Input,
+    /// What it gives.
+    pub outputs: Vec<Output>,
+    /// For detectors.
+    pub detector: Option<DetectorSpec>,
+    /// For the mesh.
+    pub mesh: Option<MeshSpec>,
+    /// For the embedder.
+    pub embedder: Option<EmbedderSpec>,
+}
+
+impl Manifest {
+    /// Reads and checks a manifest.
+    fn read(path: &Path, role: Role) -> Result<Self> {
+        let bad = |reason: String| Error::Manifest { path: path.to_owned(), reason };
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let manifest: Self = toml::from_str(&text).map_err(|e| bad(one_line(&e.to_string())))?;
+        manifest.check(role).map_err(bad)?;
+        Ok(manifest)
+    }
+
+    fn check(&self, role: Role) -> std::result::Result<(), String> {
+        if self.role != role {
+            return Err(format!("role is {:?}, expected {role:?}", self.role));
+        }
+        if self.file.contains('/') {
+            return Err("file must be a name beside the manifest".into());
+        }
+        match self.input.shape[..] {
+            [1, height, width, 3] if height == width && (16..=1024).contains(&height) => {}
+            _ => return Err("input.shape must be [1, side, side, 3] with a side from 16 to 1024".into()),
+        }
+        let wanted = match role {
+            Role::Detector | Role::DetectorNear => self.detector.is_some(),
+            Role::Mesh => self.mesh.is_some(),
+            Role::Embedder => self.embedder.is_some(),
+        };
+        if !wanted {
+            return Err(format!("the section for the role {role:?} is missing"));
+        }
+        match &self.embedder {
+            Some(spec) => spec.check(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl EmbedderSpec {
+    fn check(&self) -> std::result::Result<(), String> {
+        if self.template.len() < 2 || self.template.iter().any(|anchor| anchor.mesh >= 468) {
+            return Err("embedder.template needs at least two mesh points from 0 to 467".into());
+        }
+        let falling = |pair: &[OperatingPoint]| pair[1].far < pair[0].far && pair[1].distance < pair[0].distance;
+        if self.thresholds.len() < 2 || !self.thresholds.windows(2).all(falling) {
+            return Err("embedder.thresholds needs two points or more, far and distance falling".into());
+        }
+        if self.thresholds.iter().any(|p| p.far <= 0.0 || p.far >= 1.0 || !(0.0..=2.0).contains(&p.distance)) {
+            return Err("embedder.thresholds: far lies between 0 and 1, distance between 0 and 2".into());
+        }
+        Ok(())
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A folder of model files with their manifests.
+#[derive(Clone, Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// The given folder, else `$ROLLCALL_MODELS`, else `<exe>/../share/rollcall/models`, else
+    /// `/usr/share/rollcall/models`.
+    pub fn find(given: Option<&Path>) -> Result<Self> {
+        if let Some(path) = given {
+            return Ok(Self(path.to_owned()));
+        }
+        if let Some(path) = std::env::var_os("ROLLCALL_MODELS") {
+            return Ok(Self(path.into()));
+        }
+        let places = beside_executable("share/rollcall/models", "/usr/share/rollcall/models");
+        match places.iter().find(|place| place.is_dir()) {
+            Some(place) => Ok(Self(place.clone())),
+            None => Err(Error::ModelsMissing { looked: listed(&places) }),
+        }
+    }
+
+    /// Reads the manifest of a role and the bytes that it names, their hash checked.
+    pub fn load(&self, role: Role) -> Result<(Manifest, Vec<u8>)> {
+        let manifest = Manifest::read(&self.0.join(role.file()), role)?;
+        let bytes = read_pinned(&self.0.join(&manifest.file), &manifest.sha256)?;
+        Ok((manifest, bytes))
+    }
+
+    /// Reads the manifest of a role without its model.
+    pub fn manifest(&self, role: Role) -> Result<Manifest> {
+        Manifest::read(&self.0.join(role.file()), role)
+    }
+}
+
+/// `<exe>/../<relative>`, then `fixed`.
+pub(crate) fn beside_executable(relative: &str, fixed: &str) -> Vec<PathBuf> {
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.join(relative)));
+    beside.into_iter().chain([PathBuf::from(fixed)]).collect()
+}
+
+pub(crate) fn listed(places: &[PathBuf]) -> String {
+    places.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// Reads a file and refuses it unless its sha256 is `expected`.
+pub(crate) fn read_pinned(path: &Path, expected: &str) -> Result<Vec<u8>> {
+    let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let found = hex::encode(Sha256::digest(&bytes));
+    if found != expected {
+        return Err(Error::Altered { path: path.to_owned(), found, expected: expected.to_owned() });
+    }
+    Ok(bytes)
+}

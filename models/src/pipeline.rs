@@ -1,0 +1,146 @@
+//! From a frame to sightings: detect, track, align, embed, search.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::error::Result;
+use crate::eyes::Eyes;
+use crate::frame::Frame;
+use crate::gallery::{Candidate, Gallery};
+use crate::geometry::Rect;
+use crate::threshold::Thresholds;
+use crate::track::{TrackId, Tracker};
+
+/// A face in a frame and whom it resembles. Carries no picture and no embedding.
+#[derive(Clone, Debug)]
+pub struct Sighting {
+    /// Which face in view.
+    pub track: TrackId,
+    /// When, since the camera was opened.
+    pub at: Duration,
+    /// Where, in the frame's pixels.
+    pub face: Rect,
+    /// How sure the detector is, 0 to 1.
+    pub score: f32,
+    /// The nearest person, if the gallery holds anybody.
+    pub candidate: Option<Candidate>,
+    /// The distance up to which the candidate is taken for the person, for this gallery's size.
+    pub threshold: f32,
+    /// Frames of this track so far that named this candidate within the threshold, less those
+    /// that named somebody else.
+    pub agreement: i32,
+}
+
+impl Sighting {
+    /// The candidate, if near enough.
+    pub fn recognised(&self) -> Option<Candidate> {
+        self.candidate.filter(|candidate| candidate.distance <= self.threshold)
+    }
+}
+
+/// A face that left the view.
+#[derive(Clone, Copy, Debug)]
+pub struct Departure {
+    /// Which one.
+    pub track: TrackId,
+    /// In how many frames it was looked at.
+    pub frames: u32,
+}
+
+/// What a track's frames said.
+#[derive(Default)]
+struct Ballot {
+    frames: u32,
+    votes: HashMap<Uuid, i32>,
+}
+
+impl Ballot {
+    fn cast(&mut self, person: Uuid) {
+        *self.votes.entry(person).or_default() += 1;
+    }
+
+    fn agreement(&self, person: Uuid) -> i32 {
+        let total: i32 = self.votes.values().sum();
+        2 * self.votes.get(&person).copied().unwrap_or(0) - total
+    }
+}
+
+/// The eyes with a memory of who is in view.
+pub struct Pipeline {
+    eyes: Eyes,
+    thresholds: Thresholds,
+    tracker: Tracker,
+    ballots: HashMap<TrackId, Ballot>,
+    departures: Vec<Departure>,
+}
+
+impl Pipeline {
+    /// Starts with nobody in view.
+    pub fn new(eyes: Eyes) -> Self {
+        let thresholds = eyes.embedder().thresholds();
+        Self {
+            eyes,
+            thresholds,
+            tracker: Tracker::default(),
+            ballots: HashMap::new(),
+            departures: Vec::new(),
+        }
+    }
+
+    /// The models.
+    pub fn eyes(&mut self) -> &mut Eyes {
+        &mut self.eyes
+    }
+
+    /// Looks at a frame: one sighting for each face in it.
+    pub fn observe(&mut self, frame: &Frame, gallery: &Gallery) -> Result<Vec<Sighting>> {
+        let faces = self.eyes.detect(frame)?;
+        let boxes: Vec<Rect> = faces.iter().map(|face| face.face).collect();
+        let tracks = self.tracker.update(&boxes, frame.at);
+        let threshold = self.thresholds.for_gallery(gallery.len());
+        let mut sightings = Vec::with_capacity(faces.len());
+        for (face, track) in faces.iter().zip(tracks) {
+            let Some(landmarks) = self.eyes.landmarks(frame, face)? else { continue };
+            let Some(embedding) = self.eyes.embed(frame, &landmarks)? else { continue };
+            let candidate = gallery.nearest(&embedding);
+            let mut sighting = Sighting {
+                track,
+                at: frame.at,
+                face: face.face,
+                score: face.score,
+                candidate,
+                threshold,
+                agreement: 0,
+            };
+            let ballot = self.ballots.entry(track).or_default();
+            ballot.frames += 1;
+            if let Some(candidate) = sighting.recognised() {
+                ballot.cast(candidate.person);
+                sighting.agreement = ballot.agreement(candidate.person);
+            }
+            sightings.push(sighting);
+        }
+        self.part(frame.at);
+        Ok(sightings)
+    }
+
+    /// The faces that left the view since this was last asked.
+    pub fn departures(&mut self) -> Vec<Departure> {
+        std::mem::take(&mut self.departures)
+    }
+
+    /// The camera ended: everybody has left.
+    pub fn finish(&mut self) {
+        self.part(Duration::MAX);
+    }
+
+    fn part(&mut self, at: Duration) {
+        for track in self.tracker.departed(at) {
+            if let Some(ballot) = self.ballots.remove(&track) {
+                self.departures.push(Departure { track, frames: ballot.frames });
+            }
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! What travels between a Rollcall terminal and its hub, and on which topics.
+//!
+//! Owns the bytes on the wire and the identity of a terminal. It knows neither cameras nor
+//! databases.
+
+mod device;
+pub mod topic;
+
+/// The messages, generated from `rollcall.proto`.
+#[allow(missing_docs, clippy::pedantic, reason = "generated")]
+mod wire {
+    include!(concat!(env!("OUT_DIR"), "/rollcall.v1.rs"));
+}
+
+pub use device::{DeviceId, NotADevice};
+pub use topic::Topic;
+pub use wire::*;
+
+/// The version that every message of this release carries. A message with a higher one is not
+/// understood, and a punch in one is kept aside, never dropped.
+pub const VERSION: u32 = 1;
+/// Punches in a batch, at most.
+pub const BATCH_PUNCHES: usize = 100;
+/// Bytes of a batch, about.
+pub const BATCH_BYTES: usize = 64 << 10;
+/// People in one roster message, at most: about 56 KiB with 128 numbers each.
+pub const ROSTER_ENTRIES: usize = 100;
+/// Bytes of an MQTT packet, at most, on both sides.
+pub const PACKET_BYTES: usize = 256 << 10;

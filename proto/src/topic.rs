@@ -1,0 +1,76 @@
+//! Where each message is published. A terminal publishes below its own `up/` and subscribes to its
+//! own `down/`, nothing else.
+
+use crate::device::DeviceId;
+
+/// What all hubs subscribe to.
+pub const ALL_UP: &str = "/tenants/+/up/#";
+
+/// A kind of message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// `PunchBatch`, upwards.
+    Punches,
+    /// `Hello`, upwards.
+    Hello,
+    /// `Heartbeat`, upwards.
+    Heartbeat,
+    /// `Receipt`, downwards.
+    Receipt,
+    /// `Roster`, downwards.
+    Roster,
+}
+
+impl Topic {
+    const ALL: [Self; 5] = [Self::Punches, Self::Hello, Self::Heartbeat, Self::Receipt, Self::Roster];
+
+    fn tail(self) -> &'static str {
+        match self {
+            Self::Punches => "up/punches",
+            Self::Hello => "up/hello",
+            Self::Heartbeat => "up/heartbeat",
+            Self::Receipt => "down/receipt",
+            Self::Roster => "down/roster",
+        }
+    }
+
+    /// The topic of a terminal.
+    pub fn of(self, device: &DeviceId) -> String {
+        format!("/tenants/{device}/{}", self.tail())
+    }
+
+    /// Whose and what a topic is. `None` for any other.
+    pub fn parse(topic: &str) -> Option<(DeviceId, Self)> {
+        let (device, tail) = topic.strip_prefix("/tenants/")?.split_once('/')?;
+        let kind = Self::ALL.into_iter().find(|kind| kind.tail() == tail)?;
+        Some((device.parse().ok()?, kind))
+    }
+}
+
+/// What a terminal may publish to starts with this.
+pub fn up(device: &DeviceId) -> String {
+    format!("/tenants/{device}/up/")
+}
+
+/// What a terminal may subscribe to starts with this.
+pub fn down(device: &DeviceId) -> String {
+    format!("/tenants/{device}/down/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_go_there_and_back() {
+        let device = DeviceId::from_random([7; 16]);
+        for kind in Topic::ALL {
+            assert_eq!(Topic::parse(&kind.of(&device)), Some((device.clone(), kind)));
+        }
+        for wrong in ["", "/tenants/x/up/punches", "/tenants/07070707070707070707070707070707/up/other"] {
+            assert_eq!(Topic::parse(wrong), None, "{wrong}");
+        }
+        assert!(Topic::Punches.of(&device).starts_with(&up(&device)));
+        assert!(Topic::Roster.of(&device).starts_with(&down(&device)));
+    }
+}
