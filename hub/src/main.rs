@@ -1,1 +1,53 @@
-fn main(){}
+//! `rollcall-hub`: the server. This file only reads the command line.
+
+mod api;
+mod app;
+mod attendance;
+mod broker;
+mod clock;
+mod cluster;
+mod command;
+mod config;
+mod console;
+mod demo;
+mod fleet;
+mod identity;
+mod ingest;
+mod people;
+mod pki;
+mod reports;
+mod roster;
+mod secret;
+mod serve;
+mod store;
+mod vault;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::command::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // The demonstration talks on standard output; its log is for when something is wrong.
+    let quiet = if matches!(arguments.command, Command::Run { .. }) { "info" } else { "warn" };
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| format!("{quiet},sqlx=warn,rumqttd=warn").into()),
+        )
+        .init();
+    // Only fails where a provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match command::execute(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -151,7 +151,8 @@ fn distance(faces: &Faces, one: &str, other: &str) -> f32 {
 /// The share of pairs judged rightly in each fold (line number modulo ten), with the threshold
 /// that is best on the other folds. A face that was not found makes a pair "different".
 fn accuracy(pairs: &[Pair], faces: &Faces) -> Vec<f64> {
-    let judged: Vec<(f32, bool)> = pairs.iter().map(|p| (distance(faces, &p.one, &p.other), p.same)).collect();
+    let judged: Vec<(f32, bool)> =
+        pairs.iter().map(|p| (distance(faces, &p.one, &p.other), p.same)).collect();
     (0..FOLDS)
         .map(|fold| {
             let (test, train): (Vec<_>, Vec<_>) =

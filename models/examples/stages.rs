@@ -161,4 +161,3 @@ fn median(times: &[f64]) -> f64 {
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).map_or(0.0, |ms| (ms * 1000.0).round() / 1000.0)
 }
-

@@ -89,9 +89,8 @@ impl Detector {
 
     fn decode(&self, row: &[f32], anchor: Point, raw: f32, letterbox: Letterbox) -> Detection {
         let side = self.side as f32;
-        let place = |dx: f32, dy: f32| {
-            letterbox.to_frame(Point { x: dx + anchor.x * side, y: dy + anchor.y * side })
-        };
+        let place =
+            |dx: f32, dy: f32| letterbox.to_frame(Point { x: dx + anchor.x * side, y: dy + anchor.y * side });
         let (half_width, half_height) = (row[2] / 2.0, row[3] / 2.0);
         let upper_left = place(row[0] - half_width, row[1] - half_height);
         let lower_right = place(row[0] + half_width, row[1] + half_height);
@@ -133,7 +132,8 @@ fn merge(mut candidates: Vec<Detection>, overlap: f32) -> Vec<Detection> {
 
 fn average(same: &[Detection], score: f32) -> Detection {
     let total: f32 = same.iter().map(|d| d.score).sum();
-    let mean = |value: &dyn Fn(&Detection) -> f32| same.iter().map(|d| value(d) * d.score).sum::<f32>() / total;
+    let mean =
+        |value: &dyn Fn(&Detection) -> f32| same.iter().map(|d| value(d) * d.score).sum::<f32>() / total;
     Detection {
         face: Rect {
             x0: mean(&|d| d.face.x0),

@@ -8,8 +8,8 @@ use crate::manifest::{EmbedderSpec, Folder, Role};
 use crate::mesh::Landmarks;
 use crate::sample::Sampler;
 use crate::template::Embedding;
-use crate::threshold::Thresholds;
 use crate::tflite::{Model, Runtime};
+use crate::threshold::Thresholds;
 
 /// The embedder model.
 pub struct Embedder {
@@ -62,7 +62,12 @@ impl Embedder {
     }
 
     /// Embeds a face. `None` where its landmarks can't be laid onto the template.
-    pub fn embed(&mut self, sampler: &mut Sampler, frame: &Frame, face: &Landmarks) -> Result<Option<Embedding>> {
+    pub fn embed(
+        &mut self,
+        sampler: &mut Sampler,
+        frame: &Frame,
+        face: &Landmarks,
+    ) -> Result<Option<Embedding>> {
         let Some(onto) = align::onto_template(face, &self.spec.template) else {
             return Ok(None);
         };

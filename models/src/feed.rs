@@ -28,7 +28,9 @@ impl Feed {
     pub fn run(&self, model: &mut Model, rgb: &[u8]) -> Result<()> {
         let pick: [usize; 3] = if self.order == Order::Rgb { [0, 1, 2] } else { [2, 1, 0] };
         match self.element {
-            Element::Uint8 if self.order == Order::Rgb => model.run(|input: &mut [u8]| input.copy_from_slice(rgb)),
+            Element::Uint8 if self.order == Order::Rgb => {
+                model.run(|input: &mut [u8]| input.copy_from_slice(rgb))
+            }
             Element::Uint8 => model.run(|input: &mut [u8]| each(input, rgb, |pixel, c| pixel[pick[c]])),
             Element::Int8 => model.run(|input: &mut [i8]| {
                 each(input, rgb, |pixel, c| (i16::from(pixel[pick[c]]) - 128) as i8);

@@ -25,10 +25,7 @@ impl Frame {
     /// Wraps `rgb`, which must hold exactly `width * height * 3` bytes.
     pub fn new(width: usize, height: usize, rgb: Vec<u8>, at: Duration) -> Result<Self> {
         if width == 0 || height == 0 || rgb.len() != width * height * 3 {
-            return Err(Error::Picture(format!(
-                "{} bytes for {width}x{height} pixels",
-                rgb.len()
-            )));
+            return Err(Error::Picture(format!("{} bytes for {width}x{height} pixels", rgb.len())));
         }
         Ok(Self { width, height, rgb, at })
     }

@@ -116,22 +116,14 @@ impl Similarity {
 
     /// Where a point goes.
     pub fn apply(&self, p: Point) -> Point {
-        Point {
-            x: self.a * p.x - self.b * p.y + self.tx,
-            y: self.b * p.x + self.a * p.y + self.ty,
-        }
+        Point { x: self.a * p.x - self.b * p.y + self.tx, y: self.b * p.x + self.a * p.y + self.ty }
     }
 
     /// The way back.
     pub fn inverse(&self) -> Self {
         let square = self.a * self.a + self.b * self.b;
         let (a, b) = (self.a / square, -self.b / square);
-        Self {
-            a,
-            b,
-            tx: -(a * self.tx - b * self.ty),
-            ty: -(b * self.tx + a * self.ty),
-        }
+        Self { a, b, tx: -(a * self.tx - b * self.ty), ty: -(b * self.tx + a * self.ty) }
     }
 }
 

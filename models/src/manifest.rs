@@ -202,8 +202,8 @@ impl Manifest {
     /// Reads and checks a manifest.
     fn read(path: &Path, role: Role) -> Result<Self> {
         let bad = |reason: String| Error::Manifest { path: path.to_owned(), reason };
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         let manifest: Self = toml::from_str(&text).map_err(|e| bad(one_line(&e.to_string())))?;
         manifest.check(role).map_err(bad)?;
         Ok(manifest)
@@ -240,11 +240,13 @@ impl EmbedderSpec {
         if self.template.len() < 2 || self.template.iter().any(|anchor| anchor.mesh >= 468) {
             return Err("embedder.template needs at least two mesh points from 0 to 467".into());
         }
-        let falling = |pair: &[OperatingPoint]| pair[1].far < pair[0].far && pair[1].distance < pair[0].distance;
+        let falling =
+            |pair: &[OperatingPoint]| pair[1].far < pair[0].far && pair[1].distance < pair[0].distance;
         if self.thresholds.len() < 2 || !self.thresholds.windows(2).all(falling) {
             return Err("embedder.thresholds needs two points or more, far and distance falling".into());
         }
-        if self.thresholds.iter().any(|p| p.far <= 0.0 || p.far >= 1.0 || !(0.0..=2.0).contains(&p.distance)) {
+        if self.thresholds.iter().any(|p| p.far <= 0.0 || p.far >= 1.0 || !(0.0..=2.0).contains(&p.distance))
+        {
             return Err("embedder.thresholds: far lies between 0 and 1, distance between 0 and 2".into());
         }
         Ok(())

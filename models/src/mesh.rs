@@ -57,7 +57,12 @@ impl Mesh {
     }
 
     /// Places the mesh on a detected face. `None` where the model sees no face there.
-    pub fn place(&mut self, sampler: &mut Sampler, frame: &Frame, face: &Detection) -> Result<Option<Landmarks>> {
+    pub fn place(
+        &mut self,
+        sampler: &mut Sampler,
+        frame: &Frame,
+        face: &Detection,
+    ) -> Result<Option<Landmarks>> {
         let longer = face.face.width().max(face.face.height());
         if longer < 1.0 {
             return Ok(None);

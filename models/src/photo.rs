@@ -36,7 +36,9 @@ pub fn embed_photo(eyes: &mut Eyes, photo: &Frame) -> Result<Embedding, PhotoErr
     }
     match &faces[..] {
         [] => Err(PhotoError::NoFace),
-        [(face, _)] if face.face.width() < NARROWEST_FACE => Err(PhotoError::TooSmall(face.face.width() as u32)),
+        [(face, _)] if face.face.width() < NARROWEST_FACE => {
+            Err(PhotoError::TooSmall(face.face.width() as u32))
+        }
         [(_, landmarks)] => eyes.embed(photo, landmarks)?.ok_or(PhotoError::NoFace),
         several => Err(PhotoError::SeveralFaces(several.len())),
     }

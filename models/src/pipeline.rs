@@ -47,12 +47,15 @@ pub struct Departure {
     pub track: TrackId,
     /// In how many frames it was looked at.
     pub frames: u32,
+    /// Its greatest width in pixels: how near it came.
+    pub width: f32,
 }
 
 /// What a track's frames said.
 #[derive(Default)]
 struct Ballot {
     frames: u32,
+    width: f32,
     votes: HashMap<Uuid, i32>,
 }
 
@@ -116,6 +119,7 @@ impl Pipeline {
             };
             let ballot = self.ballots.entry(track).or_default();
             ballot.frames += 1;
+            ballot.width = ballot.width.max(face.face.width());
             if let Some(candidate) = sighting.recognised() {
                 ballot.cast(candidate.person);
                 sighting.agreement = ballot.agreement(candidate.person);
@@ -139,7 +143,7 @@ impl Pipeline {
     fn part(&mut self, at: Duration) {
         for track in self.tracker.departed(at) {
             if let Some(ballot) = self.ballots.remove(&track) {
-                self.departures.push(Departure { track, frames: ballot.frames });
+                self.departures.push(Departure { track, frames: ballot.frames, width: ballot.width });
             }
         }
     }

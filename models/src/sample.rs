@@ -111,7 +111,12 @@ impl Sampler {
 
 /// The part of the frame under a square, as left, top and the width and height in blocks of
 /// `factor` pixels. `None` where the square misses the frame.
-fn covered(frame: &Frame, back: &Similarity, side: usize, factor: usize) -> Option<(usize, usize, usize, usize)> {
+fn covered(
+    frame: &Frame,
+    back: &Similarity,
+    side: usize,
+    factor: usize,
+) -> Option<(usize, usize, usize, usize)> {
     let far = side as f32 - 1.0;
     let corners = [(0.0, 0.0), (far, 0.0), (0.0, far), (far, far)].map(|(x, y)| back.apply(Point { x, y }));
     let margin = factor as f32;
@@ -204,7 +209,11 @@ mod tests {
         Sampler::default().cut(&frame, &quarter, 30, &mut square).expect("cut");
         // pixel (10, 20) of the square is (40, 80) of the frame, whose values are (80, 160)
         let at = (20 * 30 + 10) * 3;
-        assert!(square[at].abs_diff(80) <= 1 && square[at + 1].abs_diff(160) <= 1, "{:?}", &square[at..at + 3]);
+        assert!(
+            square[at].abs_diff(80) <= 1 && square[at + 1].abs_diff(160) <= 1,
+            "{:?}",
+            &square[at..at + 3]
+        );
     }
 
     #[test]

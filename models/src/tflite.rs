@@ -206,11 +206,7 @@ impl Runtime {
 }
 
 fn check(status: Status, operation: &'static str, model: &str) -> Result<()> {
-    if status == 0 {
-        Ok(())
-    } else {
-        Err(Error::Runtime { operation, model: model.to_owned(), status })
-    }
+    if status == 0 { Ok(()) } else { Err(Error::Runtime { operation, model: model.to_owned(), status }) }
 }
 
 mod sealed {
@@ -341,7 +337,12 @@ impl Model {
                 );
             let status = status | (api.LiteRtAddOpaqueOptions)(options, threads);
             let compiled = if status == 0 {
-                (api.LiteRtCreateCompiledModel)(environment.handle, self.model, options, &raw mut self.compiled)
+                (api.LiteRtCreateCompiledModel)(
+                    environment.handle,
+                    self.model,
+                    options,
+                    &raw mut self.compiled,
+                )
             } else {
                 status
             };
@@ -365,8 +366,7 @@ impl Model {
             self.check((api.LiteRtGetModelSubgraph)(self.model, 0, &raw mut graph), "reading the graph")?;
             self.check((api.LiteRtGetNumSubgraphOutputs)(graph, &raw mut count), "counting outputs")?;
             self.check((api.LiteRtGetSubgraphInput)(graph, 0, &raw mut tensor), "finding the input")?;
-            let status =
-                (api.LiteRtGetCompiledModelInputTensorLayout)(self.compiled, 0, 0, &raw mut layout);
+            let status = (api.LiteRtGetCompiledModelInputTensorLayout)(self.compiled, 0, 0, &raw mut layout);
             self.check(status, "shaping the input")?;
             let status =
                 (api.LiteRtGetCompiledModelInputBufferRequirements)(self.compiled, 0, 0, &raw mut needs);
@@ -463,7 +463,12 @@ impl Model {
         let missing = |expected: String| Error::Shape {
             model: self.name.clone(),
             what: format!("the output `{name}`"),
-            found: self.outputs.iter().map(|t| format!("{:?} {:?}", t.element, t.shape)).collect::<Vec<_>>().join(", "),
+            found: self
+                .outputs
+                .iter()
+                .map(|t| format!("{:?} {:?}", t.element, t.shape))
+                .collect::<Vec<_>>()
+                .join(", "),
             expected,
         };
         let wanted = manifest

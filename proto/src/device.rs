@@ -46,7 +46,9 @@ mod tests {
     #[test]
     fn only_32_lower_case_hexadecimal_characters_name_a_terminal() {
         assert!("0123456789abcdef0123456789abcdef".parse::<DeviceId>().is_ok());
-        for wrong in ["", "0123456789ABCDEF0123456789abcdef", "0123456789abcdef", "../../up/0123456789abcdef0123456"] {
+        for wrong in
+            ["", "0123456789ABCDEF0123456789abcdef", "0123456789abcdef", "../../up/0123456789abcdef0123456"]
+        {
             assert!(wrong.parse::<DeviceId>().is_err(), "{wrong}");
         }
     }

@@ -1,0 +1,98 @@
+//! From what was seen to a durable punch and a green light.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use models::Sighting;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::config::Vision;
+use crate::decide::{Attention, Decision};
+use crate::door::{Fault, Signal};
+use crate::health::Health;
+use crate::outbox::Outbox;
+use crate::vision::Seen;
+use crate::wire;
+
+/// The waits before a punch that could not be made durable is tried again.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// Everything that a punch touches.
+pub struct Attendant {
+    /// When somebody is punched.
+    pub policy: Vision,
+    /// What time it is.
+    pub clock: Clock,
+    /// Where punches are kept.
+    pub outbox: Outbox,
+    /// What people see.
+    pub door: mpsc::Sender<Signal>,
+    /// Where strangers are counted.
+    pub health: Arc<Health>,
+    /// Told when there is something to deliver.
+    pub appended: Arc<Notify>,
+}
+
+impl Attendant {
+    /// Attends to what is seen. When told to stop, it finishes the punch that it has in hand.
+    pub async fn run(self, mut seen: mpsc::Receiver<Seen>, stop: CancellationToken) -> Result<()> {
+        let mut attention = Attention::new(self.policy.clone());
+        loop {
+            let what = tokio::select! {
+                what = seen.recv() => what,
+                () = stop.cancelled() => return Ok(()),
+            };
+            let Some(what) = what else {
+                stop.cancelled().await;
+                return Ok(());
+            };
+            for sighting in &what.sightings {
+                if let Decision::Punch(_) = attention.attend(sighting) {
+                    self.punch(sighting, &stop).await;
+                }
+            }
+            for departure in &what.departures {
+                if attention.part(departure) {
+                    self.health.stranger(self.clock.now().hour());
+                }
+            }
+            attention.forget(what.at);
+        }
+    }
+
+    /// Makes a punch durable, however long that takes, then shows the green light and prints the
+    /// punch's id. While it can't, the light is red and nobody else is attended to.
+    async fn punch(&self, sighting: &Sighting, stop: &CancellationToken) {
+        let Some(candidate) = sighting.recognised() else { return };
+        let id = Uuid::now_v7();
+        let bytes = wire::punch(id, candidate, sighting.threshold, &self.clock.now());
+        let mut wait = BACKOFF.0;
+        let seq = loop {
+            match self.outbox.append(bytes.clone()).await {
+                Ok(seq) => break seq,
+                Err(error) => {
+                    error!(punch.id = %id, %error, "ALARM: a punch is not durable yet; trying again");
+                    let _ = self.door.send(Signal::Trouble(Fault::Outbox)).await;
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = stop.cancelled() => {
+                    error!(punch.id = %id, "stopped before this punch was durable; it had no green light");
+                    return;
+                }
+            }
+            wait = (wait * 2).min(BACKOFF.1);
+        };
+        let _ = self.door.send(Signal::Well(Fault::Outbox)).await;
+        let _ = self.door.send(Signal::Counted).await;
+        println!("punch {id} {seq}");
+        info!(punch.id = %id, punch.seq = seq, "durable");
+        self.appended.notify_one();
+    }
+}

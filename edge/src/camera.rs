@@ -1,0 +1,95 @@
+//! Where frames come from: a camera of the kernel, recorded frames, or photos carried past.
+
+mod mjpeg;
+pub mod replay;
+pub mod v4l2;
+pub mod walk;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use models::Frame;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::config;
+use crate::door::{Fault, Signal};
+use crate::vision::Slot;
+
+/// The waits before a camera is opened again, doubled from the first to the last.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+
+/// A source of frames.
+pub trait Camera {
+    /// Waits for the next frame. `None`: there are no more. After an error the camera must be
+    /// opened anew.
+    fn next(&mut self) -> Result<Option<Frame>>;
+}
+
+/// Opens the configured camera. `models` is where the models are, to find the faces of photos.
+pub fn open(choice: &config::Camera, models: Option<&Path>) -> Result<Box<dyn Camera>> {
+    Ok(match choice {
+        config::Camera::V4l2 { device, width, height, rate } => {
+            Box::new(v4l2::V4l2::open(device, *width, *height, *rate)?)
+        }
+        config::Camera::Replay { folder, rate, repeat } => {
+            Box::new(replay::Replay::open(folder, Some(*rate), *repeat)?)
+        }
+        config::Camera::Walk { passes, rate, start_after_s, repeat_after_s } => {
+            Box::new(walk::Walk::open(passes, *rate, *start_after_s, *repeat_after_s, models)?)
+        }
+    })
+}
+
+/// Puts frames into the slot until told to stop. A camera that fails is opened again and again;
+/// one that ends (a recording) closes the slot. Only the first opening of a recording may fail.
+pub fn run(
+    choice: &config::Camera,
+    models: Option<&Path>,
+    slot: &Slot,
+    door: &mpsc::Sender<Signal>,
+    stop: &CancellationToken,
+) -> Result<()> {
+    let mut wait = BACKOFF.0;
+    let real = matches!(choice, config::Camera::V4l2 { .. });
+    while !stop.is_cancelled() {
+        match open(choice, models).and_then(|mut camera| watch(camera.as_mut(), slot, door, stop, &mut wait))
+        {
+            Ok(()) => break,
+            Err(error) if !real => return Err(error.context("camera")),
+            Err(error) => {
+                warn!(error = format!("{error:#}"), retry_ms = wait.as_millis() as u64, "camera");
+                let _ = door.blocking_send(Signal::Trouble(Fault::Camera));
+                std::thread::sleep(wait);
+                wait = (wait * 2).min(BACKOFF.1);
+            }
+        }
+    }
+    slot.close();
+    Ok(())
+}
+
+fn watch(
+    camera: &mut dyn Camera,
+    slot: &Slot,
+    door: &mpsc::Sender<Signal>,
+    stop: &CancellationToken,
+    wait: &mut Duration,
+) -> Result<()> {
+    let mut first = true;
+    while !stop.is_cancelled() {
+        let Some(frame) = camera.next()? else {
+            info!("the recording has ended");
+            return Ok(());
+        };
+        if std::mem::take(&mut first) {
+            info!(width = frame.width(), height = frame.height(), "camera open");
+            let _ = door.blocking_send(Signal::Well(Fault::Camera));
+            *wait = BACKOFF.0;
+        }
+        slot.put(frame);
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! One picture of a motion-JPEG stream.
+
+use std::borrow::Cow;
+
+use anyhow::{Context, Result, ensure};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+/// The Huffman tables of ITU T.81, annex K.3, as JPEG segments. Cameras leave them out of motion
+/// JPEG, and a decoder can't do without.
+const STANDARD_TABLES: &[u8] = include_bytes!("huffman.bin");
+const START: [u8; 2] = [0xFF, 0xD8];
+const HUFFMAN: u8 = 0xC4;
+const SCAN: u8 = 0xDA;
+
+/// Decodes to packed RGB; `width` and `height` are what the camera promised.
+pub fn decode(jpeg: &[u8], width: usize, height: usize) -> Result<Vec<u8>> {
+    ensure!(jpeg.starts_with(&START), "a frame that is no JPEG");
+    let jpeg = with_tables(jpeg);
+    let options = DecoderOptions::default()
+        .jpeg_set_out_colorspace(ColorSpace::RGB)
+        .set_max_width(width)
+        .set_max_height(height);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(jpeg.as_ref()), options);
+    let rgb = decoder.decode().map_err(|e| anyhow::anyhow!("a damaged frame: {e:?}"))?;
+    let (found_width, found_height) = decoder.dimensions().context("a frame without a size")?;
+    ensure!((found_width, found_height) == (width, height), "a frame of {found_width}x{found_height}");
+    Ok(rgb)
+}
+
+fn with_tables(jpeg: &[u8]) -> Cow<'_, [u8]> {
+    if has_tables(jpeg) {
+        return Cow::Borrowed(jpeg);
+    }
+    Cow::Owned([&START, STANDARD_TABLES, &jpeg[START.len()..]].concat())
+}
+
+/// Whether a Huffman segment comes before the first scan.
+fn has_tables(jpeg: &[u8]) -> bool {
+    let mut rest = &jpeg[START.len()..];
+    while let [0xFF, kind, high, low, ..] = *rest {
+        match kind {
+            HUFFMAN => return true,
+            SCAN => return false,
+            _ => {}
+        }
+        let length = 2 + usize::from(u16::from_be_bytes([high, low]));
+        let Some(next) = rest.get(length..) else { return false };
+        rest = next;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jpeg() -> Vec<u8> {
+        let picture = image::RgbImage::from_fn(32, 16, |x, y| image::Rgb([x as u8 * 7, y as u8 * 11, 90]));
+        let mut bytes = Vec::new();
+        let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 95);
+        picture.write_with_encoder(encoder).expect("encodes");
+        bytes
+    }
+
+    /// As a camera sends it: without the Huffman segments.
+    fn stripped(jpeg: &[u8]) -> Vec<u8> {
+        let (mut out, mut at) = (jpeg[..2].to_vec(), 2);
+        while jpeg[at + 1] != SCAN {
+            let end = at + 2 + usize::from(u16::from_be_bytes([jpeg[at + 2], jpeg[at + 3]]));
+            if jpeg[at + 1] != HUFFMAN {
+                out.extend_from_slice(&jpeg[at..end]);
+            }
+            at = end;
+        }
+        out.extend_from_slice(&jpeg[at..]);
+        out
+    }
+
+    #[test]
+    fn a_frame_without_tables_decodes_to_the_same_pixels() {
+        let whole = jpeg();
+        let bare = stripped(&whole);
+        assert!(has_tables(&whole) && !has_tables(&bare));
+        assert_eq!(decode(&bare, 32, 16).expect("decodes"), decode(&whole, 32, 16).expect("decodes"));
+    }
+
+    #[test]
+    fn wrong_sizes_and_damage_are_errors() {
+        assert!(decode(&jpeg(), 16, 16).is_err());
+        assert!(decode(&jpeg()[..60], 32, 16).is_err());
+        assert!(decode(b"\xFF\xD8\xFF\xC0\xFF\xFF", 32, 16).is_err());
+        assert!(decode(b"", 32, 16).is_err());
+    }
+}

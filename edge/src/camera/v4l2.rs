@@ -1,0 +1,181 @@
+//! A camera of the Linux kernel.
+//!
+//! What the driver answers is what counts: asked for a format it doesn't have, it silently gives
+//! another. Any error means that the camera must be opened anew.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use models::Frame;
+use v4l::buffer::Type;
+use v4l::io::mmap::Stream;
+use v4l::io::traits::CaptureStream;
+use v4l::video::Capture;
+use v4l::video::capture::Parameters;
+use v4l::{Device, Format, FourCC};
+use yuv::{YuvPackedImage, YuvRange, YuvStandardMatrix, yuyv422_to_rgb};
+
+use crate::camera::{Camera, mjpeg};
+
+const BUFFERS: u32 = 4;
+/// A camera that gives nothing for so long is opened anew.
+const STALLED: Duration = Duration::from_secs(2);
+/// Damaged frames in a row that are passed over; cameras send some after they start.
+const DAMAGED: u32 = 30;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pixels {
+    Yuyv,
+    Mjpeg,
+}
+
+impl Pixels {
+    fn of(code: FourCC) -> Option<Self> {
+        match &code.repr {
+            b"YUYV" => Some(Self::Yuyv),
+            b"MJPG" | b"JPEG" => Some(Self::Mjpeg),
+            _ => None,
+        }
+    }
+}
+
+/// An open camera that streams.
+pub struct V4l2 {
+    /// Taken only on drop.
+    stream: Option<Stream<'static>>,
+    pixels: Pixels,
+    width: usize,
+    height: usize,
+    stride: usize,
+    opened: Instant,
+    damaged: u32,
+}
+
+impl V4l2 {
+    /// Opens `device` and asks for a size and rate; the size that the driver chooses is taken.
+    pub fn open(device: &Path, width: u32, height: u32, rate: u32) -> Result<Self> {
+        let name = device.display();
+        let camera = Device::with_path(device).with_context(|| format!("cannot open {name}"))?;
+        let (format, pixels) = negotiate(&camera, width, height).with_context(|| name.to_string())?;
+        // Some drivers have no rate to set; the frames come as they come.
+        let _ = camera.set_params(&Parameters::with_fps(rate));
+        let mut stream = Stream::with_buffers(&camera, Type::VideoCapture, BUFFERS)
+            .with_context(|| format!("{name}: no buffers"))?;
+        stream.set_timeout(STALLED);
+        Ok(Self {
+            stream: Some(stream),
+            pixels,
+            width: format.width as usize,
+            height: format.height as usize,
+            stride: format.stride as usize,
+            opened: Instant::now(),
+            damaged: 0,
+        })
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Vec<u8>> {
+        match self.pixels {
+            Pixels::Mjpeg => mjpeg::decode(bytes, self.width, self.height),
+            Pixels::Yuyv => decode_yuyv(bytes, self.width, self.height, self.stride),
+        }
+    }
+}
+
+/// Asks for YUYV, then for motion JPEG, and believes the answer.
+fn negotiate(camera: &Device, width: u32, height: u32) -> Result<(Format, Pixels)> {
+    let mut answers = Vec::new();
+    for wanted in [b"YUYV", b"MJPG"] {
+        let given =
+            camera.set_format(&Format::new(width, height, FourCC::new(wanted))).context("no format")?;
+        if let Some(pixels) = Pixels::of(given.fourcc) {
+            ensure!(
+                (64..=4096).contains(&given.width) && (64..=4096).contains(&given.height),
+                "it offers only {}x{} pixels",
+                given.width,
+                given.height
+            );
+            return Ok((given, pixels));
+        }
+        answers.push(given.fourcc.to_string());
+    }
+    bail!("it offers neither YUYV nor motion JPEG, but {}", answers.join(", "))
+}
+
+fn decode_yuyv(bytes: &[u8], width: usize, height: usize, stride: usize) -> Result<Vec<u8>> {
+    let stride = stride.max(width * 2);
+    ensure!(bytes.len() >= stride * height, "a frame of {} bytes, expected {}", bytes.len(), stride * height);
+    let picture = YuvPackedImage {
+        yuy: &bytes[..stride * height],
+        yuy_stride: stride as u32,
+        width: width as u32,
+        height: height as u32,
+    };
+    let mut rgb = vec![0; width * height * 3];
+    yuyv422_to_rgb(&picture, &mut rgb, width as u32 * 3, YuvRange::Limited, YuvStandardMatrix::Bt601)
+        .map_err(|e| anyhow::anyhow!("a damaged frame: {e}"))?;
+    Ok(rgb)
+}
+
+impl Camera for V4l2 {
+    fn next(&mut self) -> Result<Option<Frame>> {
+        loop {
+            let at = self.opened.elapsed();
+            let bytes = {
+                let stream = self.stream.as_mut().context("the camera is closed")?;
+                let (bytes, meta) = stream.next().context("the camera gives no frames")?;
+                bytes[..bytes.len().min(meta.bytesused as usize)].to_vec()
+            };
+            match self.decode(&bytes) {
+                Ok(rgb) => {
+                    self.damaged = 0;
+                    return Ok(Some(Frame::new(self.width, self.height, rgb, at)?));
+                }
+                Err(error) => {
+                    self.damaged += 1;
+                    if self.damaged > DAMAGED {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for V4l2 {
+    fn drop(&mut self) {
+        // The stream's own drop panics where the driver refuses to stop.
+        let stream = self.stream.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(stream)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn yuyv_becomes_rgb_with_padding_skipped() {
+        // two rows of four pixels, four bytes of padding a row: white above, red below
+        let (white, red) = ([235, 128, 235, 128], [81, 90, 81, 240]);
+        let row = |pair: [u8; 4]| [pair, pair, [9; 4]].concat();
+        let rgb = decode_yuyv(&[row(white), row(red)].concat(), 4, 2, 12).expect("decodes");
+        assert!(rgb[..12].iter().all(|v| *v >= 253), "{rgb:?}");
+        assert!(rgb[12] > 250 && rgb[13] < 5 && rgb[14] < 5, "{:?}", &rgb[12..15]);
+        assert!(decode_yuyv(&[0; 10], 4, 2, 12).is_err());
+    }
+
+    #[test]
+    fn only_known_formats_are_accepted() {
+        assert_eq!(Pixels::of(FourCC::new(b"YUYV")), Some(Pixels::Yuyv));
+        assert_eq!(Pixels::of(FourCC::new(b"MJPG")), Some(Pixels::Mjpeg));
+        assert_eq!(Pixels::of(FourCC::new(b"NV12")), None);
+    }
+
+    #[test]
+    fn what_is_no_camera_is_an_error_that_names_it() {
+        let error = V4l2::open(Path::new("/dev/null"), 640, 480, 15).err().expect("no camera");
+        assert!(format!("{error:#}").contains("/dev/null"));
+    }
+}

@@ -1,0 +1,271 @@
+//! The terminal's configuration: one TOML file, every key known, secrets by the path of their file.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+/// The whole file. `deploy/edge.example.toml` shows every key.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Folder of the outbox and the roster.
+    pub state: PathBuf,
+    /// The hub and the terminal's identity.
+    pub hub: Hub,
+    /// Where frames come from.
+    pub camera: Camera,
+    /// Recognition.
+    #[serde(default)]
+    pub vision: Vision,
+    /// Light, buzzer and relay.
+    #[serde(default)]
+    pub door: Door,
+    /// The templates of the people who may be recognised.
+    pub roster: Roster,
+    /// Whether the wall clock can be trusted.
+    #[serde(default)]
+    pub clock: Clock,
+}
+
+/// The hub and the terminal's identity.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hub {
+    /// Host name or address, as in the hub's certificate.
+    pub host: String,
+    /// Port of MQTT over TLS.
+    #[serde(default = "default_port")]
+    pub port: u16,
+    /// The hub's certificate authority (PEM).
+    pub ca: PathBuf,
+    /// This terminal's certificate (PEM); its common name is the terminal's id.
+    pub certificate: PathBuf,
+    /// This terminal's key (PEM, mode 0600).
+    pub key: PathBuf,
+}
+
+fn default_port() -> u16 {
+    8883
+}
+
+/// Where frames come from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Camera {
+    /// A camera of the kernel (V4L2).
+    V4l2 {
+        /// Such as /dev/video0.
+        device: PathBuf,
+        /// Pixels.
+        #[serde(default = "default_width")]
+        width: u32,
+        /// Pixels.
+        #[serde(default = "default_height")]
+        height: u32,
+        /// Frames a second.
+        #[serde(default = "default_rate")]
+        rate: u32,
+    },
+    /// A folder of JPEG or PNG frames, in the order of their names.
+    Replay {
+        /// The folder.
+        folder: PathBuf,
+        /// Frames a second.
+        #[serde(default = "default_rate")]
+        rate: u32,
+        /// Start again at the end.
+        #[serde(default)]
+        repeat: bool,
+    },
+    /// Still photos carried past the lens, one after the other: for demonstrations and tests.
+    Walk {
+        /// Who passes.
+        passes: Vec<Pass>,
+        /// Frames a second.
+        #[serde(default = "default_rate")]
+        rate: u32,
+        /// Seconds of an empty picture before the first.
+        #[serde(default)]
+        start_after_s: u32,
+        /// Seconds until all pass again; without it they pass once.
+        repeat_after_s: Option<u32>,
+    },
+}
+
+/// One person's way past the lens.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pass {
+    /// The photo that is carried past.
+    pub photo: PathBuf,
+    /// Light it from one side and dim it, so that the photo itself is not seen again.
+    #[serde(default)]
+    pub relit: bool,
+}
+
+fn default_width() -> u32 {
+    640
+}
+fn default_height() -> u32 {
+    480
+}
+fn default_rate() -> u32 {
+    15
+}
+
+/// Recognition.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Vision {
+    /// The folder of models; else it is looked for beside the program.
+    pub models: Option<PathBuf>,
+    /// Frames of one pass that must agree on a person before they are punched.
+    pub agreement: i32,
+    /// Pixels: narrower faces are too far away to decide on.
+    pub narrowest_face: f32,
+    /// Seconds that somebody must be out of sight before they are punched again.
+    pub rearm_s: u64,
+}
+
+impl Default for Vision {
+    fn default() -> Self {
+        Self { models: None, agreement: 3, narrowest_face: 60.0, rearm_s: 60 }
+    }
+}
+
+/// Light, buzzer and relay.
+#[derive(Debug, Default, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Door {
+    /// Signals go to the log alone.
+    #[default]
+    Log,
+    /// Pins of a Raspberry Pi, in BCM numbering. Pins that are left out are not used.
+    Raspberry {
+        /// Lit for a second after a punch is durable.
+        green: Option<u8>,
+        /// Lit while something is wrong.
+        red: Option<u8>,
+        /// Sounds for a tenth of a second with the green light.
+        buzzer: Option<u8>,
+        /// Opens the door for three seconds after a punch. A face alone is weak proof of identity:
+        /// leave this out unless the door may be opened by a photo held to the lens.
+        relay: Option<u8>,
+    },
+}
+
+/// The templates of the people who may be recognised.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Roster {
+    /// The key that the roster is encrypted with: 64 hexadecimal characters, mode 0600, made if it
+    /// is not there. A systemd credential on a real terminal. On the same card as the roster it
+    /// does not protect against the theft of that card.
+    pub key: PathBuf,
+}
+
+/// Whether the wall clock can be trusted.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clock {
+    /// How the terminal knows that its clock is right.
+    #[serde(default)]
+    pub synchronised: Synchronised,
+}
+
+/// How the terminal knows that its clock is right.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Synchronised {
+    /// systemd-timesyncd has said so since the start.
+    #[default]
+    Timesyncd,
+    /// The machine keeps its clock right by other means.
+    Always,
+}
+
+impl Config {
+    /// Reads and checks the file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let config: Self =
+            toml::from_str(&text).map_err(|e| anyhow::anyhow!("{}: {}", path.display(), place(&text, &e)))?;
+        config.check().with_context(|| path.display().to_string())?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        let rate = match &self.camera {
+            Camera::V4l2 { width, height, rate, .. } => {
+                ensure!((64..=4096).contains(width), "camera.width lies between 64 and 4096 pixels");
+                ensure!((64..=4096).contains(height), "camera.height lies between 64 and 4096 pixels");
+                *rate
+            }
+            Camera::Replay { rate, .. } => *rate,
+            Camera::Walk { rate, passes, .. } => {
+                ensure!(!passes.is_empty(), "camera.passes names no photo");
+                *rate
+            }
+        };
+        ensure!((1..=120).contains(&rate), "camera.rate lies between 1 and 120 frames a second");
+        ensure!((1..=30).contains(&self.vision.agreement), "vision.agreement lies between 1 and 30 frames");
+        ensure!(self.vision.rearm_s <= 3600, "vision.rearm_s is at most 3600 seconds");
+        Ok(())
+    }
+}
+
+/// A TOML error on one line, with the line number that it is about.
+fn place(text: &str, error: &toml::de::Error) -> String {
+    let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+    let message = error.message().replace('\n', " ");
+    line.map_or_else(|| message.clone(), |line| format!("line {line}: {message}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        state = "/tmp/x"
+        [hub]
+        host = "hub"
+        ca = "ca.pem"
+        certificate = "t.pem"
+        key = "t.key"
+        [camera]
+        kind = "v4l2"
+        device = "/dev/video0"
+        [roster]
+        key = "roster.key"
+    "#;
+
+    fn read(text: &str) -> Result<Config> {
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(file.path(), text)?;
+        Config::read(file.path())
+    }
+
+    #[test]
+    fn defaults_fill_what_is_left_out() {
+        let config = read(GOOD).expect("good");
+        assert_eq!(config.hub.port, 8883);
+        assert_eq!(config.vision.rearm_s, 60);
+        assert!(matches!(config.camera, Camera::V4l2 { width: 640, height: 480, rate: 15, .. }));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let error =
+            format!("{:#}", read(&GOOD.replace("host =", "hots = 1\nhost =")).expect_err("unknown key"));
+        assert!(error.contains("line 4") && error.contains("hots") && !error.contains('\n'), "{error}");
+        assert!(read(&GOOD.replace("[roster]", "[rooster]")).is_err());
+    }
+
+    #[test]
+    fn limits_are_checked() {
+        let error = read(&GOOD.replace("device =", "rate = 0\ndevice =")).expect_err("no frames");
+        assert!(format!("{error:#}").contains("camera.rate"));
+    }
+}

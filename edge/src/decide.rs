@@ -1,0 +1,152 @@
+//! Who is punched: pure, without a clock and without side effects.
+//!
+//! One decision a pass. A person is punched once enough frames of a track agree, and not again
+//! before they have been out of sight for a while. A face that leaves undecided was a stranger.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use models::{Candidate, Departure, Sighting, TrackId};
+use uuid::Uuid;
+
+use crate::config::Vision;
+
+/// Tracks seen in fewer frames than this were nobody: a poster, a reflection, a glance.
+const FLEETING: u32 = 3;
+
+/// What to do about a sighting.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Decision {
+    /// Punch this person.
+    Punch(Candidate),
+    /// Not sure yet, or somebody who was punched a moment ago.
+    Wait,
+}
+
+/// Judges one sighting. `last_seen` is how long ago the candidate was last recognised, `None` if
+/// never.
+pub fn decide(sighting: &Sighting, policy: &Vision, last_seen: Option<Duration>) -> Decision {
+    let Some(candidate) = sighting.recognised() else { return Decision::Wait };
+    let near = sighting.face.width() >= policy.narrowest_face;
+    let agreed = sighting.agreement >= policy.agreement;
+    let armed = last_seen.is_none_or(|ago| ago >= Duration::from_secs(policy.rearm_s));
+    if near && agreed && armed { Decision::Punch(candidate) } else { Decision::Wait }
+}
+
+/// Who is in front of the terminal, and who was a moment ago.
+pub struct Attention {
+    policy: Vision,
+    /// When each person was last recognised, since the camera was opened.
+    seen: HashMap<Uuid, Duration>,
+    /// Tracks that were recognised.
+    known: HashSet<TrackId>,
+}
+
+impl Attention {
+    /// Nobody yet.
+    pub fn new(policy: Vision) -> Self {
+        Self { policy, seen: HashMap::new(), known: HashSet::new() }
+    }
+
+    /// Judges a sighting and remembers it.
+    pub fn attend(&mut self, sighting: &Sighting) -> Decision {
+        let Some(candidate) = sighting.recognised() else { return Decision::Wait };
+        let last_seen = self.seen.get(&candidate.person).map(|seen| sighting.at.saturating_sub(*seen));
+        let decision = decide(sighting, &self.policy, last_seen);
+        let agreed = sighting.agreement >= self.policy.agreement;
+        // Only who was punched keeps a re-arming clock: who is not sure yet must stay armed.
+        if decision != Decision::Wait || (agreed && last_seen.is_some_and(|ago| ago < self.rearm())) {
+            self.seen.insert(candidate.person, sighting.at);
+            self.known.insert(sighting.track);
+        }
+        decision
+    }
+
+    /// Whether a face that left was a stranger who came near enough to be recognised.
+    pub fn part(&mut self, departure: &Departure) -> bool {
+        let known = self.known.remove(&departure.track);
+        !known && departure.frames >= FLEETING && departure.width >= self.policy.narrowest_face
+    }
+
+    fn rearm(&self) -> Duration {
+        Duration::from_secs(self.policy.rearm_s)
+    }
+
+    /// Drops what can no longer matter at `now`.
+    pub fn forget(&mut self, now: Duration) {
+        let rearm = self.rearm();
+        self.seen.retain(|_, seen| now.saturating_sub(*seen) < rearm);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use models::geometry::Rect;
+
+    use super::*;
+
+    fn sighting(track: u64, person: u128, distance: f32, agreement: i32, at_s: u64) -> Sighting {
+        Sighting {
+            track: TrackId(track),
+            at: Duration::from_secs(at_s),
+            face: Rect { x0: 0.0, y0: 0.0, x1: 100.0, y1: 100.0 },
+            score: 0.9,
+            candidate: Some(Candidate { person: Uuid::from_u128(person), distance }),
+            threshold: 0.4,
+            agreement,
+        }
+    }
+
+    fn attention() -> Attention {
+        Attention::new(Vision::default())
+    }
+
+    #[test]
+    fn enough_frames_must_agree() {
+        let mut attention = attention();
+        assert_eq!(attention.attend(&sighting(1, 7, 0.3, 1, 0)), Decision::Wait);
+        assert_eq!(attention.attend(&sighting(1, 7, 0.3, 2, 0)), Decision::Wait);
+        assert!(matches!(attention.attend(&sighting(1, 7, 0.3, 3, 0)), Decision::Punch(_)));
+    }
+
+    #[test]
+    fn who_is_too_far_from_a_template_or_the_lens_waits() {
+        let mut attention = attention();
+        assert_eq!(attention.attend(&sighting(1, 7, 0.41, 9, 0)), Decision::Wait);
+        let mut far = sighting(1, 7, 0.3, 9, 0);
+        far.face.x1 = 40.0;
+        assert_eq!(attention.attend(&far), Decision::Wait);
+        assert!(matches!(attention.attend(&sighting(1, 7, 0.3, 9, 1)), Decision::Punch(_)));
+    }
+
+    #[test]
+    fn one_pass_is_one_punch_and_a_minute_out_of_sight_arms_again() {
+        let mut attention = attention();
+        assert!(matches!(attention.attend(&sighting(1, 7, 0.3, 3, 0)), Decision::Punch(_)));
+        for s in [10, 60, 110] {
+            assert_eq!(attention.attend(&sighting(2, 7, 0.3, 5, s)), Decision::Wait, "{s}");
+            attention.forget(Duration::from_secs(s));
+        }
+        assert!(matches!(attention.attend(&sighting(3, 7, 0.3, 5, 170)), Decision::Punch(_)));
+    }
+
+    #[test]
+    fn whoever_leaves_undecided_was_a_stranger() {
+        let mut attention = attention();
+        attention.attend(&sighting(1, 7, 0.3, 3, 0));
+        attention.attend(&sighting(2, 7, 0.9, 0, 0));
+        let left = |track, frames| Departure { track: TrackId(track), frames, width: 90.0 };
+        assert!(!attention.part(&left(1, 20)));
+        assert!(attention.part(&left(2, 20)));
+        assert!(!attention.part(&left(3, 2)), "seen too briefly to be anybody");
+        assert!(!attention.part(&Departure { width: 30.0, ..left(4, 20) }), "passed by far away");
+    }
+
+    #[test]
+    fn a_known_person_who_comes_back_at_once_is_no_stranger() {
+        let mut attention = attention();
+        attention.attend(&sighting(1, 7, 0.3, 3, 0));
+        attention.attend(&sighting(2, 7, 0.3, 3, 5));
+        assert!(!attention.part(&Departure { track: TrackId(2), frames: 9, width: 90.0 }));
+    }
+}

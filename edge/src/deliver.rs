@@ -1,0 +1,121 @@
+//! From the outbox to the hub: batches, sent again until a Receipt covers them.
+//!
+//! What was sent means nothing; only a Receipt of this store's epoch deletes. So there is nothing
+//! to remember but where to go on reading.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use prost::Message;
+use proto::{PunchBatch, PunchRecord, Receipt, Topic};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use crate::link::Sender;
+use crate::outbox::{Outbox, OutboxError};
+
+/// Batches on their way without a Receipt, at most.
+const WINDOW: usize = 4;
+/// Without a Receipt for so long (and up to half as long again), everything is sent again.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Where delivery stands.
+pub struct Delivery {
+    outbox: Outbox,
+    sender: Sender,
+    connected: bool,
+    /// All punches up to here are covered by a Receipt.
+    acknowledged: u64,
+    /// The next punch to send.
+    next: u64,
+    /// Numbers of the last punch of each batch that waits for its Receipt.
+    waiting: Vec<u64>,
+    resend: Instant,
+}
+
+impl Delivery {
+    /// Starts disconnected.
+    pub fn new(outbox: Outbox, sender: Sender) -> Self {
+        Self {
+            outbox,
+            sender,
+            connected: false,
+            acknowledged: 0,
+            next: 0,
+            waiting: Vec::new(),
+            resend: Instant::now(),
+        }
+    }
+
+    /// The connection came or went: what was on its way is sent again.
+    pub async fn connected(&mut self, connected: bool) -> Result<()> {
+        self.connected = connected;
+        self.rewind();
+        self.send().await
+    }
+
+    /// When everything that waits is sent again.
+    pub fn deadline(&self) -> Option<Instant> {
+        (self.connected && !self.waiting.is_empty()).then_some(self.resend)
+    }
+
+    /// The deadline passed.
+    pub async fn again(&mut self) -> Result<()> {
+        debug!(waiting = self.waiting.len(), "no receipt; sending again");
+        self.rewind();
+        self.send().await
+    }
+
+    fn rewind(&mut self) {
+        self.next = self.acknowledged + 1;
+        self.waiting.clear();
+    }
+
+    /// Sends what the window allows.
+    pub async fn send(&mut self) -> Result<()> {
+        while self.connected && self.waiting.len() < WINDOW {
+            let records = match self.outbox.read(self.next, proto::BATCH_PUNCHES, proto::BATCH_BYTES).await {
+                Ok(records) => records,
+                Err(OutboxError::Stopped) => return Err(OutboxError::Stopped.into()),
+                Err(error) => {
+                    warn!(%error, "cannot read the outbox now");
+                    return Ok(());
+                }
+            };
+            let Some((last, _)) = records.last() else { return Ok(()) };
+            let last = *last;
+            let records = records.into_iter().map(|(seq, punch)| PunchRecord { seq, punch }).collect();
+            let batch = PunchBatch { version: proto::VERSION, epoch: self.outbox.epoch(), records };
+            self.sender.publish(Topic::Punches, batch.encode_to_vec());
+            self.next = last + 1;
+            self.waiting.push(last);
+            self.resend = Instant::now() + PATIENCE.mul_f64(rand::random_range(1.0..1.5));
+        }
+        Ok(())
+    }
+
+    /// The hub has punches for good.
+    pub async fn receipt(&mut self, payload: &[u8]) -> Result<()> {
+        let Ok(receipt) = Receipt::decode(payload) else {
+            warn!("a receipt that can't be read");
+            return Ok(());
+        };
+        if receipt.version != proto::VERSION || receipt.epoch != self.outbox.epoch() {
+            warn!(epoch = receipt.epoch, "a receipt for another store");
+            return Ok(());
+        }
+        if receipt.through > self.acknowledged {
+            if let Err(error) = self.outbox.trim(receipt.through).await {
+                warn!(%error, "delivered punches stay for now");
+                return Ok(());
+            }
+            self.acknowledged = receipt.through;
+        }
+        self.waiting.retain(|last| *last > receipt.through);
+        self.next = self.next.max(self.acknowledged + 1);
+        if !receipt.missing.is_empty() {
+            self.rewind();
+        }
+        self.send().await
+    }
+}

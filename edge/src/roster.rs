@@ -1,0 +1,223 @@
+//! The people whom this terminal may recognise: a replica of the hub's roster, encrypted at rest.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use aes_gcm::aead::{Aead, KeyInit, Payload};
+use aes_gcm::{Aes256Gcm, Nonce};
+use anyhow::{Context, Result, bail, ensure};
+use models::{Gallery, Template};
+use prost::Message;
+use tracing::{info, warn};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::identity::write_new;
+
+/// Marks the file and binds it to its purpose.
+const HEADER: &[u8] = b"rollcall roster 1\n";
+const NONCE_BYTES: usize = 12;
+
+/// The replica.
+pub struct Roster {
+    file: PathBuf,
+    cipher: Aes256Gcm,
+    embedder: String,
+    dimensions: usize,
+    version: u64,
+    people: BTreeMap<Uuid, Zeroizing<Vec<u8>>>,
+}
+
+/// What an update did.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// The replica changed; the gallery must be made anew.
+    Changed,
+    /// Nothing new.
+    Same,
+    /// Something between is missing: the hub must be asked again.
+    Gap,
+}
+
+impl Roster {
+    /// Opens the replica in the folder `state` with the key in `key_file`; both are made if they
+    /// are not there. A replica of another embedder is given up: the hub sends it anew.
+    pub fn open(state: &Path, key_file: &Path, embedder: &str, dimensions: usize) -> Result<Self> {
+        let mut roster = Self {
+            file: state.join("roster.sealed"),
+            cipher: Aes256Gcm::new(&key(key_file)?.as_slice().try_into().context("a key has 32 bytes")?),
+            embedder: embedder.to_owned(),
+            dimensions,
+            version: 0,
+            people: BTreeMap::new(),
+        };
+        if roster.file.exists() {
+            roster.read().with_context(|| roster.file.display().to_string())?;
+        }
+        info!(version = roster.version, people = roster.people.len(), "roster open");
+        Ok(roster)
+    }
+
+    /// The version held; 0 for none.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The templates, ready to be searched.
+    pub fn gallery(&self) -> Gallery {
+        let mut gallery = Gallery::default();
+        for (person, bytes) in &self.people {
+            match Template::from_bytes(bytes, self.dimensions) {
+                Ok(template) => gallery.put(*person, &template),
+                Err(error) => warn!(%person, %error, "a template that can't be used"),
+            }
+        }
+        gallery
+    }
+
+    /// Takes what the hub sent. The file is replaced before the memory changes.
+    pub fn apply(&mut self, message: &[u8]) -> Result<Applied> {
+        let update = proto::Roster::decode(message).context("a roster that can't be read")?;
+        ensure!(update.version == proto::VERSION, "a roster of version {}", update.version);
+        if update.embedder != self.embedder {
+            bail!("a roster for another embedder: hub and terminal must run the same release");
+        }
+        if update.through <= self.version {
+            return Ok(Applied::Same);
+        }
+        if update.after > self.version {
+            return Ok(Applied::Gap);
+        }
+        let mut people = self.people.clone();
+        for entry in update.entries {
+            let person = Uuid::from_slice(&entry.person).context("a roster entry without a person")?;
+            if entry.template.is_empty() {
+                people.remove(&person);
+            } else {
+                Template::from_bytes(&entry.template, self.dimensions)?;
+                people.insert(person, Zeroizing::new(entry.template));
+            }
+        }
+        self.write(update.through, &people)?;
+        (self.version, self.people) = (update.through, people);
+        info!(version = self.version, people = self.people.len(), "roster updated");
+        Ok(Applied::Changed)
+    }
+
+    fn read(&mut self) -> Result<()> {
+        let bytes = fs::read(&self.file).context("cannot be read")?;
+        let sealed = bytes.strip_prefix(HEADER).context("is no roster")?;
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>().context("is cut short")?;
+        let plain = self.cipher.decrypt(&Nonce::from(*nonce), Payload { msg: sealed, aad: HEADER }).map_err(
+            |_| anyhow::anyhow!("does not open with this key: put the right key back, or delete the file"),
+        )?;
+        let plain = Zeroizing::new(plain);
+        let held = proto::Roster::decode(plain.as_slice()).context("is damaged")?;
+        if held.embedder != self.embedder {
+            warn!("the roster on disk is for another embedder; the hub will send it anew");
+            return Ok(());
+        }
+        self.version = held.through;
+        for entry in held.entries {
+            self.people.insert(Uuid::from_slice(&entry.person)?, Zeroizing::new(entry.template));
+        }
+        Ok(())
+    }
+
+    fn write(&self, version: u64, people: &BTreeMap<Uuid, Zeroizing<Vec<u8>>>) -> Result<()> {
+        let entries = people.iter().map(|(person, template)| proto::RosterEntry {
+            person: person.as_bytes().to_vec(),
+            template: template.to_vec(),
+        });
+        let plain = proto::Roster {
+            version: proto::VERSION,
+            after: 0,
+            through: version,
+            embedder: self.embedder.clone(),
+            entries: entries.collect(),
+        };
+        let plain = Zeroizing::new(plain.encode_to_vec());
+        let nonce: [u8; NONCE_BYTES] = rand::random();
+        let sealed = self
+            .cipher
+            .encrypt(&Nonce::from(nonce), Payload { msg: &plain, aad: HEADER })
+            .map_err(|_| anyhow::anyhow!("the roster can't be sealed"))?;
+        let fresh = self.file.with_extension("new");
+        let write = || {
+            let mut file =
+                fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+            file.write_all(&[HEADER, &nonce, &sealed].concat())?;
+            file.sync_all()?;
+            fs::rename(&fresh, &self.file)
+        };
+        write().with_context(|| format!("cannot write {}", self.file.display()))
+    }
+}
+
+/// Reads the key, or makes one.
+fn key(file: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    if !file.exists() {
+        let fresh: [u8; 32] = rand::random();
+        write_new(file, hex::encode(fresh).as_bytes(), 0o600)?;
+    }
+    let text =
+        Zeroizing::new(fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?);
+    let key = Zeroizing::new(hex::decode(text.trim()).unwrap_or_default());
+    ensure!(key.len() == 32, "{} must hold 64 hexadecimal characters", file.display());
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn update(after: u64, through: u64, entries: &[(u128, &[f32])]) -> Vec<u8> {
+        let entries = entries.iter().map(|(person, values)| proto::RosterEntry {
+            person: Uuid::from_u128(*person).as_bytes().to_vec(),
+            template: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        });
+        let entries = entries.collect();
+        proto::Roster { version: 1, after, through, embedder: "e".into(), entries }.encode_to_vec()
+    }
+
+    fn open(folder: &Path) -> Result<Roster> {
+        Roster::open(folder, &folder.join("key"), "e", 2)
+    }
+
+    #[test]
+    fn a_roster_grows_shrinks_and_survives_a_restart() {
+        let folder = tempfile::tempdir().expect("folder");
+        let mut roster = open(folder.path()).expect("opens");
+        let two: [(u128, &[f32]); 2] = [(1, &[1.0, 0.0]), (2, &[0.0, 1.0])];
+        assert_eq!(roster.apply(&update(0, 5, &two)).expect("fits"), Applied::Changed);
+        assert_eq!(roster.apply(&update(0, 5, &two)).expect("fits"), Applied::Same);
+        assert_eq!(roster.apply(&update(9, 12, &[])).expect("fits"), Applied::Gap);
+        assert_eq!(roster.apply(&update(5, 6, &[(1, &[])])).expect("fits"), Applied::Changed);
+        let again = open(folder.path()).expect("opens");
+        assert_eq!((again.version(), again.gallery().len()), (6, 1));
+    }
+
+    #[test]
+    fn nothing_is_readable_on_disk_and_the_wrong_key_is_refused() {
+        let folder = tempfile::tempdir().expect("folder");
+        let mut roster = open(folder.path()).expect("opens");
+        roster.apply(&update(0, 1, &[(0x4142_4344, &[1.0, 0.0])])).expect("fits");
+        let bytes = fs::read(folder.path().join("roster.sealed")).expect("there");
+        assert!(!bytes.windows(4).any(|w| w == b"ABCD"));
+        fs::write(folder.path().join("key"), "00".repeat(32)).expect("written");
+        let error = open(folder.path()).err().expect("refused");
+        assert!(format!("{error:#}").contains("does not open with this key"));
+    }
+
+    #[test]
+    fn a_bad_update_changes_nothing() {
+        let folder = tempfile::tempdir().expect("folder");
+        let mut roster = open(folder.path()).expect("opens");
+        assert!(roster.apply(&update(0, 1, &[(1, &[1.0, 0.0, 0.0])])).is_err());
+        assert!(roster.apply(b"\xff\xff").is_err());
+        assert_eq!(roster.version(), 0);
+    }
+}

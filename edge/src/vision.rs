@@ -1,0 +1,92 @@
+//! The thread that looks: takes the latest frame, observes it and passes on what it saw.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+use models::{Departure, Frame, Gallery, Pipeline, Sighting};
+use tokio::sync::{mpsc, watch};
+use tracing::error;
+
+use crate::health::Health;
+
+/// One frame between camera and vision. The latest wins: a stale face is worthless.
+#[derive(Default)]
+pub struct Slot {
+    state: Mutex<(Option<Frame>, bool)>,
+    filled: Condvar,
+}
+
+impl Slot {
+    /// Puts a frame in, over one that nobody took.
+    pub fn put(&self, frame: Frame) {
+        self.lock().0 = Some(frame);
+        self.filled.notify_one();
+    }
+
+    /// There will be no more frames.
+    pub fn close(&self) {
+        self.lock().1 = true;
+        self.filled.notify_one();
+    }
+
+    /// Waits for a frame. `None`: closed.
+    fn take(&self) -> Option<Frame> {
+        let mut state = self.lock();
+        loop {
+            if let Some(frame) = state.0.take() {
+                return Some(frame);
+            }
+            if state.1 {
+                return None;
+            }
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Option<Frame>, bool)> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one frame showed.
+pub struct Seen {
+    /// When, since the camera was opened.
+    pub at: Duration,
+    /// Faces in view.
+    pub sightings: Vec<Sighting>,
+    /// Faces that left.
+    pub departures: Vec<Departure>,
+}
+
+/// Looks at frames until the slot is closed.
+pub fn run(
+    mut pipeline: Pipeline,
+    slot: &Slot,
+    gallery: &watch::Receiver<Arc<Gallery>>,
+    seen: &mpsc::Sender<Seen>,
+    health: &Health,
+) -> Result<()> {
+    let mut last = Duration::ZERO;
+    while let Some(frame) = slot.take() {
+        let people = gallery.borrow().clone();
+        let sightings = pipeline.observe(&frame, &people)?;
+        last = frame.at;
+        health.frame();
+        tell(seen, Seen { at: last, sightings, departures: pipeline.departures() });
+    }
+    pipeline.finish();
+    tell(seen, Seen { at: last, sightings: Vec::new(), departures: pipeline.departures() });
+    Ok(())
+}
+
+fn tell(seen: &mpsc::Sender<Seen>, what: Seen) {
+    if what.sightings.is_empty() && what.departures.is_empty() {
+        return;
+    }
+    if let Err(mpsc::error::TrySendError::Full(what)) = seen.try_send(what) {
+        error!("punches wait for the outbox: nobody is recognised meanwhile");
+        // Closed only when the daemon stops.
+        let _ = seen.blocking_send(what);
+    }
+}

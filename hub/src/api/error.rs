@@ -1,0 +1,67 @@
+//! What the API says when it says no.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tracing::error;
+use utoipa::ToSchema;
+
+use crate::people::PersonError;
+
+/// The body of every refusal.
+#[derive(Serialize, ToSchema)]
+pub struct Refusal {
+    /// One sentence for a person.
+    pub error: String,
+}
+
+/// A refusal with its status.
+pub struct ApiError {
+    status: StatusCode,
+    message: String,
+}
+
+impl ApiError {
+    /// A refusal.
+    pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+
+    /// The request does not make sense.
+    pub fn bad(message: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message.to_string())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        (self.status, Json(Refusal { error: self.message })).into_response()
+    }
+}
+
+/// What was not foreseen is logged here and told to nobody.
+impl From<anyhow::Error> for ApiError {
+    fn from(error: anyhow::Error) -> Self {
+        error!(error = format!("{error:#}"), "request failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the hub could not do that; its log says why")
+    }
+}
+
+impl From<PersonError> for ApiError {
+    fn from(error: PersonError) -> Self {
+        let status = match error {
+            PersonError::Unknown(_) => StatusCode::NOT_FOUND,
+            PersonError::Taken(_) | PersonError::NoConsent(_) => StatusCode::CONFLICT,
+            PersonError::Named | PersonError::Count => StatusCode::BAD_REQUEST,
+            PersonError::Photo { reason: models::photo::PhotoError::Eyes(ref inner), .. }
+                if !matches!(inner, models::Error::Picture(_)) =>
+            {
+                return anyhow::Error::from(error).into();
+            }
+            PersonError::Photo { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            PersonError::Other(error) => return error.into(),
+        };
+        Self::new(status, error.to_string())
+    }
+}

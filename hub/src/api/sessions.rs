@@ -1,0 +1,94 @@
+//! Logging in and out, and who is asking.
+
+use axum::Json;
+use axum::extract::{FromRequestParts, State};
+use axum::http::StatusCode;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum_extra::extract::CookieJar;
+use governor::middleware::NoOpMiddleware;
+use serde::{Deserialize, Serialize};
+use tower_governor::GovernorLayer;
+use tower_governor::governor::GovernorConfigBuilder;
+use tower_governor::key_extractor::PeerIpKeyExtractor;
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use crate::api::ApiError;
+use crate::api::error::Refusal;
+use crate::app::App;
+use crate::identity::{self, Actor};
+use crate::{clock, console};
+
+/// Attempts to log in, for one address: so many at once, then one every so many seconds.
+const ATTEMPTS: u32 = 10;
+const SECONDS_AN_ATTEMPT: u64 = 3;
+
+/// A limit on attempts to log in.
+pub fn login_limit()
+-> GovernorLayer<PeerIpKeyExtractor, NoOpMiddleware<governor::clock::QuantaInstant>, axum::body::Body> {
+    let mut builder = GovernorConfigBuilder::default();
+    let config = builder.per_second(SECONDS_AN_ATTEMPT).burst_size(ATTEMPTS).finish();
+    GovernorLayer::new(config.unwrap_or_default())
+}
+
+/// Somebody who has logged in; anybody else is refused.
+pub struct Caller(pub Actor);
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let refused = || ApiError::new(StatusCode::UNAUTHORIZED, "log in first: POST /api/v1/sessions");
+        let token = token_of(parts).ok_or_else(refused)?;
+        Ok(Self(identity::recognise(&app.pool, &token).await?.ok_or_else(refused)?))
+    }
+}
+
+/// The token of a request: a bearer's, else the console's cookie.
+pub fn token_of(parts: &Parts) -> Option<String> {
+    let bearer =
+        parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    bearer.map(str::to_owned).or_else(|| {
+        CookieJar::from_headers(&parts.headers).get(console::COOKIE).map(|c| c.value().to_owned())
+    })
+}
+
+/// Who logs in. No `Debug`.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// The account.
+    name: String,
+    /// Its password.
+    password: String,
+}
+
+/// A session.
+#[derive(Serialize, ToSchema)]
+pub struct Opened {
+    /// To be sent as `Authorization: Bearer TOKEN`.
+    token: String,
+    /// How long it lasts.
+    expires_in_s: u64,
+}
+
+/// Log in.
+#[utoipa::path(post, path = "/sessions", request_body = Login, responses(
+    (status = 200, body = Opened), (status = 401, body = Refusal), (status = 429, description = "too many attempts")))]
+pub async fn open(State(app): State<App>, Json(login): Json<Login>) -> Result<Json<Opened>, ApiError> {
+    let password = Zeroizing::new(login.password);
+    let token = identity::log_in(&app.pool, &login.name, password, clock::now()).await?;
+    let token =
+        token.ok_or_else(|| ApiError::new(StatusCode::UNAUTHORIZED, "the name or the password is wrong"))?;
+    Ok(Json(Opened { token: token.0, expires_in_s: identity::SESSION.as_secs() }))
+}
+
+/// Log out.
+#[utoipa::path(delete, path = "/sessions", responses((status = 204), (status = 401, body = Refusal)))]
+pub async fn close(State(app): State<App>, _caller: Caller, parts: Parts) -> Result<StatusCode, ApiError> {
+    if let Some(token) = token_of(&parts) {
+        identity::log_out(&app.pool, &token).await?;
+    }
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,58 @@
+//! The timesheet over HTTP.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::IntoResponse;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::api::error::Refusal;
+use crate::api::{ApiError, Caller};
+use crate::app::App;
+use crate::reports;
+use crate::reports::timesheet::{Period, Row, parse_date, timesheet};
+
+/// Which days, both inclusive, in the site's zone.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct Days {
+    /// `YYYY-MM-DD`; today if left out.
+    from: Option<String>,
+    /// `YYYY-MM-DD`; the same day if left out.
+    to: Option<String>,
+}
+
+impl Days {
+    fn period(&self, app: &App) -> Result<Period, ApiError> {
+        let date = |text: &Option<String>| text.as_deref().map(parse_date).transpose().map_err(ApiError::bad);
+        let from = date(&self.from)?.unwrap_or_else(|| app.today());
+        Period::new(from, date(&self.to)?.unwrap_or(from)).map_err(ApiError::bad)
+    }
+}
+
+/// The timesheet.
+#[utoipa::path(get, path = "/timesheet", params(Days), responses(
+    (status = 200, body = [Row]), (status = 400, body = Refusal), (status = 401, body = Refusal)))]
+pub async fn json(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Query(days): Query<Days>,
+) -> Result<Json<Vec<Row>>, ApiError> {
+    Ok(Json(timesheet(&app.pool, &app.zone, days.period(&app)?, &actor.name).await?))
+}
+
+/// The timesheet as CSV.
+#[utoipa::path(get, path = "/timesheet.csv", params(Days), responses(
+    (status = 200, body = String, content_type = "text/csv"), (status = 400, body = Refusal), (status = 401, body = Refusal)))]
+pub async fn csv(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Query(days): Query<Days>,
+) -> Result<impl IntoResponse, ApiError> {
+    let period = days.period(&app)?;
+    let rows = timesheet(&app.pool, &app.zone, period, &actor.name).await?;
+    let name = format!("attachment; filename=\"timesheet-{}-{}.csv\"", period.from, period.to);
+    let headers = [(CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()), (CONTENT_DISPOSITION, name)];
+    Ok((headers, reports::csv::timesheet(&rows)?))
+}

@@ -1,0 +1,39 @@
+//! What every handler may use.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use sqlx::PgPool;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::clock;
+use crate::reports::timesheet;
+use crate::vault::Vault;
+
+/// The hub as its API and its console see it. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// Where everything is kept.
+    pub pool: PgPool,
+    /// What templates are sealed with.
+    pub vault: Arc<Vault>,
+    /// In which days begin.
+    pub zone: TimeZone,
+    /// The folder of models, if configured.
+    pub models: Option<PathBuf>,
+    /// The ids of punches as they are committed, by whatever hub.
+    pub punches: broadcast::Sender<Uuid>,
+    /// Ends long answers when the hub stops.
+    pub stop: CancellationToken,
+}
+
+impl App {
+    /// The local date.
+    pub fn today(&self) -> Date {
+        timesheet::today(clock::now(), &self.zone)
+    }
+}

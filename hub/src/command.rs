@@ -1,0 +1,320 @@
+//! What can be said on the command line, and what it does.
+
+use std::io::{BufRead, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Parser, Subcommand};
+use serde_json::json;
+use sqlx::PgPool;
+use zeroize::Zeroizing;
+
+use crate::config::{Config, default_state};
+use crate::identity::{self, Role};
+use crate::people;
+use crate::pki::Authority;
+use crate::reports::timesheet::{Period, local, parse_date, timesheet, today};
+use crate::serve::{self, Database};
+use crate::{api, clock, demo, reports, store};
+
+/// The configuration that is read where none is named.
+const CONFIG: &str = "/etc/rollcall/hub.toml";
+/// Who the audit names for what is done on the command line.
+const ACTOR: &str = "cli";
+
+/// The server of Rollcall: terminals deliver punches to it, people read timesheets from it.
+#[derive(Parser)]
+#[command(name = "rollcall-hub", version, propagate_version = true)]
+pub struct Arguments {
+    /// The configuration [default: /etc/rollcall/hub.toml, and built-in defaults where there is
+    /// none]. See deploy/hub.example.toml: every key with its unit.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run the hub: broker, ingest, console and API.
+    Run {
+        /// Only say whether the configuration is right.
+        #[arg(long)]
+        check_config: bool,
+    },
+    /// Show it all on this machine: a hub, a terminal, two people and a stranger walking past.
+    Demo(demo::Demo),
+    /// Accounts of the console.
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// People: adding, consent, enrolment.
+    #[command(subcommand)]
+    Person(PersonCommand),
+    /// Terminals: signing and revoking.
+    #[command(subcommand)]
+    Terminal(TerminalCommand),
+    /// Print the timesheet as CSV.
+    Timesheet {
+        /// First day, YYYY-MM-DD [default: today].
+        #[arg(long, value_name = "DATE")]
+        from: Option<String>,
+        /// Last day [default: the first].
+        #[arg(long, value_name = "DATE")]
+        to: Option<String>,
+    },
+    /// Print the API's OpenAPI document.
+    Openapi,
+}
+
+/// Accounts of the console.
+#[derive(Subcommand)]
+pub enum AccountCommand {
+    /// Make an account. The password is asked for, or read as one line from standard input.
+    Create {
+        /// Made of a-z, 0-9, dot, dash, underscore.
+        name: String,
+        /// What the account may do.
+        #[arg(long, value_enum, default_value = "hr")]
+        role: Role,
+        /// Give an existing account a new password and role, and end its sessions.
+        #[arg(long)]
+        replace: bool,
+    },
+}
+
+/// People.
+#[derive(Subcommand)]
+pub enum PersonCommand {
+    /// Add a person.
+    Add {
+        /// The number by which the company knows them.
+        number: String,
+        /// As written in reports.
+        name: String,
+    },
+    /// Record that a person consented to the use of their face. Keep the signed form yourself.
+    Consent {
+        /// Whose.
+        number: String,
+    },
+    /// Enrol a person from one to ten photos of their face alone (three are better than one).
+    /// The photos are not kept.
+    Enrol {
+        /// Whose face.
+        number: String,
+        /// JPEG or PNG.
+        #[arg(required = true)]
+        photos: Vec<PathBuf>,
+    },
+    /// End consent: deletes the templates, here and on all terminals.
+    Withdraw {
+        /// Whose.
+        number: String,
+    },
+    /// List everybody.
+    List,
+}
+
+/// Terminals.
+#[derive(Subcommand)]
+pub enum TerminalCommand {
+    /// Sign a terminal's request (made by `rollcall-edge csr`) and accept it.
+    Sign {
+        /// The request.
+        request: PathBuf,
+        /// Where the terminal hangs, such as "Front door".
+        #[arg(long)]
+        name: String,
+        /// The folder for the answer: terminal.pem and ca.pem, to be copied to the terminal.
+        #[arg(long, value_name = "FOLDER", default_value = ".")]
+        out: PathBuf,
+        /// Accept it although a terminal of this id is known: its certificate before stops counting.
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Refuse a terminal from its next connection on.
+    Revoke {
+        /// Its id.
+        device: String,
+    },
+    /// List all terminals.
+    List,
+}
+
+/// Does it.
+pub fn execute(arguments: Arguments) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let result = runtime.block_on(perform(arguments));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    result
+}
+
+async fn perform(arguments: Arguments) -> Result<()> {
+    let config = || read_config(arguments.config.as_deref());
+    match arguments.command {
+        Command::Run { check_config: true } => check(&config()?),
+        Command::Run { check_config: false } => serve::run(&config()?).await,
+        Command::Demo(demo) => demo.run().await,
+        Command::Openapi => {
+            print!("{}", api::document()?);
+            Ok(())
+        }
+        other => {
+            let config = config()?;
+            let database = Database::open(&config).await?;
+            let result = with_database(&config, &database.pool, other).await;
+            let ours = database.cluster.as_ref().is_some_and(crate::cluster::Cluster::started);
+            database.close(ours).await;
+            result
+        }
+    }
+}
+
+fn read_config(named: Option<&Path>) -> Result<Config> {
+    match named {
+        Some(file) => Config::read(file),
+        None if Path::new(CONFIG).exists() => Config::read(Path::new(CONFIG)),
+        None => Ok(toml::from_str("")?),
+    }
+}
+
+fn check(config: &Config) -> Result<()> {
+    config.database_url()?;
+    models::Folder::find(config.models.as_deref())?.manifest(models::Role::Embedder)?;
+    println!("the configuration is right (state in {})", config.state.display());
+    Ok(())
+}
+
+async fn with_database(config: &Config, pool: &PgPool, command: Command) -> Result<()> {
+    match command {
+        Command::Account(AccountCommand::Create { name, role, replace }) => {
+            identity::create(pool, &name, role, read_password()?, replace).await?;
+            println!("account {name} made");
+            Ok(())
+        }
+        Command::Person(command) => person(config, pool, command).await,
+        Command::Terminal(command) => terminal(config, pool, command).await,
+        Command::Timesheet { from, to } => {
+            let zone = config.time_zone()?;
+            let date = |text: Option<String>| text.as_deref().map(parse_date).transpose();
+            let from = date(from)?.unwrap_or_else(|| today(clock::now(), &zone));
+            let period = Period::new(from, date(to)?.unwrap_or(from))?;
+            print!("{}", reports::csv::timesheet(&timesheet(pool, &zone, period, ACTOR).await?)?);
+            Ok(())
+        }
+        Command::Run { .. } | Command::Demo(_) | Command::Openapi => bail!("not a command for the database"),
+    }
+}
+
+/// Asks for a password without showing it; from a pipe, reads one line.
+fn read_password() -> Result<Zeroizing<String>> {
+    if !std::io::stdin().is_terminal() {
+        let mut line = Zeroizing::new(String::new());
+        std::io::stdin().lock().read_line(&mut line)?;
+        return Ok(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned()));
+    }
+    let password = Zeroizing::new(rpassword::prompt_password("Password: ")?);
+    let again = Zeroizing::new(rpassword::prompt_password("Once more: ")?);
+    ensure!(password == again, "the two passwords differ");
+    Ok(password)
+}
+
+async fn person(config: &Config, pool: &PgPool, command: PersonCommand) -> Result<()> {
+    match command {
+        PersonCommand::Add { number, name } => {
+            let id = people::add(pool, ACTOR, &number, &name).await?;
+            println!("{number} {name} added ({id})");
+        }
+        PersonCommand::Consent { number } => {
+            people::consent(pool, ACTOR, &number).await?;
+            println!("consent of {number} recorded");
+        }
+        PersonCommand::Enrol { number, photos } => {
+            let vault = serve::open_vault(config, pool).await?;
+            let photos = people::read_photos(&photos)?;
+            let count = people::enrol(pool, &vault, config.models.as_deref(), ACTOR, &number, photos).await?;
+            println!("{number} enrolled from {count} photos; the photos were not kept");
+        }
+        PersonCommand::Withdraw { number } => {
+            let count = people::withdraw(pool, ACTOR, &number).await?;
+            println!("consent of {number} ended; {count} templates deleted, terminals follow");
+        }
+        PersonCommand::List => {
+            println!("number\tname\tconsent\tphotos");
+            for person in people::list(pool, ACTOR).await? {
+                let consent = if person.consent { "yes" } else { "no" };
+                println!("{}\t{}\t{consent}\t{}", person.number, person.name, person.photos);
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn terminal(config: &Config, pool: &PgPool, command: TerminalCommand) -> Result<()> {
+    match command {
+        TerminalCommand::Sign { request, name, out, replace } => {
+            let authority = Authority::open(&config.state.join("pki"), clock::now())?;
+            let text = std::fs::read_to_string(&request)
+                .with_context(|| format!("cannot read {}", request.display()))?;
+            let device = sign(pool, &authority, &text, &name, &out, replace).await?;
+            println!("terminal {device} accepted as {name:?}");
+            println!("copy {0}/terminal.pem and {0}/ca.pem to the terminal", out.display());
+        }
+        TerminalCommand::Revoke { device } => {
+            let device = device.parse()?;
+            let mut transaction = pool.begin().await?;
+            ensure!(
+                store::terminals::revoke(&mut transaction, &device).await?,
+                "there is no terminal {device}"
+            );
+            store::audit::record(&mut transaction, ACTOR, "terminal.revoke", device.as_str(), json!({}))
+                .await?;
+            transaction.commit().await?;
+            println!("terminal {device} revoked");
+        }
+        TerminalCommand::List => {
+            let zone = config.time_zone()?;
+            println!("device\tname\tstate\tseen\tqueued");
+            for row in store::terminals::list(&mut *pool.acquire().await?).await? {
+                let seen = row.seen_at.map_or_else(|| "never".into(), |at| local(at.to_jiff(), &zone));
+                let queued = row.queued.map_or_else(|| "?".into(), |queued| queued.to_string());
+                println!("{}\t{}\t{}\t{seen}\t{queued}", row.device, row.name, row.state);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Signs a request, accepts the terminal and writes the answer.
+pub async fn sign(
+    pool: &PgPool,
+    authority: &Authority,
+    request: &str,
+    name: &str,
+    out: &Path,
+    replace: bool,
+) -> Result<proto::DeviceId> {
+    let signed = authority.sign_terminal(request, clock::now())?;
+    let device = signed.device.clone();
+    let mut transaction = pool.begin().await?;
+    let accepted =
+        store::terminals::accept(&mut transaction, &device, name, &signed.sha256, signed.expires_at, replace)
+            .await?;
+    ensure!(accepted, "terminal {device} is known already; --replace gives it a new certificate");
+    let detail = json!({"name": name});
+    store::audit::record(&mut transaction, ACTOR, "terminal.accept", device.as_str(), detail).await?;
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    for (file, text) in [("terminal.pem", signed.pem.as_str()), ("ca.pem", authority.pem())] {
+        let path = out.join(file);
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    transaction.commit().await?;
+    Ok(device)
+}
+
+/// The folder of the demonstration's state.
+pub fn demo_state() -> PathBuf {
+    default_state().join("demo")
+}

@@ -1,0 +1,204 @@
+//! People: adding them, their consent, their face.
+//!
+//! No consent, no template. A photo is looked at once, in memory, and never written anywhere.
+
+use std::path::{Path, PathBuf};
+
+use models::photo::{PhotoError, embed_photo};
+use models::{Embedding, Eyes, Frame};
+use serde_json::json;
+use sqlx::PgPool;
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use crate::store;
+use crate::store::people::Person;
+use crate::store::templates::Sealed;
+use crate::vault::{Label, Vault};
+
+/// Photos of one enrolment, at most.
+pub const PHOTOS: usize = 10;
+/// Bytes of a photo, at most.
+pub const PHOTO_BYTES: usize = 12 << 20;
+/// Photos kept of one person, at most.
+const KEPT: i64 = 20;
+/// The models take memory and both cores: one enrolment at a time.
+static EYES: Semaphore = Semaphore::const_new(1);
+
+/// Why something about a person could not be done, as the one who asked should read it.
+#[derive(Debug, thiserror::Error)]
+pub enum PersonError {
+    /// There is nobody of that number.
+    #[error("there is nobody with the number {0}")]
+    Unknown(String),
+    /// Somebody has that number.
+    #[error("the number {0} is taken")]
+    Taken(String),
+    /// A number or a name is empty or too long.
+    #[error("a number has 1 to 64 characters and a name 1 to 200, neither blank")]
+    Named,
+    /// Consent is missing.
+    #[error("{0} has not consented to the use of their face: record the consent first")]
+    NoConsent(String),
+    /// A photo can't be used.
+    #[error("{photo}: {reason}")]
+    Photo {
+        /// Which one.
+        photo: String,
+        /// Why not.
+        reason: PhotoError,
+    },
+    /// No photos, or too many.
+    #[error("one to {PHOTOS} photos at a time, {KEPT} a person: delete the templates to start again")]
+    Count,
+    /// Anything else.
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+impl From<sqlx::Error> for PersonError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+/// A photo that somebody chose.
+pub struct Photo {
+    /// What they call it.
+    pub name: String,
+    /// JPEG or PNG.
+    pub bytes: Vec<u8>,
+}
+
+/// Adds a person.
+pub async fn add(pool: &PgPool, actor: &str, number: &str, name: &str) -> Result<Uuid, PersonError> {
+    let id = Uuid::now_v7();
+    let mut transaction = pool.begin().await?;
+    store::people::insert(&mut transaction, id, number, name).await.map_err(|error| {
+        match error.as_database_error() {
+            Some(refusal) if refusal.is_unique_violation() => PersonError::Taken(number.to_owned()),
+            Some(refusal) if refusal.is_check_violation() => PersonError::Named,
+            _ => error.into(),
+        }
+    })?;
+    store::audit::record(&mut transaction, actor, "person.add", &id.to_string(), json!({"number": number}))
+        .await?;
+    transaction.commit().await?;
+    Ok(id)
+}
+
+/// Everybody; a look at personal data, audited.
+pub async fn list(pool: &PgPool, actor: &str) -> Result<Vec<Person>, PersonError> {
+    let mut transaction = pool.begin().await?;
+    let people = store::people::list(&mut transaction).await?;
+    store::audit::record(&mut transaction, actor, "person.list", "people", json!({"count": people.len()}))
+        .await?;
+    transaction.commit().await?;
+    Ok(people)
+}
+
+/// Records that a person consented to the use of their face.
+pub async fn consent(pool: &PgPool, actor: &str, number: &str) -> Result<(), PersonError> {
+    let mut transaction = pool.begin().await?;
+    let person = locked(&mut transaction, number).await?;
+    store::people::give_consent(&mut transaction, person.id, actor).await?;
+    store::audit::record(&mut transaction, actor, "consent.give", &person.id.to_string(), json!({})).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Ends consent: the templates are deleted here and, as soon as they hear of it, on all terminals.
+pub async fn withdraw(pool: &PgPool, actor: &str, number: &str) -> Result<u64, PersonError> {
+    let mut transaction = pool.begin().await?;
+    let person = locked(&mut transaction, number).await?;
+    store::people::withdraw_consent(&mut transaction, person.id).await?;
+    let templates = store::templates::delete_of(&mut transaction, person.id).await?;
+    store::roster::touch(&mut transaction, person.id).await?;
+    let detail = json!({"templates": templates});
+    store::audit::record(&mut transaction, actor, "consent.withdraw", &person.id.to_string(), detail).await?;
+    transaction.commit().await?;
+    Ok(templates)
+}
+
+/// Enrols a person from photos, all or none, and drops the photos.
+pub async fn enrol(
+    pool: &PgPool,
+    vault: &Vault,
+    models: Option<&Path>,
+    actor: &str,
+    number: &str,
+    photos: Vec<Photo>,
+) -> Result<usize, PersonError> {
+    let count = photos.len();
+    if count == 0 || count > PHOTOS {
+        return Err(PersonError::Count);
+    }
+    // Before the work: nothing is looked at without consent.
+    let mut transaction = pool.begin().await?;
+    allowed(&locked(&mut transaction, number).await?, count)?;
+    transaction.rollback().await?;
+
+    let (embedder, faces) = embed(models.map(Path::to_owned), photos).await?;
+
+    let mut transaction = pool.begin().await?;
+    let person = locked(&mut transaction, number).await?;
+    allowed(&person, count)?; // it may have been withdrawn meanwhile
+    for face in &faces {
+        let id = Uuid::now_v7();
+        let label = Label { person: person.id, template: id, embedder: &embedder };
+        let sealed = Sealed { id, person: person.id, sealed: vault.seal(label, &face.to_bytes())? };
+        store::templates::insert(&mut transaction, &sealed, &embedder, vault.key_id()).await?;
+    }
+    store::roster::touch(&mut transaction, person.id).await?;
+    let detail = json!({"photos": count});
+    store::audit::record(&mut transaction, actor, "person.enrol", &person.id.to_string(), detail).await?;
+    transaction.commit().await?;
+    Ok(count)
+}
+
+async fn locked(conn: &mut sqlx::PgConnection, number: &str) -> Result<Person, PersonError> {
+    store::people::lock(conn, number).await?.ok_or_else(|| PersonError::Unknown(number.to_owned()))
+}
+
+fn allowed(person: &Person, more: usize) -> Result<(), PersonError> {
+    if !person.consent {
+        return Err(PersonError::NoConsent(person.number.clone()));
+    }
+    if person.photos + more as i64 > KEPT {
+        return Err(PersonError::Count);
+    }
+    Ok(())
+}
+
+async fn embed(models: Option<PathBuf>, photos: Vec<Photo>) -> Result<(String, Vec<Embedding>), PersonError> {
+    let place = EYES.acquire().await.map_err(anyhow::Error::from)?;
+    let embedded = tokio::task::spawn_blocking(move || {
+        let mut eyes = Eyes::open(models.as_deref(), 2).map_err(anyhow::Error::from)?;
+        let mut faces = Vec::with_capacity(photos.len());
+        for photo in photos {
+            let face = Frame::decode(&photo.bytes)
+                .map_err(PhotoError::from)
+                .and_then(|frame| embed_photo(&mut eyes, &frame))
+                .map_err(|reason| PersonError::Photo { photo: photo.name, reason })?;
+            faces.push(face);
+        }
+        Ok((eyes.embedder().sha256().to_owned(), faces))
+    })
+    .await
+    .map_err(anyhow::Error::from)?;
+    drop(place);
+    embedded
+}
+
+/// Reads photos from files.
+pub fn read_photos(files: &[PathBuf]) -> anyhow::Result<Vec<Photo>> {
+    use anyhow::{Context, ensure};
+    let read = |file: &PathBuf| {
+        let name = file.display().to_string();
+        let size = std::fs::metadata(file).with_context(|| format!("cannot read {name}"))?.len();
+        ensure!(size <= PHOTO_BYTES as u64, "{name} is larger than {} MiB", PHOTO_BYTES >> 20);
+        let bytes = std::fs::read(file).with_context(|| format!("cannot read {name}"))?;
+        Ok(Photo { name, bytes })
+    };
+    files.iter().map(read).collect()
+}

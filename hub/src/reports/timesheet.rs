@@ -1,0 +1,133 @@
+//! The timesheet: a row for each person and day.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+use serde::Serialize;
+use serde_json::json;
+use sqlx::{PgConnection, PgPool};
+use utoipa::ToSchema;
+
+use crate::attendance::{ClockState, Direction, Punch, assess};
+use crate::store;
+use crate::store::punches;
+
+/// Days of one timesheet, at most.
+const DAYS: i32 = 366;
+
+/// One person's day.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Row {
+    /// The local date, `YYYY-MM-DD`.
+    pub date: String,
+    /// The person's number.
+    pub number: String,
+    /// The person's name.
+    pub name: String,
+    /// When they came: local time with its offset.
+    pub first_in: Option<String>,
+    /// When they went: local time with its offset.
+    pub last_out: Option<String>,
+    /// Seconds between; null where nothing closed.
+    pub worked_s: Option<i64>,
+    /// incomplete or unscheduled.
+    pub status: String,
+    /// What somebody should know: clock_estimated, long_span, missing_in, missing_out.
+    pub flags: Vec<String>,
+}
+
+/// Local dates, both inclusive.
+#[derive(Clone, Copy, Debug)]
+pub struct Period {
+    /// First.
+    pub from: Date,
+    /// Last.
+    pub to: Date,
+}
+
+impl Period {
+    /// At most a year, and not backwards.
+    pub fn new(from: Date, to: Date) -> Result<Self> {
+        ensure!(from <= to, "the period ends before it begins");
+        ensure!(from.until(to)?.get_days() < DAYS, "a timesheet has at most {DAYS} days");
+        Ok(Self { from, to })
+    }
+
+    /// The instants of its beginning and its end.
+    pub fn instants(self, zone: &TimeZone) -> Result<(Timestamp, Timestamp)> {
+        let begin = |date: Date| date.to_zoned(zone.clone()).map(|zoned| zoned.timestamp());
+        Ok((begin(self.from)?, begin(self.to.tomorrow()?)?))
+    }
+}
+
+/// The timesheet of a period, by date and number. The look is audited.
+pub async fn timesheet(pool: &PgPool, zone: &TimeZone, period: Period, actor: &str) -> Result<Vec<Row>> {
+    let mut transaction = pool.begin().await?;
+    let rows = unaudited(&mut transaction, zone, period).await?;
+    let detail = json!({"from": period.from.to_string(), "to": period.to.to_string()});
+    store::audit::record(&mut transaction, actor, "report.timesheet", "timesheet", detail).await?;
+    transaction.commit().await?;
+    Ok(rows)
+}
+
+/// For somebody whose look has been audited already.
+pub async fn unaudited(conn: &mut PgConnection, zone: &TimeZone, period: Period) -> Result<Vec<Row>> {
+    let (from, until) = period.instants(zone)?;
+    // The day before too: a punch right after midnight may be a duplicate of one right before.
+    let punches = punches::between(conn, from.checked_sub(24.hours())?, until).await?;
+    rows(punches, zone, period)
+}
+
+fn rows(punches: Vec<punches::Punch>, zone: &TimeZone, period: Period) -> Result<Vec<Row>> {
+    let mut people: BTreeMap<(String, String), Vec<Punch>> = BTreeMap::new();
+    for punch in punches {
+        people.entry((punch.number.clone(), punch.name.clone())).or_default().push(read(&punch)?);
+    }
+    let mut rows = Vec::new();
+    for ((number, name), punches) in people {
+        for day in assess(punches, zone) {
+            if (period.from..=period.to).contains(&day.date) {
+                rows.push(Row {
+                    date: day.date.to_string(),
+                    number: number.clone(),
+                    name: name.clone(),
+                    first_in: day.first_in.map(|at| local(at, zone)),
+                    last_out: day.last_out.map(|at| local(at, zone)),
+                    worked_s: day.worked_s,
+                    status: day.status.as_str().into(),
+                    flags: day.flags.into_iter().map(str::to_owned).collect(),
+                });
+            }
+        }
+    }
+    rows.sort_by(|one, other| (&one.date, &one.number).cmp(&(&other.date, &other.number)));
+    Ok(rows)
+}
+
+fn read(punch: &punches::Punch) -> Result<Punch> {
+    let direction = match punch.direction.as_str() {
+        "in" => Direction::In,
+        "out" => Direction::Out,
+        _ => Direction::Unknown,
+    };
+    let clock = if punch.clock == "synchronised" { ClockState::Synchronised } else { ClockState::Estimated };
+    Ok(Punch::new(punch.at.to_jiff(), direction, punch.device.clone(), clock))
+}
+
+/// Local time with its offset, to the second.
+pub fn local(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+}
+
+/// The local date of an instant.
+pub fn today(now: Timestamp, zone: &TimeZone) -> Date {
+    zone.to_datetime(now).date()
+}
+
+/// Reads a date as `YYYY-MM-DD`.
+pub fn parse_date(text: &str) -> Result<Date> {
+    text.parse().with_context(|| format!("{text:?} is no date: write it as YYYY-MM-DD"))
+}

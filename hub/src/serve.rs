@@ -1,0 +1,274 @@
+//! The wiring: the only place that starts tasks, and stops them.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::{Router, extract::DefaultBodyLimit};
+use axum_server::tls_rustls::RustlsConfig;
+use rustls::ServerConfig;
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{broadcast, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower_http::csrf::CsrfLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::TimeoutLayer;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::broker::Broker;
+use crate::cluster::Cluster;
+use crate::config::Config;
+use crate::fleet::Fleet;
+use crate::pki::Authority;
+use crate::vault::Vault;
+use crate::{api, clock, console, store};
+
+/// How long a stopping hub may take.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How often the private PostgreSQL is looked after.
+const LOOK_AFTER: Duration = Duration::from_secs(3);
+/// How long an answer may take to begin.
+const ANSWER: Duration = Duration::from_secs(60);
+/// Bytes of a request, at most, where nothing else is said.
+const REQUEST_BYTES: usize = 64 << 10;
+
+/// The database, and the private cluster where there is one.
+pub struct Database {
+    /// Connections.
+    pub pool: PgPool,
+    /// The private cluster.
+    pub cluster: Option<Cluster>,
+}
+
+impl Database {
+    /// Connects to the configured database, or to one of the hub's own, and brings it up to date.
+    pub async fn open(config: &Config) -> Result<Self> {
+        let (options, cluster) = match config.database_url()? {
+            Some(url) => {
+                // The error would repeat the URL, which holds a password.
+                let options: PgConnectOptions =
+                    url.parse().map_err(|_| anyhow::anyhow!("database_url_file holds no PostgreSQL URL"))?;
+                (options, None)
+            }
+            None => {
+                let folder = config.state.join("pg");
+                let cluster = tokio::task::spawn_blocking(move || Cluster::start(&folder)).await??;
+                (cluster.options(), Some(cluster))
+            }
+        };
+        Ok(Self { pool: store::open(options).await?, cluster })
+    }
+
+    /// Closes the connections, and stops the private cluster if `stop` says so.
+    pub async fn close(self, stop: bool) {
+        self.pool.close().await;
+        if let (Some(cluster), true) = (self.cluster, stop) {
+            let _ = tokio::task::spawn_blocking(move || cluster.stop()).await;
+        }
+    }
+}
+
+/// Opens the vault; a key that does not fit what is stored is refused.
+pub async fn open_vault(config: &Config, pool: &PgPool) -> Result<Vault> {
+    std::fs::create_dir_all(&config.state)
+        .with_context(|| format!("cannot make {}", config.state.display()))?;
+    let vault = Vault::open(&config.vault_key())?;
+    let foreign = store::templates::with_other_key(&mut *pool.acquire().await?, vault.key_id()).await?;
+    anyhow::ensure!(
+        foreign == 0,
+        "{foreign} templates are sealed with another key than {}: put the right key back",
+        config.vault_key().display()
+    );
+    Ok(vault)
+}
+
+/// A hub that runs.
+pub struct Running {
+    /// What handlers use.
+    pub app: App,
+    /// Where terminals connect.
+    pub mqtt: SocketAddr,
+    /// Where browsers connect.
+    pub https: SocketAddr,
+    /// Signs terminals.
+    pub authority: Arc<Authority>,
+    database: Database,
+    tasks: JoinSet<Result<()>>,
+    stop: CancellationToken,
+}
+
+impl Running {
+    /// The private cluster, if there is one.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.database.cluster.as_ref()
+    }
+
+    /// Runs until `done` returns or a part ends early, which is an error; then stops everything.
+    pub async fn until<T>(mut self, done: impl Future<Output = Result<T>>) -> Result<T> {
+        let outcome = tokio::select! {
+            outcome = done => outcome,
+            early = self.tasks.join_next() => Err(match early {
+                Some(Ok(Err(error))) => error,
+                Some(Err(panic)) => anyhow::Error::from(panic).context("a part of the hub panicked"),
+                _ => anyhow::anyhow!("a part of the hub ended"),
+            }),
+        };
+        self.stop.cancel();
+        let drained =
+            tokio::time::timeout(DRAIN, async { while self.tasks.join_next().await.is_some() {} }).await;
+        if drained.is_err() {
+            warn!("some part did not stop in time");
+        }
+        self.database.close(true).await;
+        outcome
+    }
+}
+
+/// Starts the hub.
+pub async fn start(config: &Config) -> Result<Running> {
+    let zone = config.time_zone()?;
+    std::fs::create_dir_all(&config.state)
+        .with_context(|| format!("cannot make {}", config.state.display()))?;
+    let authority = Arc::new(Authority::open(&config.state.join("pki"), clock::now())?);
+    let (terminal_tls, browser_tls) = authority.tls(&config.names, clock::now())?;
+    let https = TcpListener::bind(config.https)
+        .with_context(|| format!("https: cannot listen on {}", config.https))?;
+    let database = Database::open(config).await?;
+    let vault = Arc::new(open_vault(config, &database.pool).await?);
+    let broker = Broker::bind(config.mqtt, terminal_tls, database.pool.clone()).await?;
+    let (publisher, messages) = broker.link()?;
+    let (committed, _) = broadcast::channel(1024);
+    let (roster_send, roster_changed) = watch::channel(());
+    let stop = CancellationToken::new();
+    let app = App {
+        pool: database.pool.clone(),
+        vault: vault.clone(),
+        zone,
+        models: config.models.clone(),
+        punches: committed.clone(),
+        stop: stop.clone(),
+    };
+    let (mqtt_address, https_address) = (broker.address()?, https.local_addr()?);
+    let fleet = Fleet { pool: database.pool.clone(), vault, publisher, roster_changed };
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(until_stopped(stop.clone(), fleet.run(messages)));
+    tasks.spawn(broker.serve(stop.clone()));
+    tasks.spawn(until_stopped(stop.clone(), listen(database.pool.clone(), committed, roster_send)));
+    tasks.spawn(serve_https(https, browser_tls, app.clone(), stop.clone()));
+    if let Some(cluster) = database.cluster.clone() {
+        tasks.spawn(until_stopped(stop.clone(), look_after(cluster)));
+    }
+    info!(mqtt = %mqtt_address, https = %https_address, software = env!("CARGO_PKG_VERSION"), "hub runs");
+    Ok(Running { app, mqtt: mqtt_address, https: https_address, authority, database, tasks, stop })
+}
+
+/// Runs the hub until it is told to stop.
+pub async fn run(config: &Config) -> Result<()> {
+    let running = start(config).await?;
+    println!("console https://{}  terminals {}", running.https, running.mqtt);
+    running.until(told_to_stop()).await
+}
+
+/// Returns when the process is told to stop.
+pub async fn told_to_stop() -> Result<()> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = term.recv() => info!("SIGTERM: stopping"),
+        _ = interrupt.recv() => info!("SIGINT: stopping"),
+    }
+    Ok(())
+}
+
+async fn until_stopped(stop: CancellationToken, part: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::select! {
+        result = part => result,
+        () = stop.cancelled() => Ok(()),
+    }
+}
+
+/// Passes on what the database announces, from this hub and any other. Comes back after the
+/// database did.
+async fn listen(pool: PgPool, committed: broadcast::Sender<Uuid>, roster: watch::Sender<()>) -> Result<()> {
+    loop {
+        let attempt = async {
+            let mut listener = PgListener::connect_with(&pool).await?;
+            listener.listen_all([store::PUNCH_CHANNEL, store::ROSTER_CHANNEL]).await?;
+            roster.send_replace(()); // whatever was missed
+            while let Some(news) = listener.try_recv().await? {
+                match news.channel() {
+                    store::ROSTER_CHANNEL => drop(roster.send_replace(())),
+                    _ => {
+                        if let Ok(id) = news.payload().parse() {
+                            let _ = committed.send(id); // nobody may be listening
+                        }
+                    }
+                }
+            }
+            Ok::<(), sqlx::Error>(())
+        };
+        match attempt.await {
+            Ok(()) => warn!("the database went away"),
+            Err(error) => warn!(%error, "cannot listen to the database; trying again"),
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Starts the private cluster again when it is gone.
+async fn look_after(cluster: Cluster) -> Result<()> {
+    loop {
+        tokio::time::sleep(LOOK_AFTER).await;
+        let cluster = cluster.clone();
+        match tokio::task::spawn_blocking(move || cluster.ensure_running()).await? {
+            Ok(true) => warn!("PostgreSQL was gone and runs again"),
+            Ok(false) => {}
+            Err(error) => warn!(error = format!("{error:#}"), "PostgreSQL is gone; trying again"),
+        }
+    }
+}
+
+async fn serve_https(
+    listener: TcpListener,
+    tls: ServerConfig,
+    app: App,
+    stop: CancellationToken,
+) -> Result<()> {
+    listener.set_nonblocking(true)?;
+    let handle = axum_server::Handle::new();
+    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
+    let tls = RustlsConfig::from_config(Arc::new(tls));
+    let server = axum_server::from_tcp_rustls(listener, tls)?.handle(handle.clone()).serve(service);
+    tokio::pin!(server);
+    tokio::select! {
+        ended = &mut server => return ended.context("https"),
+        () = stop.cancelled() => handle.graceful_shutdown(Some(Duration::from_secs(3))),
+    }
+    server.await.context("https")
+}
+
+/// Console and API with what guards both.
+fn router(app: App) -> Router {
+    let header = |name: &'static str, value: &'static str| {
+        SetResponseHeaderLayer::overriding(HeaderName::from_static(name), HeaderValue::from_static(value))
+    };
+    Router::new()
+        .merge(api::router())
+        .merge(console::router())
+        .layer(DefaultBodyLimit::max(REQUEST_BYTES))
+        .layer(CsrfLayer::new())
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, ANSWER))
+        .layer(header("content-security-policy", "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; form-action 'self'; base-uri 'none'"))
+        .layer(header("x-content-type-options", "nosniff"))
+        .layer(header("referrer-policy", "same-origin"))
+        .layer(header("cache-control", "no-store"))
+        .with_state(app)
+}

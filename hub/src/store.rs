@@ -1,0 +1,53 @@
+//! PostgreSQL: the only place with SQL. Free functions over a connection; nothing here knows a rule.
+
+pub mod accounts;
+pub mod audit;
+pub mod people;
+pub mod punches;
+pub mod roster;
+pub mod strangers;
+pub mod templates;
+pub mod terminals;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use sqlx::ConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use tracing::warn;
+
+/// Connections, at most.
+const CONNECTIONS: u32 = 16;
+/// How long a caller waits for a connection.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between attempts to reach a database that does not answer.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The channel on which committed punches are announced, by id.
+pub const PUNCH_CHANNEL: &str = "rollcall_punch";
+/// The channel on which roster changes are announced.
+pub const ROSTER_CHANNEL: &str = "rollcall_roster";
+
+/// Connects, waiting for as long as the database is away, and brings the schema up to date.
+pub async fn open(options: PgConnectOptions) -> Result<PgPool> {
+    let options = options.disable_statement_logging().application_name("rollcall-hub");
+    let pool = PgPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .acquire_timeout(PATIENCE)
+        .connect_lazy_with(options);
+    let mut told = false;
+    while let Err(error) = pool.acquire().await {
+        if let Some(refusal) = error.as_database_error() {
+            // It is there and says no: waiting for "the database system is starting up" alone helps.
+            if refusal.code().as_deref() != Some("57P03") {
+                return Err(error).context("the database refuses the hub");
+            }
+        }
+        if !std::mem::replace(&mut told, true) {
+            warn!(%error, "the database does not answer; waiting for it");
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+    sqlx::migrate!().run(&pool).await.context("the database's schema can't be brought up to date")?;
+    Ok(pool)
+}

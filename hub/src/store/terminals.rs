@@ -1,0 +1,103 @@
+//! Terminals: who may connect, and how they are.
+
+use jiff_sqlx::{Timestamp, ToSqlx};
+use proto::{DeviceId, Heartbeat};
+use sqlx::{PgConnection, Result};
+
+/// A terminal as lists show it.
+#[derive(Clone, Debug)]
+pub struct Terminal {
+    /// Its id.
+    pub device: String,
+    /// Where it hangs.
+    pub name: String,
+    /// accepted or revoked.
+    pub state: String,
+    /// When its certificate expires.
+    pub expires_at: Timestamp,
+    /// When it last said anything.
+    pub seen_at: Option<Timestamp>,
+    /// Its release.
+    pub software: Option<String>,
+    /// Punches that wait in it.
+    pub queued: Option<i64>,
+}
+
+/// Who may connect with which certificate.
+pub struct Admission {
+    /// accepted or revoked.
+    pub state: String,
+    /// The hash of the one certificate that counts.
+    pub certificate_sha256: Vec<u8>,
+}
+
+/// Accepts a terminal with a certificate. `false`: there is one of that id already, and `replace`
+/// was not said.
+pub async fn accept(
+    conn: &mut PgConnection,
+    device: &DeviceId,
+    name: &str,
+    certificate_sha256: &[u8],
+    expires_at: jiff::Timestamp,
+    replace: bool,
+) -> Result<bool> {
+    let done = sqlx::query!(
+        "insert into terminals (device, name, state, certificate_sha256, expires_at)
+        values ($1, $2, 'accepted', $3, $4)
+        on conflict (device) do update set name = excluded.name, state = 'accepted',
+            certificate_sha256 = excluded.certificate_sha256, expires_at = excluded.expires_at
+        where $5",
+        device.as_str(),
+        name,
+        certificate_sha256,
+        expires_at.to_sqlx() as _,
+        replace
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Revokes a terminal. `false`: there is none of that id.
+pub async fn revoke(conn: &mut PgConnection, device: &DeviceId) -> Result<bool> {
+    let done = sqlx::query!("update terminals set state = 'revoked' where device = $1", device.as_str())
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// What decides whether a terminal may connect.
+pub async fn admission(conn: &mut PgConnection, device: &DeviceId) -> Result<Option<Admission>> {
+    sqlx::query_as!(
+        Admission,
+        "select state, certificate_sha256 from terminals where device = $1",
+        device.as_str()
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// All terminals, by name.
+pub async fn list(conn: &mut PgConnection) -> Result<Vec<Terminal>> {
+    sqlx::query_as!(
+        Terminal,
+        r#"select device, name, state, expires_at as "expires_at: Timestamp", seen_at as "seen_at: Timestamp",
+            software, queued from terminals order by name, device"#
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Keeps what a heartbeat says.
+pub async fn beat(conn: &mut PgConnection, device: &DeviceId, beat: &Heartbeat) -> Result<()> {
+    sqlx::query!(
+        "update terminals set seen_at = now(), software = $2, queued = $3, roster = $4 where device = $1",
+        device.as_str(),
+        beat.software,
+        beat.queued as i64,
+        beat.roster as i64
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
