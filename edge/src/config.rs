@@ -218,7 +218,7 @@ impl Config {
 
 /// A TOML error on one line, with the line number that it is about.
 fn place(text: &str, error: &toml::de::Error) -> String {
-    let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+    let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
     let message = error.message().replace('\n', " ");
     line.map_or_else(|| message.clone(), |line| format!("line {line}: {message}"))
 }

@@ -109,7 +109,7 @@ impl Conversation {
             }
             Ok(Applied::Same) => {}
             Ok(Applied::Gap) => {
-                warn!("a roster update is missing; the hub is asked again with the next hello")
+                warn!("a roster update is missing; the hub is asked again with the next hello");
             }
             Err(error) => error!(error = format!("{error:#}"), "a roster that can't be used"),
         }

@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::converse::Conversation;
 use crate::deliver::Delivery;
-use crate::door::Door;
+use crate::door::{Door, Signal};
 use crate::health::Health;
 use crate::link::{Identity, Link};
 use crate::outbox::Outbox;
@@ -108,7 +108,6 @@ fn start(config: &Config, stop: &CancellationToken) -> Result<JoinSet<Result<()>
     let health = Arc::new(Health::new(Uuid::now_v7()));
     info!(device.id = %identity.device, software = env!("CARGO_PKG_VERSION"), "terminal starts");
 
-    let slot = Arc::new(Slot::default());
     let (door_send, door_receive) = mpsc::channel(16);
     let (seen_send, seen_receive) = mpsc::channel(SEEN);
     let (gallery_send, gallery) = watch::channel(Arc::new(roster.gallery()));
@@ -138,40 +137,42 @@ fn start(config: &Config, stop: &CancellationToken) -> Result<JoinSet<Result<()>
     tasks.spawn(until(stop.clone(), link.run()));
     tasks.spawn(until(stop.clone(), conversation.run(incoming, appended)));
     tasks.spawn(attendant.run(seen_receive, stop.clone()));
-    look(&mut tasks, config, slot, gallery, seen_send, door_send, health, stop.clone(), eyes);
+    let sight = Sight { slot: Arc::default(), gallery, seen: seen_send, door: door_send, health };
+    sight.start(&mut tasks, config, eyes, stop);
     Ok(tasks)
 }
 
-/// Starts the two threads that carry frames.
-#[expect(clippy::too_many_arguments, reason = "the two ends of each hand-off meet here and nowhere else")]
-fn look(
-    tasks: &mut JoinSet<Result<()>>,
-    config: &Config,
+/// Both ends of the hand-offs around the two threads that carry frames.
+struct Sight {
     slot: Arc<Slot>,
     gallery: watch::Receiver<Arc<Gallery>>,
     seen: mpsc::Sender<vision::Seen>,
-    door: mpsc::Sender<crate::door::Signal>,
+    door: mpsc::Sender<Signal>,
     health: Arc<Health>,
-    stop: CancellationToken,
-    eyes: Eyes,
-) {
-    let pipeline = Pipeline::new(eyes);
-    let (choice, models) = (config.camera.clone(), config.vision.models.clone());
-    let frames = slot.clone();
-    let watching = stop.clone();
-    let camera = tokio::task::spawn_blocking(move || {
-        let result = camera::run(&choice, models.as_deref(), &frames, &door, &watching);
-        frames.close();
-        result
-    });
-    let vision = tokio::task::spawn_blocking(move || vision::run(pipeline, &slot, &gallery, &seen, &health));
-    for thread in [camera, vision] {
-        let stop = stop.clone();
-        tasks.spawn(async move {
-            thread.await.context("a thread panicked")??;
-            stop.cancelled().await;
-            Ok(())
+}
+
+impl Sight {
+    /// Starts the two threads.
+    fn start(self, tasks: &mut JoinSet<Result<()>>, config: &Config, eyes: Eyes, stop: &CancellationToken) {
+        let Self { slot, gallery, seen, door, health } = self;
+        let (choice, models) = (config.camera.clone(), config.vision.models.clone());
+        let (frames, watching) = (slot.clone(), stop.clone());
+        let camera = tokio::task::spawn_blocking(move || {
+            let result = camera::run(&choice, models.as_deref(), &frames, &door, &watching);
+            frames.close();
+            result
         });
+        let pipeline = Pipeline::new(eyes);
+        let vision =
+            tokio::task::spawn_blocking(move || vision::run(pipeline, &slot, &gallery, &seen, &health));
+        for thread in [camera, vision] {
+            let stop = stop.clone();
+            tasks.spawn(async move {
+                thread.await.context("a thread panicked")??;
+                stop.cancelled().await;
+                Ok(())
+            });
+        }
     }
 }
 

@@ -110,7 +110,7 @@ impl Door {
     pub async fn run(mut self, mut signals: mpsc::Receiver<Signal>) {
         loop {
             let next = self.until.values().min().copied();
-            let wake = next.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+            let wake = next.unwrap_or_else(|| Instant::now() + Duration::from_hours(1));
             tokio::select! {
                 signal = signals.recv() => match signal {
                     Some(signal) => self.show(signal),
@@ -186,7 +186,8 @@ mod tests {
             faults: HashSet::new(),
         };
         let (send, receive) = mpsc::channel(4);
-        let running = tokio::spawn(door.run(receive));
+        let mut running = tokio::task::JoinSet::new();
+        running.spawn(door.run(receive));
         for signal in [Signal::Trouble(Fault::Outbox), Signal::Trouble(Fault::Camera), Signal::Counted] {
             send.send(signal).await.expect("door runs");
         }
@@ -198,7 +199,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         drop(send);
-        running.await.expect("no panic");
+        running.join_all().await;
         let seen = record.lock().expect("no panic").clone();
         let on_off = |line| seen.iter().filter(|(l, _)| *l == line).map(|(_, on)| *on).collect::<Vec<_>>();
         for line in [Line::Green, Line::Buzzer, Line::Relay, Line::Red] {

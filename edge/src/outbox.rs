@@ -254,16 +254,15 @@ fn open(path: &Path) -> Result<(Opened, u64), OutboxError> {
     let opened = catch_unwind(|| -> Result<(Opened, u64), Failure> {
         let db = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None).open()?;
         let file = File::options().write(true).open(path.join("db"))?;
-        let epoch = match number(db.get(EPOCH)?) {
-            Some(epoch) => epoch,
-            None => {
-                // Below 2^63, so that it is a bigint on the other side as it stands.
-                let epoch = rand::random::<u64>() >> 1;
-                db.insert(EPOCH, &epoch.to_be_bytes())?;
-                db.flush()?;
-                rustix::fs::fdatasync(&file).map_err(std::io::Error::from)?;
-                epoch
-            }
+        let epoch = if let Some(epoch) = number(db.get(EPOCH)?) {
+            epoch
+        } else {
+            // Below 2^63, so that it is a bigint on the other side as it stands.
+            let epoch = rand::random::<u64>() >> 1;
+            db.insert(EPOCH, &epoch.to_be_bytes())?;
+            db.flush()?;
+            rustix::fs::fdatasync(&file).map_err(std::io::Error::from)?;
+            epoch
         };
         let last = number(db.get(LAST)?).unwrap_or(0);
         Ok((Opened { db, file, last }, epoch))

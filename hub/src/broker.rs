@@ -35,7 +35,7 @@ const CONNECTIONS: usize = 4096;
 /// How long a handshake, and the wait for CONNECT after it, may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// The longest silence that a terminal may ask for.
-const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(120);
+const LONGEST_KEEP_ALIVE: Duration = Duration::from_mins(2);
 /// Memory of one topic's log in the router; many terminals have many topics.
 const SEGMENT_BYTES: usize = 1 << 20;
 const SEGMENTS: usize = 4;

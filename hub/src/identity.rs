@@ -18,7 +18,7 @@ use crate::store;
 use crate::store::accounts::Account;
 
 /// How long a session lasts: a working day.
-pub const SESSION: Duration = Duration::from_secs(12 * 3600);
+pub const SESSION: Duration = Duration::from_hours(12);
 /// Shortest password.
 const SHORTEST: usize = 10;
 /// Each check of a password takes 19 MiB: no more than this at once.

@@ -146,7 +146,7 @@ pub async fn enrol(
     for face in &faces {
         let id = Uuid::now_v7();
         let label = Label { person: person.id, template: id, embedder: &embedder };
-        let sealed = Sealed { id, person: person.id, sealed: vault.seal(label, &face.to_bytes())? };
+        let sealed = Sealed { id, person: person.id, bytes: vault.seal(label, &face.to_bytes())? };
         store::templates::insert(&mut transaction, &sealed, &embedder, vault.key_id()).await?;
     }
     store::roster::touch(&mut transaction, person.id).await?;

@@ -30,7 +30,7 @@ pub async fn next(
     let people: Vec<Uuid> = changes.iter().map(|change| change.person).collect();
     let mut faces: HashMap<Uuid, Vec<Embedding>> = HashMap::new();
     for row in store::templates::of(conn, &people, embedder).await? {
-        let bytes = vault.unseal(Label { person: row.person, template: row.id, embedder }, &row.sealed)?;
+        let bytes = vault.unseal(Label { person: row.person, template: row.id, embedder }, &row.bytes)?;
         faces
             .entry(row.person)
             .or_default()

@@ -35,7 +35,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How often the private PostgreSQL is looked after.
 const LOOK_AFTER: Duration = Duration::from_secs(3);
 /// How long an answer may take to begin.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_mins(1);
 /// Bytes of a request, at most, where nothing else is said.
 const REQUEST_BYTES: usize = 64 << 10;
 
@@ -50,18 +50,15 @@ pub struct Database {
 impl Database {
     /// Connects to the configured database, or to one of the hub's own, and brings it up to date.
     pub async fn open(config: &Config) -> Result<Self> {
-        let (options, cluster) = match config.database_url()? {
-            Some(url) => {
-                // The error would repeat the URL, which holds a password.
-                let options: PgConnectOptions =
-                    url.parse().map_err(|_| anyhow::anyhow!("database_url_file holds no PostgreSQL URL"))?;
-                (options, None)
-            }
-            None => {
-                let folder = config.state.join("pg");
-                let cluster = tokio::task::spawn_blocking(move || Cluster::start(&folder)).await??;
-                (cluster.options(), Some(cluster))
-            }
+        let (options, cluster) = if let Some(url) = config.database_url()? {
+            // The error would repeat the URL, which holds a password.
+            let options: PgConnectOptions =
+                url.parse().map_err(|_| anyhow::anyhow!("database_url_file holds no PostgreSQL URL"))?;
+            (options, None)
+        } else {
+            let folder = config.state.join("pg");
+            let cluster = tokio::task::spawn_blocking(move || Cluster::start(&folder)).await??;
+            (cluster.options(), Some(cluster))
         };
         Ok(Self { pool: store::open(options).await?, cluster })
     }
@@ -204,13 +201,10 @@ async fn listen(pool: PgPool, committed: broadcast::Sender<Uuid>, roster: watch:
             listener.listen_all([store::PUNCH_CHANNEL, store::ROSTER_CHANNEL]).await?;
             roster.send_replace(()); // whatever was missed
             while let Some(news) = listener.try_recv().await? {
-                match news.channel() {
-                    store::ROSTER_CHANNEL => drop(roster.send_replace(())),
-                    _ => {
-                        if let Ok(id) = news.payload().parse() {
-                            let _ = committed.send(id); // nobody may be listening
-                        }
-                    }
+                if news.channel() == store::ROSTER_CHANNEL {
+                    roster.send_replace(());
+                } else if let Ok(id) = news.payload().parse() {
+                    let _ = committed.send(id); // nobody may be listening
                 }
             }
             Ok::<(), sqlx::Error>(())

@@ -35,12 +35,11 @@ impl Gallery {
     /// Puts a person's template in, or replaces it.
     pub fn put(&mut self, person: Uuid, template: &Template) {
         let values = template.embedding().values();
-        match self.people.iter().position(|p| *p == person) {
-            Some(index) => self.vectors[index * values.len()..][..values.len()].copy_from_slice(values),
-            None => {
-                self.people.push(person);
-                self.vectors.extend_from_slice(values);
-            }
+        if let Some(index) = self.people.iter().position(|p| *p == person) {
+            self.vectors[index * values.len()..][..values.len()].copy_from_slice(values);
+        } else {
+            self.people.push(person);
+            self.vectors.extend_from_slice(values);
         }
     }
 

@@ -252,7 +252,7 @@ struct Tensor {
 pub struct Model {
     environment: Arc<Environment>,
     name: String,
-    model: Pointer,
+    handle: Pointer,
     compiled: Pointer,
     input: Option<Tensor>,
     outputs: Vec<Tensor>,
@@ -276,8 +276,8 @@ impl Drop for Model {
             if !self.compiled.is_null() {
                 (api.LiteRtDestroyCompiledModel)(self.compiled);
             }
-            if !self.model.is_null() {
-                (api.LiteRtDestroyModel)(self.model);
+            if !self.handle.is_null() {
+                (api.LiteRtDestroyModel)(self.handle);
             }
         }
     }
@@ -290,7 +290,7 @@ impl Model {
         let mut model = Self {
             environment: runtime.0.clone(),
             name: manifest.file.clone(),
-            model: null_mut(),
+            handle: null_mut(),
             compiled: null_mut(),
             input: None,
             outputs: Vec::new(),
@@ -321,7 +321,7 @@ impl Model {
                 environment.handle,
                 self.bytes.as_ptr().cast(),
                 self.bytes.len(),
-                &raw mut self.model,
+                &raw mut self.handle,
             );
             self.check(status, "reading")?;
             let mut options = null_mut();
@@ -339,7 +339,7 @@ impl Model {
             let compiled = if status == 0 {
                 (api.LiteRtCreateCompiledModel)(
                     environment.handle,
-                    self.model,
+                    self.handle,
                     options,
                     &raw mut self.compiled,
                 )
@@ -363,7 +363,7 @@ impl Model {
         // SAFETY: handles come from the calls before; out-pointers live through each call; there
         // are `count` layouts to write.
         unsafe {
-            self.check((api.LiteRtGetModelSubgraph)(self.model, 0, &raw mut graph), "reading the graph")?;
+            self.check((api.LiteRtGetModelSubgraph)(self.handle, 0, &raw mut graph), "reading the graph")?;
             self.check((api.LiteRtGetNumSubgraphOutputs)(graph, &raw mut count), "counting outputs")?;
             self.check((api.LiteRtGetSubgraphInput)(graph, 0, &raw mut tensor), "finding the input")?;
             let status = (api.LiteRtGetCompiledModelInputTensorLayout)(self.compiled, 0, 0, &raw mut layout);
@@ -483,6 +483,9 @@ impl Model {
     }
 
     /// Lets `fill` write the input, then runs the model.
+    ///
+    /// # Panics
+    /// If `T` is not the input's element, which the manifest names.
     pub fn run<T: Number>(&mut self, fill: impl FnOnce(&mut [T])) -> Result<()> {
         let Some(input) = &self.input else { return Ok(()) };
         assert!(input.element == T::ELEMENT, "{}: the input holds {:?}", self.name, input.element);

@@ -11,7 +11,7 @@ pub struct TrackId(pub u64);
 /// A face is the same one from this overlap of its boxes in two frames on.
 const SAME: f32 = 0.2;
 /// A face that is not seen for so long has left.
-const GONE: Duration = Duration::from_millis(1000);
+const GONE: Duration = Duration::from_secs(1);
 
 struct Track {
     id: TrackId,

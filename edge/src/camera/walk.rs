@@ -130,8 +130,8 @@ fn crop(photo: &Frame, face: &Rect, side: u32) -> Result<image::RgbImage> {
     ensure!(reach > 1.0, "the face is too small");
     let image = image::RgbImage::from_raw(photo.width() as u32, photo.height() as u32, photo.rgb().to_vec())
         .context("a frame holds its pixels")?;
-    let size = (reach * 2.0) as u32;
-    let mut square = image::RgbImage::from_pixel(size, size, image::Rgb([BACKGROUND as u8; 3]));
+    let cut = (reach * 2.0) as u32;
+    let mut square = image::RgbImage::from_pixel(cut, cut, image::Rgb([BACKGROUND as u8; 3]));
     image::imageops::overlay(&mut square, &image, -((centre.x - reach) as i64), -((centre.y - reach) as i64));
     Ok(image::imageops::resize(&square, side, side, image::imageops::Triangle))
 }

@@ -23,7 +23,7 @@ use crate::store;
 /// Between two updates, however many punches there are.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The browser connects again after this, and its session is looked at again.
-const LONGEST: Duration = Duration::from_secs(600);
+const LONGEST: Duration = Duration::from_mins(10);
 
 #[derive(Template)]
 #[template(path = "punches.html")]

@@ -15,6 +15,7 @@ use crate::store::punches;
 
 /// A punch.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Punch)]
 pub struct Row {
     /// Its id, as the terminal printed it.
     pub id: Uuid,

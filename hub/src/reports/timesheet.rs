@@ -20,6 +20,7 @@ const DAYS: i32 = 366;
 
 /// One person's day.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Workday)]
 pub struct Row {
     /// The local date, `YYYY-MM-DD`.
     pub date: String,
@@ -35,7 +36,7 @@ pub struct Row {
     pub worked_s: Option<i64>,
     /// incomplete or unscheduled.
     pub status: String,
-    /// What somebody should know: clock_estimated, long_span, missing_in, missing_out.
+    /// What somebody should know: `clock_estimated`, `long_span`, `missing_in`, `missing_out`.
     pub flags: Vec<String>,
 }
 
@@ -78,13 +79,13 @@ pub async fn unaudited(conn: &mut PgConnection, zone: &TimeZone, period: Period)
     let (from, until) = period.instants(zone)?;
     // The day before too: a punch right after midnight may be a duplicate of one right before.
     let punches = punches::between(conn, from.checked_sub(24.hours())?, until).await?;
-    rows(punches, zone, period)
+    Ok(rows(punches, zone, period))
 }
 
-fn rows(punches: Vec<punches::Punch>, zone: &TimeZone, period: Period) -> Result<Vec<Row>> {
+fn rows(punches: Vec<punches::Punch>, zone: &TimeZone, period: Period) -> Vec<Row> {
     let mut people: BTreeMap<(String, String), Vec<Punch>> = BTreeMap::new();
     for punch in punches {
-        people.entry((punch.number.clone(), punch.name.clone())).or_default().push(read(&punch)?);
+        people.entry((punch.number.clone(), punch.name.clone())).or_default().push(read(&punch));
     }
     let mut rows = Vec::new();
     for ((number, name), punches) in people {
@@ -104,17 +105,17 @@ fn rows(punches: Vec<punches::Punch>, zone: &TimeZone, period: Period) -> Result
         }
     }
     rows.sort_by(|one, other| (&one.date, &one.number).cmp(&(&other.date, &other.number)));
-    Ok(rows)
+    rows
 }
 
-fn read(punch: &punches::Punch) -> Result<Punch> {
+fn read(punch: &punches::Punch) -> Punch {
     let direction = match punch.direction.as_str() {
         "in" => Direction::In,
         "out" => Direction::Out,
         _ => Direction::Unknown,
     };
     let clock = if punch.clock == "synchronised" { ClockState::Synchronised } else { ClockState::Estimated };
-    Ok(Punch::new(punch.at.to_jiff(), direction, punch.device.clone(), clock))
+    Punch::new(punch.at.to_jiff(), direction, punch.device.clone(), clock)
 }
 
 /// Local time with its offset, to the second.

@@ -10,7 +10,7 @@ pub struct Sealed {
     /// Whose it is.
     pub person: Uuid,
     /// Nonce and ciphertext.
-    pub sealed: Vec<u8>,
+    pub bytes: Vec<u8>,
 }
 
 /// Adds a template.
@@ -21,7 +21,7 @@ pub async fn insert(conn: &mut PgConnection, template: &Sealed, embedder: &str, 
         template.person,
         embedder,
         key_id,
-        template.sealed
+        template.bytes
     )
     .execute(conn)
     .await
@@ -32,7 +32,7 @@ pub async fn insert(conn: &mut PgConnection, template: &Sealed, embedder: &str, 
 pub async fn of(conn: &mut PgConnection, people: &[Uuid], embedder: &str) -> Result<Vec<Sealed>> {
     sqlx::query_as!(
         Sealed,
-        "select id, person, sealed from templates where person = any($1) and embedder = $2 order by created_at, id",
+        "select id, person, sealed as bytes from templates where person = any($1) and embedder = $2 order by created_at, id",
         people,
         embedder
     )
