@@ -34,4 +34,4 @@ else
 fi
 
 cargo build --release --workspace --bins --locked
-cargo test --release --workspace --locked "$@"
+cargo test --release --workspace --locked --no-fail-fast "$@"

@@ -1,0 +1,130 @@
+//! The real models on real photos.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use models::photo::{PhotoError, embed_photo};
+use models::{Embedding, Eyes, Frame, Gallery, Pipeline, Template};
+use uuid::Uuid;
+
+fn photo(name: &str) -> Frame {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/photos").join(name);
+    let bytes = std::fs::read(&path)
+        .unwrap_or_else(|_| panic!("{} is missing: run deploy/photos.sh", path.display()));
+    Frame::decode(&bytes).expect("a photo")
+}
+
+fn seen_at(mut frame: Frame, at: Duration) -> Frame {
+    frame.at = at;
+    frame
+}
+
+fn embed(eyes: &mut Eyes, name: &str) -> Embedding {
+    embed_photo(eyes, &photo(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[test]
+fn the_same_person_is_near_and_others_are_far() {
+    let mut eyes = Eyes::open(None, 1).expect("eyes");
+    let names = ["obama.jpg", "obama2.jpg", "obama3.jpg", "biden.jpg", "astronaut.png"];
+    let faces = names.map(|name| embed(&mut eyes, name));
+    for (index, one) in faces.iter().enumerate() {
+        for (other_index, other) in faces.iter().enumerate().skip(index + 1) {
+            let distance = one.distance(other);
+            let same = index < 3 && other_index < 3;
+            assert!(
+                if same { distance < 0.35 } else { distance > 0.5 },
+                "{} {}: {distance}",
+                names[index],
+                names[other_index]
+            );
+        }
+    }
+}
+
+#[test]
+fn a_pipeline_recognises_agrees_and_parts() {
+    let mut eyes = Eyes::open(None, 1).expect("eyes");
+    let template = Template::mean(&[embed(&mut eyes, "obama.jpg")]).expect("one photo");
+    let (person, mut gallery) = (Uuid::from_u128(7), Gallery::default());
+    gallery.put(person, &template);
+    let mut pipeline = Pipeline::new(eyes);
+    for (number, frame) in std::iter::repeat_n(photo("obama2.jpg"), 3).enumerate() {
+        let frame = seen_at(frame, Duration::from_millis(100 * number as u64));
+        let sightings = pipeline.observe(&frame, &gallery).expect("observes");
+        assert_eq!(sightings.len(), 1);
+        assert_eq!(sightings[0].recognised().map(|c| c.person), Some(person));
+        assert_eq!(sightings[0].agreement, number as i32 + 1);
+    }
+    let stranger = seen_at(photo("astronaut.png"), Duration::from_secs(5));
+    let sightings = pipeline.observe(&stranger, &gallery).expect("observes");
+    assert!(sightings.iter().all(|s| s.recognised().is_none() && s.agreement == 0));
+    assert_eq!(pipeline.departures().iter().map(|d| d.frames).collect::<Vec<_>>(), [3]);
+    pipeline.finish();
+    assert_eq!(pipeline.departures().len(), 1);
+}
+
+#[test]
+fn an_empty_picture_shows_nobody() {
+    let mut eyes = Eyes::open(None, 1).expect("eyes");
+    let grey = Frame::new(640, 480, vec![127; 640 * 480 * 3], Duration::ZERO).expect("a frame");
+    assert!(eyes.detect(&grey).expect("detects").is_empty());
+    assert!(matches!(embed_photo(&mut eyes, &grey), Err(PhotoError::NoFace)));
+}
+
+/// A models folder whose embedder is the mesh model: another input (192 pixels of floats), another
+/// normalisation, another template, another length. It embeds badly, but without a line of code.
+fn folder_with_another_embedder() -> (tempfile::TempDir, PathBuf) {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
+    let folder = tempfile::tempdir().expect("folder");
+    for name in ["detector", "detector-near", "mesh"] {
+        for ending in ["toml", "tflite"] {
+            let file = format!("{name}.{ending}");
+            std::fs::copy(data.join(&file), folder.path().join(&file)).expect("copied");
+        }
+    }
+    let mesh = std::fs::read_to_string(data.join("mesh.toml")).expect("manifest");
+    let sha256 = mesh.lines().find(|line| line.starts_with("sha256")).expect("a hash");
+    let manifest = format!(
+        "role = \"embedder\"\nfile = \"mesh.tflite\"\n{sha256}\nsource = \"a test\"\nlicence = \"Apache-2.0\"\n\
+        [input]\nshape = [1, 192, 192, 3]\ntype = \"f32\"\norder = \"bgr\"\n\
+        scale = [0.0078125, 0.0078125, 0.0078125]\noffset = [-1.0, -1.0, -1.0]\n\
+        [[outputs]]\nname = \"embedding\"\nshape = [1, 1, 1, 1404]\ntype = \"f32\"\n\
+        [embedder]\ntemplate = [{{ mesh = 33, at = [60.0, 70.0] }}, {{ mesh = 263, at = [132.0, 70.0] }}]\n\
+        thresholds = [{{ far = 1e-2, distance = 0.5 }}, {{ far = 1e-4, distance = 0.4 }}]\n"
+    );
+    std::fs::write(folder.path().join("embedder.toml"), manifest).expect("written");
+    let path = folder.path().to_owned();
+    (folder, path)
+}
+
+#[test]
+fn another_embedder_is_a_manifest_away() {
+    let (_folder, path) = folder_with_another_embedder();
+    let mut eyes = Eyes::open(Some(&path), 1).expect("eyes");
+    assert_eq!(eyes.embedder().dimensions(), 1404);
+    assert!((eyes.embedder().thresholds().for_gallery(100) - 0.4).abs() < 1e-6);
+    let face = embed(&mut eyes, "biden.jpg");
+    assert_eq!(face.values().len(), 1404);
+    assert!(face.distance(&embed(&mut eyes, "biden.jpg")) < 1e-3);
+}
+
+#[test]
+fn a_manifest_that_does_not_fit_its_model_is_refused() {
+    let (folder, path) = folder_with_another_embedder();
+    let file = folder.path().join("embedder.toml");
+    let good = std::fs::read_to_string(&file).expect("manifest");
+    for (from, to, expected) in [
+        ("shape = [1, 192, 192, 3]", "shape = [1, 160, 160, 3]", "the input is"),
+        ("shape = [1, 1, 1, 1404]", "shape = [1, 128]", "the output `embedding`"),
+        ("role = \"embedder\"", "role = \"mesh\"", "role is"),
+        ("far = 1e-4", "far = 1e-1", "thresholds"),
+        ("mesh = 33", "mesh = 900", "template"),
+        ("order = \"bgr\"", "colour = \"bgr\"", "colour"),
+    ] {
+        std::fs::write(&file, good.replace(from, to)).expect("written");
+        let error =
+            Eyes::open(Some(&path), 1).err().unwrap_or_else(|| panic!("{to} was accepted")).to_string();
+        assert!(error.contains(expected) && !error.contains('\n'), "{error}");
+    }
+}

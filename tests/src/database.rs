@@ -1,0 +1,97 @@
+//! The hub's PostgreSQL, seen from outside.
+
+use std::collections::HashMap;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, Connection};
+use uuid::Uuid;
+
+/// A private cluster of a hub.
+pub struct Cluster {
+    folder: PathBuf,
+}
+
+impl Cluster {
+    /// The cluster of the hub whose state is in `state`.
+    pub fn of(state: &Path) -> Self {
+        Self { folder: state.join("pg") }
+    }
+
+    /// A connection of the test's own.
+    pub async fn connect(&self) -> Result<PgConnection> {
+        let options = PgConnectOptions::new_without_pgpass().socket(self.folder.join("s")).username("hub");
+        Ok(PgConnection::connect_with(&options.database("postgres")).await?)
+    }
+
+    /// How a hub that is given a URL reaches it.
+    pub fn url(&self) -> String {
+        format!("postgres://hub@localhost/postgres?host={}", self.folder.join("s").display())
+    }
+
+    /// One number.
+    pub async fn number(&self, query: &str) -> Result<i64> {
+        Ok(sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&mut self.connect().await?).await?)
+    }
+
+    /// How often each punch stands in the database.
+    pub async fn punches(&self) -> Result<HashMap<Uuid, i64>> {
+        let rows: Vec<(Uuid, i64)> = sqlx::query_as("select id, count(*) from punches group by id")
+            .fetch_all(&mut self.connect().await?)
+            .await?;
+        Ok(rows.into_iter().collect())
+    }
+
+    /// Starts or stops it behind the hub's back.
+    pub fn control(&self, arguments: &[&str]) -> Result<()> {
+        let output =
+            self.command("pg_ctl").args(arguments).arg("-D").arg(self.folder.join("data")).output()?;
+        ensure!(output.status.success(), "pg_ctl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    /// Kills the server as a power cut would.
+    pub fn kill(&self) -> Result<()> {
+        let pid = std::fs::read_to_string(self.folder.join("data/postmaster.pid"))?;
+        let pid: i32 = pid.lines().next().context("an empty postmaster.pid")?.parse()?;
+        let process = rustix::process::Pid::from_raw(pid).context("no process")?;
+        Ok(rustix::process::kill_process(process, rustix::process::Signal::KILL)?)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        use std::os::unix::fs::MetadataExt;
+        let mut command = Command::new(programs().join(program));
+        command.current_dir("/").env_clear().env("PATH", "/usr/bin:/bin");
+        if let (true, Ok(data)) =
+            (rustix::process::geteuid().is_root(), std::fs::metadata(self.folder.join("data")))
+        {
+            command.uid(data.uid()).gid(data.gid());
+        }
+        command
+    }
+}
+
+fn programs() -> PathBuf {
+    let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("bin"))
+        .collect();
+    found.sort();
+    found.pop().unwrap_or_default()
+}
+
+/// Stops every cluster below a folder.
+pub fn stop_clusters(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        for state in [entry.path(), entry.path().join("hub")] {
+            if state.join("pg/data/postmaster.pid").exists() {
+                let _ = Cluster::of(&state).control(&["stop", "-s", "-w", "-m", "immediate"]);
+            }
+        }
+    }
+}

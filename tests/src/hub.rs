@@ -1,0 +1,157 @@
+//! A real `rollcall-hub` of a test's own.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::database::Cluster;
+use crate::ground::{Ground, free_port};
+use crate::{photo, program, run};
+
+/// The hub's folder and how it is configured; runs or not.
+pub struct Hub {
+    /// Its state.
+    pub state: PathBuf,
+    /// Its configuration.
+    pub config: PathBuf,
+    /// Where terminals connect.
+    pub mqtt: SocketAddr,
+    /// Where browsers connect.
+    pub https: SocketAddr,
+    child: Option<Child>,
+}
+
+impl Hub {
+    /// Configures a hub on free ports, with more lines of configuration in front.
+    pub fn configure(ground: &Ground, name: &str, more: &str) -> Result<Self> {
+        let state = ground.join(name);
+        let config = ground.join(&format!("{name}.toml"));
+        let mqtt = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+        let https = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+        let text = format!(
+            "{more}\nstate = {state:?}\nmqtt = \"{mqtt}\"\nhttps = \"{https}\"\nzone = \"Europe/Berlin\"\n"
+        );
+        std::fs::write(&config, text)?;
+        Ok(Self { state, config, mqtt, https, child: None })
+    }
+
+    /// Configures and starts one.
+    pub fn start_new(ground: &Ground) -> Result<Self> {
+        let mut hub = Self::configure(ground, "hub", "")?;
+        hub.start()?;
+        Ok(hub)
+    }
+
+    /// Starts it and waits until it serves.
+    pub fn start(&mut self) -> Result<()> {
+        let mut child = self.spawn()?;
+        let output = child.stdout.take().context("no output")?;
+        let mut line = String::new();
+        let mut reader = BufReader::new(output);
+        reader.read_line(&mut line)?;
+        ensure!(
+            line.starts_with("console "),
+            "the hub did not start: see its log in {}",
+            self.log().display()
+        );
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Starts it without waiting.
+    pub fn spawn(&self) -> Result<Child> {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log())?;
+        let mut command = Command::new(program("rollcall-hub")?);
+        command.arg("run").arg("--config").arg(&self.config);
+        Ok(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?)
+    }
+
+    /// Kills it with `kill -9`. Its PostgreSQL runs on.
+    pub fn kill(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("the hub does not run")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// What it logged so far.
+    pub fn logged(&self) -> String {
+        std::fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
+    fn log(&self) -> PathBuf {
+        self.config.with_extension("log")
+    }
+
+    /// Its process.
+    pub fn process(&self) -> Result<u32> {
+        Ok(self.child.as_ref().context("the hub does not run")?.id())
+    }
+
+    /// Its PostgreSQL.
+    pub fn cluster(&self) -> Cluster {
+        Cluster::of(&self.state)
+    }
+
+    /// Runs a command of the hub to its end.
+    pub fn command(&self, arguments: &[&str]) -> Result<Output> {
+        let config = self.config.to_str().context("a path in UTF-8")?;
+        run(&program("rollcall-hub")?, &[arguments, &["--config", config]].concat())
+    }
+
+    /// Runs a command that must succeed.
+    pub fn must(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.command(arguments)?;
+        ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Adds a person with consent and enrols them from photos.
+    pub fn enrol(&self, number: &str, name: &str, photos: &[&str]) -> Result<()> {
+        self.must(&["person", "add", number, name])?;
+        self.must(&["person", "consent", number])?;
+        let files: Vec<PathBuf> = photos.iter().map(|name| photo(name)).collect::<Result<_>>()?;
+        let files: Vec<&str> = files.iter().filter_map(|file| file.to_str()).collect();
+        self.must(&[["person", "enrol", number].as_slice(), &files].concat())?;
+        Ok(())
+    }
+
+    /// Makes an account of the console.
+    pub fn account(&self, name: &str, password: &str) -> Result<()> {
+        let mut child = Command::new(program("rollcall-hub")?)
+            .args(["account", "create", name, "--config"])
+            .arg(&self.config)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()?;
+        writeln!(child.stdin.take().context("no input")?, "{password}")?;
+        ensure!(child.wait()?.success(), "no account");
+        Ok(())
+    }
+
+    /// The certificate of its authority.
+    pub fn authority(&self) -> PathBuf {
+        self.state.join("pki/ca.pem")
+    }
+
+    /// Makes a key and has it signed: a folder with `terminal.key`, `terminal.pem`, `ca.pem`.
+    pub fn sign(&self, folder: &Path, name: &str) -> Result<String> {
+        let path = folder.to_str().context("a path in UTF-8")?;
+        let made = run(&program("rollcall-edge")?, &["csr", "--state", path])?;
+        ensure!(made.status.success(), "no request: {}", String::from_utf8_lossy(&made.stderr));
+        self.must(&["terminal", "sign", &format!("{path}/terminal.csr"), "--name", name, "--out", path])?;
+        let text = String::from_utf8(made.stdout)?;
+        Ok(text.split_whitespace().nth(1).context("the terminal's id")?.to_owned())
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        if self.child.is_some() {
+            let _ = self.kill();
+        }
+    }
+}

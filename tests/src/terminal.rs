@@ -1,0 +1,121 @@
+//! A real `rollcall-edge` of a test's own.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use anyhow::{Context, Result};
+use uuid::Uuid;
+
+use crate::ground::Ground;
+use crate::hub::Hub;
+use crate::{photo, program, run};
+
+/// The terminal's folder; runs or not.
+pub struct Terminal {
+    /// Its state, key and certificate.
+    pub folder: PathBuf,
+    /// Its configuration.
+    pub config: PathBuf,
+    /// Its id.
+    pub device: String,
+    child: Option<Child>,
+}
+
+/// Who walks past a test's terminal.
+pub struct Walk<'a> {
+    /// The photos, and whether each is relit.
+    pub photos: &'a [(&'a str, bool)],
+    /// Frames a second.
+    pub rate: u32,
+    /// Seconds out of sight until a person is punched again; 0 punches in almost every frame.
+    pub rearm_s: u32,
+    /// Whether they walk for ever.
+    pub for_ever: bool,
+}
+
+impl Terminal {
+    /// Makes a terminal that the hub has signed.
+    pub fn new(ground: &Ground, hub: &Hub, walk: &Walk<'_>) -> Result<Self> {
+        Self::with_state(ground, hub, walk, &ground.join("terminal"))
+    }
+
+    /// The same with its state in a folder of the test's choice.
+    pub fn with_state(ground: &Ground, hub: &Hub, walk: &Walk<'_>, state: &Path) -> Result<Self> {
+        let folder = ground.join("identity");
+        let device = hub.sign(&folder, "Test door")?;
+        let passes: Vec<String> = walk
+            .photos
+            .iter()
+            .map(|(name, relit)| Ok(format!("{{ photo = {:?}, relit = {relit} }}", photo(name)?)))
+            .collect::<Result<_>>()?;
+        let again = if walk.for_ever { "repeat_after_s = 0\n" } else { "" };
+        let text = format!(
+            "state = {state:?}\n\
+            [hub]\nhost = \"localhost\"\nport = {port}\nca = {ca:?}\ncertificate = {certificate:?}\nkey = {key:?}\n\
+            [roster]\nkey = {roster:?}\n[clock]\nsynchronised = \"always\"\n[vision]\nrearm_s = {rearm}\n\
+            [camera]\nkind = \"walk\"\nrate = {rate}\nstart_after_s = 1\n{again}passes = [{passes}]\n",
+            port = hub.mqtt.port(),
+            ca = folder.join("ca.pem"),
+            certificate = folder.join("terminal.pem"),
+            key = folder.join("terminal.key"),
+            roster = folder.join("roster.key"),
+            rearm = walk.rearm_s,
+            rate = walk.rate,
+            passes = passes.join(", "),
+        );
+        let config = ground.join("edge.toml");
+        std::fs::write(&config, text)?;
+        Ok(Self { folder, config, device, child: None })
+    }
+
+    /// Starts it. What it prints is added to a file, so that ids survive its death.
+    pub fn start(&mut self) -> Result<()> {
+        let append =
+            |name: &str| std::fs::OpenOptions::new().create(true).append(true).open(self.folder.join(name));
+        let mut command = Command::new(program("rollcall-edge")?);
+        command.arg("run").arg("--config").arg(&self.config);
+        self.child =
+            Some(command.stdin(Stdio::null()).stdout(append("out")?).stderr(append("log")?).spawn()?);
+        Ok(())
+    }
+
+    /// Kills it with `kill -9`.
+    pub fn kill(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("the terminal does not run")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// Its process.
+    pub fn process(&self) -> Result<u32> {
+        Ok(self.child.as_ref().context("the terminal does not run")?.id())
+    }
+
+    /// Runs a second one on the same configuration to its end.
+    pub fn again(&self) -> Result<Output> {
+        let config = self.config.to_str().context("a path in UTF-8")?;
+        run(&program("rollcall-edge")?, &["run", "--config", config])
+    }
+
+    /// The ids that it printed: these punches are durable.
+    pub fn durable(&self) -> HashSet<Uuid> {
+        let text = std::fs::read_to_string(self.folder.join("out")).unwrap_or_default();
+        let id = |line: &str| line.strip_prefix("punch ")?.split(' ').next()?.parse().ok();
+        text.split_inclusive('\n').filter(|line| line.ends_with('\n')).filter_map(id).collect()
+    }
+
+    /// What it logged so far.
+    pub fn logged(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if self.child.is_some() {
+            let _ = self.kill();
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! No punch is lost and none is doubled, whatever is killed.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use tests::eventually;
+use tests::ground::Ground;
+use tests::hub::Hub;
+use tests::terminal::{Terminal, Walk};
+use uuid::Uuid;
+
+/// Two enrolled people who walk past for ever and are punched in almost every frame.
+fn crowd(ground: &Ground, hub: &Hub) -> Result<Terminal> {
+    hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
+    hub.enrol("1002", "Two", &["biden.jpg"])?;
+    let walk =
+        Walk { photos: &[("obama3.jpg", false), ("biden.jpg", true)], rate: 30, rearm_s: 0, for_ever: true };
+    Terminal::new(ground, hub, &walk)
+}
+
+async fn until_durable(terminal: &Terminal, count: usize) -> Result<()> {
+    eventually(&format!("{count} durable punches"), async || {
+        let found = terminal.durable().len();
+        ensure!(found >= count, "{found} punches; {}", terminal.logged());
+        Ok(())
+    })
+    .await
+}
+
+async fn all_arrive_once(terminal: &Terminal, hub: &Hub) -> Result<()> {
+    let durable = terminal.durable();
+    eventually("every durable punch in PostgreSQL", async || {
+        let arrived = hub.cluster().punches().await?;
+        let missing: HashSet<&Uuid> = durable.iter().filter(|id| !arrived.contains_key(id)).collect();
+        ensure!(missing.is_empty(), "{} of {} missing", missing.len(), durable.len());
+        Ok(())
+    })
+    .await?;
+    let arrived = hub.cluster().punches().await?;
+    ensure!(arrived.values().all(|count| *count == 1), "a punch stands twice");
+    // Killed between making a punch durable and printing its id, a terminal delivers it all the same.
+    let unprinted = arrived.keys().filter(|id| !terminal.durable().contains(id)).count();
+    ensure!(unprinted <= 2, "{unprinted} punches that no terminal printed");
+    ensure!(hub.cluster().number("select count(*) from dead_letters").await? == 0, "dead letters");
+    ensure!(hub.cluster().number("select count(*) from quarantine").await? == 0, "quarantine");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_hub_and_terminal_loses_and_doubles_nothing() -> Result<()> {
+    let ground = Ground::new()?;
+    let mut hub = Hub::start_new(&ground)?;
+    let mut terminal = crowd(&ground, &hub)?;
+    terminal.start()?;
+    until_durable(&terminal, 20).await?;
+    hub.kill()?;
+    let offline = terminal.durable().len();
+    until_durable(&terminal, offline + 20).await?;
+    terminal.kill()?;
+    terminal.start()?;
+    until_durable(&terminal, offline + 40).await?;
+    hub.start()?;
+    until_durable(&terminal, offline + 60).await?;
+    for round in 0..3 {
+        hub.kill()?;
+        hub.start()?;
+        terminal.kill()?;
+        terminal.start()?;
+        until_durable(&terminal, offline + 80 + round * 10).await?;
+    }
+    terminal.kill()?;
+    terminal.start()?;
+    all_arrive_once(&terminal, &hub).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_terminal_on_the_same_store_is_refused() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    let mut terminal = crowd(&ground, &hub)?;
+    terminal.start()?;
+    until_durable(&terminal, 1).await?;
+    let second = terminal.again()?;
+    ensure!(!second.status.success(), "it ran");
+    let errors = String::from_utf8_lossy(&second.stderr);
+    let last = errors.lines().last().unwrap_or_default();
+    ensure!(last.starts_with("error: ") && last.contains("in use by another rollcall-edge"), "{errors}");
+    let before = terminal.durable().len();
+    until_durable(&terminal, before + 5).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_goes_away_and_comes_back() -> Result<()> {
+    let ground = Ground::new()?;
+    let mut hub = Hub::start_new(&ground)?;
+    let mut terminal = crowd(&ground, &hub)?;
+    terminal.start()?;
+    until_durable(&terminal, 10).await?;
+    // The private cluster: the hub starts it again.
+    hub.cluster().kill()?;
+    let before = terminal.durable().len();
+    until_durable(&terminal, before + 20).await?;
+    all_arrive_once(&terminal, &hub).await?;
+    // An external one, which is away when the hub starts, comes, goes and comes again.
+    hub.kill()?;
+    hub.cluster().control(&["stop", "-s", "-w", "-m", "fast"])?;
+    std::fs::write(ground.join("url"), hub.cluster().url())?;
+    let text = std::fs::read_to_string(&hub.config)?;
+    std::fs::write(&hub.config, format!("database_url_file = {:?}\n{text}", ground.join("url")))?;
+    let mut waiting = hub.spawn()?;
+    eventually("the hub to wait", async || {
+        ensure!(hub.logged().contains("waiting for it"));
+        Ok(())
+    })
+    .await?;
+    ensure!(waiting.try_wait()?.is_none(), "the hub gave up");
+    let start = ["start", "-s", "-w", "-l", "/dev/null"];
+    hub.cluster().control(&start)?;
+    let before = terminal.durable().len();
+    until_durable(&terminal, before + 10).await?;
+    all_arrive_once(&terminal, &hub).await?;
+    hub.cluster().control(&["stop", "-s", "-w", "-m", "immediate"])?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    hub.cluster().control(&start)?;
+    let before = terminal.durable().len();
+    until_durable(&terminal, before + 10).await?;
+    let done = all_arrive_once(&terminal, &hub).await;
+    waiting.kill()?;
+    waiting.wait()?;
+    done
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_shows_red_and_drops_nothing() -> Result<()> {
+    let ground = Ground::new()?;
+    let Some(disk) = SmallDisk::mount(&ground)? else {
+        println!("skipped: this machine lets nobody mount a small disk (it takes root)");
+        return Ok(());
+    };
+    let hub = Hub::start_new(&ground)?;
+    hub.enrol("1001", "One", &["obama.jpg"])?;
+    let walk = Walk { photos: &[("obama3.jpg", false)], rate: 30, rearm_s: 0, for_ever: true };
+    let mut terminal = Terminal::with_state(&ground, &hub, &walk, &disk.0.join("state"))?;
+    terminal.start()?;
+    until_durable(&terminal, 5).await?;
+    // Offline and out of space: what is durable stays, and no light is green for what is not.
+    disk.fill()?;
+    eventually("the alarm", async || {
+        ensure!(terminal.logged().contains("ALARM: a punch is not durable yet"), "{}", terminal.logged());
+        ensure!(terminal.logged().contains("line=Red on=true"));
+        Ok(())
+    })
+    .await?;
+    let stuck = terminal.durable().len();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    ensure!(terminal.durable().len() == stuck, "a green light on a full disk");
+    disk.clear()?;
+    until_durable(&terminal, stuck + 5).await?;
+    ensure!(terminal.logged().contains("all is well"));
+    let alarmed = terminal.logged();
+    let id = alarmed
+        .lines()
+        .find(|line| line.contains("ALARM"))
+        .and_then(|line| line.split("punch.id=").nth(1)?.split_whitespace().next()?.parse::<Uuid>().ok());
+    ensure!(
+        id.is_some_and(|id| terminal.durable().contains(&id)),
+        "the punch that met the full disk was dropped"
+    );
+    all_arrive_once(&terminal, &hub).await
+}
+
+/// A disk of 24 MiB.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(ground: &Ground) -> Result<Option<Self>> {
+        let path = ground.join("disk");
+        std::fs::create_dir(&path)?;
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"])
+            .arg(&path)
+            .output()?;
+        Ok(mounted.status.success().then_some(Self(path)))
+    }
+
+    fn fill(&self) -> Result<()> {
+        use std::io::Write;
+        let mut file = std::fs::File::create(self.0.join("ballast"))?;
+        for block in [vec![0; 1 << 16], vec![0; 512]] {
+            while file.write_all(&block).is_ok() {}
+        }
+        Ok(())
+    }
+
+    fn clear(&self) -> Result<()> {
+        Ok(std::fs::remove_file(self.0.join("ballast"))?)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).output();
+    }
+}
+
+#[test]
+fn a_port_in_use_is_one_clear_line() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    let mut other = Hub::configure(&ground, "other", "")?;
+    for (what, taken) in [("mqtt", hub.mqtt), ("https", hub.https)] {
+        let own = if what == "mqtt" { other.mqtt } else { other.https };
+        let text = std::fs::read_to_string(&other.config)?.replace(&own.to_string(), &taken.to_string());
+        let file = ground.join("taken.toml");
+        std::fs::write(&file, text)?;
+        let before = std::mem::replace(&mut other.config, file);
+        let output = other.command(&["run"])?;
+        other.config = before;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let last = errors.lines().last().unwrap_or_default();
+        ensure!(!output.status.success(), "two hubs on one port");
+        ensure!(last.contains(what) && last.contains("in use"), "{errors}");
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! The demonstration ends as it should, and within its memory.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use tests::ground::Ground;
+use tests::{peak_memory, program, root};
+
+/// MiB that a running terminal and a running hub may take.
+const TERMINAL_MIB: u64 = 150;
+const HUB_MIB: u64 = 200;
+
+#[test]
+fn two_people_and_a_stranger_walk_past_once() -> Result<()> {
+    let ground = Ground::new()?;
+    let mut demo = Command::new(program("rollcall-hub")?)
+        .args(["demo", "--once", "--photos"])
+        .arg(root().join("deploy/photos"))
+        .arg("--state")
+        .arg(ground.join("demo"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut lines = Vec::new();
+    let (mut terminal, mut terminal_mib, mut hub_mib) = (None, 0, 0);
+    for line in BufReader::new(demo.stdout.take().context("no output")?).lines() {
+        let line = line?;
+        if let Some(rest) = line.split(", process ").nth(1) {
+            terminal = rest.split(',').next().and_then(|number| number.parse().ok());
+        }
+        hub_mib = hub_mib.max(peak_memory(demo.id()).unwrap_or(0));
+        if let Some(process) = terminal {
+            terminal_mib = terminal_mib.max(peak_memory(process).unwrap_or(0));
+        }
+        lines.push(line);
+    }
+    let status = demo.wait()?;
+    let text = lines.join("\n");
+    ensure!(status.success(), "{status}: {text}");
+    let [.., header, one, two, strangers] = &lines[..] else { anyhow::bail!("{text}") };
+    ensure!(header == "date,number,name,first_in,last_out,worked_s,status,flags", "{text}");
+    ensure!(one.contains(",1001,Barack Obama,") && one.ends_with(",,,incomplete,missing_out"), "{one}");
+    ensure!(two.contains(",1002,Joe Biden,") && two.ends_with(",,,incomplete,missing_out"), "{two}");
+    ensure!(strangers == "strangers: 1 seen, 0 counted", "{strangers}");
+    ensure!(text.contains("Liveness is off"), "{text}");
+    let ids = |prefix: &str| {
+        let mut ids: Vec<String> = lines
+            .iter()
+            .filter_map(|l| l.strip_prefix(prefix)?.split(' ').next().map(str::to_owned))
+            .collect();
+        ids.sort();
+        ids
+    };
+    ensure!(ids("punch ").len() == 2 && ids("punch ") == ids("committed "), "{text}");
+    println!("peak memory: terminal {terminal_mib} MiB, hub {hub_mib} MiB");
+    ensure!((1..TERMINAL_MIB).contains(&terminal_mib), "the terminal took {terminal_mib} MiB");
+    ensure!((1..HUB_MIB).contains(&hub_mib), "the hub took {hub_mib} MiB");
+    Ok(())
+}
+
+#[test]
+fn it_fails_clearly_without_photos_and_spares_foreign_folders() -> Result<()> {
+    let ground = Ground::new()?;
+    let demo = |photos: &std::path::Path| {
+        let mut command = Command::new(program("rollcall-hub")?);
+        command.args(["demo", "--once", "--photos"]).arg(photos).arg("--state").arg(ground.join("kept"));
+        Ok::<_, anyhow::Error>(command.output()?)
+    };
+    tests::refused(&demo(&ground.join("nowhere"))?, "run deploy/photos.sh")?;
+    std::fs::create_dir(ground.join("kept"))?;
+    std::fs::write(ground.join("kept/thesis.txt"), "years of work")?;
+    tests::refused(&demo(&root().join("deploy/photos"))?, "holds something else")?;
+    ensure!(ground.join("kept/thesis.txt").exists(), "it deleted a foreign folder");
+    Ok(())
+}
