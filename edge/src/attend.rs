@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 use uuid::Uuid;
 
-use crate::clock::Clock;
+use crate::clock::Moment;
 use crate::config::Vision;
 use crate::decide::{Attention, Decision};
 use crate::door::{Fault, Signal};
@@ -26,8 +26,6 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fro
 pub struct Attendant {
     /// When somebody is punched.
     pub policy: Vision,
-    /// What time it is.
-    pub clock: Clock,
     /// Where punches are kept.
     pub outbox: Outbox,
     /// What people see.
@@ -53,12 +51,12 @@ impl Attendant {
             };
             for sighting in &what.sightings {
                 if let Decision::Punch(_) = attention.attend(sighting) {
-                    self.punch(sighting, &stop).await;
+                    self.punch(sighting, &what.moment, &stop).await;
                 }
             }
             for departure in &what.departures {
                 if attention.part(departure) {
-                    self.health.stranger(self.clock.now().hour());
+                    self.health.stranger(what.moment.hour());
                 }
             }
             attention.forget(what.at);
@@ -67,10 +65,10 @@ impl Attendant {
 
     /// Makes a punch durable, however long that takes, then shows the green light and prints the
     /// punch's id. While it can't, the light is red and nobody else is attended to.
-    async fn punch(&self, sighting: &Sighting, stop: &CancellationToken) {
+    async fn punch(&self, sighting: &Sighting, moment: &Moment, stop: &CancellationToken) {
         let Some(candidate) = sighting.recognised() else { return };
         let id = Uuid::now_v7();
-        let bytes = wire::punch(id, candidate, sighting.threshold, &self.clock.now());
+        let bytes = wire::punch(id, candidate, sighting.threshold, moment);
         let mut wait = BACKOFF.0;
         let seq = loop {
             match self.outbox.append(bytes.clone()).await {

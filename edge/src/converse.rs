@@ -84,8 +84,13 @@ impl Conversation {
         }
     }
 
-    /// Says hello; the hub answers with what is missing.
     async fn introduce(&self) {
+        self.hello();
+        self.beat().await;
+    }
+
+    /// Says what the terminal holds; the hub answers with what is missing.
+    fn hello(&self) {
         let hello = Hello {
             version: proto::VERSION,
             software: env!("CARGO_PKG_VERSION").into(),
@@ -94,7 +99,6 @@ impl Conversation {
             embedder: self.embedder.clone(),
         };
         self.sender.publish(Topic::Hello, hello.encode_to_vec());
-        self.beat().await;
     }
 
     async fn beat(&self) {
@@ -106,6 +110,7 @@ impl Conversation {
         match self.roster.apply(payload) {
             Ok(Applied::Changed) => {
                 self.gallery.send_replace(Arc::new(self.roster.gallery()));
+                self.hello(); // asks for the next part, if there is one
             }
             Ok(Applied::Same) => {}
             Ok(Applied::Gap) => {

@@ -116,7 +116,6 @@ fn start(config: &Config, stop: &CancellationToken) -> Result<JoinSet<Result<()>
 
     let attendant = Attendant {
         policy: config.vision.clone(),
-        clock,
         outbox: outbox.clone(),
         door: door_send.clone(),
         health: health.clone(),
@@ -133,11 +132,11 @@ fn start(config: &Config, stop: &CancellationToken) -> Result<JoinSet<Result<()>
     };
 
     let mut tasks = JoinSet::new();
-    tasks.spawn(until(stop.clone(), async { door.run(door_receive).await }));
+    tasks.spawn(door.run(door_receive, stop.clone()));
     tasks.spawn(until(stop.clone(), link.run()));
     tasks.spawn(until(stop.clone(), conversation.run(incoming, appended)));
     tasks.spawn(attendant.run(seen_receive, stop.clone()));
-    let sight = Sight { slot: Arc::default(), gallery, seen: seen_send, door: door_send, health };
+    let sight = Sight { slot: Arc::default(), gallery, seen: seen_send, door: door_send, health, clock };
     sight.start(&mut tasks, config, eyes, stop);
     Ok(tasks)
 }
@@ -149,12 +148,13 @@ struct Sight {
     seen: mpsc::Sender<vision::Seen>,
     door: mpsc::Sender<Signal>,
     health: Arc<Health>,
+    clock: Clock,
 }
 
 impl Sight {
     /// Starts the two threads.
     fn start(self, tasks: &mut JoinSet<Result<()>>, config: &Config, eyes: Eyes, stop: &CancellationToken) {
-        let Self { slot, gallery, seen, door, health } = self;
+        let Self { slot, gallery, seen, door, health, clock } = self;
         let (choice, models) = (config.camera.clone(), config.vision.models.clone());
         let (frames, watching) = (slot.clone(), stop.clone());
         let camera = tokio::task::spawn_blocking(move || {
@@ -163,8 +163,9 @@ impl Sight {
             result
         });
         let pipeline = Pipeline::new(eyes);
-        let vision =
-            tokio::task::spawn_blocking(move || vision::run(pipeline, &slot, &gallery, &seen, &health));
+        let vision = tokio::task::spawn_blocking(move || {
+            vision::run(pipeline, &slot, &gallery, &seen, &health, &clock)
+        });
         for thread in [camera, vision] {
             let stop = stop.clone();
             tasks.spawn(async move {

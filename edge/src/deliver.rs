@@ -26,6 +26,8 @@ pub struct Delivery {
     connected: bool,
     /// All punches up to here are covered by a Receipt.
     acknowledged: u64,
+    /// The lowest punch that the outbox holds.
+    oldest: u64,
     /// The next punch to send.
     next: u64,
     /// Numbers of the last punch of each batch that waits for its Receipt.
@@ -41,7 +43,8 @@ impl Delivery {
             sender,
             connected: false,
             acknowledged: 0,
-            next: 0,
+            oldest: 0,
+            next: 1,
             waiting: Vec::new(),
             resend: Instant::now(),
         }
@@ -82,10 +85,20 @@ impl Delivery {
                     return Ok(());
                 }
             };
-            let Some((last, _)) = records.last() else { return Ok(()) };
+            let (Some((first, _)), Some((last, _))) = (records.first(), records.last()) else {
+                return Ok(());
+            };
+            if self.next == self.acknowledged + 1 {
+                self.oldest = *first;
+            }
             let last = *last;
             let records = records.into_iter().map(|(seq, punch)| PunchRecord { seq, punch }).collect();
-            let batch = PunchBatch { version: proto::VERSION, epoch: self.outbox.epoch(), records };
+            let batch = PunchBatch {
+                version: proto::VERSION,
+                epoch: self.outbox.epoch(),
+                records,
+                oldest: self.oldest,
+            };
             self.sender.publish(Topic::Punches, batch.encode_to_vec());
             self.next = last + 1;
             self.waiting.push(last);
@@ -110,11 +123,13 @@ impl Delivery {
                 return Ok(());
             }
             self.acknowledged = receipt.through;
+            self.oldest = receipt.through + 1;
         }
         self.waiting.retain(|last| *last > receipt.through);
         self.next = self.next.max(self.acknowledged + 1);
         if !receipt.missing.is_empty() {
-            self.rewind();
+            // The deadline sends them again. At once would be for ever, if they never arrive.
+            debug!(missing = receipt.missing.len(), "the hub lacks punches");
         }
         self.send().await
     }

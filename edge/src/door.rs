@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use rppal::gpio::{Gpio, OutputPin};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::Door as Choice;
@@ -90,7 +91,7 @@ const PULSES: [(Line, Duration); 3] = [
     (Line::Relay, Duration::from_secs(3)),
 ];
 
-/// The door: shows signals until the sender is dropped, then switches everything off.
+/// The door: shows signals until it is told to stop, then switches everything off.
 pub struct Door {
     lines: Box<dyn Lines>,
     /// Whether a punch opens the door: only where a relay is configured.
@@ -106,8 +107,8 @@ impl Door {
         Ok(Self { lines: open(choice)?, opens, until: HashMap::new(), faults: HashSet::new() })
     }
 
-    /// Shows what comes in.
-    pub async fn run(mut self, mut signals: mpsc::Receiver<Signal>) {
+    /// Shows what comes in until told to stop.
+    pub async fn run(mut self, mut signals: mpsc::Receiver<Signal>, stop: CancellationToken) -> Result<()> {
         loop {
             let next = self.until.values().min().copied();
             let wake = next.unwrap_or_else(|| Instant::now() + Duration::from_hours(1));
@@ -117,13 +118,16 @@ impl Door {
                     None => break,
                 },
                 () = tokio::time::sleep_until(wake) => self.expire(),
+                () = stop.cancelled() => break,
             }
         }
-        for line in [Line::Relay, Line::Buzzer, Line::Green] {
-            if self.until.contains_key(&line) {
-                self.lines.set(line, false);
-            }
+        for line in self.until.into_keys() {
+            self.lines.set(line, false);
         }
+        if !self.faults.is_empty() {
+            self.lines.set(Line::Red, false);
+        }
+        Ok(())
     }
 
     fn show(&mut self, signal: Signal) {
@@ -187,7 +191,7 @@ mod tests {
         };
         let (send, receive) = mpsc::channel(4);
         let mut running = tokio::task::JoinSet::new();
-        running.spawn(door.run(receive));
+        running.spawn(door.run(receive, CancellationToken::new()));
         for signal in [Signal::Trouble(Fault::Outbox), Signal::Trouble(Fault::Camera), Signal::Counted] {
             send.send(signal).await.expect("door runs");
         }

@@ -61,9 +61,18 @@ pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
         .mode(mode)
         .open(path)
         .with_context(|| format!("cannot make {}", path.display()))?;
-    file.write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .with_context(|| format!("cannot write {}", path.display()))
+    let mut write = || {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        sync_folder(path)
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Makes a file's name durable: it stands in its folder, which is written by itself.
+pub fn sync_folder(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use proto::{DeviceId, Topic};
-use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS, TlsConfiguration, Transport};
+use rumqttc::{
+    AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS, SubscribeFilter, TlsConfiguration, Transport,
+};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -160,10 +162,10 @@ impl Link {
 
     /// Asks for the terminal's own topics, within the event loop's own turn: it must not wait.
     fn subscribe(&self) {
-        for topic in [Topic::Receipt, Topic::Roster] {
-            if let Err(error) = self.client.try_subscribe(topic.of(&self.device), QoS::AtLeastOnce) {
-                warn!(%error, "cannot subscribe");
-            }
+        let filters = [Topic::Receipt, Topic::Roster]
+            .map(|topic| SubscribeFilter::new(topic.of(&self.device), QoS::AtLeastOnce));
+        if let Err(error) = self.client.try_subscribe_many(filters) {
+            warn!(%error, "cannot subscribe");
         }
     }
 }

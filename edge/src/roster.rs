@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::identity::write_new;
+use crate::identity::{sync_folder, write_new};
 
 /// Marks the file and binds it to its purpose.
 const HEADER: &[u8] = b"rollcall roster 1\n";
@@ -151,7 +151,8 @@ impl Roster {
                 fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
             file.write_all(&[HEADER, &nonce, &sealed].concat())?;
             file.sync_all()?;
-            fs::rename(&fresh, &self.file)
+            fs::rename(&fresh, &self.file)?;
+            sync_folder(&self.file)
         };
         write().with_context(|| format!("cannot write {}", self.file.display()))
     }

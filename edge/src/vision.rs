@@ -8,6 +8,7 @@ use models::{Departure, Frame, Gallery, Pipeline, Sighting};
 use tokio::sync::{mpsc, watch};
 use tracing::error;
 
+use crate::clock::{Clock, Moment};
 use crate::health::Health;
 
 /// One frame between camera and vision. The latest wins: a stale face is worthless.
@@ -53,6 +54,8 @@ impl Slot {
 pub struct Seen {
     /// When, since the camera was opened.
     pub at: Duration,
+    /// When, by the terminal's clocks.
+    pub moment: Moment,
     /// Faces in view.
     pub sightings: Vec<Sighting>,
     /// Faces that left.
@@ -66,17 +69,22 @@ pub fn run(
     gallery: &watch::Receiver<Arc<Gallery>>,
     seen: &mpsc::Sender<Seen>,
     health: &Health,
+    clock: &Clock,
 ) -> Result<()> {
     let mut last = Duration::ZERO;
     while let Some(frame) = slot.take() {
+        let moment = clock.now();
         let people = gallery.borrow().clone();
         let sightings = pipeline.observe(&frame, &people)?;
         last = frame.at;
         health.frame();
-        tell(seen, Seen { at: last, sightings, departures: pipeline.departures() });
+        tell(seen, Seen { at: last, moment, sightings, departures: pipeline.departures() });
     }
     pipeline.finish();
-    tell(seen, Seen { at: last, sightings: Vec::new(), departures: pipeline.departures() });
+    tell(
+        seen,
+        Seen { at: last, moment: clock.now(), sightings: Vec::new(), departures: pipeline.departures() },
+    );
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 //! killed hub and is taken over by the next one.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -32,14 +32,7 @@ pub struct Cluster {
 impl Cluster {
     /// Makes the cluster in `folder` if it is not there, and starts it if it does not run.
     pub fn start(folder: &Path) -> Result<Self> {
-        let run_as = if geteuid().is_root() {
-            let user = passwd(|fields| fields[0] == "postgres");
-            Some(user.map(|(uid, gid, _)| (uid, gid)).context(
-                "PostgreSQL can't run as root and there is no user postgres: install the package postgresql-15",
-            )?)
-        } else {
-            None
-        };
+        let run_as = run_as(&folder.join("data"))?;
         let mut cluster = Self {
             programs: programs()?,
             data: folder.join("data"),
@@ -52,8 +45,8 @@ impl Cluster {
             "{} is too long a path for a socket: choose a shorter state folder",
             folder.display()
         );
-        cluster.make_folders(folder)?;
         if !cluster.data.join("PG_VERSION").exists() {
+            cluster.make_folders(folder)?;
             cluster.initialise()?;
         }
         cluster.started = cluster.ensure_running()?;
@@ -133,7 +126,7 @@ impl Cluster {
         let settings = fs::read_to_string(fresh.join("postgresql.conf"))?;
         let socket = self.socket.display();
         fs::write(fresh.join("pg_hba.conf"), "local all all peer map=hub\n")?;
-        fs::write(fresh.join("pg_ident.conf"), format!("hub {me} hub\n"))?;
+        fs::write(fresh.join("pg_ident.conf"), format!("hub {me} hub\nhub root hub\n"))?;
         fs::write(
             fresh.join("postgresql.conf"),
             format!(
@@ -163,6 +156,25 @@ impl Cluster {
 
 fn text(path: &Path) -> Result<&str> {
     path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))
+}
+
+/// The user and group to run PostgreSQL as, where that is not our own: the cluster's owner; for a
+/// new one made by root, `postgres`.
+fn run_as(data: &Path) -> Result<Option<(u32, u32)>> {
+    let owner = fs::metadata(data.join("PG_VERSION")).ok().map(|file| (file.uid(), file.gid()));
+    match owner {
+        Some((uid, _)) if uid == geteuid().as_raw() => Ok(None),
+        Some(owner) if geteuid().is_root() => Ok(Some(owner)),
+        Some(_) => bail!("{} belongs to another user: run as that one", data.display()),
+        None if geteuid().is_root() => {
+            let user = passwd(|fields| fields[0] == "postgres");
+            let user = user.context(
+                "PostgreSQL can't run as root and there is no user postgres: install the package postgresql-15",
+            )?;
+            Ok(Some((user.0, user.1)))
+        }
+        None => Ok(None),
+    }
 }
 
 /// The folder of the newest installed server's programs, else one of PATH.

@@ -62,8 +62,10 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self> {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let config: Self =
+        let mut config: Self =
             toml::from_str(&text).map_err(|e| anyhow::anyhow!("{}: {}", path.display(), place(&text, &e)))?;
+        // PostgreSQL and systemd start programs in other folders than ours.
+        config.state = std::path::absolute(&config.state)?;
         ensure!(!config.names.is_empty(), "{}: names must hold at least one name", path.display());
         config.time_zone().with_context(|| path.display().to_string())?;
         Ok(config)

@@ -1,6 +1,7 @@
 //! The demonstration: a real hub and a real terminal on one machine. Only the camera is played:
 //! three photos are carried past it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -75,7 +76,7 @@ impl Demo {
         let photos = self.photos.canonicalize().with_context(|| {
             format!("there are no photos in {}: run deploy/photos.sh", self.photos.display())
         })?;
-        let state = self.state.clone().unwrap_or_else(demo_state);
+        let state = std::path::absolute(self.state.clone().unwrap_or_else(demo_state))?;
         prepare(&state, self.once)?;
         let config = config(&state);
         let running = serve::start(&config).await?;
@@ -155,9 +156,11 @@ impl Show {
         let pool = &self.app.pool;
         for person in &ENROLLED {
             match people::add(pool, ACTOR, person.number, person.name).await {
-                Ok(_) => {}
-                Err(PersonError::Taken(_)) => continue,
+                Ok(_) | Err(PersonError::Taken(_)) => {}
                 Err(error) => return Err(error.into()),
+            }
+            if people::list(pool, ACTOR).await?.iter().any(|p| p.number == person.number && p.photos > 0) {
+                continue;
             }
             people::consent(pool, ACTOR, person.number).await?;
             let files: Vec<PathBuf> = person.photos.iter().map(|photo| self.photos.join(photo)).collect();
@@ -274,7 +277,7 @@ impl Show {
     async fn story(&self, device: &DeviceId, committed: &mut broadcast::Receiver<Uuid>) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         let before = self.strangers(device).await?;
-        let mut seen = Vec::new();
+        let mut seen = BTreeSet::new();
         while seen.len() < ENROLLED.len() || self.strangers(device).await? == before {
             if Instant::now() > deadline {
                 let (seen, expected) = (seen.len(), ENROLLED.len());
@@ -284,8 +287,7 @@ impl Show {
                 );
             }
             if let Ok(Ok(id)) = timeout(Duration::from_millis(300), committed.recv()).await {
-                self.print_punch(id).await?;
-                seen.push(id);
+                seen.insert(self.print_punch(id).await?);
             }
         }
         let quiet = Instant::now() + AFTERWARDS;
@@ -301,18 +303,19 @@ impl Show {
         );
         loop {
             match committed.recv().await {
-                Ok(id) => self.print_punch(id).await?,
+                Ok(id) => drop(self.print_punch(id).await?),
                 Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => return Ok(()),
             }
         }
     }
 
-    async fn print_punch(&self, id: Uuid) -> Result<()> {
+    /// Prints a committed punch and says whose it is.
+    async fn print_punch(&self, id: Uuid) -> Result<String> {
         let found = store::punches::find(&mut *self.app.pool.acquire().await?, id).await?;
         let row = punches::Row::new(found.context("a committed punch is gone")?, &self.app.zone);
         println!("committed {id}  {}  {} {}", row.at, row.number, row.name);
-        Ok(())
+        Ok(row.number)
     }
 
     async fn strangers(&self, device: &DeviceId) -> Result<i64> {

@@ -49,7 +49,7 @@ impl Fleet {
                 }
                 changed = self.roster_changed.changed() => {
                     changed.context("the listener is gone")?;
-                    for (device, held) in &mut held {
+                    for (device, held) in &held {
                         if let Err(error) = self.send_roster(device, held).await {
                             warn!(device.id = %device, error = format!("{error:#}"), "roster not sent");
                         }
@@ -69,8 +69,8 @@ impl Fleet {
             Topic::Hello => {
                 let hello = Hello::decode(payload.as_slice()).context("a hello that can't be read")?;
                 ensure!(hello.version == proto::VERSION, "a hello of version {}", hello.version);
-                let mut now = Held { roster: hello.roster, embedder: hello.embedder };
-                self.send_roster(&device, &mut now).await?;
+                let now = Held { roster: hello.roster, embedder: hello.embedder };
+                self.send_roster(&device, &now).await?;
                 held.insert(device, now);
                 Ok(())
             }
@@ -91,12 +91,12 @@ impl Fleet {
         Ok(())
     }
 
-    /// Sends all that a terminal lacks. What is lost on the way, its next hello asks for again.
-    async fn send_roster(&mut self, device: &DeviceId, held: &mut Held) -> Result<()> {
+    /// Sends the next part of what a terminal lacks. Its hello afterwards asks for the part after
+    /// that, so that a large roster never piles up in the broker.
+    async fn send_roster(&mut self, device: &DeviceId, held: &Held) -> Result<()> {
         let mut conn = self.pool.acquire().await?;
-        while let Some(update) = roster::next(&mut conn, &self.vault, &held.embedder, held.roster).await? {
+        if let Some(update) = roster::next(&mut conn, &self.vault, &held.embedder, held.roster).await? {
             info!(device.id = %device, after = update.after, through = update.through, "roster sent");
-            held.roster = update.through;
             self.publisher.publish(device, Topic::Roster, update.encode_to_vec())?;
         }
         Ok(())

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 use prost::Message;
 use proto::{DeviceId, Direction, Punch, PunchBatch, PunchRecord, Receipt};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
 use tracing::{error, info, warn};
@@ -35,16 +36,32 @@ pub async fn ingest(pool: &PgPool, device: &DeviceId, payload: &[u8], now: Times
     let stream = Stream { device, epoch };
 
     let mut transaction = pool.begin().await?;
-    let before = store::punches::lock_stream(&mut transaction, stream).await?;
+    let held = store::punches::lock_stream(&mut transaction, stream).await?;
+    let before = step_over(&mut transaction, stream, held, batch.oldest).await?;
     let stored = store_records(&mut transaction, stream, batch.records, now).await?;
     let beyond = store::punches::beyond(&mut transaction, stream, before).await?;
     let (watermark, missing) = contiguous(before, &beyond);
-    if watermark > before {
+    if watermark > held {
         store::punches::advance(&mut transaction, stream, watermark).await?;
     }
     transaction.commit().await?;
     info!(device.id = %device, stored, watermark, "punches committed");
     Ok(Receipt { version: proto::VERSION, epoch: batch.epoch, through: watermark as u64, missing })
+}
+
+/// Numbers below `oldest` are gone from the terminal: a Receipt covered them. Where they are
+/// missing here, the database was restored from before that Receipt. That is an alarm, but waiting
+/// for them would hold up all that comes after.
+async fn step_over(conn: &mut PgConnection, stream: Stream<'_>, watermark: i64, oldest: u64) -> Result<i64> {
+    let gone = i64::try_from(oldest).context("a punch numbered beyond 2^63")? - 1;
+    if gone <= watermark {
+        return Ok(watermark);
+    }
+    error!(device.id = %stream.device, from = watermark + 1, to = gone,
+        "ALARM: punches that had a receipt are not in the database: was it restored from a backup?");
+    let detail = json!({"epoch": stream.epoch, "from": watermark + 1, "to": gone});
+    store::audit::record(conn, "hub", "punches.missing", stream.device.as_str(), detail).await?;
+    Ok(gone)
 }
 
 /// Up to where all numbers have arrived, and which are missing below the highest.
@@ -137,6 +154,7 @@ fn sort(seq: i64, hash: Vec<u8>, bytes: Vec<u8>, now: Timestamp) -> Sorted {
             direction,
             distance: if punch.distance.is_finite() { punch.distance } else { 0.0 },
             hash: hash.clone(),
+            punch: bytes.clone(),
         })
     };
     match understood() {
@@ -164,11 +182,11 @@ async fn settle(
     let existing: HashSet<Uuid> = store::people::existing(conn, &people).await?.into_iter().collect();
     let (punches, unknown): (Vec<_>, Vec<_>) =
         punches.into_iter().partition(|punch| existing.contains(&punch.person));
-    dead.extend(unknown.into_iter().map(|punch| without_bytes(punch, "its person is unknown")));
+    dead.extend(unknown.into_iter().map(|punch| dead_letter(punch, "its person is unknown")));
     let stored: HashSet<i64> =
         store::punches::insert(conn, stream, &punches, now).await?.into_iter().collect();
     let again = punches.into_iter().filter(|punch| !stored.contains(&punch.seq));
-    dead.extend(again.map(|punch| without_bytes(punch, "its id was counted under another number")));
+    dead.extend(again.map(|punch| dead_letter(punch, "its id was counted under another number")));
     for letter in &dead {
         warn!(device.id = %stream.device, punch.seq = letter.seq, reason = letter.reason, "dead letter");
         store::punches::bury(conn, stream, letter).await?;
@@ -176,10 +194,9 @@ async fn settle(
     Ok(total)
 }
 
-/// A dead letter of a punch that was understood: its id and person say what was in it.
-fn without_bytes(punch: Arrival, reason: &str) -> DeadLetter {
-    let reason = format!("{reason} (punch {}, person {})", punch.id, punch.person);
-    DeadLetter { seq: punch.seq, hash: punch.hash, punch: Vec::new(), reason }
+/// A punch that was understood, but can't be counted.
+fn dead_letter(punch: Arrival, reason: &str) -> DeadLetter {
+    DeadLetter { seq: punch.seq, hash: punch.hash, punch: punch.punch, reason: reason.to_owned() }
 }
 
 #[cfg(test)]

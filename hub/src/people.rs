@@ -49,7 +49,9 @@ pub enum PersonError {
         reason: PhotoError,
     },
     /// No photos, or too many.
-    #[error("one to {PHOTOS} photos at a time, {KEPT} a person: delete the templates to start again")]
+    #[error(
+        "one to {PHOTOS} photos at a time, {KEPT} a person: withdraw the consent and record it anew to start again"
+    )]
     Count,
     /// Anything else.
     #[error(transparent)]

@@ -184,8 +184,7 @@ fn expiry(now: Timestamp, days: i64) -> Result<Timestamp> {
     Ok(now.checked_add((days * 24).hours())?)
 }
 
-/// The day of an instant, which is as fine as certificates need it: a leaf's hour of skew may
-/// widen to a day.
+/// An instant as certificates hold it, to the second.
 fn date(at: Timestamp) -> Result<time::OffsetDateTime> {
     time::OffsetDateTime::from_unix_timestamp(at.as_second()).context("a date that certificates can't hold")
 }

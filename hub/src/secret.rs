@@ -15,9 +15,14 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
         .mode(0o600)
         .open(path)
         .with_context(|| format!("cannot make {}", path.display()))?;
-    file.write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .with_context(|| format!("cannot write {}", path.display()))
+    // The name is durable only with its folder.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut write = || {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        folder.map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Reads a text file.

@@ -1,8 +1,8 @@
 //! The eyes of Rollcall: from a frame to a sighting.
 //!
 //! Owns pixels, models and similarity: it finds faces, aligns them, turns them into embeddings and
-//! searches a gallery. It refuses to know what a punch, a terminal or a network is, and it keeps
-//! no picture longer than the call that received it.
+//! searches a gallery. It refuses to know what a punch, a terminal or a network is, and it writes
+//! no picture anywhere: only its working memory holds parts of the last one.
 
 pub mod align;
 pub mod detect;

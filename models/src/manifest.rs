@@ -15,7 +15,7 @@ use crate::geometry::Point;
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// Finds faces from a third of the frame's height down to small ones.
+    /// Finds faces of any size but those that fill the frame.
     Detector,
     /// Finds faces that fill the frame.
     DetectorNear,

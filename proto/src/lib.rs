@@ -16,8 +16,9 @@ pub use device::{DeviceId, NotADevice};
 pub use topic::Topic;
 pub use wire::*;
 
-/// The version that every message of this release carries. A message with a higher one is not
-/// understood, and a punch in one is kept aside, never dropped.
+/// The version that every message of this release carries. A message with a higher one is
+/// refused, and its punches stay in the terminal until the hub understands them; a punch with a
+/// higher one becomes a dead letter, never lost.
 pub const VERSION: u32 = 1;
 /// Punches in a batch, at most.
 pub const BATCH_PUNCHES: usize = 100;

@@ -75,6 +75,38 @@ async fn killing_hub_and_terminal_loses_and_doubles_nothing() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_database_restored_from_a_backup_holds_up_nothing() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    let mut terminal = crowd(&ground, &hub)?;
+    terminal.start()?;
+    until_durable(&terminal, 20).await?;
+    all_arrive_once(&terminal, &hub).await?;
+    terminal.kill()?;
+    // As after a restore from before the first punch: the terminal has deleted what had a Receipt.
+    let mut conn = hub.cluster().connect().await?;
+    sqlx::raw_sql("delete from punches; update streams set watermark = 0").execute(&mut conn).await?;
+    terminal.start()?;
+    let before = terminal.durable().len();
+    until_durable(&terminal, before + 10).await?;
+    terminal.kill()?;
+    terminal.start()?;
+    eventually("an outbox that drains", async || {
+        let queued = hub.cluster().number("select coalesce(min(queued), -1) from terminals").await?;
+        let arrived = hub.cluster().punches().await?.len();
+        ensure!(queued >= 0 && arrived >= 10, "{queued} queued, {arrived} arrived");
+        let watermark = hub.cluster().number("select max(watermark) from streams").await?;
+        let highest = hub.cluster().number("select max(seq) from punches").await?;
+        ensure!(watermark == highest, "watermark {watermark} of {highest}");
+        Ok(())
+    })
+    .await?;
+    ensure!(hub.logged().contains("ALARM: punches that had a receipt"), "no alarm");
+    ensure!(hub.cluster().number("select count(*) from audit where action = 'punches.missing'").await? > 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_terminal_on_the_same_store_is_refused() -> Result<()> {
     let ground = Ground::new()?;
     let hub = Hub::start_new(&ground)?;

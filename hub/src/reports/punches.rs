@@ -9,7 +9,7 @@ use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::reports::timesheet::{Period, local};
+use crate::reports::timesheet::{Period, local, time_of_day};
 use crate::store;
 use crate::store::punches;
 
@@ -34,6 +34,11 @@ pub struct Row {
 }
 
 impl Row {
+    /// The time of day alone, for a page that says the date.
+    pub fn time(&self) -> &str {
+        time_of_day(&self.at)
+    }
+
     /// As the site's clock shows it.
     pub fn new(punch: punches::Punch, zone: &TimeZone) -> Self {
         Self {

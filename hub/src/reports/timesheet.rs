@@ -40,6 +40,18 @@ pub struct Row {
     pub flags: Vec<String>,
 }
 
+impl Row {
+    /// The time of day of the first in, for a page that says the date; empty if there is none.
+    pub fn came(&self) -> &str {
+        self.first_in.as_deref().map_or("", time_of_day)
+    }
+
+    /// The time of day of the last out.
+    pub fn went(&self) -> &str {
+        self.last_out.as_deref().map_or("", time_of_day)
+    }
+}
+
 /// Local dates, both inclusive.
 #[derive(Clone, Copy, Debug)]
 pub struct Period {
@@ -121,6 +133,11 @@ fn read(punch: &punches::Punch) -> Punch {
 /// Local time with its offset, to the second.
 pub fn local(at: Timestamp, zone: &TimeZone) -> String {
     at.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+}
+
+/// The `HH:MM:SS` of what [`local`] wrote.
+pub fn time_of_day(local: &str) -> &str {
+    local.get(11..19).unwrap_or(local)
 }
 
 /// The local date of an instant.

@@ -41,13 +41,18 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<Person>> {
 
 /// The person with a number, locked against changes until the transaction ends.
 pub async fn lock(conn: &mut PgConnection, number: &str) -> Result<Option<Person>> {
+    // A statement of its own: one that waited for the lock would see consent as it was before.
+    let id = sqlx::query_scalar!("select id from people where number = $1 for update", number)
+        .fetch_optional(&mut *conn)
+        .await?;
+    let Some(id) = id else { return Ok(None) };
     sqlx::query_as!(
         Person,
         r#"select id, number, name,
             exists (select from consents c where c.person = p.id and c.withdrawn_at is null) as "consent!",
             (select count(*) from templates t where t.person = p.id) as "photos!"
-        from people p where number = $1 for update"#,
-        number
+        from people p where id = $1"#,
+        id
     )
     .fetch_optional(conn)
     .await

@@ -36,6 +36,8 @@ pub struct Arrival {
     pub distance: f32,
     /// The sha256 of the bytes that arrived.
     pub hash: Vec<u8>,
+    /// The bytes that arrived.
+    pub punch: Vec<u8>,
 }
 
 /// One that can't.
