@@ -6,7 +6,7 @@ pub mod v4l2;
 pub mod walk;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use models::Frame;
@@ -28,11 +28,13 @@ pub trait Camera {
     fn next(&mut self) -> Result<Option<Frame>>;
 }
 
-/// Opens the configured camera. `models` is where the models are, to find the faces of photos.
-pub fn open(choice: &config::Camera, models: Option<&Path>) -> Result<Box<dyn Camera>> {
+/// Opens the configured camera. `models` is where the models are, to find the faces of photos. The
+/// frames of a real camera have their time since `origin`, which must outlive its reopening: what
+/// was seen before is remembered by that time.
+pub fn open(choice: &config::Camera, models: Option<&Path>, origin: Instant) -> Result<Box<dyn Camera>> {
     Ok(match choice {
         config::Camera::V4l2 { device, width, height, rate } => {
-            Box::new(v4l2::V4l2::open(device, *width, *height, *rate)?)
+            Box::new(v4l2::V4l2::open(device, (*width, *height), *rate, origin)?)
         }
         config::Camera::Replay { folder, rate, repeat } => {
             Box::new(replay::Replay::open(folder, Some(*rate), *repeat)?)
@@ -52,10 +54,11 @@ pub fn run(
     door: &mpsc::Sender<Signal>,
     stop: &CancellationToken,
 ) -> Result<()> {
-    let mut wait = BACKOFF.0;
+    let (mut wait, origin) = (BACKOFF.0, Instant::now());
     let real = matches!(choice, config::Camera::V4l2 { .. });
     while !stop.is_cancelled() {
-        match open(choice, models).and_then(|mut camera| watch(camera.as_mut(), slot, door, stop, &mut wait))
+        match open(choice, models, origin)
+            .and_then(|mut camera| watch(camera.as_mut(), slot, door, stop, &mut wait))
         {
             Ok(()) => break,
             Err(error) if !real => return Err(error.context("camera")),

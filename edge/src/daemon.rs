@@ -1,7 +1,7 @@
 //! The wiring: the only place that starts threads and tasks, and stops them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use models::{Eyes, Gallery, Pipeline};
@@ -36,7 +36,7 @@ pub fn check(config: &Config) -> Result<()> {
     let identity = Identity::read(&config.hub)?;
     let eyes = Eyes::open(config.vision.models.as_deref(), 1)?;
     if !matches!(config.camera, crate::config::Camera::V4l2 { .. }) {
-        camera::open(&config.camera, config.vision.models.as_deref())?;
+        camera::open(&config.camera, config.vision.models.as_deref(), Instant::now())?;
     }
     println!(
         "terminal {}: the configuration is right (embedder {})",

@@ -9,7 +9,7 @@ use anyhow::Result;
 use prost::Message;
 use proto::{PunchBatch, PunchRecord, Receipt, Topic};
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use crate::link::Sender;
 use crate::outbox::{Outbox, OutboxError};
@@ -32,6 +32,8 @@ pub struct Delivery {
     next: u64,
     /// Numbers of the last punch of each batch that waits for its Receipt.
     waiting: Vec<u64>,
+    /// The outbox could not be read; it is tried again at the deadline.
+    stalled: bool,
     resend: Instant,
 }
 
@@ -46,6 +48,7 @@ impl Delivery {
             oldest: 0,
             next: 1,
             waiting: Vec::new(),
+            stalled: false,
             resend: Instant::now(),
         }
     }
@@ -59,7 +62,7 @@ impl Delivery {
 
     /// When everything that waits is sent again.
     pub fn deadline(&self) -> Option<Instant> {
-        (self.connected && !self.waiting.is_empty()).then_some(self.resend)
+        (self.connected && (self.stalled || !self.waiting.is_empty())).then_some(self.resend)
     }
 
     /// The deadline passed.
@@ -81,10 +84,13 @@ impl Delivery {
                 Ok(records) => records,
                 Err(OutboxError::Stopped) => return Err(OutboxError::Stopped.into()),
                 Err(error) => {
-                    warn!(%error, "cannot read the outbox now");
+                    error!(%error, "ALARM: the outbox can't be read; trying again");
+                    self.stalled = true;
+                    self.resend = Instant::now() + PATIENCE;
                     return Ok(());
                 }
             };
+            self.stalled = false;
             let (Some((first, _)), Some((last, _))) = (records.first(), records.last()) else {
                 return Ok(());
             };
@@ -107,6 +113,19 @@ impl Delivery {
         Ok(())
     }
 
+    /// The hub has more punches of this store than the store ever made: it was put back from a
+    /// copy. Its numbers are used up, and trimming by them would delete punches that never arrived.
+    async fn put_back(&mut self, through: u64, last: u64) -> Result<()> {
+        error!(through, last, "ALARM: the outbox was put back from a copy; it goes on under a new epoch");
+        if let Err(error) = self.outbox.renew().await {
+            warn!(%error, "no new epoch yet");
+            return Ok(());
+        }
+        self.acknowledged = 0;
+        self.rewind();
+        self.send().await
+    }
+
     /// The hub has punches for good.
     pub async fn receipt(&mut self, payload: &[u8]) -> Result<()> {
         let Ok(receipt) = Receipt::decode(payload) else {
@@ -118,6 +137,14 @@ impl Delivery {
             return Ok(());
         }
         if receipt.through > self.acknowledged {
+            match self.outbox.last().await {
+                Ok(last) if receipt.through > last => return self.put_back(receipt.through, last).await,
+                Ok(_) => {}
+                Err(error) => {
+                    warn!(%error, "a receipt is left for later");
+                    return Ok(());
+                }
+            }
             if let Err(error) = self.outbox.trim(receipt.through).await {
                 warn!(%error, "delivered punches stay for now");
                 return Ok(());

@@ -163,7 +163,7 @@ impl Link {
     /// Asks for the terminal's own topics, within the event loop's own turn: it must not wait.
     fn subscribe(&self) {
         let filters = [Topic::Receipt, Topic::Roster]
-            .map(|topic| SubscribeFilter::new(topic.of(&self.device), QoS::AtLeastOnce));
+            .map(|topic| SubscribeFilter::new(topic.of(&self.device), QoS::AtMostOnce));
         if let Err(error) = self.client.try_subscribe_many(filters) {
             warn!(%error, "cannot subscribe");
         }

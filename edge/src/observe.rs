@@ -1,6 +1,7 @@
 //! `rollcall-edge observe`: what the terminal would see, one line of JSON for each face.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use models::{Eyes, Frame, Gallery, Pipeline, Sighting};
@@ -49,7 +50,7 @@ fn open(source: &Path) -> Result<Box<dyn Camera>> {
     } else if kind.is_file() {
         Box::new(Photo(Some(source.to_owned())))
     } else {
-        Box::new(V4l2::open(source, 640, 480, 15)?)
+        Box::new(V4l2::open(source, (640, 480), 15, Instant::now())?)
     })
 }
 

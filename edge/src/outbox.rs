@@ -7,7 +7,8 @@
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 
 use sled::{Batch, Db};
 use tokio::sync::oneshot;
@@ -56,20 +57,22 @@ enum Command {
     Read { from: u64, count: usize, bytes: usize, answer: Answer<Vec<(u64, Vec<u8>)>> },
     Trim(u64, Answer<()>),
     Queued(Answer<u64>),
+    Last(Answer<u64>),
+    Renew(Answer<u64>),
 }
 
 /// The store's door, cheap to clone.
 #[derive(Clone)]
 pub struct Outbox {
     commands: mpsc::SyncSender<Command>,
-    epoch: u64,
+    epoch: Arc<AtomicU64>,
 }
 
 impl Outbox {
     /// Opens or makes the store in `path` and starts its thread.
     pub fn open(path: &Path) -> Result<Self, OutboxError> {
         let mut store = Store::open(path)?;
-        let epoch = store.epoch;
+        let epoch = Arc::new(AtomicU64::new(store.epoch));
         let (commands, receive) = mpsc::sync_channel(GROUP);
         std::thread::Builder::new()
             .name("outbox".into())
@@ -78,9 +81,23 @@ impl Outbox {
         Ok(Self { commands, epoch })
     }
 
-    /// The store's epoch: drawn when it was made.
+    /// The store's epoch: drawn when it was made, or renewed.
     pub fn epoch(&self) -> u64 {
-        self.epoch
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// The number of the last punch that was appended.
+    pub async fn last(&self) -> Result<u64, OutboxError> {
+        self.ask(Command::Last).await
+    }
+
+    /// Draws a new epoch, under which the punches that are held are sent again: for a store that
+    /// was put back from a copy, whose numbers have been used for other punches meanwhile. The ids
+    /// of the punches keep them from being counted twice.
+    pub async fn renew(&self) -> Result<(), OutboxError> {
+        let epoch = self.ask(Command::Renew).await?;
+        self.epoch.store(epoch, Ordering::Release);
+        Ok(())
     }
 
     /// Numbers a punch and returns once it is durable.
@@ -132,6 +149,8 @@ struct Store {
     /// `None` after an error, until it is opened anew.
     open: Option<Opened>,
     epoch: u64,
+    /// The folder was exchanged for another while it was closed.
+    replaced: bool,
 }
 
 struct Opened {
@@ -144,12 +163,15 @@ impl Store {
     fn open(path: &Path) -> Result<Self, OutboxError> {
         let (opened, epoch) = open(path)?;
         info!(path = %path.display(), epoch, last = opened.last, "outbox open");
-        Ok(Self { path: path.to_owned(), open: Some(opened), epoch })
+        Ok(Self { path: path.to_owned(), open: Some(opened), epoch, replaced: false })
     }
 
     fn serve(&mut self, commands: &mpsc::Receiver<Command>) {
         let mut next = None;
         while let Some(command) = next.take().or_else(|| commands.recv().ok()) {
+            if self.replaced {
+                return;
+            }
             match command {
                 Command::Append(punch, answer) => {
                     let mut group = vec![(punch, answer)];
@@ -170,6 +192,16 @@ impl Store {
                 }
                 Command::Trim(through, answer) => {
                     let _ = answer.send(self.attempt(|store, _| store.trim(through)));
+                }
+                Command::Last(answer) => {
+                    let _ = answer.send(self.attempt(|store, _| Ok(store.last)));
+                }
+                Command::Renew(answer) => {
+                    let renewed = self.attempt(|store, _| draw_epoch(&store.db, &store.file));
+                    if let Ok(epoch) = renewed {
+                        self.epoch = epoch;
+                    }
+                    let _ = answer.send(renewed);
                 }
                 Command::Queued(answer) => {
                     let _ =
@@ -201,6 +233,8 @@ impl Store {
         if self.open.is_none() {
             let (opened, epoch) = open(&self.path)?;
             if epoch != self.epoch {
+                // The daemon ends with this, and starts again with the store that is there.
+                self.replaced = true;
                 return Err(self.failed("another store lies in its place"));
             }
             info!(path = %self.path.display(), "outbox open again");
@@ -254,15 +288,9 @@ fn open(path: &Path) -> Result<(Opened, u64), OutboxError> {
     let opened = catch_unwind(|| -> Result<(Opened, u64), Failure> {
         let db = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None).open()?;
         let file = File::options().write(true).open(path.join("db"))?;
-        let epoch = if let Some(epoch) = number(db.get(EPOCH)?) {
-            epoch
-        } else {
-            // Below 2^63, so that it is a bigint on the other side as it stands.
-            let epoch = rand::random::<u64>() >> 1;
-            db.insert(EPOCH, &epoch.to_be_bytes())?;
-            db.flush()?;
-            rustix::fs::fdatasync(&file).map_err(std::io::Error::from)?;
-            epoch
+        let epoch = match number(db.get(EPOCH)?) {
+            Some(epoch) => epoch,
+            None => draw_epoch(&db, &file)?,
         };
         let last = number(db.get(LAST)?).unwrap_or(0);
         Ok((Opened { db, file, last }, epoch))
@@ -273,6 +301,15 @@ fn open(path: &Path) -> Result<(Opened, u64), OutboxError> {
         Ok(Err(Failure::Damaged(seq))) => Err(OutboxError::Damaged { path: path.to_owned(), seq }),
         Err(_) => Err(failed("sled panicked: the store is damaged".into())),
     }
+}
+
+fn draw_epoch(db: &Db, file: &File) -> Result<u64, Failure> {
+    // Below 2^63, so that it is a bigint on the other side as it stands.
+    let epoch = rand::random::<u64>() >> 1;
+    db.insert(EPOCH, &epoch.to_be_bytes())?;
+    db.flush()?;
+    rustix::fs::fdatasync(file).map_err(std::io::Error::from)?;
+    Ok(epoch)
 }
 
 impl Opened {
@@ -389,6 +426,21 @@ mod tests {
         let outbox = reopen(folder.path());
         assert_eq!(outbox.epoch(), epoch);
         assert_eq!(outbox.append(vec![2]).await.expect("durable"), 2);
+    }
+
+    #[tokio::test]
+    async fn a_renewed_epoch_keeps_punches_and_numbers() {
+        let folder = tempfile::tempdir().expect("folder");
+        let outbox = Outbox::open(folder.path()).expect("opens");
+        outbox.append(vec![1]).await.expect("durable");
+        let before = outbox.epoch();
+        outbox.renew().await.expect("renews");
+        let renewed = outbox.epoch();
+        assert_ne!(renewed, before);
+        drop(outbox);
+        let outbox = reopen(folder.path());
+        assert_eq!((outbox.epoch(), outbox.last().await.expect("reads")), (renewed, 1));
+        assert_eq!(outbox.read(0, 9, 99).await.expect("reads"), [(1, vec![1])]);
     }
 
     #[test]

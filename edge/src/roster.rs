@@ -85,13 +85,15 @@ impl Roster {
         if update.embedder != self.embedder {
             bail!("a roster for another embedder: hub and terminal must run the same release");
         }
-        if update.through <= self.version {
+        // After version 0 comes a whole roster: what is held does not count.
+        let anew = update.after == 0 && update.through != self.version;
+        if update.through <= self.version && !anew {
             return Ok(Applied::Same);
         }
         if update.after > self.version {
             return Ok(Applied::Gap);
         }
-        let mut people = self.people.clone();
+        let mut people = if anew { BTreeMap::new() } else { self.people.clone() };
         for entry in update.entries {
             let person = Uuid::from_slice(&entry.person).context("a roster entry without a person")?;
             if entry.template.is_empty() {
@@ -199,6 +201,15 @@ mod tests {
         assert_eq!(roster.apply(&update(5, 6, &[(1, &[])])).expect("fits"), Applied::Changed);
         let again = open(folder.path()).expect("opens");
         assert_eq!((again.version(), again.gallery().len()), (6, 1));
+    }
+
+    #[test]
+    fn a_whole_roster_replaces_a_newer_one() {
+        let folder = tempfile::tempdir().expect("folder");
+        let mut roster = open(folder.path()).expect("opens");
+        roster.apply(&update(0, 9, &[(1, &[1.0, 0.0]), (2, &[0.0, 1.0])])).expect("fits");
+        assert_eq!(roster.apply(&update(0, 4, &[(3, &[1.0, 0.0])])).expect("fits"), Applied::Changed);
+        assert_eq!((roster.version(), roster.gallery().len()), (4, 1));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! publish below its own `up/` and subscribe below its own `down/`, nothing else. Nothing relies
 //! on the broker's memory.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +15,8 @@ use bytes::BytesMut;
 use proto::{DeviceId, Topic, topic};
 use rumqttd::local::{LinkBuilder, LinkRx, LinkTx};
 use rumqttd::protocol::v4::V4;
-use rumqttd::protocol::{Disconnect, DisconnectReasonCode, Error as ProtocolError, Packet, Protocol};
-use rumqttd::{Notification, Router, RouterConfig};
+use rumqttd::protocol::{Disconnect, DisconnectReasonCode, Error as ProtocolError, Packet, Protocol, QoS};
+use rumqttd::{Notification, Router, RouterConfig, SegmentConfig};
 use rustls::ServerConfig;
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -39,6 +40,13 @@ const LONGEST_KEEP_ALIVE: Duration = Duration::from_mins(2);
 /// Memory of one topic's log in the router; many terminals have many topics.
 const SEGMENT_BYTES: usize = 1 << 20;
 const SEGMENTS: usize = 4;
+
+/// Memory of the log of one terminal's topic downwards: a few rosters.
+const DOWN_SEGMENT: SegmentConfig = SegmentConfig { max_segment_size: 256 << 10, max_segment_count: 1 };
+/// What a terminal publishes to.
+const UP: [Topic; 3] = [Topic::Punches, Topic::Hello, Topic::Heartbeat];
+/// What a terminal subscribes to.
+const DOWN: [Topic; 2] = [Topic::Receipt, Topic::Roster];
 
 /// A message that a terminal published.
 pub struct Message {
@@ -84,6 +92,7 @@ impl Broker {
             max_segment_count: SEGMENTS,
             // A publish that nobody has subscribed to yet would be acknowledged and dropped.
             initialized_filters: Some(vec![topic::ALL_UP.into()]),
+            custom_segment: Some(HashMap::from([(topic::ALL_DOWN.into(), DOWN_SEGMENT)])),
             ..RouterConfig::default()
         };
         let router = Router::new(0, config).spawn();
@@ -222,8 +231,14 @@ impl Visit {
         let (tx, rx, acknowledgement) = (self.attach)(device.as_str())?;
         let asked = Duration::from_secs(u64::from(connect.keep_alive).max(5));
         let silence = asked.min(LONGEST_KEEP_ALIVE).mul_f32(1.5);
-        let mut connection = Connection { wire, tx, rx, device: device.clone(), silence };
-        connection.send(acknowledgement).await?;
+        let connection = Connection {
+            wire,
+            tx,
+            rx,
+            device: device.clone(),
+            silence,
+            acknowledgement: Some(acknowledgement),
+        };
         Ok((connection, device))
     }
 }
@@ -267,6 +282,8 @@ struct Connection {
     rx: LinkRx,
     device: DeviceId,
     silence: Duration,
+    /// The answer to CONNECT, until it is sent.
+    acknowledgement: Option<Notification>,
 }
 
 impl Connection {
@@ -280,6 +297,9 @@ impl Connection {
     }
 
     async fn carry(&mut self) -> Result<()> {
+        if let Some(acknowledgement) = self.acknowledgement.take() {
+            self.send(acknowledgement).await?;
+        }
         loop {
             tokio::select! {
                 filled = timeout(self.silence, self.wire.fill()) => {
@@ -307,23 +327,26 @@ impl Connection {
         }
     }
 
-    /// A terminal speaks for itself alone.
+    /// A terminal speaks and hears for itself alone, and says nothing that it need not say: the
+    /// router keeps every topic and filter for ever, and trusts what it is told about
+    /// acknowledgements.
     fn allow(&self, packet: &Packet) -> Result<()> {
         match packet {
             Packet::Publish(publish, _) => {
-                let topic = std::str::from_utf8(&publish.topic).context("a topic that is no text")?;
-                ensure!(topic.starts_with(&topic::up(&self.device)), "it may not publish to {topic}");
+                let name = std::str::from_utf8(&publish.topic).context("a topic that is no text")?;
+                let own = UP.iter().any(|topic| topic.of(&self.device) == name);
+                ensure!(own, "it may not publish to {}", shortened(name));
                 ensure!(!publish.retain, "it may not retain messages");
             }
             Packet::Subscribe(subscribe, _) => {
-                let down = topic::down(&self.device);
-                let foreign = subscribe.filters.iter().find(|filter| !filter.path.starts_with(&down));
-                if let Some(filter) = foreign {
-                    bail!("it may not subscribe to {}", filter.path);
+                for filter in &subscribe.filters {
+                    let own = DOWN.iter().any(|topic| topic.of(&self.device) == filter.path);
+                    ensure!(own, "it may not subscribe to {}", shortened(&filter.path));
+                    ensure!(filter.qos == QoS::AtMostOnce, "it may subscribe with QoS 0 alone");
                 }
             }
-            Packet::Connect(..) => bail!("a second CONNECT"),
-            _ => {}
+            Packet::PingReq(_) | Packet::Disconnect(..) => {}
+            _ => bail!("it sent a packet that no terminal sends"),
         }
         Ok(())
     }
@@ -340,4 +363,9 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// As much of a name as a log line needs.
+fn shortened(name: &str) -> String {
+    name.chars().take(100).collect()
 }

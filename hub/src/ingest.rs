@@ -23,7 +23,9 @@ use crate::store::punches::{Arrival, DeadLetter, Stream};
 const RECORDS: usize = 1000;
 /// A punch before this instant was made by a clock that was never set: 2020-01-01.
 const EARLIEST_US: i64 = 1_577_836_800_000_000;
-/// A punch may be this much ahead of the hub's clock.
+/// No punch is as late as this: 2100-01-01.
+const LATEST_US: i64 = 4_102_444_800_000_000;
+/// A punch further ahead of the hub's clock than this has an estimated time.
 const AHEAD_US: i64 = 24 * 3600 * 1_000_000;
 
 /// Stores a batch and returns the Receipt to send. An error means that nothing was stored; the
@@ -142,15 +144,24 @@ fn sort(seq: i64, hash: Vec<u8>, bytes: Vec<u8>, now: Timestamp) -> Sorted {
             Direction::Unknown => "unknown",
         };
         let now_us = now.as_microsecond();
-        let plausible = (EARLIEST_US..now_us.saturating_add(AHEAD_US)).contains(&punch.at_us);
-        ensure!(plausible || !punch.synchronised, "its time is impossible");
+        ensure!(punch.at_us < LATEST_US, "its time is impossible");
+        let ahead = punch.at_us > now_us.saturating_add(AHEAD_US);
+        let never_set = punch.at_us < EARLIEST_US;
+        if punch.synchronised && (ahead || never_set) {
+            error!(
+                punch.seq = seq,
+                at_us = punch.at_us,
+                "ALARM: the clocks of hub and terminal differ by a day or more"
+            );
+        }
         Ok(Arrival {
             seq,
             id: Uuid::from_slice(&punch.id).context("its id is no UUID")?,
             person: Uuid::from_slice(&punch.person).context("its person is no UUID")?,
             // A clock that was never set says nothing: the time of arrival is the best there is.
-            at_us: if plausible { punch.at_us } else { now_us },
-            clock: if punch.synchronised { "synchronised" } else { "estimated" },
+            // Of two clocks that differ by a day, the hub's may be the wrong one.
+            at_us: if never_set { now_us } else { punch.at_us },
+            clock: if punch.synchronised && !ahead && !never_set { "synchronised" } else { "estimated" },
             direction,
             distance: if punch.distance.is_finite() { punch.distance } else { 0.0 },
             hash: hash.clone(),
@@ -221,7 +232,15 @@ mod tests {
         };
         let sorted = |at_us, synchronised| sort(1, vec![], bytes(at_us, synchronised), now);
         assert!(matches!(sorted(now.as_microsecond(), true), Sorted::Punch(a) if a.clock == "synchronised"));
-        assert!(matches!(sorted(5, true), Sorted::Dead(_)));
+        let ahead = now.as_microsecond() + 2 * AHEAD_US;
+        assert!(
+            matches!(sorted(ahead, true), Sorted::Punch(a) if a.clock == "estimated" && a.at_us == ahead)
+        );
+        let never_set = sorted(5, true);
+        assert!(
+            matches!(never_set, Sorted::Punch(a) if a.clock == "estimated" && a.at_us == now.as_microsecond())
+        );
+        assert!(matches!(sorted(i64::MAX, true), Sorted::Dead(_)));
         assert!(matches!(sorted(5, false), Sorted::Punch(a) if a.at_us == now.as_microsecond()));
         assert!(matches!(sort(1, vec![], vec![255], now), Sorted::Dead(_)));
     }

@@ -3,6 +3,7 @@
 //! No consent, no template. A photo is looked at once, in memory, and never written anywhere.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
 
 use models::photo::{PhotoError, embed_photo};
 use models::{Embedding, Eyes, Frame};
@@ -23,7 +24,7 @@ pub const PHOTO_BYTES: usize = 12 << 20;
 /// Photos kept of one person, at most.
 const KEPT: i64 = 20;
 /// The models take memory and both cores: one enrolment at a time.
-static EYES: Semaphore = Semaphore::const_new(1);
+static EYES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(1)));
 
 /// Why something about a person could not be done, as the one who asked should read it.
 #[derive(Debug, thiserror::Error)]
@@ -173,8 +174,9 @@ fn allowed(person: &Person, more: usize) -> Result<(), PersonError> {
 }
 
 async fn embed(models: Option<PathBuf>, photos: Vec<Photo>) -> Result<(String, Vec<Embedding>), PersonError> {
-    let place = EYES.acquire().await.map_err(anyhow::Error::from)?;
-    let embedded = tokio::task::spawn_blocking(move || {
+    let place = EYES.clone().acquire_owned().await.map_err(anyhow::Error::from)?;
+    tokio::task::spawn_blocking(move || {
+        let _place = place; // kept as long as the work lasts, whether or not anybody still waits
         let mut eyes = Eyes::open(models.as_deref(), 2).map_err(anyhow::Error::from)?;
         let mut faces = Vec::with_capacity(photos.len());
         for photo in photos {
@@ -187,9 +189,7 @@ async fn embed(models: Option<PathBuf>, photos: Vec<Photo>) -> Result<(String, V
         Ok((eyes.embedder().sha256().to_owned(), faces))
     })
     .await
-    .map_err(anyhow::Error::from)?;
-    drop(place);
-    embedded
+    .map_err(anyhow::Error::from)?
 }
 
 /// Reads photos from files.

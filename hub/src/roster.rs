@@ -16,13 +16,16 @@ use crate::vault::{Label, Vault};
 const BYTES_A_NUMBER: usize = 4;
 
 /// The next message for a terminal that holds version `after` and runs `embedder`. `None`: it
-/// holds everything.
+/// holds everything. A terminal that holds more than there is (the database was restored from a
+/// backup) starts anew: a message after version 0 replaces all that it holds.
 pub async fn next(
     conn: &mut PgConnection,
     vault: &Vault,
     embedder: &str,
     after: u64,
 ) -> Result<Option<Roster>> {
+    let latest = store::roster::version(conn).await? as u64;
+    let after = if after > latest { 0 } else { after };
     let limit = proto::ROSTER_ENTRIES as i64;
     let changes = store::roster::changes(conn, i64::try_from(after).unwrap_or(i64::MAX), limit).await?;
     let Some(last) = changes.last() else { return Ok(None) };

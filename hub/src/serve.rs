@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::{Router, extract::DefaultBodyLimit};
 use axum_server::tls_rustls::RustlsConfig;
+use hyper_util::rt::TokioTimer;
 use rustls::ServerConfig;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgListener};
@@ -36,6 +37,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 const LOOK_AFTER: Duration = Duration::from_secs(3);
 /// How long an answer may take to begin.
 const ANSWER: Duration = Duration::from_mins(1);
+/// How long the head of a request may take.
+const HEADERS: Duration = Duration::from_secs(15);
 /// Bytes of a request, at most, where nothing else is said.
 const REQUEST_BYTES: usize = 64 << 10;
 
@@ -240,7 +243,11 @@ async fn serve_https(
     let handle = axum_server::Handle::new();
     let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
     let tls = RustlsConfig::from_config(Arc::new(tls));
-    let server = axum_server::from_tcp_rustls(listener, tls)?.handle(handle.clone()).serve(service);
+    let mut server = axum_server::from_tcp_rustls(listener, tls)?.handle(handle.clone());
+    let http = server.http_builder();
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
+    http.http2().timer(TokioTimer::new()).keep_alive_interval(Some(HEADERS));
+    let server = server.serve(service);
     tokio::pin!(server);
     tokio::select! {
         ended = &mut server => return ended.context("https"),

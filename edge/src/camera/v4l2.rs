@@ -49,13 +49,14 @@ pub struct V4l2 {
     width: usize,
     height: usize,
     stride: usize,
-    opened: Instant,
+    origin: Instant,
     damaged: u32,
 }
 
 impl V4l2 {
     /// Opens `device` and asks for a size and rate; the size that the driver chooses is taken.
-    pub fn open(device: &Path, width: u32, height: u32, rate: u32) -> Result<Self> {
+    /// Frames have their time since `origin`.
+    pub fn open(device: &Path, (width, height): (u32, u32), rate: u32, origin: Instant) -> Result<Self> {
         let name = device.display();
         let camera = Device::with_path(device).with_context(|| format!("cannot open {name}"))?;
         let (format, pixels) = negotiate(&camera, width, height).with_context(|| name.to_string())?;
@@ -70,7 +71,7 @@ impl V4l2 {
             width: format.width as usize,
             height: format.height as usize,
             stride: format.stride as usize,
-            opened: Instant::now(),
+            origin,
             damaged: 0,
         })
     }
@@ -121,7 +122,7 @@ fn decode_yuyv(bytes: &[u8], width: usize, height: usize, stride: usize) -> Resu
 impl Camera for V4l2 {
     fn next(&mut self) -> Result<Option<Frame>> {
         loop {
-            let at = self.opened.elapsed();
+            let at = self.origin.elapsed();
             let bytes = {
                 let stream = self.stream.as_mut().context("the camera is closed")?;
                 let (bytes, meta) = stream.next().context("the camera gives no frames")?;
@@ -175,7 +176,8 @@ mod tests {
 
     #[test]
     fn what_is_no_camera_is_an_error_that_names_it() {
-        let error = V4l2::open(Path::new("/dev/null"), 640, 480, 15).err().expect("no camera");
+        let error =
+            V4l2::open(Path::new("/dev/null"), (640, 480), 15, Instant::now()).err().expect("no camera");
         assert!(format!("{error:#}").contains("/dev/null"));
     }
 }

@@ -30,6 +30,11 @@ pub async fn touch(conn: &mut PgConnection, person: Uuid) -> Result<()> {
     sqlx::query!("select pg_notify($1, '')", ROSTER_CHANNEL).execute(conn).await.map(drop)
 }
 
+/// The latest version; 0 for none.
+pub async fn version(conn: &mut PgConnection) -> Result<i64> {
+    sqlx::query_scalar!(r#"select coalesce(max(version), 0) as "version!" from roster"#).fetch_one(conn).await
+}
+
 /// The changes after a version, the oldest first, `limit` at most.
 pub async fn changes(conn: &mut PgConnection, after: i64, limit: i64) -> Result<Vec<Change>> {
     sqlx::query_as!(
