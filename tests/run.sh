@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test, set-up included: packages, LiteRT, photos, binaries (which the tests start, kill
-# and start again), then `cargo test` with this script's arguments passed on.
+# Runs every test, set-up included: packages, LiteRT, a mail server, photos, binaries (which the
+# tests start, kill and start again), then `cargo test` with this script's arguments passed on.
 #
 # The accuracy test measures recognition on many photos, which are not part of Rollcall:
 # ROLLCALL_FACES names a folder with lfw/ (the photos), pairs.tsv (a, b, same) and identities.tsv
@@ -19,6 +19,7 @@ export PATH=$PATH:$HOME/.cargo/bin
 
 deploy/setup.sh
 models/fetch.sh
+tests/smtp/fetch.sh
 deploy/photos.sh
 
 export ROLLCALL_LITERT=$root/models/runtime/libLiteRt.so

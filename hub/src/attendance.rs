@@ -1,11 +1,20 @@
 //! Time-and-attendance law, pure: no SQL, no clock.
 //!
-//! So far the part of the law that needs no shift: duplicates, the lone punch, first in and last
-//! out, and the day as the site's calendar has it. Everybody's days are unscheduled.
+//! Facts about one person (punches, shifts, holidays, leave, employment) become workdays. Instants
+//! are whole seconds since 1970, UTC; what a human calls a time of day belongs to a zone.
 
+mod breaks;
+mod case;
+mod claim;
 mod pairing;
 mod punch;
+mod shift;
+mod why;
 mod workday;
 
-pub use punch::{ClockState, Direction, Punch};
-pub use workday::assess;
+pub use case::{Case, Refused};
+pub use punch::{ClockState, Direction, Punch, timestamp};
+pub use workday::{Employment, Facts, assess};
+
+#[cfg(test)]
+mod laws;

@@ -9,6 +9,7 @@ use serde_json::json;
 use sqlx::PgPool;
 use zeroize::Zeroizing;
 
+use crate::attendance::{Case, Refused};
 use crate::config::{Config, default_state};
 use crate::identity::{self, Role};
 use crate::people;
@@ -64,9 +65,34 @@ pub enum Command {
         #[arg(long, value_name = "DATE")]
         to: Option<String>,
     },
+    /// Apply the rules of attendance to a case in a file, without any database: try a policy before
+    /// it counts. Exits with 2 if the case makes no sense.
+    #[command(long_about = CASE)]
+    Assess {
+        /// The case as JSON; - reads standard input.
+        case: PathBuf,
+    },
     /// Print the API's OpenAPI document.
     Openapi,
 }
+
+/// The help of `assess`.
+const CASE: &str = r#"Apply the rules of attendance to a case in a file, without any database: try a policy before it counts.
+
+Prints the workdays dated from..to, each with its reasons, and the punches that were dropped or belong to no day. Exits with 2, one line on standard error and nothing on standard output if the case makes no sense.
+
+A case, with every key and its default (zone, from, to, shifts, schedule and punches must be there; of a shift start and end, of an entry date and shift, of a punch at):
+
+{"zone": "Europe/Berlin", "from": "2025-03-03", "to": "2025-03-03",
+ "shifts": {"D": {"start": "09:00", "end": "18:00", "pairing": "first_last",
+    "grace_late_min": 10, "grace_early_min": 10, "absent_below_min": 120, "half_day_below_min": 300,
+    "overtime_tolerance_min": 15, "unpaid_break_min": 0, "break_rules": [],
+    "window_before_min": 120, "window_after_min": 480, "count_early_arrival": false,
+    "core_start": null, "core_end": null, "expected_min": null}},
+ "schedule": [{"date": "2025-03-03", "shift": "D", "zone": "Europe/Berlin"}],
+ "holidays": [], "leave": [{"date": "2025-03-04", "half": false}],
+ "employed": {"from": "2020-01-01", "to": "2030-12-31"}, "duplicate_within_s": 60,
+ "punches": [{"at": "2025-03-03T09:00:00+01:00", "terminal": "A", "direction": "unknown", "clock": "synchronised"}]}"#;
 
 /// Accounts of the console.
 #[derive(Subcommand)]
@@ -157,6 +183,7 @@ async fn perform(arguments: Arguments) -> Result<()> {
         Command::Run { check_config: true } => check(&config()?),
         Command::Run { check_config: false } => serve::run(&config()?).await,
         Command::Demo(demo) => demo.run().await,
+        Command::Assess { case } => assess(&case),
         Command::Openapi => {
             print!("{}", api::document()?);
             Ok(())
@@ -178,6 +205,17 @@ fn read_config(named: Option<&Path>) -> Result<Config> {
         None if Path::new(CONFIG).exists() => Config::read(Path::new(CONFIG)),
         None => Ok(toml::from_str("")?),
     }
+}
+
+fn assess(file: &Path) -> Result<()> {
+    let text = if file == Path::new("-") {
+        std::io::read_to_string(std::io::stdin().lock()).map_err(|error| error.to_string())
+    } else {
+        std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))
+    };
+    let case = Case::read(&text.map_err(Refused)?)?;
+    println!("{}", serde_json::to_string_pretty(&case.assess())?);
+    Ok(())
 }
 
 fn check(config: &Config) -> Result<()> {
@@ -204,7 +242,9 @@ async fn with_database(config: &Config, pool: &PgPool, command: Command) -> Resu
             print!("{}", reports::csv::timesheet(&timesheet(pool, &zone, period, ACTOR).await?)?);
             Ok(())
         }
-        Command::Run { .. } | Command::Demo(_) | Command::Openapi => bail!("not a command for the database"),
+        Command::Run { .. } | Command::Demo(_) | Command::Assess { .. } | Command::Openapi => {
+            bail!("not a command for the database")
+        }
     }
 }
 

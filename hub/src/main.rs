@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<attendance::Refused>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -1,66 +1,116 @@
 //! A punch as the law sees it, and which punches count.
 
-use jiff::{SignedDuration, Timestamp};
+use std::sync::Arc;
 
-/// A punch of the same person within this time after the last that counts is a duplicate.
-const DUPLICATE_WITHIN: SignedDuration = SignedDuration::from_secs(60);
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// Which way, where it is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// Came.
     In,
     /// Went.
     Out,
     /// One of the two.
+    #[default]
     Unknown,
 }
 
+impl Direction {
+    /// Reads what the database says.
+    pub fn read(text: &str) -> Self {
+        match text {
+            "in" => Self::In,
+            "out" => Self::Out,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// As people and the database write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::In => "in",
+            Self::Out => "out",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether both say something, and not the same.
+    fn contradicts(self, other: Self) -> bool {
+        self != other && self != Self::Unknown && other != Self::Unknown
+    }
+}
+
 /// Whether the time is the clock's or the hub's best guess.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ClockState {
     /// The clock was right.
+    #[default]
     Synchronised,
     /// It may not have been.
     Estimated,
 }
 
-/// One punch of one person. The order of the fields is the order of punches.
+impl ClockState {
+    /// Reads what the database says.
+    pub fn read(text: &str) -> Self {
+        if text == "synchronised" { Self::Synchronised } else { Self::Estimated }
+    }
+}
+
+/// One punch of one person. The order of the fields is the order of punches (rule 1).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Punch {
-    /// To the second.
-    pub at: Timestamp,
+    /// Seconds since 1970, UTC.
+    pub at: i64,
     /// Which way.
     pub direction: Direction,
-    /// The terminal.
-    pub terminal: String,
+    /// The terminal; empty where there was none.
+    pub terminal: Arc<str>,
     /// How sure the time is.
     pub clock: ClockState,
 }
 
 impl Punch {
     /// Cuts off the fraction of the second.
-    pub fn new(at: Timestamp, direction: Direction, terminal: String, clock: ClockState) -> Self {
-        let at = Timestamp::from_second(at.as_microsecond().div_euclid(1_000_000)).unwrap_or(at);
-        Self { at, direction, terminal, clock }
+    pub fn new(at: Timestamp, direction: Direction, terminal: Arc<str>, clock: ClockState) -> Self {
+        Self { at: whole_second(at), direction, terminal, clock }
     }
 }
 
-/// Sorts punches and drops duplicates: those that follow the last kept one within a minute
-/// (inclusive), unless both say different directions.
-pub fn without_duplicates(mut punches: Vec<Punch>) -> Vec<Punch> {
+/// The second in which an instant lies.
+fn whole_second(at: Timestamp) -> i64 {
+    at.as_nanosecond().div_euclid(1_000_000_000) as i64
+}
+
+/// An instant to print; one beyond what can be printed becomes the nearest that can.
+pub fn timestamp(at: i64) -> Timestamp {
+    let end = if at < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    Timestamp::from_second(at).unwrap_or(end)
+}
+
+/// The punches that count and those that were dropped, each in order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Sifted {
+    /// What the computation sees.
+    pub kept: Vec<Punch>,
+    /// Duplicates.
+    pub dropped: Vec<Punch>,
+}
+
+/// Sorts punches and drops duplicates (rule 1): those at most `within_s` after the last kept one,
+/// unless both carry explicit and different directions.
+pub fn sift(mut punches: Vec<Punch>, within_s: i64) -> Sifted {
     punches.sort();
-    let mut kept: Vec<Punch> = Vec::with_capacity(punches.len());
+    let mut sifted = Sifted { kept: Vec::with_capacity(punches.len()), dropped: Vec::new() };
     for punch in punches {
-        let duplicate = kept.last().is_some_and(|last| {
-            let differ = last.direction != punch.direction
-                && last.direction != Direction::Unknown
-                && punch.direction != Direction::Unknown;
-            punch.at.duration_since(last.at) <= DUPLICATE_WITHIN && !differ
+        let duplicate = sifted.kept.last().is_some_and(|last| {
+            punch.at - last.at <= within_s && !punch.direction.contradicts(last.direction)
         });
-        if !duplicate {
-            kept.push(punch);
-        }
+        if duplicate { sifted.dropped.push(punch) } else { sifted.kept.push(punch) }
     }
-    kept
+    sifted
 }

@@ -1,6 +1,6 @@
 //! The timesheet: a row for each person and day.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use jiff::civil::Date;
@@ -11,7 +11,7 @@ use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 
-use crate::attendance::{ClockState, Direction, Punch, assess};
+use crate::attendance::{ClockState, Direction, Employment, Facts, Punch, assess, timestamp};
 use crate::store;
 use crate::store::punches;
 
@@ -101,14 +101,14 @@ fn rows(punches: Vec<punches::Punch>, zone: &TimeZone, period: Period) -> Vec<Ro
     }
     let mut rows = Vec::new();
     for ((number, name), punches) in people {
-        for day in assess(punches, zone) {
+        for day in assess(&facts(punches, zone)).workdays {
             if (period.from..=period.to).contains(&day.date) {
                 rows.push(Row {
                     date: day.date.to_string(),
                     number: number.clone(),
                     name: name.clone(),
-                    first_in: day.first_in.map(|at| local(at, zone)),
-                    last_out: day.last_out.map(|at| local(at, zone)),
+                    first_in: day.paired.first_in.map(|moment| local(timestamp(moment.at), zone)),
+                    last_out: day.paired.last_out.map(|moment| local(timestamp(moment.at), zone)),
                     worked_s: day.worked_s,
                     status: day.status.as_str().into(),
                     flags: day.flags.into_iter().map(str::to_owned).collect(),
@@ -120,14 +120,22 @@ fn rows(punches: Vec<punches::Punch>, zone: &TimeZone, period: Period) -> Vec<Ro
     rows
 }
 
+fn facts(punches: Vec<Punch>, zone: &TimeZone) -> Facts {
+    Facts {
+        zone: zone.clone(),
+        entries: Vec::new(),
+        scheduled: false,
+        holidays: BTreeSet::new(),
+        leave: BTreeMap::new(),
+        employed: Employment::default(),
+        duplicate_within_s: 60,
+        punches,
+    }
+}
+
 fn read(punch: &punches::Punch) -> Punch {
-    let direction = match punch.direction.as_str() {
-        "in" => Direction::In,
-        "out" => Direction::Out,
-        _ => Direction::Unknown,
-    };
-    let clock = if punch.clock == "synchronised" { ClockState::Synchronised } else { ClockState::Estimated };
-    Punch::new(punch.at.to_jiff(), direction, punch.device.clone(), clock)
+    let (direction, clock) = (Direction::read(&punch.direction), ClockState::read(&punch.clock));
+    Punch::new(punch.at.to_jiff(), direction, punch.device.as_str().into(), clock)
 }
 
 /// Local time with its offset, to the second.
