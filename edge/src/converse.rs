@@ -11,6 +11,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{error, warn};
 
+use crate::clock::Clock;
 use crate::deliver::Delivery;
 use crate::health::Health;
 use crate::link::{Incoming, Sender};
@@ -36,6 +37,8 @@ pub struct Conversation {
     pub gallery: watch::Sender<Arc<Gallery>>,
     /// Counts for the heartbeat.
     pub health: Arc<Health>,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 impl Conversation {
@@ -102,8 +105,12 @@ impl Conversation {
     }
 
     async fn beat(&self) {
-        let queued = self.outbox.queued().await.unwrap_or(0);
-        self.sender.publish(Topic::Heartbeat, self.health.heartbeat(queued, self.roster.version()));
+        // First the time: a punch in between is after it.
+        let now = self.clock.now();
+        let at_us = if now.synchronised { now.wall_us } else { 0 };
+        let Ok(queued) = self.outbox.queued().await else { return };
+        let beat = self.health.heartbeat(queued, self.roster.version(), at_us);
+        self.sender.publish(Topic::Heartbeat, beat);
     }
 
     fn update(&mut self, payload: &[u8]) {

@@ -129,6 +129,7 @@ fn start(config: &Config, stop: &CancellationToken) -> Result<JoinSet<Result<()>
         embedder,
         gallery: gallery_send,
         health: health.clone(),
+        clock: clock.clone(),
     };
 
     let mut tasks = JoinSet::new();

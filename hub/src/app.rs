@@ -6,11 +6,12 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use sqlx::PgPool;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::clock;
+use crate::reconcile::Policy;
 use crate::reports::timesheet;
 use crate::vault::Vault;
 
@@ -23,10 +24,15 @@ pub struct App {
     pub vault: Arc<Vault>,
     /// In which days begin.
     pub zone: TimeZone,
+    /// What the configuration says about workdays.
+    #[allow(dead_code, reason = "its API is being built")]
+    pub policy: Policy,
     /// The folder of models, if configured.
     pub models: Option<PathBuf>,
     /// The ids of punches as they are committed, by whatever hub.
     pub punches: broadcast::Sender<Uuid>,
+    /// Changes when workdays do, by whatever hub.
+    pub workdays: watch::Receiver<()>,
     /// Ends long answers when the hub stops.
     pub stop: CancellationToken,
 }

@@ -14,7 +14,9 @@ mod workday;
 
 pub use case::{Case, Refused};
 pub use punch::{ClockState, Direction, Punch, timestamp};
-pub use workday::{Employment, Facts, assess};
+pub use shift::{Rules, Shift};
+pub use why::why;
+pub use workday::{Assessment, Employment, Entry, Facts, Leave, Workday, assess};
 
 #[cfg(test)]
 mod laws;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
+use jiff::civil::Date;
 use serde_json::json;
 use sqlx::PgPool;
 use zeroize::Zeroizing;
@@ -16,7 +17,7 @@ use crate::people;
 use crate::pki::Authority;
 use crate::reports::timesheet::{Period, local, parse_date, timesheet, today};
 use crate::serve::{self, Database};
-use crate::{api, clock, demo, reports, store};
+use crate::{api, clock, demo, reconcile, reports, store};
 
 /// The configuration that is read where none is named.
 const CONFIG: &str = "/etc/rollcall/hub.toml";
@@ -64,6 +65,19 @@ pub enum Command {
         /// Last day [default: the first].
         #[arg(long, value_name = "DATE")]
         to: Option<String>,
+    },
+    /// Compute workdays again from the punches, schedules and corrections. Only what changed is
+    /// written, as a new revision with its audit; locked periods get adjustments instead.
+    Recompute {
+        /// First day, YYYY-MM-DD [default: the first on which anything happened].
+        #[arg(long, value_name = "DATE")]
+        from: Option<String>,
+        /// Last day [default: today].
+        #[arg(long, value_name = "DATE")]
+        to: Option<String>,
+        /// Only say how many workdays would change.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Apply the rules of attendance to a case in a file, without any database: try a policy before
     /// it counts. Exits with 2 if the case makes no sense.
@@ -239,13 +253,64 @@ async fn with_database(config: &Config, pool: &PgPool, command: Command) -> Resu
             let date = |text: Option<String>| text.as_deref().map(parse_date).transpose();
             let from = date(from)?.unwrap_or_else(|| today(clock::now(), &zone));
             let period = Period::new(from, date(to)?.unwrap_or(from))?;
-            print!("{}", reports::csv::timesheet(&timesheet(pool, &zone, period, ACTOR).await?)?);
+            print!("{}", reports::csv::timesheet(&timesheet(pool, period, ACTOR, clock::now()).await?)?);
             Ok(())
+        }
+        Command::Recompute { from, to, dry_run } => {
+            let date = |text: Option<String>| text.as_deref().map(parse_date).transpose();
+            recompute(config, pool, date(from)?, date(to)?, dry_run).await
         }
         Command::Run { .. } | Command::Demo(_) | Command::Assess { .. } | Command::Openapi => {
             bail!("not a command for the database")
         }
     }
+}
+
+/// Computes everybody's days anew, and tells on standard error how far it is.
+async fn recompute(
+    config: &Config,
+    pool: &PgPool,
+    from: Option<Date>,
+    to: Option<Date>,
+    dry_run: bool,
+) -> Result<()> {
+    let mut transaction = pool.begin().await?;
+    let now = clock::now();
+    let today = today(now, &config.time_zone()?);
+    let known = store::workdays::extent(&mut transaction).await?;
+    let from = from.or(known.map(|(first, _)| first)).unwrap_or(today);
+    let to = to.unwrap_or(today);
+    ensure!(from <= to, "{from} is after {to}");
+    let people = store::jobs::ask_many(&mut transaction, store::jobs::Whose::Everybody, from, to).await?;
+    let mut tally = reconcile::Tally::default();
+    if dry_run {
+        loop {
+            let more = reconcile::batch_of(&mut transaction, config.policy(), now).await?;
+            if more.people == 0 {
+                break;
+            }
+            tally += more;
+            eprintln!("{} of {people} people", tally.people);
+        }
+        transaction.rollback().await?;
+        println!("{} workdays would change, {} adjustments", tally.changed, tally.adjustments);
+        return Ok(());
+    }
+    let detail = json!({"from": from.to_string(), "to": to.to_string()});
+    store::audit::record(&mut transaction, ACTOR, "workdays.recompute", "workdays", detail).await?;
+    transaction.commit().await?;
+    // A hub that runs helps; what it took is waited for.
+    while store::jobs::waiting(&mut *pool.acquire().await?).await? > 0 {
+        let more = reconcile::batch(pool, config.policy(), now).await?;
+        if more.people == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            continue;
+        }
+        tally += more;
+        eprintln!("{} of {people} people", tally.people);
+    }
+    println!("{} people from {from} to {to}: {} workdays changed here", tally.people, tally.changed);
+    Ok(())
 }
 
 /// Asks for a password without showing it; from a pipe, reads one line.

@@ -7,6 +7,11 @@ use anyhow::{Context, Result, ensure};
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
+use crate::reconcile::Policy;
+
+/// Seconds within which a punch may be a duplicate, at most.
+const LONGEST_DUPLICATE_S: u32 = 3600;
+
 /// The whole file. `deploy/hub.example.toml` shows every key.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -17,6 +22,9 @@ pub struct Config {
     /// IANA time zone in which days begin.
     #[serde(default = "default_zone")]
     pub zone: String,
+    /// A punch so many seconds after the last that counts is a duplicate (and not another coming or going).
+    #[serde(default = "default_duplicate")]
+    pub duplicate_within_s: u32,
     /// Names and addresses by which terminals and browsers reach the hub: they stand in its certificate.
     #[serde(default = "default_names")]
     pub names: Vec<String>,
@@ -47,6 +55,9 @@ pub fn default_state() -> PathBuf {
 fn default_zone() -> String {
     "UTC".into()
 }
+fn default_duplicate() -> u32 {
+    60
+}
 fn default_names() -> Vec<String> {
     vec!["localhost".into(), "127.0.0.1".into()]
 }
@@ -68,12 +79,22 @@ impl Config {
         config.state = std::path::absolute(&config.state)?;
         ensure!(!config.names.is_empty(), "{}: names must hold at least one name", path.display());
         config.time_zone().with_context(|| path.display().to_string())?;
+        ensure!(
+            config.duplicate_within_s <= LONGEST_DUPLICATE_S,
+            "{}: duplicate_within_s: at most {LONGEST_DUPLICATE_S} seconds",
+            path.display()
+        );
         Ok(config)
     }
 
     /// The zone in which days begin.
     pub fn time_zone(&self) -> Result<TimeZone> {
         TimeZone::get(&self.zone).with_context(|| format!("zone: there is no time zone {:?}", self.zone))
+    }
+
+    /// What it says about workdays.
+    pub fn policy(&self) -> Policy {
+        Policy { duplicate_within_s: self.duplicate_within_s }
     }
 
     /// The database's URL, if it is not the private one.

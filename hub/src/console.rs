@@ -77,7 +77,7 @@ async fn today(State(app): State<App>, Visitor(actor): Visitor) -> Result<TodayP
     let period = timesheet::Period::new(date, date)?;
     let mut punches = punches::of_date(&app.pool, &app.zone, date, &actor.name).await?;
     punches.truncate(SHOWN);
-    let timesheet = timesheet::timesheet(&app.pool, &app.zone, period, &actor.name).await?;
+    let timesheet = timesheet::timesheet(&app.pool, period, &actor.name, clock::now()).await?;
     Ok(TodayPage {
         actor: format!("{} ({})", actor.name, actor.role.as_str()),
         date: date.to_string(),

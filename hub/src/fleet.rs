@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
+use jiff::Timestamp;
 use prost::Message as _;
 use proto::{DeviceId, Heartbeat, Hello, Topic};
 use sqlx::PgPool;
@@ -85,7 +86,7 @@ impl Fleet {
         ensure!(beat.strangers.len() <= 1000, "a heartbeat with {} hours", beat.strangers.len());
         let run = Uuid::from_slice(&beat.run).context("a heartbeat without its run")?;
         let mut transaction = self.pool.begin().await?;
-        store::terminals::beat(&mut transaction, device, &beat).await?;
+        store::terminals::beat(&mut transaction, device, &beat, reported(&beat, clock::now())).await?;
         store::strangers::count(&mut transaction, device, run, &beat.strangers).await?;
         transaction.commit().await?;
         Ok(())
@@ -100,5 +101,31 @@ impl Fleet {
             self.publisher.publish(device, Topic::Roster, update.encode_to_vec())?;
         }
         Ok(())
+    }
+}
+
+/// Up to when a terminal has reported, if its heartbeat can say: nothing waits in it, and its clock
+/// is neither unsure nor ahead of the hub's.
+fn reported(beat: &Heartbeat, now: Timestamp) -> Option<Timestamp> {
+    let at = Timestamp::from_microsecond(beat.at_us).ok()?;
+    (beat.queued == 0 && beat.at_us > 0).then(|| at.min(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_empty_queue_and_a_sure_clock_report() {
+        let now = Timestamp::from_second(1_800_000_000).expect("a time");
+        let beat = |queued, at_us| Heartbeat { queued, at_us, ..Heartbeat::default() };
+        assert_eq!(reported(&beat(0, 0), now), None);
+        assert_eq!(reported(&beat(1, now.as_microsecond()), now), None);
+        assert_eq!(
+            reported(&beat(0, now.as_microsecond() - 5), now)
+                .map(|at| now.as_microsecond() - at.as_microsecond()),
+            Some(5)
+        );
+        assert_eq!(reported(&beat(0, now.as_microsecond() + 5), now), Some(now));
     }
 }

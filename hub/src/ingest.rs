@@ -7,7 +7,8 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result, bail, ensure};
-use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
 use prost::Message;
 use proto::{DeviceId, Direction, Punch, PunchBatch, PunchRecord, Receipt};
 use serde_json::json;
@@ -17,6 +18,7 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::store;
+use crate::store::jobs::Job;
 use crate::store::punches::{Arrival, DeadLetter, Stream};
 
 /// Records that a batch may hold: a terminal sends fewer.
@@ -196,6 +198,8 @@ async fn settle(
     dead.extend(unknown.into_iter().map(|punch| dead_letter(punch, "its person is unknown")));
     let stored: HashSet<i64> =
         store::punches::insert(conn, stream, &punches, now).await?.into_iter().collect();
+    let touched: Vec<Job> = punches.iter().filter(|punch| stored.contains(&punch.seq)).map(job).collect();
+    store::jobs::ask(conn, &touched).await?;
     let again = punches.into_iter().filter(|punch| !stored.contains(&punch.seq));
     dead.extend(again.map(|punch| dead_letter(punch, "its id was counted under another number")));
     for letter in &dead {
@@ -203,6 +207,13 @@ async fn settle(
         store::punches::bury(conn, stream, letter).await?;
     }
     Ok(total)
+}
+
+/// The days that a punch may touch: its date in any zone.
+fn job(punch: &Arrival) -> Job {
+    let at = Timestamp::from_microsecond(punch.at_us).unwrap_or(Timestamp::UNIX_EPOCH);
+    let date = TimeZone::UTC.to_datetime(at).date();
+    Job { person: punch.person, from: date.saturating_sub(1.day()), to: date.saturating_add(1.day()) }
 }
 
 /// A punch that was understood, but can't be counted.

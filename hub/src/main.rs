@@ -15,6 +15,7 @@ mod identity;
 mod ingest;
 mod people;
 mod pki;
+mod reconcile;
 mod reports;
 mod roster;
 mod secret;

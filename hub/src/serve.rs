@@ -29,7 +29,7 @@ use crate::config::Config;
 use crate::fleet::Fleet;
 use crate::pki::Authority;
 use crate::vault::Vault;
-use crate::{api, clock, console, store};
+use crate::{api, clock, console, reconcile, store};
 
 /// How long a stopping hub may take.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -63,7 +63,9 @@ impl Database {
             let cluster = tokio::task::spawn_blocking(move || Cluster::start(&folder)).await??;
             (cluster.options(), Some(cluster))
         };
-        Ok(Self { pool: store::open(options).await?, cluster })
+        let pool = store::open(options).await?;
+        store::sites::follow(&mut *pool.acquire().await?, &config.zone).await?;
+        Ok(Self { pool, cluster })
     }
 
     /// Closes the connections, and stops the private cluster if `stop` says so.
@@ -146,13 +148,17 @@ pub async fn start(config: &Config) -> Result<Running> {
     let (publisher, messages) = broker.link()?;
     let (committed, _) = broadcast::channel(1024);
     let (roster_send, roster_changed) = watch::channel(());
+    let (jobs_send, jobs) = watch::channel(());
+    let (workdays_send, workdays) = watch::channel(());
     let stop = CancellationToken::new();
     let app = App {
         pool: database.pool.clone(),
         vault: vault.clone(),
         zone,
+        policy: config.policy(),
         models: config.models.clone(),
         punches: committed.clone(),
+        workdays,
         stop: stop.clone(),
     };
     let (mqtt_address, https_address) = (broker.address()?, https.local_addr()?);
@@ -161,7 +167,9 @@ pub async fn start(config: &Config) -> Result<Running> {
     let mut tasks = JoinSet::new();
     tasks.spawn(until_stopped(stop.clone(), fleet.run(messages)));
     tasks.spawn(broker.serve(stop.clone()));
-    tasks.spawn(until_stopped(stop.clone(), listen(database.pool.clone(), committed, roster_send)));
+    let news = News { committed, roster: roster_send, jobs: jobs_send, workdays: workdays_send };
+    tasks.spawn(until_stopped(stop.clone(), news.listen(database.pool.clone())));
+    tasks.spawn(until_stopped(stop.clone(), reconcile::run(database.pool.clone(), config.policy(), jobs)));
     tasks.spawn(serve_https(https, browser_tls, app.clone(), stop.clone()));
     if let Some(cluster) = database.cluster.clone() {
         tasks.spawn(until_stopped(stop.clone(), look_after(cluster)));
@@ -195,28 +203,47 @@ async fn until_stopped(stop: CancellationToken, part: impl Future<Output = Resul
     }
 }
 
-/// Passes on what the database announces, from this hub and any other. Comes back after the
-/// database did.
-async fn listen(pool: PgPool, committed: broadcast::Sender<Uuid>, roster: watch::Sender<()>) -> Result<()> {
-    loop {
-        let attempt = async {
-            let mut listener = PgListener::connect_with(&pool).await?;
-            listener.listen_all([store::PUNCH_CHANNEL, store::ROSTER_CHANNEL]).await?;
-            roster.send_replace(()); // whatever was missed
-            while let Some(news) = listener.try_recv().await? {
-                if news.channel() == store::ROSTER_CHANNEL {
-                    roster.send_replace(());
-                } else if let Ok(id) = news.payload().parse() {
-                    let _ = committed.send(id); // nobody may be listening
+/// Passes on what the database announces, from this hub and any other.
+struct News {
+    committed: broadcast::Sender<Uuid>,
+    roster: watch::Sender<()>,
+    jobs: watch::Sender<()>,
+    workdays: watch::Sender<()>,
+}
+
+impl News {
+    /// Comes back after the database did.
+    async fn listen(self, pool: PgPool) -> Result<()> {
+        loop {
+            match self.listen_once(&pool).await {
+                Ok(()) => warn!("the database went away"),
+                Err(error) => warn!(%error, "cannot listen to the database; trying again"),
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    async fn listen_once(&self, pool: &PgPool) -> Result<(), sqlx::Error> {
+        let mut listener = PgListener::connect_with(pool).await?;
+        let channels =
+            [store::PUNCH_CHANNEL, store::ROSTER_CHANNEL, store::JOB_CHANNEL, store::WORKDAY_CHANNEL];
+        listener.listen_all(channels).await?;
+        for channel in [&self.roster, &self.jobs, &self.workdays] {
+            channel.send_replace(()); // whatever was missed
+        }
+        while let Some(news) = listener.try_recv().await? {
+            match news.channel() {
+                store::ROSTER_CHANNEL => self.roster.send_replace(()),
+                store::JOB_CHANNEL => self.jobs.send_replace(()),
+                store::WORKDAY_CHANNEL => self.workdays.send_replace(()),
+                _ => {
+                    if let Ok(id) = news.payload().parse() {
+                        let _ = self.committed.send(id); // nobody may be listening
+                    }
                 }
             }
-            Ok::<(), sqlx::Error>(())
-        };
-        match attempt.await {
-            Ok(()) => warn!("the database went away"),
-            Err(error) => warn!(%error, "cannot listen to the database; trying again"),
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        Ok(())
     }
 }
 

@@ -2,12 +2,28 @@
 
 pub mod accounts;
 pub mod audit;
+#[allow(dead_code, reason = "its API is being built")]
+pub mod corrections;
+#[allow(dead_code, reason = "its API is being built")]
+pub mod jobs;
+#[allow(dead_code, reason = "its API is being built")]
+pub mod leave;
 pub mod people;
+#[allow(dead_code, reason = "its API is being built")]
+pub mod periods;
 pub mod punches;
+#[allow(dead_code, reason = "its API is being built")]
+pub mod reports;
 pub mod roster;
+#[allow(dead_code, reason = "its API is being built")]
+pub mod schedules;
+#[allow(dead_code, reason = "its API is being built")]
+pub mod sites;
 pub mod strangers;
 pub mod templates;
 pub mod terminals;
+#[allow(dead_code, reason = "its API is being built")]
+pub mod workdays;
 
 use std::time::Duration;
 
@@ -27,6 +43,10 @@ const RETRY: Duration = Duration::from_secs(1);
 pub const PUNCH_CHANNEL: &str = "rollcall_punch";
 /// The channel on which roster changes are announced.
 pub const ROSTER_CHANNEL: &str = "rollcall_roster";
+/// The channel on which new revisions of workdays are announced.
+pub const WORKDAY_CHANNEL: &str = "rollcall_workday";
+/// The channel on which days to be computed again are announced.
+pub const JOB_CHANNEL: &str = "rollcall_job";
 
 /// Connects, waiting for as long as the database is away, and brings the schema up to date.
 pub async fn open(options: PgConnectOptions) -> Result<PgPool> {

@@ -10,6 +10,7 @@ use utoipa::IntoParams;
 use crate::api::error::Refusal;
 use crate::api::{ApiError, Caller};
 use crate::app::App;
+use crate::clock;
 use crate::reports;
 use crate::reports::timesheet::{Period, Row, parse_date, timesheet};
 
@@ -39,7 +40,7 @@ pub async fn json(
     Caller(actor): Caller,
     Query(days): Query<Days>,
 ) -> Result<Json<Vec<Row>>, ApiError> {
-    Ok(Json(timesheet(&app.pool, &app.zone, days.period(&app)?, &actor.name).await?))
+    Ok(Json(timesheet(&app.pool, days.period(&app)?, &actor.name, clock::now()).await?))
 }
 
 /// The timesheet as CSV.
@@ -51,7 +52,7 @@ pub async fn csv(
     Query(days): Query<Days>,
 ) -> Result<impl IntoResponse, ApiError> {
     let period = days.period(&app)?;
-    let rows = timesheet(&app.pool, &app.zone, period, &actor.name).await?;
+    let rows = timesheet(&app.pool, period, &actor.name, clock::now()).await?;
     let name = format!("attachment; filename=\"timesheet-{}-{}.csv\"", period.from, period.to);
     let headers = [(CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()), (CONTENT_DISPOSITION, name)];
     Ok((headers, reports::csv::timesheet(&rows)?))

@@ -16,6 +16,7 @@ use tracing::warn;
 
 use crate::api::ApiError;
 use crate::app::App;
+use crate::clock;
 use crate::console::{SHOWN, Visitor};
 use crate::reports::{punches, timesheet};
 use crate::store;
@@ -62,6 +63,7 @@ pub async fn live(
 
 async fn feed(app: App, send: mpsc::Sender<Result<Event, Infallible>>) {
     let mut committed = app.punches.subscribe();
+    let mut workdays = app.workdays.clone();
     loop {
         match tables(&app).await {
             Ok(events) => {
@@ -76,6 +78,7 @@ async fn feed(app: App, send: mpsc::Sender<Result<Event, Infallible>>) {
         tokio::time::sleep(PAUSE).await;
         tokio::select! {
             news = committed.recv() => if let Err(RecvError::Closed) = news { return },
+            changed = workdays.changed() => if changed.is_err() { return },
             () = send.closed() => return,
         }
         while committed.try_recv().is_ok() {}
@@ -88,7 +91,7 @@ async fn tables(app: &App) -> Result<[Event; 2]> {
     let mut punches = punches::unaudited(&mut conn, &app.zone, date).await?;
     punches.truncate(SHOWN);
     let period = timesheet::Period::new(date, date)?;
-    let timesheet = timesheet::unaudited(&mut conn, &app.zone, period).await?;
+    let timesheet = timesheet::unaudited(&mut conn, period, clock::now()).await?;
     Ok([
         Event::default().event("punches").data(Punches { punches }.render()?),
         Event::default().event("timesheet").data(Timesheet { timesheet }.render()?),

@@ -1,19 +1,16 @@
 //! The timesheet: a row for each person and day.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use anyhow::{Context, Result, ensure};
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 
-use crate::attendance::{ClockState, Direction, Employment, Facts, Punch, assess, timestamp};
 use crate::store;
-use crate::store::punches;
+use crate::store::reports::{self, DayRow, Filter, Which};
 
 /// Days of one timesheet, at most.
 const DAYS: i32 = 366;
@@ -34,13 +31,29 @@ pub struct Row {
     pub last_out: Option<String>,
     /// Seconds between; null where nothing closed.
     pub worked_s: Option<i64>,
-    /// incomplete or unscheduled.
+    /// holiday, leave, incomplete, unscheduled, absent, `half_day` or present.
     pub status: String,
-    /// What somebody should know: `clock_estimated`, `long_span`, `missing_in`, `missing_out`.
+    /// What somebody should know: `clock_estimated`, `half_leave`, `long_span`, `missing_in`, `missing_out`,
+    /// `worked_on_leave`.
     pub flags: Vec<String>,
 }
 
 impl Row {
+    fn read(day: DayRow) -> Result<Self> {
+        let zone =
+            TimeZone::get(&day.zone).with_context(|| format!("there is no time zone {:?}", day.zone))?;
+        Ok(Self {
+            date: day.date.to_jiff().to_string(),
+            number: day.number,
+            name: day.name,
+            first_in: day.first_in.map(|at| local(at.to_jiff(), &zone)),
+            last_out: day.last_out.map(|at| local(at.to_jiff(), &zone)),
+            worked_s: day.worked_s.map(i64::from),
+            status: day.status,
+            flags: day.flags,
+        })
+    }
+
     /// The time of day of the first in, for a page that says the date; empty if there is none.
     pub fn came(&self) -> &str {
         self.first_in.as_deref().map_or("", time_of_day)
@@ -77,9 +90,9 @@ impl Period {
 }
 
 /// The timesheet of a period, by date and number. The look is audited.
-pub async fn timesheet(pool: &PgPool, zone: &TimeZone, period: Period, actor: &str) -> Result<Vec<Row>> {
+pub async fn timesheet(pool: &PgPool, period: Period, actor: &str, now: Timestamp) -> Result<Vec<Row>> {
     let mut transaction = pool.begin().await?;
-    let rows = unaudited(&mut transaction, zone, period).await?;
+    let rows = unaudited(&mut transaction, period, now).await?;
     let detail = json!({"from": period.from.to_string(), "to": period.to.to_string()});
     store::audit::record(&mut transaction, actor, "report.timesheet", "timesheet", detail).await?;
     transaction.commit().await?;
@@ -87,55 +100,18 @@ pub async fn timesheet(pool: &PgPool, zone: &TimeZone, period: Period, actor: &s
 }
 
 /// For somebody whose look has been audited already.
-pub async fn unaudited(conn: &mut PgConnection, zone: &TimeZone, period: Period) -> Result<Vec<Row>> {
-    let (from, until) = period.instants(zone)?;
-    // The day before too: a punch right after midnight may be a duplicate of one right before.
-    let punches = punches::between(conn, from.checked_sub(24.hours())?, until).await?;
-    Ok(rows(punches, zone, period))
-}
-
-fn rows(punches: Vec<punches::Punch>, zone: &TimeZone, period: Period) -> Vec<Row> {
-    let mut people: BTreeMap<(String, String), Vec<Punch>> = BTreeMap::new();
-    for punch in punches {
-        people.entry((punch.number.clone(), punch.name.clone())).or_default().push(read(&punch));
-    }
-    let mut rows = Vec::new();
-    for ((number, name), punches) in people {
-        for day in assess(&facts(punches, zone)).workdays {
-            if (period.from..=period.to).contains(&day.date) {
-                rows.push(Row {
-                    date: day.date.to_string(),
-                    number: number.clone(),
-                    name: name.clone(),
-                    first_in: day.paired.first_in.map(|moment| local(timestamp(moment.at), zone)),
-                    last_out: day.paired.last_out.map(|moment| local(timestamp(moment.at), zone)),
-                    worked_s: day.worked_s,
-                    status: day.status.as_str().into(),
-                    flags: day.flags.into_iter().map(str::to_owned).collect(),
-                });
-            }
-        }
-    }
-    rows.sort_by(|one, other| (&one.date, &one.number).cmp(&(&other.date, &other.number)));
-    rows
-}
-
-fn facts(punches: Vec<Punch>, zone: &TimeZone) -> Facts {
-    Facts {
-        zone: zone.clone(),
-        entries: Vec::new(),
-        scheduled: false,
-        holidays: BTreeSet::new(),
-        leave: BTreeMap::new(),
-        employed: Employment::default(),
-        duplicate_within_s: 60,
-        punches,
-    }
-}
-
-fn read(punch: &punches::Punch) -> Punch {
-    let (direction, clock) = (Direction::read(&punch.direction), ClockState::read(&punch.clock));
-    Punch::new(punch.at.to_jiff(), direction, punch.device.as_str().into(), clock)
+pub async fn unaudited(conn: &mut PgConnection, period: Period, now: Timestamp) -> Result<Vec<Row>> {
+    let filter = Filter {
+        from: period.from,
+        to: period.to,
+        number: None,
+        department: None,
+        site: None,
+        manager: None,
+        own: None,
+    };
+    let days = reports::days(conn, &filter, Which::All, None, i64::MAX, now).await?;
+    days.into_iter().map(Row::read).collect()
 }
 
 /// Local time with its offset, to the second.

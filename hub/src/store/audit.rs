@@ -21,3 +21,27 @@ pub async fn record(
     .await
     .map(drop)
 }
+
+/// Writes rows about people at once.
+pub async fn record_many(
+    conn: &mut PgConnection,
+    actor: &str,
+    action: &str,
+    told: &[(uuid::Uuid, serde_json::Value)],
+) -> Result<()> {
+    if told.is_empty() {
+        return Ok(());
+    }
+    let (subjects, details): (Vec<uuid::Uuid>, Vec<serde_json::Value>) = told.iter().cloned().unzip();
+    sqlx::query!(
+        "insert into audit (actor, action, subject, detail)
+        select $1, $2, subject::text, detail from unnest($3::uuid[], $4::jsonb[]) as g (subject, detail)",
+        actor,
+        action,
+        &subjects,
+        &details
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}

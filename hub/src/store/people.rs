@@ -86,3 +86,30 @@ pub async fn withdraw_consent(conn: &mut PgConnection, person: Uuid) -> Result<(
     .await
     .map(drop)
 }
+
+/// What the law must know of a person.
+pub struct Terms {
+    /// Who.
+    pub person: Uuid,
+    /// Where they work.
+    pub site: i64,
+    /// Its zone.
+    pub zone: String,
+    /// First day of employment, if known.
+    pub employed_from: Option<jiff_sqlx::Date>,
+    /// Last one.
+    pub employed_to: Option<jiff_sqlx::Date>,
+}
+
+/// The terms of people.
+pub async fn terms(conn: &mut PgConnection, people: &[Uuid]) -> Result<Vec<Terms>> {
+    sqlx::query_as!(
+        Terms,
+        r#"select p.id as person, p.site, s.zone, p.employed_from as "employed_from: jiff_sqlx::Date",
+            p.employed_to as "employed_to: jiff_sqlx::Date"
+        from people p join sites s on s.id = p.site where p.id = any($1) order by p.id"#,
+        people
+    )
+    .fetch_all(conn)
+    .await
+}

@@ -63,8 +63,6 @@ pub struct Punch {
     pub number: String,
     /// The person's name.
     pub name: String,
-    /// The terminal's id.
-    pub device: String,
     /// Where the terminal hangs.
     pub terminal: String,
     /// in, out or unknown.
@@ -131,7 +129,11 @@ pub async fn insert(
         r#"with stored as (
             insert into punches (id, device, epoch, seq, person, at, clock, direction, distance, hash, received_at)
             select id, $1, $2, seq, person, 'epoch'::timestamptz + at_us * interval '1 microsecond',
-                clock, direction, distance, hash, $11
+                clock,
+                -- A door that is used one way only says which.
+                case direction when 'unknown' then (select t.direction from terminals t where t.device = $1)
+                    else direction end,
+                distance, hash, $11
             from unnest($3::uuid[], $4::bigint[], $5::uuid[], $6::bigint[], $7::text[], $8::text[], $9::real[],
                 $10::bytea[]) as given (id, seq, person, at_us, clock, direction, distance, hash)
             on conflict do nothing
@@ -224,7 +226,7 @@ pub async fn between(
 ) -> Result<Vec<Punch>> {
     sqlx::query_as!(
         Punch,
-        r#"select p.id, p.at as "at: Timestamp", e.number, e.name, p.device, t.name as terminal,
+        r#"select p.id, p.at as "at: Timestamp", e.number, e.name, t.name as terminal,
             p.direction, p.clock
         from punches p join people e on e.id = p.person join terminals t on t.device = p.device
         where p.at >= $1 and p.at < $2 order by p.at, p.id"#,
@@ -239,7 +241,7 @@ pub async fn between(
 pub async fn find(conn: &mut PgConnection, id: Uuid) -> Result<Option<Punch>> {
     sqlx::query_as!(
         Punch,
-        r#"select p.id, p.at as "at: Timestamp", e.number, e.name, p.device, t.name as terminal,
+        r#"select p.id, p.at as "at: Timestamp", e.number, e.name, t.name as terminal,
             p.direction, p.clock
         from punches p join people e on e.id = p.person join terminals t on t.device = p.device
         where p.id = $1"#,
@@ -257,5 +259,40 @@ pub async fn of_others(conn: &mut PgConnection, numbers: &[String]) -> Result<i6
         numbers
     )
     .fetch_one(conn)
+    .await
+}
+
+/// A punch as the law needs it.
+pub struct Raw {
+    /// Its id.
+    pub id: Uuid,
+    /// Who.
+    pub person: Uuid,
+    /// When.
+    pub at: Timestamp,
+    /// The terminal.
+    pub device: String,
+    /// in, out or unknown.
+    pub direction: String,
+    /// synchronised or estimated.
+    pub clock: String,
+}
+
+/// People's punches from one instant up to another.
+pub async fn of_people(
+    conn: &mut PgConnection,
+    people: &[Uuid],
+    from: jiff::Timestamp,
+    until: jiff::Timestamp,
+) -> Result<Vec<Raw>> {
+    sqlx::query_as!(
+        Raw,
+        r#"select id, person, at as "at: Timestamp", device, direction, clock from punches
+        where person = any($1) and at >= $2 and at < $3"#,
+        people,
+        from.to_sqlx() as _,
+        until.to_sqlx() as _
+    )
+    .fetch_all(conn)
     .await
 }

@@ -88,14 +88,21 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<Terminal>> {
     .await
 }
 
-/// Keeps what a heartbeat says.
-pub async fn beat(conn: &mut PgConnection, device: &DeviceId, beat: &Heartbeat) -> Result<()> {
+/// Keeps what a heartbeat says. `through`: all that the terminal saw up to then has arrived.
+pub async fn beat(
+    conn: &mut PgConnection,
+    device: &DeviceId,
+    beat: &Heartbeat,
+    through: Option<jiff::Timestamp>,
+) -> Result<()> {
     sqlx::query!(
-        "update terminals set seen_at = now(), software = $2, queued = $3, roster = $4 where device = $1",
+        "update terminals set seen_at = now(), software = $2, queued = $3, roster = $4,
+            reported_through = greatest(reported_through, $5) where device = $1",
         device.as_str(),
         beat.software,
         beat.queued as i64,
-        beat.roster as i64
+        beat.roster as i64,
+        through.map(jiff::Timestamp::to_sqlx) as _
     )
     .execute(conn)
     .await

@@ -1,0 +1,180 @@
+//! Corrections: times that people ask to be laid over the punches.
+
+use jiff::civil::Date;
+use jiff_sqlx::{Date as SqlDate, Timestamp, ToSqlx};
+use serde_json::Value;
+use sqlx::{PgConnection, Result};
+use uuid::Uuid;
+
+/// A request, decided or not.
+#[derive(Clone, Debug)]
+pub struct Correction {
+    /// Its row.
+    pub id: i64,
+    /// Whose day.
+    pub person: Uuid,
+    /// Their number.
+    pub number: String,
+    /// Their name.
+    pub name: String,
+    /// Which day.
+    pub date: SqlDate,
+    /// Punches to be added: a list of {at, direction}.
+    pub adds: Value,
+    /// Punches that shall not count.
+    pub ignores: Vec<Uuid>,
+    /// Why.
+    pub reason: String,
+    /// requested, approved or rejected.
+    pub state: String,
+    /// Which account asked.
+    pub requested_by: String,
+    /// When.
+    pub requested_at: Timestamp,
+    /// Which account decided.
+    pub decided_by: Option<String>,
+    /// When.
+    pub decided_at: Option<Timestamp>,
+    /// What they said.
+    pub note: Option<String>,
+    /// The workdays of the date before the decision.
+    pub before: Option<Value>,
+    /// And after.
+    pub after: Option<Value>,
+}
+
+/// What a request asks for.
+pub struct Wish<'a> {
+    /// Whose day.
+    pub person: Uuid,
+    /// Which day.
+    pub date: Date,
+    /// Punches to be added.
+    pub adds: &'a Value,
+    /// Punches that shall not count.
+    pub ignores: &'a [Uuid],
+    /// Why.
+    pub reason: &'a str,
+}
+
+/// What an approved correction lays over the punches.
+pub struct Overlay {
+    /// Whose.
+    pub person: Uuid,
+    /// Punches to be added.
+    pub adds: Value,
+    /// Punches that do not count.
+    pub ignores: Vec<Uuid>,
+}
+
+/// A decision.
+pub struct Decision<'a> {
+    /// approved or rejected.
+    pub state: &'a str,
+    /// Which account.
+    pub by: &'a str,
+    /// When.
+    pub at: jiff::Timestamp,
+    /// What they said.
+    pub note: Option<&'a str>,
+    /// The workdays of the date before.
+    pub before: Value,
+    /// And after.
+    pub after: Value,
+}
+
+/// Adds a request.
+pub async fn request(conn: &mut PgConnection, wish: &Wish<'_>, by: &str, at: jiff::Timestamp) -> Result<i64> {
+    sqlx::query_scalar!(
+        "insert into corrections (person, date, adds, ignores, reason, requested_by, requested_at)
+        values ($1, $2, $3, $4, $5, $6, $7) returning id",
+        wish.person,
+        wish.date.to_sqlx() as _,
+        wish.adds,
+        wish.ignores,
+        wish.reason,
+        by,
+        at.to_sqlx() as _
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Requests in a state (or all), the oldest first, after a row; of a manager's people, or of one
+/// person alone, where those are given.
+pub async fn list(
+    conn: &mut PgConnection,
+    state: Option<&str>,
+    (manager, own): (Option<Uuid>, Option<Uuid>),
+    after: i64,
+    most: i64,
+) -> Result<Vec<Correction>> {
+    sqlx::query_as!(
+        Correction,
+        r#"select c.id, c.person, p.number, p.name, c.date as "date: SqlDate", c.adds, c.ignores, c.reason, c.state,
+            c.requested_by, c.requested_at as "requested_at: Timestamp", c.decided_by,
+            c.decided_at as "decided_at: Timestamp", c.note, c.before, c.after
+        from corrections c join people p on p.id = c.person
+        where ($1::text is null or c.state = $1) and c.id > $4
+            and ($2::uuid is null or p.manager = $2 or p.id = $2) and ($3::uuid is null or p.id = $3)
+        order by c.id limit $5"#,
+        state,
+        manager,
+        own,
+        after,
+        most
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// A request, locked until the transaction ends.
+pub async fn lock(conn: &mut PgConnection, id: i64) -> Result<Option<Correction>> {
+    sqlx::query_as!(
+        Correction,
+        r#"select c.id, c.person, p.number, p.name, c.date as "date: SqlDate", c.adds, c.ignores, c.reason, c.state,
+            c.requested_by, c.requested_at as "requested_at: Timestamp", c.decided_by,
+            c.decided_at as "decided_at: Timestamp", c.note, c.before, c.after
+        from corrections c join people p on p.id = c.person where c.id = $1 for update of c"#,
+        id
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Decides a request.
+pub async fn decide(conn: &mut PgConnection, id: i64, decision: &Decision<'_>) -> Result<()> {
+    sqlx::query!(
+        "update corrections set state = $2, decided_by = $3, decided_at = $4, note = $5, before = $6, after = $7
+        where id = $1",
+        id,
+        decision.state,
+        decision.by,
+        decision.at.to_sqlx() as _,
+        decision.note,
+        decision.before,
+        decision.after
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// What was approved for people's days between two dates.
+pub async fn overlays(
+    conn: &mut PgConnection,
+    people: &[Uuid],
+    from: Date,
+    to: Date,
+) -> Result<Vec<Overlay>> {
+    sqlx::query_as!(
+        Overlay,
+        "select person, adds, ignores from corrections
+        where state = 'approved' and person = any($1) and date between $2 and $3",
+        people,
+        from.to_sqlx() as _,
+        to.to_sqlx() as _
+    )
+    .fetch_all(conn)
+    .await
+}

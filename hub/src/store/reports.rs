@@ -1,0 +1,366 @@
+//! What reports read. The conditions differ from question to question, so these queries are put
+//! together here; every value is bound.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff_sqlx::{Date as SqlDate, Timestamp as SqlTimestamp, ToSqlx};
+use sqlx::postgres::Postgres;
+use sqlx::{FromRow, PgConnection, QueryBuilder, Result};
+use uuid::Uuid;
+
+/// Whose rows, and of which dates.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// First date.
+    pub from: Date,
+    /// Last date.
+    pub to: Date,
+    /// One person's.
+    pub number: Option<String>,
+    /// One department's.
+    pub department: Option<String>,
+    /// One site's.
+    pub site: Option<String>,
+    /// Only of people of this manager, and of the manager.
+    pub manager: Option<Uuid>,
+    /// Only of this person.
+    pub own: Option<Uuid>,
+}
+
+/// Which workdays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// All.
+    All,
+    /// Those who came late or went early.
+    Late,
+    /// Absences.
+    Absent,
+}
+
+/// A workday with whose it is.
+#[derive(FromRow)]
+pub struct DayRow {
+    /// Its date.
+    pub date: SqlDate,
+    /// The person's number.
+    pub number: String,
+    /// Their name.
+    pub name: String,
+    /// Their department.
+    pub department: Option<String>,
+    /// Their site.
+    pub site: String,
+    /// The site's zone.
+    pub zone: String,
+    /// The shift; empty on an unscheduled day.
+    pub shift: String,
+    /// As the law calls it.
+    pub status: String,
+    /// When they came.
+    pub first_in: Option<SqlTimestamp>,
+    /// When they went.
+    pub last_out: Option<SqlTimestamp>,
+    /// Seconds.
+    pub worked_s: Option<i32>,
+    /// Seconds.
+    pub expected_s: i32,
+    /// Seconds.
+    pub late_s: i32,
+    /// Seconds.
+    pub early_s: i32,
+    /// Seconds.
+    pub overtime_s: i32,
+    /// Seconds.
+    pub balance_s: Option<i32>,
+    /// What somebody should know.
+    pub flags: Vec<String>,
+    /// An absence that a terminal may still undo.
+    pub provisional: bool,
+    /// How often it was computed differently, and the first time.
+    pub revision: i32,
+}
+
+/// Up to when all accepted terminals of each site have reported.
+const REPORTED: &str = "with reported as (
+    select s.id as site, case when count(t.device) = 0 then 'infinity'::timestamptz
+        else min(coalesce(t.reported_through, '-infinity')) end as through
+    from sites s left join terminals t on t.site = s.id and t.state = 'accepted' group by s.id) ";
+
+/// Whose rows: joined to `p`, people. Names become rows first, so that the indexes on them serve.
+fn narrow(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
+    if let Some(number) = &filter.number {
+        query.push(" and p.number = ").push_bind(number.clone());
+    }
+    if let Some(department) = &filter.department {
+        query
+            .push(" and p.department = (select id from departments where name = ")
+            .push_bind(department.clone());
+        query.push(")");
+    }
+    if let Some(site) = &filter.site {
+        query.push(" and p.site = (select id from sites where name = ").push_bind(site.clone()).push(")");
+    }
+    if let Some(manager) = filter.manager {
+        query.push(" and (p.manager = ").push_bind(manager).push(" or p.id = ").push_bind(manager).push(")");
+    }
+    if let Some(own) = filter.own {
+        query.push(" and p.id = ").push_bind(own);
+    }
+}
+
+fn dates(query: &mut QueryBuilder<Postgres>, column: &str, filter: &Filter) {
+    query.push(" ").push(column).push(" between ").push_bind(filter.from.to_sqlx());
+    query.push(" and ").push_bind(filter.to.to_sqlx());
+}
+
+/// Where a page begins: behind this (date, number, shift).
+pub type DayCursor = (Date, String, String);
+
+/// Workdays by date, number and shift.
+pub async fn days(
+    conn: &mut PgConnection,
+    filter: &Filter,
+    which: Which,
+    after: Option<&DayCursor>,
+    most: i64,
+    now: Timestamp,
+) -> Result<Vec<DayRow>> {
+    let mut query = QueryBuilder::new(REPORTED);
+    query.push(
+        "select w.date, p.number, p.name, d.name as department, s.name as site, s.zone, w.shift, w.status,
+            w.first_in, w.last_out, w.worked_s, w.expected_s, w.late_s, w.early_s, w.overtime_s, w.balance_s, w.flags,
+            w.status = 'absent' and w.finalised_at is null and (w.closes_at > r.through or w.closes_at > ",
+    );
+    query.push_bind(now.to_sqlx()).push(
+        ") as provisional, w.revision
+        from workdays w join people p on p.id = w.person join sites s on s.id = p.site
+            join reported r on r.site = s.id left join departments d on d.id = p.department
+        where",
+    );
+    dates(&mut query, "w.date", filter);
+    narrow(&mut query, filter);
+    match which {
+        Which::All => {}
+        Which::Late => drop(query.push(" and (w.late_s > 0 or w.early_s > 0)")),
+        Which::Absent => drop(query.push(" and w.status = 'absent'")),
+    }
+    if let Some((date, number, shift)) = after {
+        query.push(" and (w.date, p.number, w.shift) > (").push_bind(date.to_sqlx());
+        query.push(", ").push_bind(number.clone()).push(", ").push_bind(shift.clone()).push(")");
+    }
+    query.push(" order by w.date, p.number, w.shift limit ").push_bind(most);
+    query.build_query_as().fetch_all(conn).await
+}
+
+/// A person's totals.
+#[derive(FromRow)]
+pub struct TotalRow {
+    /// The person's number.
+    pub number: String,
+    /// Their name.
+    pub name: String,
+    /// Their department.
+    pub department: Option<String>,
+    /// Workdays.
+    pub days: i64,
+    /// Of which absent.
+    pub absent: i64,
+    /// Of which incomplete: their hours are missing in the sums.
+    pub incomplete: i64,
+    /// Seconds.
+    pub worked_s: i64,
+    /// Seconds.
+    pub expected_s: i64,
+    /// Seconds.
+    pub late_s: i64,
+    /// Seconds.
+    pub overtime_s: i64,
+    /// Seconds.
+    pub balance_s: i64,
+}
+
+/// Totals by number.
+pub async fn totals(
+    conn: &mut PgConnection,
+    filter: &Filter,
+    after: Option<&str>,
+    most: i64,
+) -> Result<Vec<TotalRow>> {
+    let mut query = QueryBuilder::new(
+        "select p.number, p.name, d.name as department, count(*) as days,
+            count(*) filter (where w.status = 'absent') as absent,
+            count(*) filter (where w.status = 'incomplete') as incomplete,
+            coalesce(sum(w.worked_s), 0)::bigint as worked_s, sum(w.expected_s)::bigint as expected_s,
+            sum(w.late_s)::bigint as late_s, sum(w.overtime_s)::bigint as overtime_s,
+            coalesce(sum(w.balance_s), 0)::bigint as balance_s
+        from workdays w join people p on p.id = w.person left join departments d on d.id = p.department where",
+    );
+    dates(&mut query, "w.date", filter);
+    narrow(&mut query, filter);
+    if let Some(number) = after {
+        query.push(" and p.number > ").push_bind(number.to_owned());
+    }
+    query.push(" group by p.id, d.name order by p.number limit ").push_bind(most);
+    query.build_query_as().fetch_all(conn).await
+}
+
+/// Something that somebody must look at.
+#[derive(FromRow)]
+pub struct ExceptionRow {
+    /// When.
+    pub date: SqlDate,
+    /// The person's number.
+    pub number: String,
+    /// Their name.
+    pub name: String,
+    /// Their department.
+    pub department: Option<String>,
+    /// The shift's name, if any.
+    pub shift: String,
+    /// What it is: a flag of a workday, or `unassigned`.
+    pub exception: String,
+    /// The punch that belongs to no day.
+    pub at: Option<SqlTimestamp>,
+    /// The site's zone.
+    pub zone: String,
+}
+
+/// Exceptions by date, number and what they are; from behind a place on.
+pub async fn exceptions(
+    conn: &mut PgConnection,
+    filter: &Filter,
+    skip: i64,
+    most: i64,
+) -> Result<Vec<ExceptionRow>> {
+    let mut query = QueryBuilder::new(
+        "select w.date, p.number, p.name, d.name as department, w.shift, f.flag as exception,
+            null::timestamptz as at, s.zone
+        from workdays w join people p on p.id = w.person join sites s on s.id = p.site
+            left join departments d on d.id = p.department, unnest(w.flags) as f (flag)
+        where f.flag <> 'half_leave' and",
+    );
+    dates(&mut query, "w.date", filter);
+    narrow(&mut query, filter);
+    query.push(
+        " union all select u.date, p.number, p.name, d.name, '', 'unassigned', u.at, s.zone
+        from unassigned_punches u join people p on p.id = u.person join sites s on s.id = p.site
+            left join departments d on d.id = p.department
+        where",
+    );
+    dates(&mut query, "u.date", filter);
+    narrow(&mut query, filter);
+    query.push(" order by 1, 2, 6, 7, 5 offset ").push_bind(skip).push(" limit ").push_bind(most);
+    query.build_query_as().fetch_all(conn).await
+}
+
+/// A recent punch.
+#[derive(FromRow)]
+pub struct RecentRow {
+    /// Who.
+    pub person: Uuid,
+    /// When.
+    pub at: SqlTimestamp,
+    /// in, out or unknown.
+    pub direction: String,
+    /// Which terminal.
+    pub device: String,
+}
+
+/// Punches since an instant, by person and time.
+pub async fn recent(conn: &mut PgConnection, since: Timestamp, until: Timestamp) -> Result<Vec<RecentRow>> {
+    let mut query = QueryBuilder::new("select person, at, direction, device from punches where at > ");
+    query.push_bind(since.to_sqlx()).push(" and at <= ").push_bind(until.to_sqlx());
+    query.push(" order by person, at");
+    query.build_query_as().fetch_all(conn).await
+}
+
+/// Somebody.
+#[derive(FromRow)]
+pub struct WhoRow {
+    /// Their id.
+    pub id: Uuid,
+    /// Their number.
+    pub number: String,
+    /// Their name.
+    pub name: String,
+    /// Their department.
+    pub department: Option<String>,
+    /// Their site.
+    pub site: String,
+    /// Its zone.
+    pub zone: String,
+}
+
+/// Everybody whom a filter lets through, by number.
+pub async fn people(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<WhoRow>> {
+    let mut query = QueryBuilder::new(
+        "select p.id, p.number, p.name, d.name as department, s.name as site, s.zone
+        from people p join sites s on s.id = p.site left join departments d on d.id = p.department where true",
+    );
+    narrow(&mut query, filter);
+    query.push(" order by p.number");
+    query.build_query_as().fetch_all(conn).await
+}
+
+/// How punctual people were in some days.
+#[derive(FromRow)]
+pub struct TrendRow {
+    /// The first date.
+    pub begins: SqlDate,
+    /// Workdays with a shift on which somebody came.
+    pub arrivals: i64,
+    /// Of which late.
+    pub late: i64,
+    /// The mean of how late the late were, in seconds.
+    pub mean_late_s: i64,
+    /// Absences.
+    pub absent: i64,
+}
+
+/// The trend by day, week or month.
+pub async fn trend(conn: &mut PgConnection, filter: &Filter, by: &'static str) -> Result<Vec<TrendRow>> {
+    let mut query = QueryBuilder::new("select date_trunc(");
+    query.push_bind(by).push(
+        ", w.date::timestamp)::date as begins,
+            count(*) filter (where w.first_in is not null) as arrivals,
+            count(*) filter (where w.late_s > 0) as late,
+            coalesce(avg(w.late_s) filter (where w.late_s > 0), 0)::bigint as mean_late_s,
+            count(*) filter (where w.status = 'absent') as absent
+        from workdays w join people p on p.id = w.person
+        where w.shift <> '' and w.status not in ('holiday', 'leave') and",
+    );
+    dates(&mut query, "w.date", filter);
+    narrow(&mut query, filter);
+    query.push(" group by 1 order by 1");
+    query.build_query_as().fetch_all(conn).await
+}
+
+/// A terminal that absences wait for.
+#[derive(FromRow)]
+pub struct SilentRow {
+    /// The terminal's name.
+    pub terminal: String,
+    /// Up to when it has reported.
+    pub since: Option<SqlTimestamp>,
+    /// Its site's zone.
+    pub zone: String,
+    /// Absences that are provisional as long as it says nothing.
+    pub absences: i64,
+}
+
+/// Terminals that have not reported past the windows of absences, with how many those are.
+pub async fn silent(conn: &mut PgConnection, filter: &Filter, now: Timestamp) -> Result<Vec<SilentRow>> {
+    let mut query = QueryBuilder::new(
+        "select t.name as terminal, t.reported_through as since, s.zone, count(*) as absences
+        from workdays w join people p on p.id = w.person join sites s on s.id = p.site
+            join terminals t on t.site = s.id and t.state = 'accepted'
+        where w.status = 'absent' and w.finalised_at is null and w.closes_at <= ",
+    );
+    query.push_bind(now.to_sqlx());
+    query.push(" and w.closes_at > coalesce(t.reported_through, '-infinity') and");
+    dates(&mut query, "w.date", filter);
+    narrow(&mut query, filter);
+    query.push(" group by t.device, s.zone order by t.name");
+    query.build_query_as().fetch_all(conn).await
+}

@@ -1,0 +1,289 @@
+//! Shifts, the patterns that they make, who follows which pattern, and dates that differ.
+
+use jiff::civil::Date;
+use jiff_sqlx::{Date as SqlDate, ToSqlx};
+use serde_json::Value;
+use sqlx::{PgConnection, Result};
+use uuid::Uuid;
+
+/// A shift.
+pub struct Shift {
+    /// Its row.
+    pub id: i64,
+    /// Its name.
+    pub name: String,
+    /// What it is, as `assess` reads it.
+    pub rules: Value,
+}
+
+/// A pattern of days that repeats.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// Its name.
+    pub name: String,
+    /// The date of day 0.
+    pub anchor: Date,
+    /// After so many days it begins again.
+    pub cycle_days: i32,
+}
+
+/// Somebody follows a pattern for some time.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    /// Who.
+    pub person: Uuid,
+    /// The pattern's row.
+    pub schedule: i64,
+    /// First date.
+    pub from: Date,
+    /// Last one, if it ends.
+    pub to: Option<Date>,
+    /// The pattern's day 0.
+    pub anchor: Date,
+    /// Its length.
+    pub cycle_days: i32,
+}
+
+/// All shifts, by name.
+pub async fn shifts(conn: &mut PgConnection) -> Result<Vec<Shift>> {
+    sqlx::query_as!(Shift, "select id, name, rules from shifts order by name").fetch_all(conn).await
+}
+
+/// Makes or changes a shift.
+pub async fn put_shift(conn: &mut PgConnection, name: &str, rules: &Value) -> Result<()> {
+    sqlx::query!(
+        "insert into shifts (name, rules) values ($1, $2) on conflict (name) do update set rules = excluded.rules",
+        name,
+        rules
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// All patterns, by name.
+pub async fn list(conn: &mut PgConnection) -> Result<Vec<Schedule>> {
+    let rows =
+        sqlx::query!(r#"select name, anchor as "anchor: SqlDate", cycle_days from schedules order by name"#)
+            .fetch_all(conn)
+            .await?;
+    let schedule = rows.into_iter();
+    Ok(schedule
+        .map(|row| Schedule { name: row.name, anchor: row.anchor.to_jiff(), cycle_days: row.cycle_days })
+        .collect())
+}
+
+/// What the days of all patterns hold: (pattern, day, shift), by name.
+pub async fn named_days(conn: &mut PgConnection) -> Result<Vec<(String, i32, String)>> {
+    let rows = sqlx::query!(
+        "select s.name, d.day, h.name as shift from schedule_days d join schedules s on s.id = d.schedule
+        join shifts h on h.id = d.shift order by s.name, d.day, h.name"
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.name, row.day, row.shift)).collect())
+}
+
+/// Makes or replaces a pattern with its days, each a day of the cycle and the name of a shift.
+/// Returns how many of the shifts exist.
+pub async fn put(conn: &mut PgConnection, schedule: &Schedule, days: &[(i32, String)]) -> Result<u64> {
+    let id = sqlx::query_scalar!(
+        "insert into schedules (name, anchor, cycle_days) values ($1, $2, $3)
+        on conflict (name) do update set anchor = excluded.anchor, cycle_days = excluded.cycle_days returning id",
+        schedule.name,
+        schedule.anchor.to_sqlx() as _,
+        schedule.cycle_days
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    sqlx::query!("delete from schedule_days where schedule = $1", id).execute(&mut *conn).await?;
+    let (numbers, shifts): (Vec<i32>, Vec<String>) = days.iter().cloned().unzip();
+    let done = sqlx::query!(
+        "insert into schedule_days (schedule, day, shift)
+        select $1, g.day, h.id from unnest($2::int[], $3::text[]) as g (day, shift) join shifts h on h.name = g.shift",
+        id,
+        &numbers,
+        &shifts
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// What the days of patterns hold: (pattern, day, shift), by row.
+pub async fn days(conn: &mut PgConnection, schedules: &[i64]) -> Result<Vec<(i64, i32, i64)>> {
+    let rows =
+        sqlx::query!("select schedule, day, shift from schedule_days where schedule = any($1)", schedules)
+            .fetch_all(conn)
+            .await?;
+    Ok(rows.into_iter().map(|row| (row.schedule, row.day, row.shift)).collect())
+}
+
+/// Who follows what between two dates.
+pub async fn assignments(
+    conn: &mut PgConnection,
+    people: &[Uuid],
+    from: Date,
+    to: Date,
+) -> Result<Vec<Assignment>> {
+    let rows = sqlx::query!(
+        r#"select a.person, a.schedule, a.from_date as "from: SqlDate", a.to_date as "to: SqlDate",
+            s.anchor as "anchor: SqlDate", s.cycle_days
+        from assignments a join schedules s on s.id = a.schedule
+        where a.person = any($1) and a.from_date <= $3 and (a.to_date is null or a.to_date >= $2)
+        order by a.from_date"#,
+        people,
+        from.to_sqlx() as _,
+        to.to_sqlx() as _
+    )
+    .fetch_all(conn)
+    .await?;
+    let assignment = rows.into_iter().map(|row| Assignment {
+        person: row.person,
+        schedule: row.schedule,
+        from: row.from.to_jiff(),
+        to: row.to.map(SqlDate::to_jiff),
+        anchor: row.anchor.to_jiff(),
+        cycle_days: row.cycle_days,
+    });
+    Ok(assignment.collect())
+}
+
+/// From a date on (and up to another) people follow one pattern and no other.
+pub async fn assign(
+    conn: &mut PgConnection,
+    people: &[Uuid],
+    schedule: i64,
+    from: Date,
+    to: Option<Date>,
+) -> Result<()> {
+    clear(conn, people, from, to).await?;
+    sqlx::query!(
+        "insert into assignments (person, schedule, from_date, to_date) select unnest($1::uuid[]), $2, $3, $4",
+        people,
+        schedule,
+        from.to_sqlx() as _,
+        to.map(Date::to_sqlx) as _
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// Cuts what stands in a range of dates out of people's assignments.
+async fn clear(conn: &mut PgConnection, people: &[Uuid], from: Date, to: Option<Date>) -> Result<()> {
+    // What goes on behind the range begins again after it.
+    sqlx::query!(
+        "insert into assignments (person, schedule, from_date, to_date)
+        select person, schedule, $3::date + 1, to_date from assignments
+        where person = any($1) and from_date < $2 and $3::date is not null and (to_date is null or to_date > $3)",
+        people,
+        from.to_sqlx() as _,
+        to.map(Date::to_sqlx) as _
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "update assignments set to_date = $2::date - 1
+        where person = any($1) and from_date < $2 and (to_date is null or to_date >= $2)",
+        people,
+        from.to_sqlx() as _
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "delete from assignments where person = any($1) and from_date >= $2
+            and ($3::date is null or (to_date is not null and to_date <= $3))",
+        people,
+        from.to_sqlx() as _,
+        to.map(Date::to_sqlx) as _
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "update assignments set from_date = $3::date + 1
+        where person = any($1) and from_date >= $2 and from_date <= $3",
+        people,
+        from.to_sqlx() as _,
+        to.map(Date::to_sqlx) as _
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// The row of a pattern.
+pub async fn id_of(conn: &mut PgConnection, name: &str) -> Result<Option<i64>> {
+    sqlx::query_scalar!("select id from schedules where name = $1", name).fetch_optional(conn).await
+}
+
+/// Dates that differ from the patterns: (person, date, shift; none is a day off).
+pub async fn single_days(
+    conn: &mut PgConnection,
+    people: &[Uuid],
+    from: Date,
+    to: Date,
+) -> Result<Vec<(Uuid, Date, Option<i64>)>> {
+    let rows = sqlx::query!(
+        r#"select person, date as "date: SqlDate", shift from single_days
+        where person = any($1) and date between $2 and $3"#,
+        people,
+        from.to_sqlx() as _,
+        to.to_sqlx() as _
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.person, row.date.to_jiff(), row.shift)).collect())
+}
+
+/// Replaces what a person's date holds by these shifts; none at all is a day off. Returns how many
+/// of the shifts exist.
+pub async fn put_single_day(
+    conn: &mut PgConnection,
+    person: Uuid,
+    date: Date,
+    shifts: &[String],
+) -> Result<u64> {
+    drop_single_day(conn, person, date).await?;
+    if shifts.is_empty() {
+        sqlx::query!("insert into single_days (person, date) values ($1, $2)", person, date.to_sqlx() as _)
+            .execute(conn)
+            .await?;
+        return Ok(0);
+    }
+    let done = sqlx::query!(
+        "insert into single_days (person, date, shift) select $1, $2, id from shifts where name = any($3)",
+        person,
+        date.to_sqlx() as _,
+        shifts
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Lets the pattern hold again on a date. `false`: it did.
+pub async fn drop_single_day(conn: &mut PgConnection, person: Uuid, date: Date) -> Result<bool> {
+    let done =
+        sqlx::query!("delete from single_days where person = $1 and date = $2", person, date.to_sqlx() as _)
+            .execute(conn)
+            .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Those of the people for whom there is any schedule within their employment.
+pub async fn scheduled(conn: &mut PgConnection, people: &[Uuid]) -> Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "select p.id from people p where p.id = any($1) and (
+            exists (select from assignments a where a.person = p.id
+                and exists (select from schedule_days d where d.schedule = a.schedule)
+                and (p.employed_to is null or a.from_date <= p.employed_to)
+                and (p.employed_from is null or a.to_date is null or a.to_date >= p.employed_from))
+            or exists (select from single_days d where d.person = p.id and d.shift is not null
+                and (p.employed_to is null or d.date <= p.employed_to)
+                and (p.employed_from is null or d.date >= p.employed_from)))",
+        people
+    )
+    .fetch_all(conn)
+    .await
+}

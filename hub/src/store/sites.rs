@@ -1,0 +1,162 @@
+//! Sites with their zones, departments, and calendars of holidays.
+
+use jiff::civil::Date;
+use jiff_sqlx::{Date as SqlDate, ToSqlx};
+use sqlx::{PgConnection, Result};
+
+/// A place with doors.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Its row.
+    pub id: i64,
+    /// Its name.
+    pub name: String,
+    /// IANA.
+    pub zone: String,
+    /// The calendar of its holidays.
+    pub calendar: Option<String>,
+}
+
+/// A holiday.
+#[derive(Clone, Debug)]
+pub struct Holiday {
+    /// When.
+    pub date: Date,
+    /// What it is called.
+    pub name: String,
+}
+
+/// The first site follows the hub's own zone until somebody sets it.
+pub async fn follow(conn: &mut PgConnection, zone: &str) -> Result<()> {
+    sqlx::query!("update sites set zone = $1 where not zone_set and zone <> $1", zone)
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
+/// All sites, by name.
+pub async fn list(conn: &mut PgConnection) -> Result<Vec<Site>> {
+    sqlx::query_as!(
+        Site,
+        "select s.id, s.name, s.zone, c.name as \"calendar?\"
+        from sites s left join calendars c on c.id = s.calendar order by s.name"
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Makes or changes a site. `false`: there is no such calendar.
+pub async fn put(conn: &mut PgConnection, name: &str, zone: &str, calendar: Option<&str>) -> Result<bool> {
+    let done = sqlx::query!(
+        "insert into sites (name, zone, calendar)
+        select $1, $2, (select id from calendars where name = $3)
+        where $3::text is null or exists (select from calendars where name = $3)
+        on conflict (name) do update set zone = excluded.zone, calendar = excluded.calendar, zone_set = true",
+        name,
+        zone,
+        calendar
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Gives the first site another name.
+pub async fn rename(conn: &mut PgConnection, name: &str, new: &str) -> Result<bool> {
+    let done = sqlx::query!("update sites set name = $2 where name = $1", name, new).execute(conn).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Locks the sites whose local date has moved on since their days were asked for; others' locks
+/// are stepped over. `today` is asked for each site.
+pub async fn behind(conn: &mut PgConnection) -> Result<Vec<(i64, String, String, Option<Date>)>> {
+    let rows = sqlx::query!(
+        r#"select id, name, zone, swept_through as "swept: SqlDate" from sites order by id for update skip locked"#
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.name, row.zone, row.swept.map(SqlDate::to_jiff))).collect())
+}
+
+/// Notes up to which date everybody's days have been asked for.
+pub async fn swept(conn: &mut PgConnection, site: i64, through: Date) -> Result<()> {
+    sqlx::query!("update sites set swept_through = $2 where id = $1", site, through.to_sqlx() as _)
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
+/// All departments, by name.
+pub async fn departments(conn: &mut PgConnection) -> Result<Vec<String>> {
+    sqlx::query_scalar!("select name from departments order by name").fetch_all(conn).await
+}
+
+/// Makes departments where they are not there.
+pub async fn put_departments(conn: &mut PgConnection, names: &[String]) -> Result<()> {
+    sqlx::query!("insert into departments (name) select unnest($1::text[]) on conflict do nothing", names)
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
+/// The holidays of a calendar, by date.
+pub async fn holidays(conn: &mut PgConnection, calendar: &str) -> Result<Vec<Holiday>> {
+    let rows = sqlx::query!(
+        r#"select h.date as "date: SqlDate", h.name from holidays h join calendars c on c.id = h.calendar
+        where c.name = $1 order by h.date"#,
+        calendar
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| Holiday { date: row.date.to_jiff(), name: row.name }).collect())
+}
+
+/// All calendars, by name.
+pub async fn calendars(conn: &mut PgConnection) -> Result<Vec<String>> {
+    sqlx::query_scalar!("select name from calendars order by name").fetch_all(conn).await
+}
+
+/// Adds holidays to a calendar, which is made if it is not there.
+pub async fn put_holidays(conn: &mut PgConnection, calendar: &str, holidays: &[Holiday]) -> Result<()> {
+    sqlx::query!("insert into calendars (name) values ($1) on conflict do nothing", calendar)
+        .execute(&mut *conn)
+        .await?;
+    let dates: Vec<SqlDate> = holidays.iter().map(|holiday| holiday.date.to_sqlx()).collect();
+    let names: Vec<String> = holidays.iter().map(|holiday| holiday.name.clone()).collect();
+    sqlx::query!(
+        "insert into holidays (calendar, date, name)
+        select c.id, g.date, g.name from calendars c, unnest($2::date[], $3::text[]) as g (date, name) where c.name = $1
+        on conflict (calendar, date) do update set name = excluded.name",
+        calendar,
+        &dates as _,
+        &names
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// Removes a holiday. `false`: there was none.
+pub async fn drop_holiday(conn: &mut PgConnection, calendar: &str, date: Date) -> Result<bool> {
+    let done = sqlx::query!(
+        "delete from holidays h using calendars c where c.id = h.calendar and c.name = $1 and h.date = $2",
+        calendar,
+        date.to_sqlx() as _
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The holidays of each site between two dates.
+pub async fn holidays_of_sites(conn: &mut PgConnection, from: Date, to: Date) -> Result<Vec<(i64, Date)>> {
+    let rows = sqlx::query!(
+        r#"select s.id, h.date as "date: SqlDate" from sites s join holidays h on h.calendar = s.calendar
+        where h.date between $1 and $2"#,
+        from.to_sqlx() as _,
+        to.to_sqlx() as _
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.date.to_jiff())).collect())
+}
