@@ -3,6 +3,7 @@
 mod error;
 mod people;
 mod punches;
+mod reports;
 mod sessions;
 mod terminals;
 mod timesheet;
@@ -35,6 +36,7 @@ fn routes() -> OpenApiRouter<App> {
             .routes(routes!(people::list, people::add))
             .routes(routes!(people::consent, people::withdraw))
             .routes(routes!(punches::list))
+            .routes(routes!(reports::report))
             .routes(routes!(timesheet::json))
             .routes(routes!(timesheet::csv))
             .routes(routes!(terminals::list))

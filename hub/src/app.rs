@@ -25,7 +25,6 @@ pub struct App {
     /// In which days begin.
     pub zone: TimeZone,
     /// What the configuration says about workdays.
-    #[allow(dead_code, reason = "its API is being built")]
     pub policy: Policy,
     /// The folder of models, if configured.
     pub models: Option<PathBuf>,

@@ -13,7 +13,7 @@ mod why;
 mod workday;
 
 pub use case::{Case, Refused};
-pub use punch::{ClockState, Direction, Punch, timestamp};
+pub use punch::{ClockState, Direction, Punch, sift, timestamp};
 pub use shift::{Rules, Shift};
 pub use why::why;
 pub use workday::{Assessment, Employment, Entry, Facts, Leave, Workday, assess};

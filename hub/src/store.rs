@@ -12,7 +12,6 @@ pub mod people;
 #[allow(dead_code, reason = "its API is being built")]
 pub mod periods;
 pub mod punches;
-#[allow(dead_code, reason = "its API is being built")]
 pub mod reports;
 pub mod roster;
 #[allow(dead_code, reason = "its API is being built")]

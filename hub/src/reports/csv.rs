@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::reports::table::{Cell, Column};
 use crate::reports::timesheet::Row;
 
 const HEADER: [&str; 8] = ["date", "number", "name", "first_in", "last_out", "worked_s", "status", "flags"];
@@ -24,6 +25,29 @@ pub fn timesheet(rows: &[Row]) -> Result<String> {
         ])?;
     }
     Ok(String::from_utf8(writer.into_inner()?)?)
+}
+
+/// The header of any report.
+pub fn header(columns: &[Column]) -> Result<Vec<u8>> {
+    write([columns.iter().map(|column| column.name.to_owned()).collect()].into_iter())
+}
+
+/// Rows of any report.
+pub fn rows(rows: &[Vec<Cell>]) -> Result<Vec<u8>> {
+    let cell = |cell: &Cell| match cell {
+        Cell::Text(text) => harmless(text),
+        other => other.plain(),
+    };
+    write(rows.iter().map(|row| row.iter().map(cell).collect()))
+}
+
+fn write(lines: impl Iterator<Item = Vec<String>>) -> Result<Vec<u8>> {
+    let mut writer =
+        csv::WriterBuilder::new().terminator(csv::Terminator::Any(b'\n')).from_writer(Vec::new());
+    for line in lines {
+        writer.write_record(line)?;
+    }
+    Ok(writer.into_inner()?)
 }
 
 /// A spreadsheet takes a cell that begins with one of these for a formula.

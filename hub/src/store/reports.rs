@@ -335,32 +335,3 @@ pub async fn trend(conn: &mut PgConnection, filter: &Filter, by: &'static str) -
     query.push(" group by 1 order by 1");
     query.build_query_as().fetch_all(conn).await
 }
-
-/// A terminal that absences wait for.
-#[derive(FromRow)]
-pub struct SilentRow {
-    /// The terminal's name.
-    pub terminal: String,
-    /// Up to when it has reported.
-    pub since: Option<SqlTimestamp>,
-    /// Its site's zone.
-    pub zone: String,
-    /// Absences that are provisional as long as it says nothing.
-    pub absences: i64,
-}
-
-/// Terminals that have not reported past the windows of absences, with how many those are.
-pub async fn silent(conn: &mut PgConnection, filter: &Filter, now: Timestamp) -> Result<Vec<SilentRow>> {
-    let mut query = QueryBuilder::new(
-        "select t.name as terminal, t.reported_through as since, s.zone, count(*) as absences
-        from workdays w join people p on p.id = w.person join sites s on s.id = p.site
-            join terminals t on t.site = s.id and t.state = 'accepted'
-        where w.status = 'absent' and w.finalised_at is null and w.closes_at <= ",
-    );
-    query.push_bind(now.to_sqlx());
-    query.push(" and w.closes_at > coalesce(t.reported_through, '-infinity') and");
-    dates(&mut query, "w.date", filter);
-    narrow(&mut query, filter);
-    query.push(" group by t.device, s.zone order by t.name");
-    query.build_query_as().fetch_all(conn).await
-}

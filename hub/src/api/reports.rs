@@ -1,0 +1,235 @@
+//! Reports over HTTP, as JSON, CSV or a workbook; long ones as a stream.
+
+use anyhow::Context;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, State};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use serde::Deserialize;
+use serde_json::json;
+use sqlx::PgPool;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::api::error::Refusal;
+use crate::api::{ApiError, Caller};
+use crate::app::App;
+use crate::reports::table::{Cursor, Page};
+use crate::reports::timesheet::{Period, parse_date};
+use crate::reports::{Question, Report, Step, csv, json, xlsx};
+use crate::store::reports::Filter;
+use crate::{clock, store};
+
+/// Rows that are read at once.
+const PAGE: i64 = 5000;
+
+/// How a report comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Shape {
+    /// A list of objects.
+    #[default]
+    Json,
+    /// UTF-8, with a header.
+    Csv,
+    /// A workbook.
+    Xlsx,
+}
+
+/// Which rows.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    /// First date, `YYYY-MM-DD`; today if left out.
+    from: Option<String>,
+    /// Last date; the first if left out.
+    to: Option<String>,
+    /// One person's number.
+    number: Option<String>,
+    /// A department's name.
+    department: Option<String>,
+    /// A site's name.
+    site: Option<String>,
+    /// The steps of the trend of punctuality.
+    step: Option<Step>,
+    /// How the report comes.
+    format: Option<Shape>,
+    /// A page of so many rows (at most 5000) as JSON. The answer's header `x-next-after` says where
+    /// the next one begins; it is missing at the end.
+    limit: Option<u32>,
+    /// Where the page begins.
+    after: Option<String>,
+}
+
+/// A report: daily, timesheet, lateness, absence, overtime, exceptions, presence or punctuality.
+#[utoipa::path(get, path = "/reports/{report}", params(("report" = Report, Path), Wanted), responses(
+    (status = 200, description = "a list of objects, or the file", body = Vec<serde_json::Value>),
+    (status = 400, body = Refusal), (status = 401, body = Refusal)))]
+pub async fn report(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path(report): Path<Report>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response, ApiError> {
+    let question = question(&app, report, &wanted)?;
+    let after = wanted.after.as_deref().map(Cursor::read).transpose().map_err(ApiError::bad)?;
+    let shape = wanted.format.unwrap_or_default();
+    let detail = json!({"from": question.filter.from.to_string(), "to": question.filter.to.to_string(),
+        "number": question.filter.number, "department": question.filter.department, "site": question.filter.site});
+    let mut conn = app.pool.acquire().await.map_err(anyhow::Error::from)?;
+    let action = format!("report.{}", report.name());
+    let audited = store::audit::record(&mut conn, &actor.name, &action, report.name(), detail).await;
+    audited.map_err(anyhow::Error::from)?;
+    if let Some(limit) = wanted.limit {
+        if shape != Shape::Json {
+            return Err(ApiError::bad("limit: pages come as JSON"));
+        }
+        let most = i64::from(limit).clamp(1, PAGE);
+        return one_page(report, &question.page(&mut conn, after.as_ref(), most).await?);
+    }
+    drop(conn);
+    let name = format!("{}-{}-{}", report.name(), question.filter.from, question.filter.to);
+    match shape {
+        Shape::Json => Ok(whole(app.pool, question, after, shape).await?),
+        Shape::Csv => {
+            Ok((named(&name, "csv")?, whole(app.pool, question, after, shape).await?).into_response())
+        }
+        Shape::Xlsx => Ok((named(&name, "xlsx")?, workbook(&app.pool, &question).await?).into_response()),
+    }
+}
+
+fn question(app: &App, report: Report, wanted: &Wanted) -> Result<Question, ApiError> {
+    let date = |text: &Option<String>| text.as_deref().map(parse_date).transpose().map_err(ApiError::bad);
+    let from = date(&wanted.from)?.unwrap_or_else(|| app.today());
+    let period = Period::new(from, date(&wanted.to)?.unwrap_or(from)).map_err(ApiError::bad)?;
+    if report == Report::Daily && period.from != period.to {
+        return Err(ApiError::bad("to: the daily report is of one date; ask for the timesheet"));
+    }
+    let filter = Filter {
+        from: period.from,
+        to: period.to,
+        number: wanted.number.clone(),
+        department: wanted.department.clone(),
+        site: wanted.site.clone(),
+        manager: None,
+        own: None,
+    };
+    let duplicate_within_s = app.policy.duplicate_within_s;
+    Ok(Question {
+        report,
+        filter,
+        step: wanted.step.unwrap_or_default(),
+        duplicate_within_s,
+        now: clock::now(),
+    })
+}
+
+fn one_page(report: Report, page: &Page) -> Result<Response, ApiError> {
+    let rows = json::rows(report.columns(), &page.rows)?;
+    let mut answer =
+        ([(CONTENT_TYPE, "application/json")], [b"[", &rows[..], b"]\n"].concat()).into_response();
+    if let Some(next) = &page.next {
+        let value = HeaderValue::from_str(&next.write()).map_err(anyhow::Error::from)?;
+        answer.headers_mut().insert(HeaderName::from_static("x-next-after"), value);
+    }
+    Ok(answer)
+}
+
+fn named(name: &str, ending: &str) -> Result<[(HeaderName, HeaderValue); 2], ApiError> {
+    let kind = match ending {
+        "csv" => "text/csv; charset=utf-8",
+        _ => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    };
+    let attachment = HeaderValue::from_str(&format!("attachment; filename=\"{name}.{ending}\""));
+    Ok([
+        (CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (CONTENT_DISPOSITION, attachment.map_err(anyhow::Error::from)?),
+    ])
+}
+
+/// Where a stream stands.
+struct Progress {
+    pool: PgPool,
+    question: Question,
+    shape: Shape,
+    after: Option<Cursor>,
+    begun: bool,
+    done: bool,
+}
+
+impl Progress {
+    /// The next piece of the answer.
+    async fn piece(&mut self) -> anyhow::Result<Bytes> {
+        let columns = self.question.report.columns();
+        let mut conn = self.pool.acquire().await?;
+        let page = self.question.page(&mut conn, self.after.as_ref(), PAGE).await?;
+        let first = !std::mem::replace(&mut self.begun, true);
+        self.done = page.next.is_none();
+        self.after = page.next;
+        let piece = match self.shape {
+            Shape::Csv if first => [csv::header(columns)?, csv::rows(&page.rows)?].concat(),
+            Shape::Csv => csv::rows(&page.rows)?,
+            _ => {
+                let open: &[u8] = if first {
+                    b"["
+                } else if page.rows.is_empty() {
+                    b""
+                } else {
+                    b",\n"
+                };
+                let close: &[u8] = if self.done { b"]\n" } else { b"" };
+                [open, &json::rows(columns, &page.rows)?, close].concat()
+            }
+        };
+        Ok(piece.into())
+    }
+}
+
+/// All pages, one after another as they are taken. The first is read before anything is answered,
+/// so that most failures are told as such.
+async fn whole(
+    pool: PgPool,
+    question: Question,
+    after: Option<Cursor>,
+    shape: Shape,
+) -> Result<Response, ApiError> {
+    let mut progress = Progress { pool, question, shape, after, begun: false, done: false };
+    let first = progress.piece().await?;
+    let rest = stream::unfold(progress, |mut progress| async move {
+        if progress.done {
+            return None;
+        }
+        let piece = progress.piece().await;
+        if let Err(error) = &piece {
+            tracing::error!(error = format!("{error:#}"), "a report ended early");
+            progress.done = true;
+        }
+        Some((piece, progress))
+    });
+    let pieces = futures_util::StreamExt::chain(stream::iter([Ok(first)]), rest);
+    let body = Body::from_stream(futures_util::TryStreamExt::map_err(pieces, axum::Error::new));
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// A workbook is written whole before it is sent: its directory stands at the end.
+async fn workbook(pool: &PgPool, question: &Question) -> Result<Vec<u8>, ApiError> {
+    let mut sheet = xlsx::Sheet::new(question.report.name(), question.report.columns())?;
+    let mut after = None;
+    loop {
+        let mut conn = pool.acquire().await.map_err(anyhow::Error::from)?;
+        let page = question.page(&mut conn, after.as_ref(), PAGE).await?;
+        drop(conn);
+        sheet = tokio::task::spawn_blocking(move || sheet.add(&page.rows).map(|()| (sheet, page.next)))
+            .await
+            .context("writing a workbook")?
+            .map(|(sheet, next)| {
+                after = next;
+                sheet
+            })?;
+        if after.is_none() {
+            break;
+        }
+    }
+    Ok(tokio::task::spawn_blocking(move || sheet.finish()).await.context("writing a workbook")??)
+}
