@@ -1,12 +1,19 @@
 //! The JSON API under `/api/v1`. A handler extracts, authorises, makes one call and answers.
 
+mod access;
+mod corrections;
 mod error;
 mod people;
+mod periods;
+mod plans;
 mod punches;
 mod reports;
 mod sessions;
+mod shifts;
+mod sites;
 mod terminals;
 mod timesheet;
+mod workdays;
 
 use axum::Router;
 use axum::routing::get;
@@ -34,15 +41,56 @@ fn routes() -> OpenApiRouter<App> {
         OpenApiRouter::new()
             .routes(routes!(sessions::close))
             .routes(routes!(people::list, people::add))
+            .routes(routes!(people::one, people::set))
             .routes(routes!(people::consent, people::withdraw))
             .routes(routes!(punches::list))
             .routes(routes!(reports::report))
             .routes(routes!(timesheet::json))
             .routes(routes!(timesheet::csv))
             .routes(routes!(terminals::list))
+            .routes(routes!(terminals::set))
+            .merge(planning())
+            .merge(judging())
             .merge(OpenApiRouter::new().routes(routes!(sessions::open)).layer(login_limit()))
             .merge(OpenApiRouter::new().routes(routes!(people::enrol)).layer(people::photo_limit())),
     )
+}
+
+/// Who should work when and where.
+fn planning() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(sites::list))
+        .routes(routes!(sites::put))
+        .routes(routes!(sites::departments))
+        .routes(routes!(sites::calendars))
+        .routes(routes!(sites::holidays))
+        .routes(routes!(sites::put_holiday, sites::remove_holiday))
+        .routes(routes!(shifts::list))
+        .routes(routes!(shifts::put))
+        .routes(routes!(shifts::schedules))
+        .routes(routes!(shifts::put_schedule))
+        .routes(routes!(plans::plan, plans::assign))
+        .routes(routes!(plans::put_day, plans::remove_day))
+        .routes(routes!(plans::leave, plans::put_leave, plans::remove_leave))
+}
+
+/// What days amount to, and what people say to it.
+fn judging() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(workdays::look))
+        .routes(routes!(workdays::finalise))
+        .routes(routes!(plans::recompute))
+        .routes(routes!(corrections::list, corrections::request))
+        .routes(routes!(corrections::approve))
+        .routes(routes!(corrections::reject))
+        .routes(routes!(corrections::missing_in))
+        .routes(routes!(corrections::missing_out))
+        .routes(routes!(periods::list, periods::open))
+        .routes(routes!(periods::approve))
+        .routes(routes!(periods::lock))
+        .routes(routes!(periods::reopen))
+        .routes(routes!(periods::adjustments))
+        .routes(routes!(periods::settle))
 }
 
 /// The API, and its document at `/api/v1/openapi.json`.

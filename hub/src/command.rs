@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::attendance::{Case, Refused};
 use crate::config::{Config, default_state};
-use crate::identity::{self, Role};
+use crate::identity::{self, Role, Scope};
 use crate::people;
 use crate::pki::Authority;
 use crate::reports::timesheet::{Period, local, parse_date, timesheet, today};
@@ -118,7 +118,11 @@ pub enum AccountCommand {
         /// What the account may do.
         #[arg(long, value_enum, default_value = "hr")]
         role: Role,
-        /// Give an existing account a new password and role, and end its sessions.
+        /// The number of the person whose account it is; managers and employees need one. Nobody
+        /// decides about corrections of their own days, with whatever account.
+        #[arg(long, value_name = "NUMBER")]
+        person: Option<String>,
+        /// Give an existing account a new password, role and person, and end its sessions.
         #[arg(long)]
         replace: bool,
     },
@@ -241,8 +245,8 @@ fn check(config: &Config) -> Result<()> {
 
 async fn with_database(config: &Config, pool: &PgPool, command: Command) -> Result<()> {
     match command {
-        Command::Account(AccountCommand::Create { name, role, replace }) => {
-            identity::create(pool, &name, role, read_password()?, replace).await?;
+        Command::Account(AccountCommand::Create { name, role, person, replace }) => {
+            identity::create(pool, &name, role, person.as_deref(), read_password()?, replace).await?;
             println!("account {name} made");
             Ok(())
         }
@@ -253,7 +257,12 @@ async fn with_database(config: &Config, pool: &PgPool, command: Command) -> Resu
             let date = |text: Option<String>| text.as_deref().map(parse_date).transpose();
             let from = date(from)?.unwrap_or_else(|| today(clock::now(), &zone));
             let period = Period::new(from, date(to)?.unwrap_or(from))?;
-            print!("{}", reports::csv::timesheet(&timesheet(pool, period, ACTOR, clock::now()).await?)?);
+            print!(
+                "{}",
+                reports::csv::timesheet(
+                    &timesheet(pool, period, (ACTOR, Scope::default()), clock::now()).await?
+                )?
+            );
             Ok(())
         }
         Command::Recompute { from, to, dry_run } => {

@@ -12,6 +12,8 @@ use axum::routing::{get, post};
 use axum::{Form, Router};
 use axum_extra::extract::CookieJar;
 use axum_extra::extract::cookie::{Cookie, SameSite};
+use jiff::ToSpan;
+use jiff::civil::Date;
 use rust_embed::RustEmbed;
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -20,12 +22,15 @@ use crate::api::{ApiError, login_limit, token_of};
 use crate::app::App;
 use crate::clock;
 use crate::identity::{self, Actor};
-use crate::reports::{punches, timesheet};
+use crate::reports::{punches, silence, timesheet};
+use crate::store::reports::Filter;
 
 /// The cookie of a session. The prefix makes browsers insist on HTTPS and on this host alone.
 pub const COOKIE: &str = "__Host-rollcall";
 /// Punches that the page shows, at most.
 const SHOWN: usize = 200;
+/// Days before today whose provisional absences the page speaks of.
+const NOTICED_DAYS: i32 = 7;
 
 #[derive(RustEmbed)]
 #[folder = "assets/"]
@@ -41,9 +46,13 @@ struct LoginPage {
 #[template(path = "today.html")]
 struct TodayPage {
     actor: String,
+    /// Whether they see everybody, and the punches as they come.
+    staff: bool,
     date: String,
     punches: Vec<punches::Row>,
     timesheet: Vec<timesheet::Row>,
+    /// Terminals that absences wait for.
+    notices: Vec<String>,
 }
 
 /// The console's routes.
@@ -75,15 +84,34 @@ impl FromRequestParts<App> for Visitor {
 async fn today(State(app): State<App>, Visitor(actor): Visitor) -> Result<TodayPage, ApiError> {
     let date = app.today();
     let period = timesheet::Period::new(date, date)?;
-    let mut punches = punches::of_date(&app.pool, &app.zone, date, &actor.name).await?;
+    // The raw punches are for those who see everybody.
+    let mut punches = if actor.role.is_staff() {
+        punches::of_date(&app.pool, &app.zone, date, &actor.name).await?
+    } else {
+        Vec::new()
+    };
     punches.truncate(SHOWN);
-    let timesheet = timesheet::timesheet(&app.pool, period, &actor.name, clock::now()).await?;
+    let who = (actor.name.as_str(), actor.scope());
+    let timesheet = timesheet::timesheet(&app.pool, period, who, clock::now()).await?;
+    let notices = notices(&app, &actor, date).await?;
     Ok(TodayPage {
         actor: format!("{} ({})", actor.name, actor.role.as_str()),
+        staff: actor.role.is_staff(),
         date: date.to_string(),
         punches,
         timesheet,
+        notices,
     })
+}
+
+/// What hangs on terminals that say nothing, for those who see everybody.
+async fn notices(app: &App, actor: &Actor, date: Date) -> Result<Vec<String>, ApiError> {
+    if !actor.role.is_staff() {
+        return Ok(Vec::new());
+    }
+    let filter = Filter::between(date.saturating_sub(NOTICED_DAYS.days()), date);
+    let mut conn = app.pool.acquire().await.map_err(anyhow::Error::from)?;
+    Ok(silence::notices(&mut conn, &filter, clock::now()).await?)
 }
 
 /// The form of the login. No `Debug`.

@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::clock;
 use crate::command::{demo_state, sign};
 use crate::config::Config;
-use crate::identity::{self, Role};
+use crate::identity::{self, Role, Scope};
 use crate::people::{self, PersonError};
 use crate::reports::timesheet::{Period, timesheet};
 use crate::reports::{self, punches};
@@ -82,7 +82,7 @@ impl Demo {
         let config = config(&state);
         let running = serve::start(&config).await?;
         let password = Zeroizing::new(hex::encode(rand::random::<[u8; 8]>()));
-        identity::create(&running.app.pool, "demo", Role::Hr, password.clone(), true).await?;
+        identity::create(&running.app.pool, "demo", Role::Hr, None, password.clone(), true).await?;
         introduce(&running, &state, &password);
         let show = Show { photos, state, once: self.once, app: running.app.clone() };
         let device = show.terminal(&running).await?;
@@ -334,7 +334,9 @@ impl Show {
             anyhow::Ok(())
         };
         timeout(PATIENCE, computed).await.context("the workdays were not computed")??;
-        let rows = timesheet(&self.app.pool, Period::new(today, today)?, ACTOR, clock::now()).await?;
+        let rows =
+            timesheet(&self.app.pool, Period::new(today, today)?, (ACTOR, Scope::default()), clock::now())
+                .await?;
         let mut conn = self.app.pool.acquire().await?;
         let people: Vec<&str> = ENROLLED.iter().map(|person| person.number).collect();
         let people: Vec<String> = people.into_iter().map(str::to_owned).collect();

@@ -12,6 +12,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::store;
@@ -31,8 +32,12 @@ static NOBODY: LazyLock<Option<String>> = LazyLock::new(|| hash("nobody has this
 pub enum Role {
     /// Everything.
     Admin,
-    /// People, punches and reports.
+    /// People, plans, corrections and reports.
     Hr,
+    /// Their own people, and themselves.
+    Manager,
+    /// Themselves.
+    Employee,
 }
 
 impl Role {
@@ -41,7 +46,25 @@ impl Role {
         match self {
             Self::Admin => "admin",
             Self::Hr => "hr",
+            Self::Manager => "manager",
+            Self::Employee => "employee",
         }
+    }
+
+    /// Reads what the database says.
+    fn read(text: &str) -> Result<Self> {
+        Ok(match text {
+            "admin" => Self::Admin,
+            "hr" => Self::Hr,
+            "manager" => Self::Manager,
+            "employee" => Self::Employee,
+            other => bail!("an unknown role {other}"),
+        })
+    }
+
+    /// Whether they see everybody.
+    pub fn is_staff(self) -> bool {
+        matches!(self, Self::Admin | Self::Hr)
     }
 }
 
@@ -52,6 +75,38 @@ pub struct Actor {
     pub name: String,
     /// What they may do.
     pub role: Role,
+    /// Who they are, where the account belongs to a person.
+    pub person: Option<Uuid>,
+}
+
+impl Actor {
+    /// Whose data they may see.
+    pub fn scope(&self) -> Scope {
+        // Without a person (which the database does not allow) they see nobody.
+        let themselves = Some(self.person.unwrap_or_default());
+        match self.role {
+            Role::Admin | Role::Hr => Scope::default(),
+            Role::Manager => Scope { manager: themselves, own: None },
+            Role::Employee => Scope { manager: None, own: themselves },
+        }
+    }
+}
+
+/// Whose data somebody may see: everybody's where nobody is named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// The people of this manager, and the manager.
+    pub manager: Option<Uuid>,
+    /// This person.
+    pub own: Option<Uuid>,
+}
+
+impl Scope {
+    /// Whether it holds a person, who has such a manager.
+    pub fn holds(self, person: Uuid, manager: Option<Uuid>) -> bool {
+        let among_people = self.manager.is_none_or(|boss| person == boss || manager == Some(boss));
+        among_people && self.own.is_none_or(|own| person == own)
+    }
 }
 
 /// A session's secret, handed out once. No `Debug`.
@@ -66,19 +121,33 @@ fn token_hash(token: &str) -> Vec<u8> {
     Sha256::digest(token.as_bytes()).to_vec()
 }
 
-/// Makes an account; with `replace`, gives an existing one a new password and ends its sessions.
+/// Makes an account, of a person where a number is given; with `replace`, gives an existing one a
+/// new password, role and person, and ends its sessions.
 pub async fn create(
     pool: &PgPool,
     name: &str,
     role: Role,
+    number: Option<&str>,
     password: Zeroizing<String>,
     replace: bool,
 ) -> Result<()> {
     ensure!(password.chars().count() >= SHORTEST, "the password must have at least {SHORTEST} characters");
     ensure!(password.len() <= 256, "the password must have at most 256 bytes");
+    ensure!(
+        role.is_staff() || number.is_some(),
+        "the account of a manager or an employee belongs to a person: name them with --person NUMBER"
+    );
     let password_hash = tokio::task::spawn_blocking(move || hash(&password)).await??;
-    let account = Account { name: name.to_owned(), password_hash, role: role.as_str().into() };
     let mut transaction = pool.begin().await?;
+    let person = match number {
+        Some(number) => Some(
+            store::people::id_of(&mut transaction, number)
+                .await?
+                .with_context(|| format!("there is nobody with the number {number}"))?,
+        ),
+        None => None,
+    };
+    let account = Account { name: name.to_owned(), password_hash, role: role.as_str().into(), person };
     let done = store::accounts::put(&mut transaction, &account, replace).await;
     let done = done.map_err(|error| match error.as_database_error() {
         Some(refusal) if refusal.is_check_violation() => {
@@ -89,8 +158,8 @@ pub async fn create(
     if !done {
         bail!("there is an account {name} already; --replace gives it a new password");
     }
-    store::audit::record(&mut transaction, "cli", "account.create", name, json!({"role": role.as_str()}))
-        .await?;
+    let detail = json!({"role": role.as_str(), "person": person});
+    store::audit::record(&mut transaction, "cli", "account.create", name, detail).await?;
     transaction.commit().await?;
     Ok(())
 }
@@ -132,13 +201,8 @@ pub async fn log_in(
 pub async fn recognise(pool: &PgPool, token: &str) -> Result<Option<Actor>> {
     let found = store::accounts::session(&mut *pool.acquire().await?, &token_hash(token)).await?;
     found
-        .map(|(name, role)| {
-            let role = match role.as_str() {
-                "admin" => Role::Admin,
-                "hr" => Role::Hr,
-                other => bail!("an unknown role {other}"),
-            };
-            Ok(Actor { name, role })
+        .map(|holder| {
+            anyhow::Ok(Actor { name: holder.name, role: Role::read(&holder.role)?, person: holder.person })
         })
         .transpose()
         .context("reading a session")
@@ -147,4 +211,36 @@ pub async fn recognise(pool: &PgPool, token: &str) -> Result<Option<Actor>> {
 /// Ends a session.
 pub async fn log_out(pool: &PgPool, token: &str) -> Result<()> {
     Ok(store::accounts::close_session(&mut *pool.acquire().await?, &token_hash(token)).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn actor(role: Role, person: Option<Uuid>) -> Actor {
+        Actor { name: "somebody".into(), role, person }
+    }
+
+    #[test]
+    fn roles_are_read_as_they_are_written() {
+        for role in [Role::Admin, Role::Hr, Role::Manager, Role::Employee] {
+            assert_eq!(Role::read(role.as_str()).expect("a role"), role);
+        }
+        assert!(Role::read("root").is_err());
+    }
+
+    #[test]
+    fn managers_see_their_people_and_employees_themselves() {
+        let (boss, worker, stranger) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
+        let seen = |actor: &Actor| {
+            [(boss, None), (worker, Some(boss)), (stranger, Some(worker))]
+                .map(|(person, manager)| actor.scope().holds(person, manager))
+        };
+        assert_eq!(seen(&actor(Role::Admin, None)), [true; 3]);
+        assert_eq!(seen(&actor(Role::Hr, Some(worker))), [true; 3]);
+        assert_eq!(seen(&actor(Role::Manager, Some(boss))), [true, true, false]);
+        assert_eq!(seen(&actor(Role::Employee, Some(worker))), [false, true, false]);
+        assert_eq!(seen(&actor(Role::Manager, None)), [false; 3]);
+        assert_eq!(seen(&actor(Role::Employee, None)), [false; 3]);
+    }
 }

@@ -8,12 +8,14 @@ use std::sync::{Arc, LazyLock};
 use models::photo::{PhotoError, embed_photo};
 use models::{Embedding, Eyes, Frame};
 use serde_json::json;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
+use crate::denial::Denial;
+use crate::identity::Actor;
 use crate::store;
-use crate::store::people::Person;
+use crate::store::people::{Entry, Known, Person, Sought};
 use crate::store::templates::Sealed;
 use crate::vault::{Label, Vault};
 
@@ -100,6 +102,49 @@ pub async fn list(pool: &PgPool, actor: &str) -> Result<Vec<Person>, PersonError
     Ok(people)
 }
 
+/// The person with a number, for somebody who may see them. Whether there is anybody of that
+/// number is not told to those who may not.
+pub async fn seen_by(conn: &mut PgConnection, actor: &Actor, number: &str) -> Result<Known, Denial> {
+    let scope = actor.scope();
+    match store::people::known(conn, number).await? {
+        Some(person) if scope.holds(person.id, person.manager) => Ok(person),
+        None if actor.role.is_staff() => {
+            Err(Denial::missing(format!("there is nobody with the number {number:?}")))
+        }
+        _ => Err(Denial::forbidden(format!(
+            "there is nobody with the number {number:?} among those whom you may see"
+        ))),
+    }
+}
+
+/// People by number, at most so many; a look at personal data, audited.
+pub async fn search(
+    pool: &PgPool,
+    actor: &Actor,
+    sought: Sought<'_>,
+    most: i64,
+) -> Result<Vec<Entry>, Denial> {
+    let mut transaction = pool.begin().await?;
+    let people = store::people::search(&mut transaction, sought, most).await?;
+    let detail = json!({"count": people.len(), "department": sought.department, "site": sought.site,
+        "manager": sought.manager, "text": sought.text});
+    store::audit::record(&mut transaction, &actor.name, "person.list", "people", detail).await?;
+    transaction.commit().await?;
+    Ok(people)
+}
+
+/// All that is kept of a person; a look at personal data, audited.
+pub async fn entry(pool: &PgPool, actor: &Actor, number: &str) -> Result<Entry, Denial> {
+    let mut transaction = pool.begin().await?;
+    let person = seen_by(&mut transaction, actor, number).await?;
+    let entry = store::people::entry(&mut transaction, person.id).await?;
+    let entry = entry.ok_or_else(|| Denial::missing(format!("{number:?} is gone")))?;
+    let subject = person.id.to_string();
+    store::audit::record(&mut transaction, &actor.name, "person.look", &subject, json!({})).await?;
+    transaction.commit().await?;
+    Ok(entry)
+}
+
 /// Records that a person consented to the use of their face.
 pub async fn consent(pool: &PgPool, actor: &str, number: &str) -> Result<(), PersonError> {
     let mut transaction = pool.begin().await?;
@@ -159,7 +204,7 @@ pub async fn enrol(
     Ok(count)
 }
 
-async fn locked(conn: &mut sqlx::PgConnection, number: &str) -> Result<Person, PersonError> {
+async fn locked(conn: &mut PgConnection, number: &str) -> Result<Person, PersonError> {
     store::people::lock(conn, number).await?.ok_or_else(|| PersonError::Unknown(number.to_owned()))
 }
 

@@ -286,7 +286,6 @@ fn shown(days: &[Standing]) -> Result<Value> {
 }
 
 /// A person's workdays of a date as the audit shows them.
-#[allow(dead_code, reason = "its API is being built")]
 pub async fn shown_day(conn: &mut PgConnection, person: Uuid, date: Date) -> Result<Value> {
     shown(&store::workdays::standing(conn, &[person], date, date).await?)
 }
@@ -314,7 +313,6 @@ fn figures(day: &Workday, zone: &TimeZone) -> Figures {
 }
 
 /// A workday as the facts have it now, with its reasons.
-#[allow(dead_code, reason = "its API is being built")]
 pub struct Explained {
     /// What it says.
     pub figures: Figures,
@@ -322,7 +320,6 @@ pub struct Explained {
     pub why: Vec<String>,
 }
 
-#[allow(dead_code, reason = "its API is being built")]
 /// Computes a person's date anew, without writing anything, and says why it is as it is.
 pub async fn explain(
     conn: &mut PgConnection,

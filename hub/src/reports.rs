@@ -10,6 +10,7 @@ pub mod json;
 mod presence;
 pub mod punches;
 mod punctuality;
+pub mod silence;
 pub mod table;
 pub mod timesheet;
 mod totals;
@@ -44,6 +45,8 @@ pub enum Report {
     Presence,
     /// How many came late, by day, week or month.
     Punctuality,
+    /// Terminals that absences wait for.
+    Silence,
 }
 
 /// The steps of a trend.
@@ -86,6 +89,7 @@ impl Report {
             Self::Exceptions => "exceptions",
             Self::Presence => "presence",
             Self::Punctuality => "punctuality",
+            Self::Silence => "silence",
         }
     }
 
@@ -97,6 +101,7 @@ impl Report {
             Self::Exceptions => exceptions::COLUMNS,
             Self::Presence => presence::COLUMNS,
             Self::Punctuality => punctuality::COLUMNS,
+            Self::Silence => silence::COLUMNS,
         }
     }
 }
@@ -114,6 +119,7 @@ impl Question {
             Report::Overtime => totals::page(conn, filter, after, most).await,
             Report::Exceptions => exceptions::page(conn, filter, after, most).await,
             Report::Presence => presence::page(conn, filter, self.duplicate_within_s, *now).await,
+            Report::Silence => silence::page(conn, filter, *now).await,
             Report::Punctuality => {
                 let step = match self.step {
                     Step::Day => "day",

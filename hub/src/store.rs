@@ -2,26 +2,21 @@
 
 pub mod accounts;
 pub mod audit;
-#[allow(dead_code, reason = "its API is being built")]
 pub mod corrections;
-#[allow(dead_code, reason = "its API is being built")]
 pub mod jobs;
-#[allow(dead_code, reason = "its API is being built")]
 pub mod leave;
 pub mod people;
-#[allow(dead_code, reason = "its API is being built")]
 pub mod periods;
 pub mod punches;
 pub mod reports;
+pub mod revisions;
 pub mod roster;
-#[allow(dead_code, reason = "its API is being built")]
 pub mod schedules;
-#[allow(dead_code, reason = "its API is being built")]
 pub mod sites;
 pub mod strangers;
 pub mod templates;
 pub mod terminals;
-#[allow(dead_code, reason = "its API is being built")]
+pub mod trials;
 pub mod workdays;
 
 use std::time::Duration;

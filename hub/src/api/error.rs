@@ -7,6 +7,7 @@ use serde::Serialize;
 use tracing::error;
 use utoipa::ToSchema;
 
+use crate::denial::Denial;
 use crate::people::PersonError;
 
 /// The body of every refusal.
@@ -63,5 +64,18 @@ impl From<PersonError> for ApiError {
             PersonError::Other(error) => return error.into(),
         };
         Self::new(status, error.to_string())
+    }
+}
+
+impl From<Denial> for ApiError {
+    fn from(denial: Denial) -> Self {
+        let status = match denial {
+            Denial::Missing(_) => StatusCode::NOT_FOUND,
+            Denial::Senseless(_) => StatusCode::BAD_REQUEST,
+            Denial::Conflict(_) => StatusCode::CONFLICT,
+            Denial::Forbidden(_) => StatusCode::FORBIDDEN,
+            Denial::Other(error) => return error.into(),
+        };
+        Self::new(status, denial.to_string())
     }
 }

@@ -2,17 +2,25 @@
 
 use axum::Json;
 use axum::extract::multipart::Multipart;
-use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::StatusCode;
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::api::error::Refusal;
 use crate::api::{ApiError, Caller};
 use crate::app::App;
 use crate::people::{self, PHOTO_BYTES, PHOTOS, Photo};
+use crate::planning::people::PersonSetting;
+use crate::planning::{self, Effect};
+use crate::store::people::{Entry, Sought};
 
+/// People of a page, where nothing is said.
+const PAGE: i64 = 1000;
+/// And at most.
+const LONGEST_PAGE: i64 = 10_000;
 /// Bytes of an enrolment, at most.
 const ENROLMENT_BYTES: usize = 4 * PHOTO_BYTES;
 
@@ -31,20 +39,128 @@ pub struct Person {
     consent: bool,
     /// Photos that they were enrolled with. The photos themselves are not kept.
     photos: i64,
+    /// The name of their site.
+    site: String,
+    department: Option<String>,
+    /// The number of their manager.
+    manager: Option<String>,
+    email: Option<String>,
+    /// Of their messages.
+    language: String,
+    /// First day of employment, if known.
+    #[schema(value_type = Option<String>, format = Date)]
+    employed_from: Option<Date>,
+    /// Last day of employment, if known.
+    #[schema(value_type = Option<String>, format = Date)]
+    employed_to: Option<Date>,
+    /// Kinds of messages that they do not want.
+    muted: Vec<String>,
 }
 
-/// Everybody.
-#[utoipa::path(get, path = "/people", responses((status = 200, body = [Person]), (status = 401, body = Refusal)))]
-pub async fn list(State(app): State<App>, Caller(actor): Caller) -> Result<Json<Vec<Person>>, ApiError> {
-    let people = people::list(&app.pool, &actor.name).await?;
-    let person = |p: crate::store::people::Person| Person {
-        id: p.id,
-        number: p.number,
-        name: p.name,
-        consent: p.consent,
-        photos: p.photos,
+impl From<Entry> for Person {
+    fn from(entry: Entry) -> Self {
+        Self {
+            id: entry.id,
+            number: entry.number,
+            name: entry.name,
+            consent: entry.consent,
+            photos: entry.photos,
+            site: entry.site,
+            department: entry.department,
+            manager: entry.manager,
+            email: entry.email,
+            language: entry.language,
+            employed_from: entry.employed_from.map(jiff_sqlx::Date::to_jiff),
+            employed_to: entry.employed_to.map(jiff_sqlx::Date::to_jiff),
+            muted: entry.muted,
+        }
+    }
+}
+
+/// Which people; all where nothing is said.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Search {
+    /// Those of a department.
+    department: Option<String>,
+    /// Those of a site.
+    site: Option<String>,
+    /// Those of the manager with this number.
+    manager: Option<String>,
+    /// Those with this in their number or their name.
+    q: Option<String>,
+    /// Those whose number comes after this one.
+    after: Option<String>,
+    /// At most so many: 1000 if left out, never more than 10000.
+    limit: Option<u32>,
+}
+
+/// People, by number.
+#[utoipa::path(get, path = "/people", params(Search), responses(
+    (status = 200, body = [Person], headers(
+        ("x-next-after" = String, description = "where there may be more: the `after` of the next page, percent-encoded"))),
+    (status = 401, body = Refusal), (status = 403, body = Refusal)))]
+pub async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Query(search): Query<Search>,
+) -> Result<(HeaderMap, Json<Vec<Person>>), ApiError> {
+    let most = search.limit.map_or(PAGE, |limit| i64::from(limit).clamp(1, LONGEST_PAGE));
+    let sought = Sought {
+        department: search.department.as_deref(),
+        site: search.site.as_deref(),
+        manager: search.manager.as_deref(),
+        text: search.q.as_deref(),
+        after: search.after.as_deref(),
     };
-    Ok(Json(people.into_iter().map(person).collect()))
+    let people = people::search(&app.pool, caller.staff()?, sought, most).await?;
+    let mut headers = HeaderMap::new();
+    if let Some(last) = people.last().filter(|_| people.len() as i64 == most) {
+        let next = HeaderValue::from_str(&percent_encoded(&last.number)).map_err(anyhow::Error::from)?;
+        headers.insert(HeaderName::from_static("x-next-after"), next);
+    }
+    Ok((headers, Json(people.into_iter().map(Person::from).collect())))
+}
+
+/// As a query wants it.
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push('%');
+            encoded.push_str(&hex::encode_upper([byte]));
+        }
+    }
+    encoded
+}
+
+/// One person.
+#[utoipa::path(get, path = "/people/{number}", params(("number" = String, Path)), responses(
+    (status = 200, body = Person), (status = 403, body = Refusal), (status = 404, body = Refusal)))]
+pub async fn one(
+    State(app): State<App>,
+    caller: Caller,
+    Path(number): Path<String>,
+) -> Result<Json<Person>, ApiError> {
+    Ok(Json(people::entry(&app.pool, caller.staff()?, &number).await?.into()))
+}
+
+/// Change what is said of a person. A change of site or employment lets all their days be computed
+/// again.
+#[utoipa::path(patch, path = "/people/{number}", params(("number" = String, Path)), request_body = PersonSetting,
+    responses((status = 200, body = Effect), (status = 400, body = Refusal), (status = 403, body = Refusal),
+    (status = 404, body = Refusal)))]
+pub async fn set(
+    State(app): State<App>,
+    caller: Caller,
+    Path(number): Path<String>,
+    Json(setting): Json<PersonSetting>,
+) -> Result<Json<Effect>, ApiError> {
+    let change = app.change(caller.staff()?, false);
+    Ok(Json(planning::people::set(&change, &number, setting).await?))
 }
 
 /// A person to add.
@@ -68,10 +184,10 @@ pub struct Added {
     (status = 201, body = Added), (status = 400, body = Refusal), (status = 409, body = Refusal)))]
 pub async fn add(
     State(app): State<App>,
-    Caller(actor): Caller,
+    caller: Caller,
     Json(person): Json<NewPerson>,
 ) -> Result<(StatusCode, Json<Added>), ApiError> {
-    let id = people::add(&app.pool, &actor.name, &person.number, &person.name).await?;
+    let id = people::add(&app.pool, &caller.staff()?.name, &person.number, &person.name).await?;
     Ok((StatusCode::CREATED, Json(Added { id })))
 }
 
@@ -80,10 +196,10 @@ pub async fn add(
     (status = 204), (status = 404, body = Refusal)))]
 pub async fn consent(
     State(app): State<App>,
-    Caller(actor): Caller,
+    caller: Caller,
     Path(number): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    people::consent(&app.pool, &actor.name, &number).await?;
+    people::consent(&app.pool, &caller.staff()?.name, &number).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -92,10 +208,10 @@ pub async fn consent(
     (status = 204), (status = 404, body = Refusal)))]
 pub async fn withdraw(
     State(app): State<App>,
-    Caller(actor): Caller,
+    caller: Caller,
     Path(number): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    people::withdraw(&app.pool, &actor.name, &number).await?;
+    people::withdraw(&app.pool, &caller.staff()?.name, &number).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -122,10 +238,11 @@ pub struct PhotoForm {
     (status = 422, body = Refusal, description = "a photo can't be used")))]
 pub async fn enrol(
     State(app): State<App>,
-    Caller(actor): Caller,
+    caller: Caller,
     Path(number): Path<String>,
     mut form: Multipart,
 ) -> Result<Json<Enrolled>, ApiError> {
+    let actor = caller.staff()?;
     let mut photos = Vec::new();
     while let Some(field) = form.next_field().await.map_err(ApiError::bad)? {
         if field.name() != Some("photo") || photos.len() == PHOTOS {
@@ -143,4 +260,13 @@ pub async fn enrol(
     let photos =
         people::enrol(&app.pool, &app.vault, app.models.as_deref(), &actor.name, &number, photos).await?;
     Ok(Json(Enrolled { photos }))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_number_goes_into_a_query() {
+        assert_eq!(super::percent_encoded("A-7.x"), "A-7.x");
+        assert_eq!(super::percent_encoded("ä &b"), "%C3%A4%20%26b");
+    }
 }

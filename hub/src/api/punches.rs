@@ -21,12 +21,14 @@ pub struct Day {
 
 /// The punches of a day, the latest first.
 #[utoipa::path(get, path = "/punches", params(Day), responses(
-    (status = 200, body = [Row]), (status = 400, body = Refusal), (status = 401, body = Refusal)))]
+    (status = 200, body = [Row]), (status = 400, body = Refusal), (status = 401, body = Refusal),
+    (status = 403, body = Refusal)))]
 pub async fn list(
     State(app): State<App>,
-    Caller(actor): Caller,
+    caller: Caller,
     Query(day): Query<Day>,
 ) -> Result<Json<Vec<Row>>, ApiError> {
+    let actor = caller.staff()?;
     let date = day.date.as_deref().map(parse_date).transpose().map_err(ApiError::bad)?;
     let date = date.unwrap_or_else(|| app.today());
     Ok(Json(punches::of_date(&app.pool, &app.zone, date, &actor.name).await?))

@@ -15,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::api::error::Refusal;
 use crate::api::{ApiError, Caller};
 use crate::app::App;
+use crate::identity::Scope;
 use crate::reports::table::{Cursor, Page};
 use crate::reports::timesheet::{Period, parse_date};
 use crate::reports::{Question, Report, Step, csv, json, xlsx};
@@ -62,24 +63,25 @@ pub struct Wanted {
     after: Option<String>,
 }
 
-/// A report: daily, timesheet, lateness, absence, overtime, exceptions, presence or punctuality.
+/// A report: daily, timesheet, lateness, absence, overtime, exceptions, presence, punctuality or
+/// silence (terminals that absences wait for). Managers see their people in it, employees themselves.
 #[utoipa::path(get, path = "/reports/{report}", params(("report" = Report, Path), Wanted), responses(
     (status = 200, description = "a list of objects, or the file", body = Vec<serde_json::Value>),
     (status = 400, body = Refusal), (status = 401, body = Refusal)))]
 pub async fn report(
     State(app): State<App>,
-    Caller(actor): Caller,
+    caller: Caller,
     Path(report): Path<Report>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, ApiError> {
-    let question = question(&app, report, &wanted)?;
+    let question = question(&app, report, &wanted, caller.scope())?;
     let after = wanted.after.as_deref().map(Cursor::read).transpose().map_err(ApiError::bad)?;
     let shape = wanted.format.unwrap_or_default();
     let detail = json!({"from": question.filter.from.to_string(), "to": question.filter.to.to_string(),
         "number": question.filter.number, "department": question.filter.department, "site": question.filter.site});
     let mut conn = app.pool.acquire().await.map_err(anyhow::Error::from)?;
     let action = format!("report.{}", report.name());
-    let audited = store::audit::record(&mut conn, &actor.name, &action, report.name(), detail).await;
+    let audited = store::audit::record(&mut conn, &caller.0.name, &action, report.name(), detail).await;
     audited.map_err(anyhow::Error::from)?;
     if let Some(limit) = wanted.limit {
         if shape != Shape::Json {
@@ -99,7 +101,7 @@ pub async fn report(
     }
 }
 
-fn question(app: &App, report: Report, wanted: &Wanted) -> Result<Question, ApiError> {
+fn question(app: &App, report: Report, wanted: &Wanted, scope: Scope) -> Result<Question, ApiError> {
     let date = |text: &Option<String>| text.as_deref().map(parse_date).transpose().map_err(ApiError::bad);
     let from = date(&wanted.from)?.unwrap_or_else(|| app.today());
     let period = Period::new(from, date(&wanted.to)?.unwrap_or(from)).map_err(ApiError::bad)?;
@@ -112,8 +114,8 @@ fn question(app: &App, report: Report, wanted: &Wanted) -> Result<Question, ApiE
         number: wanted.number.clone(),
         department: wanted.department.clone(),
         site: wanted.site.clone(),
-        manager: None,
-        own: None,
+        manager: scope.manager,
+        own: scope.own,
     };
     let duplicate_within_s = app.policy.duplicate_within_s;
     Ok(Question {

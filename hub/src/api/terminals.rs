@@ -1,13 +1,15 @@
 //! Terminals over HTTP.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::error::Refusal;
 use crate::api::{ApiError, Caller};
 use crate::app::App;
+use crate::planning::sites::{TerminalSetting, set_terminal};
 use crate::reports::timesheet::local;
 use crate::store;
 
@@ -25,11 +27,19 @@ pub struct Terminal {
     software: Option<String>,
     /// Punches that wait in it.
     queued: Option<i64>,
+    /// The name of its site.
+    site: String,
+    /// in or out where its door is used one way only, else unknown.
+    direction: String,
+    /// Everything that it saw up to here has arrived.
+    reported_through: Option<String>,
 }
 
 /// All terminals.
-#[utoipa::path(get, path = "/terminals", responses((status = 200, body = [Terminal]), (status = 401, body = Refusal)))]
-pub async fn list(State(app): State<App>, _caller: Caller) -> Result<Json<Vec<Terminal>>, ApiError> {
+#[utoipa::path(get, path = "/terminals", responses((status = 200, body = [Terminal]), (status = 401, body = Refusal),
+    (status = 403, body = Refusal)))]
+pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Terminal>>, ApiError> {
+    caller.staff()?;
     let mut conn = app.pool.acquire().await.map_err(anyhow::Error::from)?;
     let terminals = store::terminals::list(&mut conn).await.map_err(anyhow::Error::from)?;
     let terminal = |t: store::terminals::Terminal| Terminal {
@@ -40,6 +50,23 @@ pub async fn list(State(app): State<App>, _caller: Caller) -> Result<Json<Vec<Te
         seen_at: t.seen_at.map(|at| local(at.to_jiff(), &app.zone)),
         software: t.software,
         queued: t.queued,
+        site: t.site,
+        direction: t.direction,
+        reported_through: t.reported_through.map(|at| local(at.to_jiff(), &app.zone)),
     };
     Ok(Json(terminals.into_iter().map(terminal).collect()))
+}
+
+/// Say where a terminal hangs and which way its door is used.
+#[utoipa::path(patch, path = "/terminals/{device}", params(("device" = String, Path)),
+    request_body = TerminalSetting, responses((status = 204), (status = 400, body = Refusal),
+    (status = 403, body = Refusal), (status = 404, body = Refusal)))]
+pub async fn set(
+    State(app): State<App>,
+    caller: Caller,
+    Path(device): Path<String>,
+    Json(setting): Json<TerminalSetting>,
+) -> Result<StatusCode, ApiError> {
+    set_terminal(&app.change(caller.admin()?, false), &device, &setting).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

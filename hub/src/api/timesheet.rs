@@ -37,10 +37,10 @@ impl Days {
     (status = 200, body = [Row]), (status = 400, body = Refusal), (status = 401, body = Refusal)))]
 pub async fn json(
     State(app): State<App>,
-    Caller(actor): Caller,
+    caller: Caller,
     Query(days): Query<Days>,
 ) -> Result<Json<Vec<Row>>, ApiError> {
-    Ok(Json(timesheet(&app.pool, days.period(&app)?, &actor.name, clock::now()).await?))
+    Ok(Json(timesheet(&app.pool, days.period(&app)?, (&caller.0.name, caller.scope()), clock::now()).await?))
 }
 
 /// The timesheet as CSV.
@@ -48,11 +48,11 @@ pub async fn json(
     (status = 200, body = String, content_type = "text/csv"), (status = 400, body = Refusal), (status = 401, body = Refusal)))]
 pub async fn csv(
     State(app): State<App>,
-    Caller(actor): Caller,
+    caller: Caller,
     Query(days): Query<Days>,
 ) -> Result<impl IntoResponse, ApiError> {
     let period = days.period(&app)?;
-    let rows = timesheet(&app.pool, period, &actor.name, clock::now()).await?;
+    let rows = timesheet(&app.pool, period, (&caller.0.name, caller.scope()), clock::now()).await?;
     let name = format!("attachment; filename=\"timesheet-{}-{}.csv\"", period.from, period.to);
     let headers = [(CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()), (CONTENT_DISPOSITION, name)];
     Ok((headers, reports::csv::timesheet(&rows)?))

@@ -18,6 +18,7 @@ use crate::api::ApiError;
 use crate::app::App;
 use crate::clock;
 use crate::console::{SHOWN, Visitor};
+use crate::identity::Actor;
 use crate::reports::{punches, timesheet};
 use crate::store;
 
@@ -53,7 +54,7 @@ pub async fn live(
     tokio::spawn(async move {
         let stop = app.stop.clone();
         tokio::select! {
-            () = feed(app, send) => {}
+            () = feed(app, actor, send) => {}
             () = tokio::time::sleep(LONGEST) => {}
             () = stop.cancelled() => {}
         }
@@ -61,11 +62,11 @@ pub async fn live(
     Ok(Sse::new(ReceiverStream::new(receive)).keep_alive(KeepAlive::default()))
 }
 
-async fn feed(app: App, send: mpsc::Sender<Result<Event, Infallible>>) {
+async fn feed(app: App, actor: Actor, send: mpsc::Sender<Result<Event, Infallible>>) {
     let mut committed = app.punches.subscribe();
     let mut workdays = app.workdays.clone();
     loop {
-        match tables(&app).await {
+        match tables(&app, &actor).await {
             Ok(events) => {
                 for event in events {
                     if send.send(Ok(event)).await.is_err() {
@@ -85,15 +86,16 @@ async fn feed(app: App, send: mpsc::Sender<Result<Event, Infallible>>) {
     }
 }
 
-async fn tables(app: &App) -> Result<[Event; 2]> {
+async fn tables(app: &App, actor: &Actor) -> Result<Vec<Event>> {
     let date = app.today();
     let mut conn = app.pool.acquire().await?;
-    let mut punches = punches::unaudited(&mut conn, &app.zone, date).await?;
-    punches.truncate(SHOWN);
     let period = timesheet::Period::new(date, date)?;
-    let timesheet = timesheet::unaudited(&mut conn, period, clock::now()).await?;
-    Ok([
-        Event::default().event("punches").data(Punches { punches }.render()?),
-        Event::default().event("timesheet").data(Timesheet { timesheet }.render()?),
-    ])
+    let timesheet = timesheet::unaudited(&mut conn, period, actor.scope(), clock::now()).await?;
+    let mut events = vec![Event::default().event("timesheet").data(Timesheet { timesheet }.render()?)];
+    if actor.role.is_staff() {
+        let mut punches = punches::unaudited(&mut conn, &app.zone, date).await?;
+        punches.truncate(SHOWN);
+        events.push(Event::default().event("punches").data(Punches { punches }.render()?));
+    }
+    Ok(events)
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 
+use crate::identity::Scope;
 use crate::store;
 use crate::store::reports::{self, DayRow, Filter, Which};
 
@@ -90,9 +91,14 @@ impl Period {
 }
 
 /// The timesheet of a period, by date and number. The look is audited.
-pub async fn timesheet(pool: &PgPool, period: Period, actor: &str, now: Timestamp) -> Result<Vec<Row>> {
+pub async fn timesheet(
+    pool: &PgPool,
+    period: Period,
+    (actor, scope): (&str, Scope),
+    now: Timestamp,
+) -> Result<Vec<Row>> {
     let mut transaction = pool.begin().await?;
-    let rows = unaudited(&mut transaction, period, now).await?;
+    let rows = unaudited(&mut transaction, period, scope, now).await?;
     let detail = json!({"from": period.from.to_string(), "to": period.to.to_string()});
     store::audit::record(&mut transaction, actor, "report.timesheet", "timesheet", detail).await?;
     transaction.commit().await?;
@@ -100,16 +106,14 @@ pub async fn timesheet(pool: &PgPool, period: Period, actor: &str, now: Timestam
 }
 
 /// For somebody whose look has been audited already.
-pub async fn unaudited(conn: &mut PgConnection, period: Period, now: Timestamp) -> Result<Vec<Row>> {
-    let filter = Filter {
-        from: period.from,
-        to: period.to,
-        number: None,
-        department: None,
-        site: None,
-        manager: None,
-        own: None,
-    };
+pub async fn unaudited(
+    conn: &mut PgConnection,
+    period: Period,
+    scope: Scope,
+    now: Timestamp,
+) -> Result<Vec<Row>> {
+    let whole = Filter::between(period.from, period.to);
+    let filter = Filter { manager: scope.manager, own: scope.own, ..whole };
     let days = reports::days(conn, &filter, Which::All, None, i64::MAX, now).await?;
     days.into_iter().map(Row::read).collect()
 }

@@ -2,6 +2,7 @@
 
 use jiff_sqlx::ToSqlx;
 use sqlx::{PgConnection, Result};
+use uuid::Uuid;
 
 /// An account.
 pub struct Account {
@@ -9,19 +10,34 @@ pub struct Account {
     pub name: String,
     /// Argon2id, in PHC format.
     pub password_hash: String,
-    /// admin or hr.
+    /// admin, hr, manager or employee.
     pub role: String,
+    /// Whose it is; managers' and employees' always belong to a person.
+    pub person: Option<Uuid>,
 }
 
-/// Adds an account, or gives an existing one a new password and role (`replace`). `false`: it
-/// exists, and `replace` was not said.
+/// Whose session it is.
+pub struct Holder {
+    /// The account's name.
+    pub name: String,
+    /// admin, hr, manager or employee.
+    pub role: String,
+    /// Whose it is.
+    pub person: Option<Uuid>,
+}
+
+/// Adds an account, or gives an existing one a new password, role and person (`replace`). `false`:
+/// it exists, and `replace` was not said.
 pub async fn put(conn: &mut PgConnection, account: &Account, replace: bool) -> Result<bool> {
     let done = sqlx::query!(
-        "insert into accounts (name, password_hash, role) values ($1, $2, $3)
-        on conflict (name) do update set password_hash = excluded.password_hash, role = excluded.role where $4",
+        "insert into accounts (name, password_hash, role, person) values ($1, $2, $3, $4)
+        on conflict (name) do update set password_hash = excluded.password_hash, role = excluded.role,
+            person = excluded.person
+        where $5",
         account.name,
         account.password_hash,
         account.role,
+        account.person,
         replace
     )
     .execute(&mut *conn)
@@ -34,9 +50,15 @@ pub async fn put(conn: &mut PgConnection, account: &Account, replace: bool) -> R
 
 /// The account of a name.
 pub async fn find(conn: &mut PgConnection, name: &str) -> Result<Option<Account>> {
-    sqlx::query_as!(Account, "select name, password_hash, role from accounts where name = $1", name)
+    sqlx::query_as!(Account, "select name, password_hash, role, person from accounts where name = $1", name)
         .fetch_optional(conn)
         .await
+}
+
+/// The person of an account, if it has one.
+pub async fn person_of(conn: &mut PgConnection, name: &str) -> Result<Option<Uuid>> {
+    let found = sqlx::query_scalar!("select person from accounts where name = $1", name);
+    Ok(found.fetch_optional(conn).await?.flatten())
 }
 
 /// Opens a session and drops those that have ended.
@@ -58,16 +80,16 @@ pub async fn open_session(
     .map(drop)
 }
 
-/// The account and role of a session that stands.
-pub async fn session(conn: &mut PgConnection, token_hash: &[u8]) -> Result<Option<(String, String)>> {
-    let found = sqlx::query!(
-        "select a.name, a.role from sessions s join accounts a on a.name = s.account
+/// Whose a session that stands is.
+pub async fn session(conn: &mut PgConnection, token_hash: &[u8]) -> Result<Option<Holder>> {
+    sqlx::query_as!(
+        Holder,
+        "select a.name, a.role, a.person from sessions s join accounts a on a.name = s.account
         where s.token_hash = $1 and s.expires_at > now()",
         token_hash
     )
     .fetch_optional(conn)
-    .await?;
-    Ok(found.map(|row| (row.name, row.role)))
+    .await
 }
 
 /// Ends a session.

@@ -77,10 +77,28 @@ pub struct Decision<'a> {
     pub at: jiff::Timestamp,
     /// What they said.
     pub note: Option<&'a str>,
-    /// The workdays of the date before.
-    pub before: Value,
-    /// And after.
-    pub after: Value,
+}
+
+/// A workday where a punch is missing.
+pub struct Gap {
+    /// Whose day.
+    pub number: String,
+    /// Their name.
+    pub name: String,
+    /// The zone of their site.
+    pub zone: String,
+    /// Which day.
+    pub date: SqlDate,
+    /// The shift's name; empty on an unscheduled day.
+    pub shift: String,
+    /// As the law calls it.
+    pub status: String,
+    /// When they came.
+    pub first_in: Option<Timestamp>,
+    /// When they went.
+    pub last_out: Option<Timestamp>,
+    /// Until when punches may still fill it.
+    pub closes_at: Option<Timestamp>,
 }
 
 /// Adds a request.
@@ -145,19 +163,64 @@ pub async fn lock(conn: &mut PgConnection, id: i64) -> Result<Option<Correction>
 /// Decides a request.
 pub async fn decide(conn: &mut PgConnection, id: i64, decision: &Decision<'_>) -> Result<()> {
     sqlx::query!(
-        "update corrections set state = $2, decided_by = $3, decided_at = $4, note = $5, before = $6, after = $7
-        where id = $1",
+        "update corrections set state = $2, decided_by = $3, decided_at = $4, note = $5 where id = $1",
         id,
         decision.state,
         decision.by,
         decision.at.to_sqlx() as _,
-        decision.note,
-        decision.before,
-        decision.after
+        decision.note
     )
     .execute(conn)
     .await
     .map(drop)
+}
+
+/// Keeps the workdays of the date from before and after an approval, in its transaction.
+pub async fn keep(conn: &mut PgConnection, id: i64, before: &Value, after: &Value) -> Result<()> {
+    sqlx::query!("update corrections set before = $2, after = $3 where id = $1", id, before, after)
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
+/// When those of these punches were that are a person's.
+pub async fn punches_of(conn: &mut PgConnection, person: Uuid, ids: &[Uuid]) -> Result<Vec<Timestamp>> {
+    sqlx::query_scalar!(
+        r#"select at as "at: Timestamp" from punches where person = $1 and id = any($2) order by at"#,
+        person,
+        ids
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Workdays with a flag between two dates, by date and number; of a manager's people, or of one
+/// person alone, where those are given.
+pub async fn gaps(
+    conn: &mut PgConnection,
+    flag: &str,
+    (from, to): (Date, Date),
+    (manager, own): (Option<Uuid>, Option<Uuid>),
+    most: i64,
+) -> Result<Vec<Gap>> {
+    sqlx::query_as!(
+        Gap,
+        r#"select p.number, p.name, s.zone, w.date as "date: SqlDate", w.shift, w.status,
+            w.first_in as "first_in: Timestamp", w.last_out as "last_out: Timestamp",
+            w.closes_at as "closes_at: Timestamp"
+        from workdays w join people p on p.id = w.person join sites s on s.id = p.site
+        where w.date between $2 and $3 and $1 = any(w.flags)
+            and ($4::uuid is null or p.manager = $4 or p.id = $4) and ($5::uuid is null or p.id = $5)
+        order by w.date, p.number, w.shift limit $6"#,
+        flag,
+        from.to_sqlx() as _,
+        to.to_sqlx() as _,
+        manager,
+        own,
+        most
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// What was approved for people's days between two dates.

@@ -94,9 +94,30 @@ pub async fn open(
     .await
 }
 
-/// The state of a period.
-pub async fn state(conn: &mut PgConnection, id: i64) -> Result<Option<String>> {
-    sqlx::query_scalar!("select state from periods where id = $1", id).fetch_optional(conn).await
+/// A period.
+pub async fn find(conn: &mut PgConnection, id: i64) -> Result<Option<Period>> {
+    sqlx::query_as!(
+        Period,
+        r#"select p.id, s.name as "site?", p.from_date as "from: SqlDate", p.to_date as "to: SqlDate", p.state,
+            p.changed_by, p.changed_at as "changed_at: Timestamp"
+        from periods p left join sites s on s.id = p.site where p.id = $1"#,
+        id
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Jobs of a period's people that may touch its days, or days so near to them.
+pub async fn awaited(conn: &mut PgConnection, id: i64, near_days: i32) -> Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from jobs j join people p on p.id = j.person, periods d
+        where d.id = $1 and (d.site is null or d.site = p.site)
+            and j.from_date <= d.to_date + $2::int and j.to_date >= d.from_date - $2::int"#,
+        id,
+        near_days
+    )
+    .fetch_one(conn)
+    .await
 }
 
 /// Moves a period on.
@@ -202,6 +223,11 @@ pub async fn adjustments(
     )
     .fetch_all(conn)
     .await
+}
+
+/// The state of an adjustment.
+pub async fn adjustment_state(conn: &mut PgConnection, id: i64) -> Result<Option<String>> {
+    sqlx::query_scalar!("select state from adjustments where id = $1", id).fetch_optional(conn).await
 }
 
 /// Settles an adjustment. `false`: none of that row is pending.

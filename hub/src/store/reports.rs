@@ -27,6 +27,13 @@ pub struct Filter {
     pub own: Option<Uuid>,
 }
 
+impl Filter {
+    /// Everybody's rows between two dates.
+    pub fn between(from: Date, to: Date) -> Self {
+        Self { from, to, number: None, department: None, site: None, manager: None, own: None }
+    }
+}
+
 /// Which workdays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
@@ -333,5 +340,36 @@ pub async fn trend(conn: &mut PgConnection, filter: &Filter, by: &'static str) -
     dates(&mut query, "w.date", filter);
     narrow(&mut query, filter);
     query.push(" group by 1 order by 1");
+    query.build_query_as().fetch_all(conn).await
+}
+
+/// A terminal that absences wait for.
+#[derive(FromRow)]
+pub struct SilentRow {
+    /// Its site.
+    pub site: String,
+    /// The terminal's name.
+    pub terminal: String,
+    /// Up to when it has reported.
+    pub since: Option<SqlTimestamp>,
+    /// Its site's zone.
+    pub zone: String,
+    /// Absences that are provisional as long as it says nothing.
+    pub absences: i64,
+}
+
+/// Terminals that have not reported past the windows of absences, with how many those are.
+pub async fn silent(conn: &mut PgConnection, filter: &Filter, now: Timestamp) -> Result<Vec<SilentRow>> {
+    let mut query = QueryBuilder::new(
+        "select s.name as site, t.name as terminal, t.reported_through as since, s.zone, count(*) as absences
+        from workdays w join people p on p.id = w.person join sites s on s.id = p.site
+            join terminals t on t.site = s.id and t.state = 'accepted'
+        where w.status = 'absent' and w.finalised_at is null and w.closes_at <= ",
+    );
+    query.push_bind(now.to_sqlx());
+    query.push(" and w.closes_at > coalesce(t.reported_through, '-infinity') and");
+    dates(&mut query, "w.date", filter);
+    narrow(&mut query, filter);
+    query.push(" group by t.device, s.id order by s.name, t.name");
     query.build_query_as().fetch_all(conn).await
 }

@@ -34,6 +34,8 @@ pub struct Assignment {
     pub person: Uuid,
     /// The pattern's row.
     pub schedule: i64,
+    /// The pattern's name.
+    pub name: String,
     /// First date.
     pub from: Date,
     /// Last one, if it ends.
@@ -128,7 +130,7 @@ pub async fn assignments(
 ) -> Result<Vec<Assignment>> {
     let rows = sqlx::query!(
         r#"select a.person, a.schedule, a.from_date as "from: SqlDate", a.to_date as "to: SqlDate",
-            s.anchor as "anchor: SqlDate", s.cycle_days
+            s.name, s.anchor as "anchor: SqlDate", s.cycle_days
         from assignments a join schedules s on s.id = a.schedule
         where a.person = any($1) and a.from_date <= $3 and (a.to_date is null or a.to_date >= $2)
         order by a.from_date"#,
@@ -141,6 +143,7 @@ pub async fn assignments(
     let assignment = rows.into_iter().map(|row| Assignment {
         person: row.person,
         schedule: row.schedule,
+        name: row.name,
         from: row.from.to_jiff(),
         to: row.to.map(SqlDate::to_jiff),
         anchor: row.anchor.to_jiff(),
@@ -157,7 +160,7 @@ pub async fn assign(
     from: Date,
     to: Option<Date>,
 ) -> Result<()> {
-    clear(conn, people, from, to).await?;
+    unassign(conn, people, from, to).await?;
     sqlx::query!(
         "insert into assignments (person, schedule, from_date, to_date) select unnest($1::uuid[]), $2, $3, $4",
         people,
@@ -171,7 +174,7 @@ pub async fn assign(
 }
 
 /// Cuts what stands in a range of dates out of people's assignments.
-async fn clear(conn: &mut PgConnection, people: &[Uuid], from: Date, to: Option<Date>) -> Result<()> {
+pub async fn unassign(conn: &mut PgConnection, people: &[Uuid], from: Date, to: Option<Date>) -> Result<()> {
     // What goes on behind the range begins again after it.
     sqlx::query!(
         "insert into assignments (person, schedule, from_date, to_date)

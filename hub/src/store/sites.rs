@@ -7,8 +7,6 @@ use sqlx::{PgConnection, Result};
 /// A place with doors.
 #[derive(Clone, Debug)]
 pub struct Site {
-    /// Its row.
-    pub id: i64,
     /// Its name.
     pub name: String,
     /// IANA.
@@ -38,7 +36,7 @@ pub async fn follow(conn: &mut PgConnection, zone: &str) -> Result<()> {
 pub async fn list(conn: &mut PgConnection) -> Result<Vec<Site>> {
     sqlx::query_as!(
         Site,
-        "select s.id, s.name, s.zone, c.name as \"calendar?\"
+        "select s.name, s.zone, c.name as \"calendar?\"
         from sites s left join calendars c on c.id = s.calendar order by s.name"
     )
     .fetch_all(conn)

@@ -21,6 +21,22 @@ pub struct Terminal {
     pub software: Option<String>,
     /// Punches that wait in it.
     pub queued: Option<i64>,
+    /// The name of its site.
+    pub site: String,
+    /// in, out or unknown: which way its door is used.
+    pub direction: String,
+    /// Everything that it saw up to here has arrived.
+    pub reported_through: Option<Timestamp>,
+}
+
+/// What somebody says of a terminal; nothing stays as it is.
+pub struct Setting<'a> {
+    /// Where it hangs.
+    pub name: Option<&'a str>,
+    /// The name of its site, which must exist.
+    pub site: Option<&'a str>,
+    /// in, out or unknown.
+    pub direction: Option<&'a str>,
 }
 
 /// Who may connect with which certificate.
@@ -81,11 +97,29 @@ pub async fn admission(conn: &mut PgConnection, device: &DeviceId) -> Result<Opt
 pub async fn list(conn: &mut PgConnection) -> Result<Vec<Terminal>> {
     sqlx::query_as!(
         Terminal,
-        r#"select device, name, state, expires_at as "expires_at: Timestamp", seen_at as "seen_at: Timestamp",
-            software, queued from terminals order by name, device"#
+        r#"select t.device, t.name, t.state, t.expires_at as "expires_at: Timestamp",
+            t.seen_at as "seen_at: Timestamp", t.software, t.queued, s.name as site, t.direction,
+            t.reported_through as "reported_through: Timestamp"
+        from terminals t join sites s on s.id = t.site order by t.name, t.device"#
     )
     .fetch_all(conn)
     .await
+}
+
+/// Sets what is said of a terminal. `false`: there is none of that id.
+pub async fn set(conn: &mut PgConnection, device: &DeviceId, setting: &Setting<'_>) -> Result<bool> {
+    let done = sqlx::query!(
+        "update terminals set name = coalesce($2, name), direction = coalesce($4, direction),
+            site = coalesce((select id from sites where name = $3::text), site)
+        where device = $1",
+        device.as_str(),
+        setting.name,
+        setting.site,
+        setting.direction
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// Keeps what a heartbeat says. `through`: all that the terminal saw up to then has arrived.

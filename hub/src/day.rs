@@ -1,0 +1,91 @@
+//! Calendar dates as people write them, and the zones they are in.
+
+use std::ops::RangeInclusive;
+
+use anyhow::Context;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+use crate::denial::Denial;
+
+/// The years that anybody may mean.
+const YEARS: RangeInclusive<i16> = 1900..=2199;
+
+/// A date that somebody wrote: `YYYY-MM-DD`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Day(pub Date);
+
+impl Day {
+    fn read(text: &str) -> Option<Self> {
+        let shaped = text.len() == 10
+            && text.bytes().enumerate().all(|(i, byte)| match i {
+                4 | 7 => byte == b'-',
+                _ => byte.is_ascii_digit(),
+            });
+        let date: Date = if shaped { text.parse().ok()? } else { return None };
+        YEARS.contains(&date.year()).then_some(Self(date))
+    }
+}
+
+impl<'de> Deserialize<'de> for Day {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        Self::read(&text).ok_or_else(|| {
+            let (first, last) = (YEARS.start(), YEARS.end());
+            D::Error::custom(format!("{text:?} is no date: write YYYY-MM-DD, from {first} to {last}"))
+        })
+    }
+}
+
+/// Two dates, the second not before the first, of at most so many days together.
+pub fn range(from: Day, to: Day, most: i32) -> Result<(Date, Date), Denial> {
+    if from > to {
+        return Err(Denial::senseless(format!("from: {} is after to, {}", from.0, to.0)));
+    }
+    let days = from.0.until(to.0).map_or(i32::MAX, |span| span.get_days());
+    if days >= most {
+        return Err(Denial::senseless(format!("from and to: at most {most} days at a time")));
+    }
+    Ok((from.0, to.0))
+}
+
+/// A zone of the database.
+pub fn zone(name: &str) -> anyhow::Result<TimeZone> {
+    TimeZone::get(name).with_context(|| format!("there is no time zone {name:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Day, serde_json::Error> {
+        serde_json::from_value(serde_json::json!(text))
+    }
+
+    #[test]
+    fn a_date_is_written_in_one_way() {
+        assert_eq!(read("2025-03-03").expect("a date"), Day(jiff::civil::date(2025, 3, 3)));
+        for wrong in [
+            "",
+            "2025-3-3",
+            "20250303",
+            "2025-02-30",
+            "2025-03-03T09:00",
+            "1899-12-31",
+            "2200-01-01",
+            "-025-03-03",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_range_has_an_order_and_an_end() {
+        let day = |text: &str| read(text).expect("a date");
+        assert!(range(day("2025-01-01"), day("2025-12-31"), 365).is_ok());
+        assert!(range(day("2025-01-01"), day("2026-01-01"), 365).is_err());
+        assert!(range(day("2025-01-02"), day("2025-01-01"), 365).is_err());
+    }
+}

@@ -1,0 +1,77 @@
+//! Calendars of holidays. Sites follow them.
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sqlx::PgPool;
+use utoipa::ToSchema;
+
+use crate::denial::{Denial, worded};
+use crate::planning::{Change, Dates, Effect, NAME, Touched};
+use crate::store;
+use crate::store::jobs::Whose;
+
+/// A holiday.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Holiday {
+    /// When.
+    #[schema(value_type = String, format = Date)]
+    date: Date,
+    /// What it is called.
+    name: String,
+}
+
+/// What a holiday is called.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HolidaySetting {
+    /// Such as "Christmas Day".
+    name: String,
+}
+
+/// All calendars, by name.
+pub async fn calendars(pool: &PgPool) -> Result<Vec<String>, Denial> {
+    Ok(store::sites::calendars(&mut *pool.acquire().await?).await?)
+}
+
+/// The holidays of a calendar, by date.
+pub async fn holidays(pool: &PgPool, calendar: &str) -> Result<Vec<Holiday>, Denial> {
+    let mut conn = pool.acquire().await?;
+    if !store::sites::calendars(&mut conn).await?.iter().any(|name| name == calendar) {
+        return Err(Denial::missing(format!("there is no calendar {calendar:?}")));
+    }
+    let holidays = store::sites::holidays(&mut conn, calendar).await?;
+    let holiday = |holiday: store::sites::Holiday| Holiday { date: holiday.date, name: holiday.name };
+    Ok(holidays.into_iter().map(holiday).collect())
+}
+
+/// Adds a holiday to a calendar (which is made if it is not there) or calls it something else.
+pub async fn put(
+    change: &Change<'_>,
+    calendar: &str,
+    date: Date,
+    setting: &HolidaySetting,
+) -> Result<Effect, Denial> {
+    worded("a calendar's name", calendar, NAME)?;
+    worded("a holiday's name", &setting.name, NAME)?;
+    let mut transaction = change.begin().await?;
+    let holiday = store::sites::Holiday { date, name: setting.name.clone() };
+    store::sites::put_holidays(&mut transaction, calendar, &[holiday]).await?;
+    let people =
+        change.ask(&mut transaction, Touched::Many(Whose::Calendar(calendar)), Dates::one(date)).await?;
+    let detail = json!({"date": date, "name": setting.name});
+    change.record(&mut transaction, "holiday.put", calendar, detail).await?;
+    change.finish(transaction, people).await
+}
+
+/// Makes a holiday an ordinary day again.
+pub async fn remove(change: &Change<'_>, calendar: &str, date: Date) -> Result<Effect, Denial> {
+    let mut transaction = change.begin().await?;
+    if !store::sites::drop_holiday(&mut transaction, calendar, date).await? {
+        return Err(Denial::missing(format!("{date} is no holiday of a calendar {calendar:?}")));
+    }
+    let people =
+        change.ask(&mut transaction, Touched::Many(Whose::Calendar(calendar)), Dates::one(date)).await?;
+    change.record(&mut transaction, "holiday.remove", calendar, json!({"date": date})).await?;
+    change.finish(transaction, people).await
+}

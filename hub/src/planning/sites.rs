@@ -1,0 +1,158 @@
+//! Sites with their zones, departments, and what is said of terminals.
+
+use jiff::tz::TimeZone;
+use proto::DeviceId;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sqlx::PgPool;
+use utoipa::ToSchema;
+
+use crate::denial::{Denial, worded};
+use crate::planning::{Change, Dates, Effect, NAME, Touched};
+use crate::store;
+use crate::store::jobs::Whose;
+
+/// Letters of a terminal's name, at most.
+const TERMINAL_NAME: usize = 200;
+
+/// A place with doors.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Site {
+    /// Its name.
+    name: String,
+    /// The IANA time zone in which its days begin.
+    zone: String,
+    /// The calendar of its holidays.
+    calendar: Option<String>,
+}
+
+/// What a site shall be.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SiteSetting {
+    /// The IANA time zone in which its days begin.
+    #[schema(example = "Europe/Berlin")]
+    zone: String,
+    /// The calendar of its holidays; none if left out.
+    calendar: Option<String>,
+    /// Another name for it.
+    name: Option<String>,
+}
+
+/// What is said of a terminal; what is left out stays as it is.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TerminalSetting {
+    /// Where it hangs.
+    name: Option<String>,
+    /// The name of its site.
+    site: Option<String>,
+    /// in or out where its door is used one way only, else unknown.
+    direction: Option<String>,
+}
+
+/// All sites, by name.
+pub async fn sites(pool: &PgPool) -> Result<Vec<Site>, Denial> {
+    let sites = store::sites::list(&mut *pool.acquire().await?).await?;
+    let site = |site: store::sites::Site| Site { name: site.name, zone: site.zone, calendar: site.calendar };
+    Ok(sites.into_iter().map(site).collect())
+}
+
+/// All departments, by name.
+pub async fn departments(pool: &PgPool) -> Result<Vec<String>, Denial> {
+    Ok(store::sites::departments(&mut *pool.acquire().await?).await?)
+}
+
+/// Makes or changes a site.
+pub async fn put(change: &Change<'_>, name: &str, setting: &SiteSetting) -> Result<Effect, Denial> {
+    worded("a site's name", name, NAME)?;
+    let zone = canonical(&setting.zone)?;
+    let calendar = setting.calendar.as_deref();
+    let mut transaction = change.begin().await?;
+    let before = store::sites::list(&mut transaction).await?.into_iter().find(|site| site.name == name);
+    if !store::sites::put(&mut transaction, name, &zone, calendar).await? {
+        let calendar = calendar.unwrap_or_default();
+        return Err(Denial::senseless(format!(
+            "there is no calendar {calendar:?}: it is made by its first holiday, \
+             PUT /api/v1/calendars/NAME/holidays/DATE"
+        )));
+    }
+    let same = before.is_some_and(|before| before.zone == zone && before.calendar.as_deref() == calendar);
+    let people = if same {
+        0
+    } else {
+        change.ask(&mut transaction, Touched::Many(Whose::Site(name)), Dates::ALL).await?
+    };
+    if let Some(new) = setting.name.as_deref().filter(|new| *new != name) {
+        rename(&mut transaction, name, new).await?;
+    }
+    let detail = json!({"zone": zone, "calendar": calendar, "name": setting.name});
+    change.record(&mut transaction, "site.put", name, detail).await?;
+    change.finish(transaction, people).await
+}
+
+async fn rename(conn: &mut sqlx::PgConnection, name: &str, new: &str) -> Result<(), Denial> {
+    worded("a site's name", new, NAME)?;
+    let renamed = store::sites::rename(conn, name, new).await;
+    renamed.map(drop).map_err(|error| match error.as_database_error() {
+        Some(refusal) if refusal.is_unique_violation() => {
+            Denial::conflict(format!("there is a site {new:?} already"))
+        }
+        _ => error.into(),
+    })
+}
+
+/// The name of a zone as IANA writes it.
+fn canonical(zone: &str) -> Result<String, Denial> {
+    let unknown = || Denial::senseless(format!("there is no time zone {zone:?}: write it as Europe/Berlin"));
+    if zone.len() > NAME {
+        return Err(Denial::senseless(format!("a time zone has at most {NAME} letters")));
+    }
+    let found = TimeZone::get(zone).map_err(|_| unknown())?;
+    found.iana_name().map(str::to_owned).ok_or_else(unknown)
+}
+
+/// Sets where a terminal hangs and which way its door is used.
+pub async fn set_terminal(change: &Change<'_>, device: &str, wanted: &TerminalSetting) -> Result<(), Denial> {
+    let unknown = || Denial::missing(format!("there is no terminal {device:?}"));
+    let id: DeviceId = device.parse().map_err(|_| unknown())?;
+    if let Some(name) = &wanted.name {
+        worded("a terminal's name", name, TERMINAL_NAME)?;
+    }
+    if wanted.direction.as_deref().is_some_and(|way| !["in", "out", "unknown"].contains(&way)) {
+        return Err(Denial::senseless("direction: write in, out or unknown"));
+    }
+    let mut transaction = change.begin().await?;
+    if let Some(site) = &wanted.site
+        && !store::sites::list(&mut transaction).await?.iter().any(|known| known.name == *site)
+    {
+        return Err(Denial::senseless(format!(
+            "there is no site {site:?}: PUT /api/v1/sites/NAME makes one"
+        )));
+    }
+    let setting = store::terminals::Setting {
+        name: wanted.name.as_deref(),
+        site: wanted.site.as_deref(),
+        direction: wanted.direction.as_deref(),
+    };
+    if !store::terminals::set(&mut transaction, &id, &setting).await? {
+        return Err(unknown());
+    }
+    let detail = json!({"name": wanted.name, "site": wanted.site, "direction": wanted.direction});
+    change.record(&mut transaction, "terminal.set", id.as_str(), detail).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zones_are_written_as_iana_does() {
+        assert_eq!(canonical("europe/berlin").expect("a zone"), "Europe/Berlin");
+        assert_eq!(canonical("UTC").expect("a zone"), "UTC");
+        assert!(canonical("Mars/Base").is_err());
+        assert!(canonical(&"x".repeat(1000)).is_err());
+    }
+}
