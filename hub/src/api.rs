@@ -3,6 +3,8 @@
 mod access;
 mod corrections;
 mod error;
+mod imports;
+mod notifications;
 mod people;
 mod periods;
 mod plans;
@@ -52,6 +54,9 @@ fn routes() -> OpenApiRouter<App> {
             .merge(planning())
             .merge(judging())
             .merge(OpenApiRouter::new().routes(routes!(sessions::open)).layer(login_limit()))
+            .routes(routes!(notifications::list))
+            .routes(routes!(notifications::retry))
+            .merge(OpenApiRouter::new().routes(routes!(imports::import)).layer(imports::file_limit()))
             .merge(OpenApiRouter::new().routes(routes!(people::enrol)).layer(people::photo_limit())),
     )
 }

@@ -1,23 +1,26 @@
 //! What can be said on the command line, and what it does.
 
+mod import;
+mod person;
+mod recompute;
+mod terminal;
+
 use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::{Parser, Subcommand};
-use jiff::civil::Date;
-use serde_json::json;
 use sqlx::PgPool;
 use zeroize::Zeroizing;
 
 use crate::attendance::{Case, Refused};
 use crate::config::{Config, default_state};
 use crate::identity::{self, Role, Scope};
-use crate::people;
-use crate::pki::Authority;
-use crate::reports::timesheet::{Period, local, parse_date, timesheet, today};
+use crate::reports::timesheet::{Period, parse_date, timesheet, today};
 use crate::serve::{self, Database};
-use crate::{api, clock, demo, reconcile, reports, store};
+use crate::{api, clock, demo, notify, reports};
+
+pub use terminal::sign;
 
 /// The configuration that is read where none is named.
 const CONFIG: &str = "/etc/rollcall/hub.toml";
@@ -53,10 +56,11 @@ pub enum Command {
     Account(AccountCommand),
     /// People: adding, consent, enrolment.
     #[command(subcommand)]
-    Person(PersonCommand),
+    Person(person::PersonCommand),
     /// Terminals: signing and revoking.
     #[command(subcommand)]
-    Terminal(TerminalCommand),
+    Terminal(terminal::TerminalCommand),
+    Import(import::Import),
     /// Print the timesheet as CSV.
     Timesheet {
         /// First day, YYYY-MM-DD [default: today].
@@ -128,65 +132,6 @@ pub enum AccountCommand {
     },
 }
 
-/// People.
-#[derive(Subcommand)]
-pub enum PersonCommand {
-    /// Add a person.
-    Add {
-        /// The number by which the company knows them.
-        number: String,
-        /// As written in reports.
-        name: String,
-    },
-    /// Record that a person consented to the use of their face. Keep the signed form yourself.
-    Consent {
-        /// Whose.
-        number: String,
-    },
-    /// Enrol a person from one to ten photos of their face alone (three are better than one).
-    /// The photos are not kept.
-    Enrol {
-        /// Whose face.
-        number: String,
-        /// JPEG or PNG.
-        #[arg(required = true)]
-        photos: Vec<PathBuf>,
-    },
-    /// End consent: deletes the templates, here and on all terminals.
-    Withdraw {
-        /// Whose.
-        number: String,
-    },
-    /// List everybody.
-    List,
-}
-
-/// Terminals.
-#[derive(Subcommand)]
-pub enum TerminalCommand {
-    /// Sign a terminal's request (made by `rollcall-edge csr`) and accept it.
-    Sign {
-        /// The request.
-        request: PathBuf,
-        /// Where the terminal hangs, such as "Front door".
-        #[arg(long)]
-        name: String,
-        /// The folder for the answer: terminal.pem and ca.pem, to be copied to the terminal.
-        #[arg(long, value_name = "FOLDER", default_value = ".")]
-        out: PathBuf,
-        /// Accept it although a terminal of this id is known: its certificate before stops counting.
-        #[arg(long)]
-        replace: bool,
-    },
-    /// Refuse a terminal from its next connection on.
-    Revoke {
-        /// Its id.
-        device: String,
-    },
-    /// List all terminals.
-    List,
-}
-
 /// Does it.
 pub fn execute(arguments: Arguments) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -238,6 +183,7 @@ fn assess(file: &Path) -> Result<()> {
 
 fn check(config: &Config) -> Result<()> {
     config.database_url()?;
+    notify::Sender::open(config.mail.as_ref(), &config.webhooks)?;
     models::Folder::find(config.models.as_deref())?.manifest(models::Role::Embedder)?;
     println!("the configuration is right (state in {})", config.state.display());
     Ok(())
@@ -250,8 +196,9 @@ async fn with_database(config: &Config, pool: &PgPool, command: Command) -> Resu
             println!("account {name} made");
             Ok(())
         }
-        Command::Person(command) => person(config, pool, command).await,
-        Command::Terminal(command) => terminal(config, pool, command).await,
+        Command::Person(command) => person::person(config, pool, command).await,
+        Command::Terminal(command) => terminal::terminal(config, pool, command).await,
+        Command::Import(import) => import.run(pool).await,
         Command::Timesheet { from, to } => {
             let zone = config.time_zone()?;
             let date = |text: Option<String>| text.as_deref().map(parse_date).transpose();
@@ -267,59 +214,12 @@ async fn with_database(config: &Config, pool: &PgPool, command: Command) -> Resu
         }
         Command::Recompute { from, to, dry_run } => {
             let date = |text: Option<String>| text.as_deref().map(parse_date).transpose();
-            recompute(config, pool, date(from)?, date(to)?, dry_run).await
+            recompute::recompute(config, pool, date(from)?, date(to)?, dry_run).await
         }
         Command::Run { .. } | Command::Demo(_) | Command::Assess { .. } | Command::Openapi => {
             bail!("not a command for the database")
         }
     }
-}
-
-/// Computes everybody's days anew, and tells on standard error how far it is.
-async fn recompute(
-    config: &Config,
-    pool: &PgPool,
-    from: Option<Date>,
-    to: Option<Date>,
-    dry_run: bool,
-) -> Result<()> {
-    let mut transaction = pool.begin().await?;
-    let now = clock::now();
-    let today = today(now, &config.time_zone()?);
-    let known = store::workdays::extent(&mut transaction).await?;
-    let from = from.or(known.map(|(first, _)| first)).unwrap_or(today);
-    let to = to.unwrap_or(today);
-    ensure!(from <= to, "{from} is after {to}");
-    let people = store::jobs::ask_many(&mut transaction, store::jobs::Whose::Everybody, from, to).await?;
-    let mut tally = reconcile::Tally::default();
-    if dry_run {
-        loop {
-            let more = reconcile::batch_of(&mut transaction, config.policy(), now).await?;
-            if more.people == 0 {
-                break;
-            }
-            tally += more;
-            eprintln!("{} of {people} people", tally.people);
-        }
-        transaction.rollback().await?;
-        println!("{} workdays would change, {} adjustments", tally.changed, tally.adjustments);
-        return Ok(());
-    }
-    let detail = json!({"from": from.to_string(), "to": to.to_string()});
-    store::audit::record(&mut transaction, ACTOR, "workdays.recompute", "workdays", detail).await?;
-    transaction.commit().await?;
-    // A hub that runs helps; what it took is waited for.
-    while store::jobs::waiting(&mut *pool.acquire().await?).await? > 0 {
-        let more = reconcile::batch(pool, config.policy(), now).await?;
-        if more.people == 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            continue;
-        }
-        tally += more;
-        eprintln!("{} of {people} people", tally.people);
-    }
-    println!("{} people from {from} to {to}: {} workdays changed here", tally.people, tally.changed);
-    Ok(())
 }
 
 /// Asks for a password without showing it; from a pipe, reads one line.
@@ -333,99 +233,6 @@ fn read_password() -> Result<Zeroizing<String>> {
     let again = Zeroizing::new(rpassword::prompt_password("Once more: ")?);
     ensure!(password == again, "the two passwords differ");
     Ok(password)
-}
-
-async fn person(config: &Config, pool: &PgPool, command: PersonCommand) -> Result<()> {
-    match command {
-        PersonCommand::Add { number, name } => {
-            let id = people::add(pool, ACTOR, &number, &name).await?;
-            println!("{number} {name} added ({id})");
-        }
-        PersonCommand::Consent { number } => {
-            people::consent(pool, ACTOR, &number).await?;
-            println!("consent of {number} recorded");
-        }
-        PersonCommand::Enrol { number, photos } => {
-            let vault = serve::open_vault(config, pool).await?;
-            let photos = people::read_photos(&photos)?;
-            let count = people::enrol(pool, &vault, config.models.as_deref(), ACTOR, &number, photos).await?;
-            println!("{number} enrolled from {count} photos; the photos were not kept");
-        }
-        PersonCommand::Withdraw { number } => {
-            let count = people::withdraw(pool, ACTOR, &number).await?;
-            println!("consent of {number} ended; {count} templates deleted, terminals follow");
-        }
-        PersonCommand::List => {
-            println!("number\tname\tconsent\tphotos");
-            for person in people::list(pool, ACTOR).await? {
-                let consent = if person.consent { "yes" } else { "no" };
-                println!("{}\t{}\t{consent}\t{}", person.number, person.name, person.photos);
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn terminal(config: &Config, pool: &PgPool, command: TerminalCommand) -> Result<()> {
-    match command {
-        TerminalCommand::Sign { request, name, out, replace } => {
-            let authority = Authority::open(&config.state.join("pki"), clock::now())?;
-            let text = std::fs::read_to_string(&request)
-                .with_context(|| format!("cannot read {}", request.display()))?;
-            let device = sign(pool, &authority, &text, &name, &out, replace).await?;
-            println!("terminal {device} accepted as {name:?}");
-            println!("copy {0}/terminal.pem and {0}/ca.pem to the terminal", out.display());
-        }
-        TerminalCommand::Revoke { device } => {
-            let device = device.parse()?;
-            let mut transaction = pool.begin().await?;
-            ensure!(
-                store::terminals::revoke(&mut transaction, &device).await?,
-                "there is no terminal {device}"
-            );
-            store::audit::record(&mut transaction, ACTOR, "terminal.revoke", device.as_str(), json!({}))
-                .await?;
-            transaction.commit().await?;
-            println!("terminal {device} revoked");
-        }
-        TerminalCommand::List => {
-            let zone = config.time_zone()?;
-            println!("device\tname\tstate\tseen\tqueued");
-            for row in store::terminals::list(&mut *pool.acquire().await?).await? {
-                let seen = row.seen_at.map_or_else(|| "never".into(), |at| local(at.to_jiff(), &zone));
-                let queued = row.queued.map_or_else(|| "?".into(), |queued| queued.to_string());
-                println!("{}\t{}\t{}\t{seen}\t{queued}", row.device, row.name, row.state);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Signs a request, accepts the terminal and writes the answer.
-pub async fn sign(
-    pool: &PgPool,
-    authority: &Authority,
-    request: &str,
-    name: &str,
-    out: &Path,
-    replace: bool,
-) -> Result<proto::DeviceId> {
-    let signed = authority.sign_terminal(request, clock::now())?;
-    let device = signed.device.clone();
-    let mut transaction = pool.begin().await?;
-    let accepted =
-        store::terminals::accept(&mut transaction, &device, name, &signed.sha256, signed.expires_at, replace)
-            .await?;
-    ensure!(accepted, "terminal {device} is known already; --replace gives it a new certificate");
-    let detail = json!({"name": name});
-    store::audit::record(&mut transaction, ACTOR, "terminal.accept", device.as_str(), detail).await?;
-    std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
-    for (file, text) in [("terminal.pem", signed.pem.as_str()), ("ca.pem", authority.pem())] {
-        let path = out.join(file);
-        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    transaction.commit().await?;
-    Ok(device)
 }
 
 /// The folder of the demonstration's state.

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
+use crate::notify::{self, Channels, MailSettings, WebhookSettings};
 use crate::reconcile::Policy;
 
 /// Seconds within which a punch may be a duplicate, at most.
@@ -41,6 +42,11 @@ pub struct Config {
     pub vault_key: Option<PathBuf>,
     /// The folder of models; else it is looked for beside the program.
     pub models: Option<PathBuf>,
+    /// The server that sends e-mail; without it there is none.
+    pub mail: Option<MailSettings>,
+    /// Where else to tell what happened.
+    #[serde(default)]
+    pub webhooks: Vec<WebhookSettings>,
 }
 
 /// The folder for state: the system's for root, else the user's own.
@@ -84,6 +90,10 @@ impl Config {
             "{}: duplicate_within_s: at most {LONGEST_DUPLICATE_S} seconds",
             path.display()
         );
+        if let Some(mail) = &config.mail {
+            mail.check().with_context(|| path.display().to_string())?;
+        }
+        notify::check(&config.webhooks).with_context(|| path.display().to_string())?;
         Ok(config)
     }
 
@@ -94,7 +104,8 @@ impl Config {
 
     /// What it says about workdays.
     pub fn policy(&self) -> Policy {
-        Policy { duplicate_within_s: self.duplicate_within_s }
+        let channels = Channels::of(self.mail.as_ref(), &self.webhooks);
+        Policy { duplicate_within_s: self.duplicate_within_s, channels }
     }
 
     /// The database's URL, if it is not the private one.

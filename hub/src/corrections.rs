@@ -236,7 +236,7 @@ pub async fn approve(
     actor: &Actor,
     id: i64,
     note: Option<&str>,
-    policy: Policy,
+    policy: &Policy,
     now: Timestamp,
 ) -> Result<Correction, Denial> {
     let (mut transaction, asked) = undecided(pool, actor, id, note).await?;

@@ -103,6 +103,8 @@ fn config(state: &Path) -> Config {
         database_url_file: None,
         vault_key: None,
         models: None,
+        mail: None,
+        webhooks: Vec::new(),
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Change<'a> {
     /// When.
     pub now: Timestamp,
     /// Only tried: what it would do is computed with this and taken back.
-    pub trial: Option<Policy>,
+    pub trial: Option<&'a Policy>,
 }
 
 /// What a change did, or would do.

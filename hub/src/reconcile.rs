@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::attendance::{Assessment, Workday, assess, timestamp, why};
 use crate::clock;
+use crate::notify::{self, Channels};
 use crate::reconcile::book::Book;
 use crate::store;
 use crate::store::jobs::Job;
@@ -35,10 +36,12 @@ const LULL: std::time::Duration = std::time::Duration::from_secs(20);
 const GAP: i32 = 7;
 
 /// What the hub's configuration says about workdays.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Policy {
     /// A punch at most so many seconds after the last that counts is a duplicate.
     pub duplicate_within_s: u32,
+    /// Who is told of late arrivals and absences.
+    pub channels: Channels,
 }
 
 /// What a computation did.
@@ -64,7 +67,7 @@ impl std::ops::AddAssign for Tally {
 pub async fn run(pool: PgPool, policy: Policy, mut jobs: watch::Receiver<()>) -> Result<()> {
     loop {
         jobs.borrow_and_update();
-        match work(&pool, policy).await {
+        match work(&pool, &policy).await {
             Ok(Tally { people: 0, .. }) => {}
             Ok(tally) => {
                 info!(people = tally.people, changed = tally.changed, "workdays computed");
@@ -83,14 +86,14 @@ pub async fn run(pool: PgPool, policy: Policy, mut jobs: watch::Receiver<()>) ->
 }
 
 /// Asks for what the calendar demands, then computes one batch of jobs.
-pub async fn work(pool: &PgPool, policy: Policy) -> Result<Tally> {
+pub async fn work(pool: &PgPool, policy: &Policy) -> Result<Tally> {
     let now = clock::now();
-    sweep(pool, now).await?;
+    sweep(pool, &policy.channels, now).await?;
     batch(pool, policy, now).await
 }
 
 /// Computes one batch of jobs. Nobody in the tally: there was nothing to do, or other hubs do it.
-pub async fn batch(pool: &PgPool, policy: Policy, now: Timestamp) -> Result<Tally> {
+pub async fn batch(pool: &PgPool, policy: &Policy, now: Timestamp) -> Result<Tally> {
     let mut transaction = pool.begin().await?;
     let tally = batch_of(&mut transaction, policy, now).await?;
     transaction.commit().await?;
@@ -98,14 +101,14 @@ pub async fn batch(pool: &PgPool, policy: Policy, now: Timestamp) -> Result<Tall
 }
 
 /// Computes one batch of jobs in a transaction that somebody else ends.
-pub async fn batch_of(conn: &mut PgConnection, policy: Policy, now: Timestamp) -> Result<Tally> {
+pub async fn batch_of(conn: &mut PgConnection, policy: &Policy, now: Timestamp) -> Result<Tally> {
     let jobs = store::jobs::take(conn, BATCH).await?;
     settle(conn, &jobs, policy, now).await
 }
 
 /// When a site's date has moved on, everybody there gets a day; when windows have closed, people
 /// are told of absences and missing punches.
-async fn sweep(pool: &PgPool, now: Timestamp) -> Result<()> {
+async fn sweep(pool: &PgPool, channels: &Channels, now: Timestamp) -> Result<()> {
     let mut transaction = pool.begin().await?;
     for (id, name, zone, swept) in store::sites::behind(&mut transaction).await? {
         let today = time_zone(&zone)?.to_datetime(now).date();
@@ -116,13 +119,14 @@ async fn sweep(pool: &PgPool, now: Timestamp) -> Result<()> {
         store::jobs::ask_many(&mut transaction, store::jobs::Whose::Site(&name), from, today).await?;
         store::sites::swept(&mut transaction, id, today).await?;
     }
+    notify::owe_closed(&mut transaction, channels, now).await?;
     transaction.commit().await?;
     Ok(())
 }
 
 /// Computes the days that jobs touch and writes what changed. The people must be held
 /// ([`store::jobs::hold`], or taken with the jobs).
-pub async fn settle(conn: &mut PgConnection, jobs: &[Job], policy: Policy, now: Timestamp) -> Result<Tally> {
+pub async fn settle(conn: &mut PgConnection, jobs: &[Job], policy: &Policy, now: Timestamp) -> Result<Tally> {
     let mut tally = Tally::default();
     for ((from, to), people) in grouped(jobs) {
         tally += settle_group(conn, &people, (from, to), policy, now).await?;
@@ -157,7 +161,7 @@ async fn settle_group(
     conn: &mut PgConnection,
     people: &[Uuid],
     touched: (Date, Date),
-    policy: Policy,
+    policy: &Policy,
     now: Timestamp,
 ) -> Result<Tally> {
     let book = Book::load(conn, people, touched, policy).await?;
@@ -183,7 +187,7 @@ async fn settle_group(
         changed: changes.written.len() + changes.removed.len(),
         adjustments: changes.adjusted.len(),
     };
-    changes.write(conn, people, (from, to), now).await?;
+    changes.write(conn, people, (from, to), now, &policy.channels).await?;
     Ok(tally)
 }
 
@@ -262,6 +266,7 @@ impl Changes {
         people: &[Uuid],
         days: (Date, Date),
         now: Timestamp,
+        channels: &Channels,
     ) -> Result<()> {
         store::workdays::remove(conn, &self.removed).await?;
         store::workdays::put(conn, &self.written, now).await?;
@@ -276,7 +281,7 @@ impl Changes {
         if !people.is_empty() {
             store::periods::forget_adjustment(conn, &people, &dates).await?;
         }
-        Ok(())
+        notify::owe_late(conn, channels, &self.written, now).await
     }
 }
 
@@ -325,7 +330,7 @@ pub async fn explain(
     conn: &mut PgConnection,
     person: Uuid,
     date: Date,
-    policy: Policy,
+    policy: &Policy,
 ) -> Result<Vec<Explained>> {
     let book = Book::load(conn, &[person], (date, date), policy).await?;
     let found = assess(&book.facts(person)?);

@@ -157,7 +157,7 @@ pub async fn look(
     actor: &Actor,
     number: &str,
     date: Date,
-    policy: Policy,
+    policy: &Policy,
     now: Timestamp,
 ) -> Result<PersonDay, Denial> {
     let mut transaction = pool.begin().await?;

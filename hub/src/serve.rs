@@ -29,7 +29,7 @@ use crate::config::Config;
 use crate::fleet::Fleet;
 use crate::pki::Authority;
 use crate::vault::Vault;
-use crate::{api, clock, console, reconcile, store};
+use crate::{api, clock, console, notify, reconcile, store};
 
 /// How long a stopping hub may take.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -150,6 +150,8 @@ pub async fn start(config: &Config) -> Result<Running> {
     let (roster_send, roster_changed) = watch::channel(());
     let (jobs_send, jobs) = watch::channel(());
     let (workdays_send, workdays) = watch::channel(());
+    let (outbox_send, outbox) = watch::channel(());
+    let sender = notify::Sender::open(config.mail.as_ref(), &config.webhooks)?;
     let stop = CancellationToken::new();
     let app = App {
         pool: database.pool.clone(),
@@ -167,9 +169,16 @@ pub async fn start(config: &Config) -> Result<Running> {
     let mut tasks = JoinSet::new();
     tasks.spawn(until_stopped(stop.clone(), fleet.run(messages)));
     tasks.spawn(broker.serve(stop.clone()));
-    let news = News { committed, roster: roster_send, jobs: jobs_send, workdays: workdays_send };
+    let news = News {
+        committed,
+        roster: roster_send,
+        jobs: jobs_send,
+        workdays: workdays_send,
+        outbox: outbox_send,
+    };
     tasks.spawn(until_stopped(stop.clone(), news.listen(database.pool.clone())));
     tasks.spawn(until_stopped(stop.clone(), reconcile::run(database.pool.clone(), config.policy(), jobs)));
+    tasks.spawn(notify::run(database.pool.clone(), sender, outbox, stop.clone()));
     tasks.spawn(serve_https(https, browser_tls, app.clone(), stop.clone()));
     if let Some(cluster) = database.cluster.clone() {
         tasks.spawn(until_stopped(stop.clone(), look_after(cluster)));
@@ -209,6 +218,7 @@ struct News {
     roster: watch::Sender<()>,
     jobs: watch::Sender<()>,
     workdays: watch::Sender<()>,
+    outbox: watch::Sender<()>,
 }
 
 impl News {
@@ -225,10 +235,11 @@ impl News {
 
     async fn listen_once(&self, pool: &PgPool) -> Result<(), sqlx::Error> {
         let mut listener = PgListener::connect_with(pool).await?;
-        let channels =
-            [store::PUNCH_CHANNEL, store::ROSTER_CHANNEL, store::JOB_CHANNEL, store::WORKDAY_CHANNEL];
-        listener.listen_all(channels).await?;
-        for channel in [&self.roster, &self.jobs, &self.workdays] {
+        let workdays = [store::JOB_CHANNEL, store::WORKDAY_CHANNEL, store::OUTBOX_CHANNEL];
+        listener
+            .listen_all([store::PUNCH_CHANNEL, store::ROSTER_CHANNEL].into_iter().chain(workdays))
+            .await?;
+        for channel in [&self.roster, &self.jobs, &self.workdays, &self.outbox] {
             channel.send_replace(()); // whatever was missed
         }
         while let Some(news) = listener.try_recv().await? {
@@ -236,6 +247,7 @@ impl News {
                 store::ROSTER_CHANNEL => self.roster.send_replace(()),
                 store::JOB_CHANNEL => self.jobs.send_replace(()),
                 store::WORKDAY_CHANNEL => self.workdays.send_replace(()),
+                store::OUTBOX_CHANNEL => self.outbox.send_replace(()),
                 _ => {
                     if let Ok(id) = news.payload().parse() {
                         let _ = self.committed.send(id); // nobody may be listening

@@ -3,8 +3,10 @@
 pub mod accounts;
 pub mod audit;
 pub mod corrections;
+pub mod imports;
 pub mod jobs;
 pub mod leave;
+pub mod outbox;
 pub mod people;
 pub mod periods;
 pub mod punches;
@@ -41,6 +43,8 @@ pub const ROSTER_CHANNEL: &str = "rollcall_roster";
 pub const WORKDAY_CHANNEL: &str = "rollcall_workday";
 /// The channel on which days to be computed again are announced.
 pub const JOB_CHANNEL: &str = "rollcall_job";
+/// The channel on which messages that wait are announced.
+pub const OUTBOX_CHANNEL: &str = "rollcall_outbox";
 
 /// Connects, waiting for as long as the database is away, and brings the schema up to date.
 pub async fn open(options: PgConnectOptions) -> Result<PgPool> {

@@ -9,6 +9,7 @@ pub mod database;
 pub mod ground;
 pub mod hub;
 pub mod intruder;
+pub mod smtp;
 pub mod terminal;
 
 use std::path::{Path, PathBuf};

@@ -23,7 +23,7 @@ pub struct Trial {
 impl App {
     /// A change to the plan, made or only tried by somebody now.
     pub fn change<'a>(&'a self, actor: &'a Actor, dry_run: bool) -> Change<'a> {
-        Change { pool: &self.pool, actor, now: clock::now(), trial: dry_run.then_some(self.policy) }
+        Change { pool: &self.pool, actor, now: clock::now(), trial: dry_run.then_some(&self.policy) }
     }
 }
 

@@ -90,8 +90,8 @@ pub async fn approve(
     verdict: Option<Json<Verdict>>,
 ) -> Result<Json<Correction>, ApiError> {
     let note = verdict.and_then(|Json(verdict)| verdict.note);
-    let (policy, now) = (app.policy, clock::now());
-    Ok(Json(corrections::approve(&app.pool, &actor, id, note.as_deref(), policy, now).await?))
+    let now = clock::now();
+    Ok(Json(corrections::approve(&app.pool, &actor, id, note.as_deref(), &app.policy, now).await?))
 }
 
 /// Reject a request; for the same people.

@@ -22,7 +22,7 @@ pub async fn look(
     Path((number, date)): Path<(String, Day)>,
 ) -> Result<Json<PersonDay>, ApiError> {
     let now = clock::now();
-    Ok(Json(revisions::look(&app.pool, &actor, &number, date.0, app.policy, now).await?))
+    Ok(Json(revisions::look(&app.pool, &actor, &number, date.0, &app.policy, now).await?))
 }
 
 /// Make a person's day final, whatever terminals still have to report.

@@ -21,7 +21,7 @@ use crate::store::schedules::Assignment;
 pub struct Book {
     /// The workdays that may have been touched, and that these facts suffice for.
     pub days: (Date, Date),
-    policy: Policy,
+    duplicate_within_s: u32,
     /// Dates of the schedule that is known here.
     schedule: (Date, Date),
     shifts: HashMap<i64, Arc<Shift>>,
@@ -80,7 +80,7 @@ impl Book {
         conn: &mut PgConnection,
         people: &[Uuid],
         touched: (Date, Date),
-        policy: Policy,
+        policy: &Policy,
     ) -> Result<Self> {
         let shifts = read_shifts(conn).await?;
         let reach = Reach::of(&shifts);
@@ -91,7 +91,7 @@ impl Book {
         let schedule = reach.shifts_of(seen);
         let mut book = Self {
             days,
-            policy,
+            duplicate_within_s: policy.duplicate_within_s,
             schedule,
             shifts,
             zones: HashMap::new(),
@@ -212,7 +212,7 @@ impl Book {
             holidays: self.holidays.get(&terms.site).cloned().unwrap_or_default(),
             leave: self.leave.get(&person).into_iter().flatten().copied().collect(),
             employed: Employment { from: date(&terms.employed_from), to: date(&terms.employed_to) },
-            duplicate_within_s: i64::from(self.policy.duplicate_within_s),
+            duplicate_within_s: i64::from(self.duplicate_within_s),
             punches: self.punches.get(&person).cloned().unwrap_or_default(),
         })
     }

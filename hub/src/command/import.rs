@@ -1,0 +1,66 @@
+//! `import`: people, schedules or leave from a spreadsheet.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use sqlx::PgPool;
+
+use crate::clock;
+use crate::command::ACTOR;
+use crate::import::{self, Change, Kind, Upload};
+
+/// Import people, schedules or leave from a CSV file or an Excel workbook: all of it, or nothing. Every
+/// bad row is named with its column and the reason.
+///
+/// The first row names the columns, in any order. Dates are written YYYY-MM-DD or are a workbook's
+/// own. Known people are changed, where an empty cell leaves things as they are, so the same file can be
+/// imported again. Try it with --dry-run first.
+#[derive(Args)]
+pub struct Import {
+    /// What the file holds.
+    #[arg(value_enum)]
+    kind: Kind,
+    /// .csv (UTF-8, with commas or semicolons) or .xlsx, of which the first sheet counts; at most 16 MiB and
+    /// 200,000 rows.
+    file: PathBuf,
+    /// Only say what would change.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Import {
+    /// Does it.
+    pub async fn run(self, pool: &PgPool) -> Result<()> {
+        let Self { kind, file, dry_run } = self;
+        let file = Upload::read(&file)?;
+        let outcome = import::import(pool, ACTOR, kind, &file, dry_run, clock::now()).await?;
+        for change in &outcome.changes {
+            println!("{}", line(change));
+        }
+        let more = (outcome.added + outcome.changed).saturating_sub(outcome.changes.len());
+        if more > 0 {
+            println!("and {more} more rows");
+        }
+        let counts =
+            format!("added {}, changed {}, unchanged {}", outcome.added, outcome.changed, outcome.unchanged);
+        if dry_run {
+            println!("would be {counts}: nothing was written");
+        } else {
+            println!("{counts}");
+        }
+        Ok(())
+    }
+}
+
+/// A change as one line: `row 7, 1001 changed: email "a@b.org" -> "c@b.org"`.
+fn line(change: &Change) -> String {
+    let text = |value: &Option<String>| value.as_ref().map_or_else(|| "nothing".into(), |v| format!("{v:?}"));
+    let columns = change.columns.iter().map(|column| match &column.old {
+        Some(old) => format!("{} {old:?} -> {}", column.column, text(&column.new)),
+        None => format!("{} {}", column.column, text(&column.new)),
+    });
+    let columns: Vec<String> = columns.collect();
+    let what = if change.added { "added" } else { "changed" };
+    format!("row {}, {} {what}: {}", change.row, change.number, columns.join(", "))
+}

@@ -1,0 +1,58 @@
+//! `recompute`: workdays anew, by hand.
+
+use anyhow::{Result, ensure};
+use jiff::civil::Date;
+use serde_json::json;
+use sqlx::PgPool;
+
+use crate::command::ACTOR;
+use crate::config::Config;
+use crate::reports::timesheet::today;
+use crate::{clock, reconcile, store};
+
+/// Computes everybody's days anew, and tells on standard error how far it is.
+pub async fn recompute(
+    config: &Config,
+    pool: &PgPool,
+    from: Option<Date>,
+    to: Option<Date>,
+    dry_run: bool,
+) -> Result<()> {
+    let mut transaction = pool.begin().await?;
+    let (now, policy) = (clock::now(), config.policy());
+    let today = today(now, &config.time_zone()?);
+    let known = store::workdays::extent(&mut transaction).await?;
+    let from = from.or(known.map(|(first, _)| first)).unwrap_or(today);
+    let to = to.unwrap_or(today);
+    ensure!(from <= to, "{from} is after {to}");
+    let people = store::jobs::ask_many(&mut transaction, store::jobs::Whose::Everybody, from, to).await?;
+    let mut tally = reconcile::Tally::default();
+    if dry_run {
+        loop {
+            let more = reconcile::batch_of(&mut transaction, &policy, now).await?;
+            if more.people == 0 {
+                break;
+            }
+            tally += more;
+            eprintln!("{} of {people} people", tally.people);
+        }
+        transaction.rollback().await?;
+        println!("{} workdays would change, {} adjustments", tally.changed, tally.adjustments);
+        return Ok(());
+    }
+    let detail = json!({"from": from.to_string(), "to": to.to_string()});
+    store::audit::record(&mut transaction, ACTOR, "workdays.recompute", "workdays", detail).await?;
+    transaction.commit().await?;
+    // A hub that runs helps; what it took is waited for.
+    while store::jobs::waiting(&mut *pool.acquire().await?).await? > 0 {
+        let more = reconcile::batch(pool, &policy, now).await?;
+        if more.people == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            continue;
+        }
+        tally += more;
+        eprintln!("{} of {people} people", tally.people);
+    }
+    println!("{} people from {from} to {to}: {} workdays changed here", tally.people, tally.changed);
+    Ok(())
+}

@@ -1,0 +1,340 @@
+//! A file as rows of cells, whether it is CSV or a workbook. What the cells mean is not known here.
+
+use std::io::Cursor;
+
+use calamine::{DataRef, ExcelDateTime, Reader, SheetType, Xlsx, XlsxError};
+
+use crate::import::{FILE_BYTES, ImportError, Upload};
+
+/// Rows of a file, at most, without the first.
+const ROWS: usize = 200_000;
+/// Columns of a file, at most.
+pub const COLUMNS: usize = 20;
+/// Characters of a cell, at most.
+const CELL: usize = 1000;
+/// How a text in UTF-8 may begin.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+/// How a workbook begins (a zip).
+const WORKBOOK: &[u8] = b"PK\x03\x04";
+/// How a workbook of before 2007 begins, and one with a password.
+const COMPOUND: &[u8] = b"\xD0\xCF\x11\xE0";
+
+/// The text of a cell, empty for none, without blanks at its ends; or why it can't be read.
+pub type Cell = Result<String, String>;
+
+/// A row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// As a spreadsheet shows it, the first is 1.
+    pub number: u32,
+    /// From the left; empty ones at the end are left out.
+    pub cells: Vec<Cell>,
+}
+
+/// What a file holds. Rows without any text are left out.
+#[derive(Debug)]
+pub struct Sheet {
+    /// The first row.
+    pub header: Row,
+    /// The others.
+    pub rows: Vec<Row>,
+}
+
+impl Sheet {
+    /// Reads a file; of a workbook its first worksheet.
+    pub fn read(file: &Upload) -> Result<Self, ImportError> {
+        let refused = |why: &str| Err(ImportError::File(format!("{} {why}", file.name)));
+        if file.bytes.len() > FILE_BYTES {
+            return refused(&format!("is larger than {} MiB: divide it", FILE_BYTES >> 20));
+        }
+        let mut rows = Rows::default();
+        if file.bytes.starts_with(WORKBOOK) {
+            read_workbook(&file.bytes, &mut rows)?;
+        } else if file.bytes.starts_with(COMPOUND) {
+            return refused("is an old workbook (.xls) or has a password: save it as .xlsx without one");
+        } else {
+            read_csv(&file.bytes, &mut rows)?;
+        }
+        match rows.header {
+            Some(header) => Ok(Self { header, rows: rows.rows }),
+            None => refused("is empty: its first row must name the columns"),
+        }
+    }
+}
+
+/// Rows as they come.
+#[derive(Default)]
+struct Rows {
+    header: Option<Row>,
+    rows: Vec<Row>,
+}
+
+impl Rows {
+    fn add(&mut self, number: u32, mut cells: Vec<Cell>) -> Result<(), ImportError> {
+        while cells.last().is_some_and(is_empty) {
+            cells.pop();
+        }
+        if cells.is_empty() {
+            return Ok(());
+        }
+        let row = Row { number, cells };
+        if self.header.is_none() {
+            self.header = Some(row);
+            return Ok(());
+        }
+        if self.rows.len() == ROWS {
+            return Err(ImportError::File(format!("the file has more than {ROWS} rows: divide it")));
+        }
+        self.rows.push(row);
+        Ok(())
+    }
+}
+
+/// Whether there is nothing in a cell.
+pub fn is_empty(cell: &Cell) -> bool {
+    cell.as_ref().is_ok_and(String::is_empty)
+}
+
+fn too_wide(row: u32) -> ImportError {
+    ImportError::File(format!("row {row} has more than {COLUMNS} columns"))
+}
+
+fn cell(text: &str) -> Cell {
+    let text = text.trim();
+    if text.chars().count() > CELL {
+        return Err(format!("has more than {CELL} characters; or is a quotation mark not closed?"));
+    }
+    Ok(text.to_owned())
+}
+
+fn read_csv(bytes: &[u8], rows: &mut Rows) -> Result<(), ImportError> {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let line = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).matches('\n').count() + 1;
+        ImportError::File(format!(
+            "the file is neither a workbook nor UTF-8 (line {line}): save it as CSV UTF-8, or as .xlsx"
+        ))
+    })?;
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .delimiter(separator(text))
+        .from_reader(text.as_bytes());
+    let mut record = csv::StringRecord::new();
+    let mut number = 0;
+    loop {
+        let begin = reader.position().byte() as usize;
+        if !reader.read_record(&mut record).map_err(anyhow::Error::from)? {
+            return Ok(());
+        }
+        number += 1 + blank_lines(text.as_bytes(), begin);
+        if record.iter().skip(COLUMNS).any(|text| !text.trim().is_empty()) {
+            return Err(too_wide(number));
+        }
+        rows.add(number, record.iter().take(COLUMNS).map(cell).collect())?;
+    }
+}
+
+/// What separates the cells: a semicolon, where a spreadsheet takes the comma for something else.
+fn separator(text: &str) -> u8 {
+    let header = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let count = |sign: char| header.matches(sign).count();
+    if count(';') > count(',') { b';' } else { b',' }
+}
+
+/// How many empty lines stand from here on: a spreadsheet shows them as rows, the reader steps over
+/// them.
+fn blank_lines(text: &[u8], from: usize) -> u32 {
+    let mut before = from.checked_sub(1).and_then(|index| text.get(index)).copied();
+    let mut count = 0;
+    for byte in text.iter().skip(from).copied() {
+        match (before, byte) {
+            (Some(b'\r'), b'\n') => {} // the second half of one line's end
+            (_, b'\r' | b'\n') => count += 1,
+            _ => break,
+        }
+        before = Some(byte);
+    }
+    count
+}
+
+fn read_workbook(bytes: &[u8], rows: &mut Rows) -> Result<(), ImportError> {
+    let unreadable = |error: XlsxError| {
+        let way_out = "save it again as .xlsx or as CSV UTF-8";
+        ImportError::File(format!("the workbook can't be read ({error}): {way_out}"))
+    };
+    let mut book = Xlsx::new(Cursor::new(bytes)).map_err(unreadable)?;
+    let sheet = book.sheets_metadata().iter().find(|sheet| sheet.typ == SheetType::WorkSheet);
+    let Some(name) = sheet.map(|sheet| sheet.name.clone()) else {
+        return Err(ImportError::File("the workbook has no worksheet".into()));
+    };
+    // Cell by cell: a range of the whole sheet would make room for every cell up to the last one,
+    // wherever somebody put that.
+    let mut reader = book.worksheet_cells_reader(&name).map_err(unreadable)?;
+    let mut number = 0;
+    let mut cells: Vec<Cell> = Vec::new();
+    while let Some(found) = reader.next_cell().map_err(unreadable)? {
+        let (row, column) = found.get_position();
+        let (row, column) = (row.saturating_add(1), column as usize);
+        if row != number {
+            rows.add(number, std::mem::take(&mut cells))?;
+            number = row;
+        }
+        let cell = shown(found.get_value());
+        if is_empty(&cell) {
+            continue;
+        }
+        if column >= COLUMNS {
+            return Err(too_wide(row));
+        }
+        if cells.len() <= column {
+            cells.resize(column + 1, Ok(String::new()));
+        }
+        cells[column] = cell;
+    }
+    rows.add(number, cells)
+}
+
+/// A cell as text. Of a formula the workbook holds the value that it had last.
+fn shown(value: &DataRef<'_>) -> Cell {
+    match value {
+        DataRef::Int(number) => Ok(number.to_string()),
+        DataRef::Float(number) => Ok(number.to_string()),
+        DataRef::String(text) | DataRef::DurationIso(text) => cell(text),
+        DataRef::SharedString(text) => cell(text),
+        DataRef::Bool(yes) => Ok(yes.to_string()),
+        DataRef::DateTime(moment) if moment.is_datetime() => Ok(date(moment)),
+        DataRef::DateTime(duration) => Ok(duration.as_f64().to_string()),
+        DataRef::DateTimeIso(text) => cell(text.strip_suffix("T00:00:00").unwrap_or(text)),
+        DataRef::Error(error) => Err(format!("holds the error {error}")),
+        DataRef::Empty => Ok(String::new()),
+    }
+}
+
+/// A date, with the time of day if there is one.
+fn date(moment: &ExcelDateTime) -> String {
+    let (year, month, day, hour, minute, second, _) = moment.to_ymd_hms_milli();
+    let date = format!("{year:04}-{month:02}-{day:02}");
+    match (hour, minute, second) {
+        (0, 0, 0) => date,
+        _ => format!("{date} {hour:02}:{minute:02}:{second:02}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rust_xlsxwriter::{ExcelDateTime, Format, Formula, Workbook, Worksheet};
+
+    use super::*;
+
+    fn read(bytes: impl Into<bytes::Bytes>) -> Result<Sheet, ImportError> {
+        Sheet::read(&Upload { name: "a file".into(), bytes: bytes.into() })
+    }
+
+    fn row(number: u32, texts: &[&str]) -> Row {
+        Row { number, cells: texts.iter().map(|text| Ok((*text).to_owned())).collect() }
+    }
+
+    fn all(sheet: Sheet) -> Vec<Row> {
+        std::iter::once(sheet.header).chain(sheet.rows).collect()
+    }
+
+    fn refusal(bytes: impl Into<bytes::Bytes>) -> String {
+        read(bytes).expect_err("a refusal").to_string()
+    }
+
+    fn workbook(fill: impl FnOnce(&mut Worksheet)) -> Vec<u8> {
+        let mut book = Workbook::new();
+        fill(book.add_worksheet());
+        book.save_to_buffer().unwrap()
+    }
+
+    #[test]
+    fn a_text_has_a_mark_semicolons_and_line_breaks_in_quotation_marks() {
+        let text = "\u{feff}number;reason\r\n1001;\"first\r\nsecond; \"\"third\"\"\"\r\n1002; plain \r\n";
+        let sheet = read(text).unwrap();
+        let expected = vec![
+            row(1, &["number", "reason"]),
+            row(2, &["1001", "first\r\nsecond; \"third\""]),
+            row(3, &["1002", "plain"]),
+        ];
+        assert_eq!(all(sheet), expected);
+    }
+
+    #[test]
+    fn rows_are_numbered_as_a_spreadsheet_shows_them() {
+        for end in ["\n", "\r\n"] {
+            let lines = ["", "number,name", "", "", "1,\"a", "b\"", ",,", "2,c", "", "3,d"];
+            let sheet = read(lines.join(end)).unwrap();
+            let numbers: Vec<u32> = all(sheet).iter().map(|row| row.number).collect();
+            assert_eq!(numbers, [2, 5, 7, 9], "{end:?}");
+        }
+    }
+
+    #[test]
+    fn rows_may_be_ragged_and_end_without_a_line_break() {
+        let sheet = read("a,b\n1\n1,2,3").unwrap();
+        assert_eq!(all(sheet), [row(1, &["a", "b"]), row(2, &["1"]), row(3, &["1", "2", "3"])]);
+    }
+
+    #[test]
+    fn a_workbook_has_numbers_dates_formulas_and_gaps() {
+        let bytes = workbook(|sheet| {
+            let date = Format::new().set_num_format("dd.mm.yyyy");
+            sheet.write_string(1, 0, "number").unwrap();
+            sheet.write_string(1, 1, "from").unwrap();
+            sheet.write_number(2, 0, 1001).unwrap();
+            let day = ExcelDateTime::from_ymd(2026, 1, 5).unwrap();
+            sheet.write_datetime_with_format(2, 1, &day, &date).unwrap();
+            sheet.write_formula(4, 0, Formula::new("=1000+2").set_result("1002")).unwrap();
+            sheet.write_number(4, 1, 0.5).unwrap();
+            sheet.write_boolean(4, 3, true).unwrap();
+        });
+        let expected = vec![
+            row(2, &["number", "from"]),
+            row(3, &["1001", "2026-01-05"]),
+            row(5, &["1002", "0.5", "", "true"]),
+        ];
+        assert_eq!(all(read(bytes).unwrap()), expected);
+    }
+
+    #[test]
+    fn only_the_first_worksheet_counts() {
+        let mut book = Workbook::new();
+        book.add_worksheet().write_string(0, 0, "number").unwrap();
+        book.add_worksheet().write_string(0, 0, "elsewhere").unwrap();
+        assert_eq!(all(read(book.save_to_buffer().unwrap()).unwrap()), [row(1, &["number"])]);
+    }
+
+    #[test]
+    fn a_far_cell_takes_no_memory() {
+        let far = |column| {
+            workbook(|sheet| {
+                sheet.write_string(0, 0, "number").unwrap();
+                sheet.write_string(1_048_575, column, "far").unwrap();
+            })
+        };
+        assert_eq!(all(read(far(1)).unwrap()).last(), Some(&row(1_048_576, &["", "far"])));
+        assert_eq!(refusal(far(16_383)), "row 1048576 has more than 20 columns");
+    }
+
+    #[test]
+    fn what_is_no_file_of_ours_is_refused_with_the_way_out() {
+        assert!(refusal("").contains("is empty"));
+        assert!(refusal(" ;;\n\n").contains("is empty"));
+        assert!(refusal(b"number\nJ\xF6rg".to_vec()).contains("(line 2): save it as CSV UTF-8"));
+        assert!(refusal(b"\xD0\xCF\x11\xE0rest".to_vec()).contains("save it as .xlsx"));
+        assert!(refusal(b"PK\x03\x04rest".to_vec()).contains("can't be read"));
+        assert!(refusal(vec![b'a'; FILE_BYTES + 1]).contains("larger than 16 MiB"));
+        assert!(refusal(",".repeat(25) + "a").contains("more than 20 columns"));
+        assert!(refusal("a\n".repeat(ROWS + 2)).contains("more than 200000 rows"));
+    }
+
+    #[test]
+    fn a_long_cell_is_a_problem_of_its_own() {
+        let sheet = read(format!("a\n{}\n\"never closed\n{}", "ü".repeat(1000), "x\n".repeat(600))).unwrap();
+        assert!(sheet.rows[0].cells[0].is_ok());
+        assert!(sheet.rows[1].cells[0].as_ref().is_err_and(|why| why.contains("quotation mark")));
+        assert_eq!(sheet.rows.len(), 2);
+    }
+}

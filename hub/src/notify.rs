@@ -1,0 +1,689 @@
+//! Telling people: late arrivals, absences and missing punches, by e-mail and to webhooks.
+//!
+//! What is owed is written to the outbox in the transaction that found it; what sends takes it from
+//! there and never holds a transaction while it talks. So a message survives a mail server that is
+//! away and a hub that is killed. Where a protocol can't tell whether a message arrived, it is sent
+//! again under the same id. Any number of hubs may send.
+
+mod letter;
+mod mail;
+mod webhook;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use futures_util::future::try_join_all;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sqlx::{PgConnection, PgPool};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::denial::Denial;
+use crate::store::outbox::{Audience, Claimed, Closed, Facts, Listeners, Notice, Owed};
+use crate::store::workdays::Standing;
+use crate::{clock, secret, store};
+
+pub use mail::MailSettings;
+pub use webhook::WebhookSettings;
+
+/// The channel of e-mail; no webhook has this name.
+const MAIL: &str = "mail";
+/// Older late arrivals than this are told to nobody.
+const LATE_DAYS: i64 = 2;
+/// Older absences and missing punches than this are told to nobody.
+const CLOSED_DAYS: i64 = 3;
+/// Workdays that one sweep tells of, at most, of each kind; the next goes on.
+const SWEPT: i64 = 1000;
+/// Sleep of somebody who has nothing to send, at most.
+const LULL: Duration = Duration::from_secs(20);
+/// Between attempts to reach the database.
+const RETRY: Duration = Duration::from_secs(1);
+/// Attempts to note what became of a message. Noted it must be: what was sent would be sent again.
+const NOTES: u32 = 60;
+/// Between two attempts to send a message, at most.
+const LONGEST: Duration = Duration::from_mins(5);
+/// Added to the time that sending takes at most: nobody else takes the message until then.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// What is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Somebody came late.
+    Late,
+    /// Somebody did not come.
+    Absence,
+    /// Somebody came, and never left.
+    MissingOut,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Late, Self::Absence, Self::MissingOut];
+
+    /// As the database and the API write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Late => "late",
+            Self::Absence => "absence",
+            Self::MissingOut => "missing_out",
+        }
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
+    /// Whether it is still so.
+    fn holds(self, facts: &Facts) -> bool {
+        match self {
+            Self::Late => facts.late_s.is_some_and(|late_s| late_s > 0),
+            Self::Absence => facts.status.as_deref() == Some("absent"),
+            Self::MissingOut => {
+                facts.flags.as_ref().is_some_and(|flags| flags.iter().any(|flag| flag == self.as_str()))
+            }
+        }
+    }
+}
+
+/// The channels that there are. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Channels {
+    /// Whether there is e-mail.
+    pub mail: bool,
+    /// Webhooks by name, with what they want to be told.
+    pub webhooks: Arc<[(String, Vec<Kind>)]>,
+}
+
+impl Channels {
+    /// Those of the configuration.
+    pub fn of(mail: Option<&MailSettings>, webhooks: &[WebhookSettings]) -> Self {
+        let webhooks = webhooks.iter().map(|hook| (hook.name.clone(), hook.kinds.clone())).collect();
+        Self { mail: mail.is_some(), webhooks }
+    }
+
+    /// Who listens to messages of a kind.
+    fn listeners(&self, kind: Kind) -> Listeners {
+        let webhook = self.webhooks.iter().any(|(_, kinds)| kinds.contains(&kind));
+        Listeners { mail: self.mail, webhook }
+    }
+}
+
+/// What a message tells, without names: those are looked up when it is sent.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Detail {
+    /// The workday's date.
+    pub date: Date,
+    /// Its shift; empty on an unscheduled day.
+    pub shift: String,
+    /// When what happened.
+    #[serde(flatten)]
+    pub times: Times,
+}
+
+/// The times of a workday.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Times {
+    /// Seconds late.
+    pub late_s: i32,
+    /// When they came.
+    pub first_in: Option<Timestamp>,
+    /// When they went.
+    pub last_out: Option<Timestamp>,
+    /// When the shift begins.
+    pub starts_at: Option<Timestamp>,
+}
+
+/// Something to tell of a person.
+struct Case {
+    person: Uuid,
+    detail: Detail,
+}
+
+impl From<&Standing> for Case {
+    fn from(day: &Standing) -> Self {
+        let figures = &day.figures;
+        let times = Times {
+            late_s: figures.late_s,
+            first_in: figures.first_in,
+            last_out: figures.last_out,
+            starts_at: figures.starts_at,
+        };
+        let detail = Detail { date: figures.date, shift: figures.shift.clone(), times };
+        Self { person: day.person, detail }
+    }
+}
+
+impl From<Closed> for Case {
+    fn from(day: Closed) -> Self {
+        let instant = |at: Option<jiff_sqlx::Timestamp>| at.map(jiff_sqlx::Timestamp::to_jiff);
+        let times = Times {
+            late_s: day.late_s,
+            first_in: instant(day.first_in),
+            last_out: instant(day.last_out),
+            starts_at: instant(day.starts_at),
+        };
+        let detail = Detail { date: day.date.to_jiff(), shift: day.shift, times };
+        Self { person: day.person, detail }
+    }
+}
+
+/// Owes word of the late arrivals among workdays; in the transaction that wrote them.
+pub async fn owe_late(
+    conn: &mut PgConnection,
+    channels: &Channels,
+    days: &[Standing],
+    now: Timestamp,
+) -> Result<()> {
+    let since = days_before(now, LATE_DAYS);
+    let late = days.iter().filter(|day| day.figures.late_s > 0 && day.figures.date >= since);
+    owe(conn, channels, Kind::Late, &late.map(Case::from).collect::<Vec<_>>(), now).await
+}
+
+/// Owes word of the absences and missing punches that have become final.
+pub async fn owe_closed(conn: &mut PgConnection, channels: &Channels, now: Timestamp) -> Result<()> {
+    let since = days_before(now, CLOSED_DAYS);
+    for kind in [Kind::Absence, Kind::MissingOut] {
+        let listeners = channels.listeners(kind);
+        if listeners.mail || listeners.webhook {
+            let days = store::outbox::closed(conn, kind.as_str(), listeners, since, now, SWEPT).await?;
+            owe(conn, channels, kind, &days.into_iter().map(Case::from).collect::<Vec<_>>(), now).await?;
+        }
+    }
+    Ok(())
+}
+
+fn days_before(now: Timestamp, days: i64) -> Date {
+    now.to_zoned(TimeZone::UTC).date().saturating_sub(days.days())
+}
+
+async fn owe(
+    conn: &mut PgConnection,
+    channels: &Channels,
+    kind: Kind,
+    cases: &[Case],
+    now: Timestamp,
+) -> Result<()> {
+    if cases.is_empty() {
+        return Ok(());
+    }
+    let people: Vec<Uuid> = cases.iter().map(|case| case.person).collect();
+    let audiences = store::outbox::audiences(conn, &people).await?.into_iter();
+    let audiences: HashMap<Uuid, Audience> = audiences.map(|one| (one.person, one)).collect();
+    let mut owed = Vec::new();
+    for case in cases {
+        if let Some(audience) = audiences.get(&case.person) {
+            owed.extend(messages(channels, kind, case, audience)?);
+        }
+    }
+    Ok(store::outbox::put(conn, &owed, now).await?)
+}
+
+/// One message for each channel and recipient.
+fn messages(channels: &Channels, kind: Kind, case: &Case, audience: &Audience) -> Result<Vec<Owed>> {
+    let Case { person, detail } = case;
+    let told = serde_json::to_value(detail)?;
+    let message = |channel: &str, recipient: Uuid, whom: &str| Owed {
+        id: Uuid::now_v7(),
+        key: format!("{}/{person}/{}/{}/{whom}", kind.as_str(), detail.date, detail.shift),
+        channel: channel.to_owned(),
+        kind: kind.as_str(),
+        person: *person,
+        recipient,
+        detail: told.clone(),
+    };
+    let mut owed = Vec::new();
+    if channels.mail {
+        let readers = readers(kind, audience).into_iter();
+        owed.extend(readers.map(|reader| message(MAIL, reader, &reader.to_string())));
+    }
+    let webhooks = channels.webhooks.iter().filter(|(_, kinds)| kinds.contains(&kind));
+    owed.extend(webhooks.map(|(name, _)| message(name, *person, name)));
+    Ok(owed)
+}
+
+/// Who gets a letter: the person and their manager, unless they have no address or want none.
+fn readers(kind: Kind, audience: &Audience) -> Vec<Uuid> {
+    let wanted = |reachable: bool, muted: &[String]| reachable && !muted.iter().any(|no| no == kind.as_str());
+    let person = wanted(audience.reachable, &audience.muted).then_some(audience.person);
+    let manager = wanted(audience.manager_reachable, &audience.manager_muted).then_some(audience.manager);
+    person.into_iter().chain(manager.flatten()).collect()
+}
+
+/// A message that is being sent. No `Debug`: it names people.
+struct Message {
+    id: Uuid,
+    kind: Kind,
+    /// Whether it goes to the person whom it is about.
+    own: bool,
+    number: String,
+    name: String,
+    zone: String,
+    recipient: String,
+    email: Option<String>,
+    language: String,
+    detail: Detail,
+    created_at: Timestamp,
+}
+
+/// Why a message was not sent. The reasons name nobody and hold no secret.
+enum Unsent {
+    /// It will never be.
+    Dropped(String),
+    /// It must be tried again.
+    Later {
+        /// Why.
+        reason: String,
+        /// Whether the server is in trouble, so that other messages had better wait too.
+        trouble: bool,
+    },
+}
+
+impl Unsent {
+    fn trouble(reason: impl Into<String>) -> Self {
+        Self::Later { reason: reason.into(), trouble: true }
+    }
+}
+
+/// Everything that messages are sent with.
+pub struct Sender {
+    carriers: Vec<Carrier>,
+}
+
+impl Sender {
+    /// Reads the secrets that the configuration names.
+    pub fn open(mail: Option<&MailSettings>, webhooks: &[WebhookSettings]) -> Result<Self> {
+        let mut carriers = Vec::with_capacity(webhooks.len() + 1);
+        if let Some(settings) = mail {
+            carriers.push(Carrier::Mail(Box::new(mail::Relay::open(settings).context("mail")?)));
+        }
+        for settings in webhooks {
+            let hook =
+                webhook::Webhook::open(settings).with_context(|| format!("webhooks: {}", settings.name))?;
+            carriers.push(Carrier::Webhook(hook));
+        }
+        Ok(Self { carriers })
+    }
+}
+
+/// Checks what the configuration says of webhooks together.
+pub fn check(webhooks: &[WebhookSettings]) -> Result<()> {
+    for (i, hook) in webhooks.iter().enumerate() {
+        hook.check().with_context(|| format!("webhooks: {:?}", hook.name))?;
+        let known = webhooks.iter().take(i).any(|other| other.name == hook.name);
+        ensure!(!known, "webhooks: there are two of the name {:?}", hook.name);
+    }
+    Ok(())
+}
+
+/// A secret in a file, without the end of its line.
+fn read_secret(path: &Path) -> Result<Zeroizing<String>> {
+    let text = Zeroizing::new(secret::read(path)?);
+    let secret = Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned());
+    ensure!(!secret.is_empty(), "{} is empty", path.display());
+    Ok(secret)
+}
+
+/// What sends the messages of one channel.
+enum Carrier {
+    Mail(Box<mail::Relay>),
+    Webhook(webhook::Webhook),
+}
+
+impl Carrier {
+    fn channel(&self) -> &str {
+        match self {
+            Self::Mail(_) => MAIL,
+            Self::Webhook(hook) => hook.name(),
+        }
+    }
+
+    /// How long sending may take: to connect, and to deliver.
+    fn patience(&self) -> Duration {
+        match self {
+            Self::Mail(relay) => relay.timeout() * 2,
+            Self::Webhook(_) => webhook::TIMEOUT * 2,
+        }
+    }
+
+    /// What is waited after the first failure.
+    fn retry(&self) -> Duration {
+        match self {
+            Self::Mail(relay) => relay.retry(),
+            Self::Webhook(_) => webhook::RETRY,
+        }
+    }
+
+    async fn send(&mut self, message: &Message, now: Timestamp) -> Result<(), Unsent> {
+        match self {
+            Self::Mail(relay) => relay.send(message, now).await,
+            Self::Webhook(hook) => hook.send(message, now).await,
+        }
+    }
+
+    /// Lets go of what it keeps for the next message.
+    async fn rest(&mut self) {
+        if let Self::Mail(relay) = self {
+            relay.hang_up().await;
+        }
+    }
+}
+
+/// Sends what is owed until it is told to stop. What is under way then is finished first.
+/// `wake` changes when something is owed.
+pub async fn run(
+    pool: PgPool,
+    sender: Sender,
+    wake: watch::Receiver<()>,
+    stop: CancellationToken,
+) -> Result<()> {
+    // Each channel for itself: a server that does not answer holds up no other.
+    let workers = sender.carriers.into_iter().map(|carrier| {
+        let (pool, wake, stop) = (pool.clone(), wake.clone(), stop.clone());
+        Worker { pool, carrier, wake, stop }.run()
+    });
+    try_join_all(workers).await?;
+    stop.cancelled().await;
+    Ok(())
+}
+
+/// Sends the messages of one channel.
+struct Worker {
+    pool: PgPool,
+    carrier: Carrier,
+    wake: watch::Receiver<()>,
+    stop: CancellationToken,
+}
+
+/// What a worker found.
+enum Step {
+    /// A message, which is done with for now.
+    Done,
+    /// A server in trouble.
+    Trouble,
+    /// Nothing that is due for so long.
+    Nothing(Duration),
+}
+
+impl Worker {
+    async fn run(mut self) -> Result<()> {
+        let mut failures = 0;
+        while !self.stop.is_cancelled() {
+            self.wake.borrow_and_update();
+            match self.step().await {
+                Ok(Step::Done) => failures = 0,
+                Ok(Step::Trouble) => {
+                    failures += 1;
+                    self.pause(backoff(self.carrier.retry(), failures, rand::random())).await;
+                }
+                Ok(Step::Nothing(lull)) => self.wait(lull).await?,
+                Err(error) => {
+                    let channel = self.carrier.channel();
+                    warn!(channel, error = format!("{error:#}"), "messages wait");
+                    self.pause(RETRY).await;
+                }
+            }
+        }
+        self.carrier.rest().await;
+        Ok(())
+    }
+
+    /// Waits, whatever is owed meanwhile.
+    async fn pause(&mut self, duration: Duration) {
+        self.carrier.rest().await;
+        tokio::select! {
+            () = tokio::time::sleep(duration) => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+
+    /// Waits until something is owed, but no longer than `lull`.
+    async fn wait(&mut self, lull: Duration) -> Result<()> {
+        self.carrier.rest().await;
+        tokio::select! {
+            changed = self.wake.changed() => changed.context("the listener is gone"),
+            () = tokio::time::sleep(lull) => Ok(()),
+            () = self.stop.cancelled() => Ok(()),
+        }
+    }
+
+    /// Takes one message and sends it.
+    async fn step(&mut self) -> Result<Step> {
+        let hold = self.carrier.patience() + MARGIN;
+        let mut conn = self.pool.acquire().await?;
+        let claimed = store::outbox::claim(&mut conn, self.carrier.channel(), hold.as_secs_f64()).await?;
+        let Some(claimed) = claimed else {
+            let due_in = store::outbox::due_in(&mut conn, self.carrier.channel()).await?;
+            return Ok(Step::Nothing(lull(due_in)));
+        };
+        let by_mail = matches!(self.carrier, Carrier::Mail(_));
+        let message = look_up(&mut conn, &claimed, by_mail).await?;
+        drop(conn);
+        let outcome = match message {
+            Ok(message) => self.carrier.send(&message, clock::now()).await,
+            Err(reason) => Err(Unsent::Dropped(reason)),
+        };
+        self.note(&claimed, &outcome).await?;
+        Ok(match outcome {
+            Err(Unsent::Later { trouble: true, .. }) => Step::Trouble,
+            _ => Step::Done,
+        })
+    }
+
+    /// Writes down what became of a message, also when the database is away for a moment.
+    async fn note(&self, claimed: &Claimed, outcome: &Result<(), Unsent>) -> Result<()> {
+        let mut tries = 1;
+        loop {
+            match self.note_once(claimed, outcome).await {
+                Err(error) if tries < NOTES && !self.stop.is_cancelled() => {
+                    warn!(id = %claimed.id, error = format!("{error:#}"), "what became of it can't be noted; trying again");
+                    tries += 1;
+                    tokio::time::sleep(RETRY).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn note_once(&self, claimed: &Claimed, outcome: &Result<(), Unsent>) -> Result<()> {
+        let mut conn = self.pool.acquire().await?;
+        let (id, channel, kind) = (claimed.id, self.carrier.channel(), claimed.kind.as_str());
+        match outcome {
+            Ok(()) => {
+                store::outbox::sent(&mut conn, id).await?;
+                info!(%id, channel, kind, "told");
+            }
+            Err(Unsent::Dropped(reason)) => {
+                store::outbox::give_up(&mut conn, claimed, reason).await?;
+                warn!(%id, channel, kind, reason, "a message was dropped");
+            }
+            Err(Unsent::Later { reason, .. }) => {
+                let attempts = u32::try_from(claimed.attempts).unwrap_or(u32::MAX);
+                let delay = backoff(self.carrier.retry(), attempts, rand::random());
+                store::outbox::put_off(&mut conn, claimed, reason, delay.as_secs_f64()).await?;
+                warn!(%id, channel, kind, reason, attempts, "a message waits");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How long to sleep if the next message is due in so many seconds.
+fn lull(due_in: Option<f64>) -> Duration {
+    // A little later rather than a little too early.
+    let wait = due_in.map(|seconds| Duration::try_from_secs_f64(seconds.max(0.0) + 0.01).unwrap_or(LULL));
+    wait.map_or(LULL, |wait| wait.min(LULL))
+}
+
+/// The wait after so many failures: doubled each time up to the longest, and up to a quarter
+/// shorter by chance (0 to 1), so that not all come back at once.
+fn backoff(first: Duration, failures: u32, chance: f64) -> Duration {
+    let doubled = first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
+    doubled.min(LONGEST).mul_f64(1.0 - chance.clamp(0.0, 1.0) / 4.0)
+}
+
+/// Everything that a message says, or why there is no point in sending it any more.
+async fn look_up(
+    conn: &mut PgConnection,
+    claimed: &Claimed,
+    by_mail: bool,
+) -> Result<Result<Message, String>> {
+    let detail: Option<Detail> = serde_json::from_value(claimed.detail.clone()).ok();
+    let (Some(kind), Some(detail)) = (Kind::read(&claimed.kind), detail) else {
+        return Ok(Err("it was written by another release".into()));
+    };
+    let whom = (claimed.person, claimed.recipient);
+    let facts = store::outbox::facts(conn, whom, detail.date, &detail.shift).await?;
+    if let Some(reason) = pointless(claimed, kind, &facts, by_mail) {
+        return Ok(Err(reason.into()));
+    }
+    Ok(Ok(Message {
+        id: claimed.id,
+        kind,
+        own: claimed.person == claimed.recipient,
+        number: facts.number,
+        name: facts.name,
+        zone: facts.zone,
+        recipient: facts.recipient,
+        email: facts.email,
+        language: facts.language,
+        detail,
+        created_at: claimed.created_at.to_jiff(),
+    }))
+}
+
+/// Why a message has become pointless since it was owed, if it has.
+fn pointless(claimed: &Claimed, kind: Kind, facts: &Facts, by_mail: bool) -> Option<&'static str> {
+    let theirs = claimed.person == claimed.recipient || facts.manager == Some(claimed.recipient);
+    if !kind.holds(facts) {
+        Some("it is so no longer")
+    } else if !by_mail {
+        None
+    } else if !theirs {
+        Some("the recipient is their manager no longer")
+    } else if facts.muted.iter().any(|muted| muted == kind.as_str()) {
+        Some("the recipient wants no such messages")
+    } else if facts.email.is_none() {
+        Some("the recipient has no address")
+    } else {
+        None
+    }
+}
+
+/// Messages in a state (or all), the oldest first, after a row. The look is audited.
+pub async fn list(
+    pool: &PgPool,
+    actor: &str,
+    state: Option<&str>,
+    after: Option<Uuid>,
+    most: i64,
+) -> Result<Vec<Notice>> {
+    let mut transaction = pool.begin().await?;
+    let notices = store::outbox::list(&mut transaction, state, after, most).await?;
+    let detail = json!({"state": state, "count": notices.len()});
+    store::audit::record(&mut transaction, actor, "notification.list", "notifications", detail).await?;
+    transaction.commit().await?;
+    Ok(notices)
+}
+
+/// Has a message that was dropped or put off tried at once.
+pub async fn retry(pool: &PgPool, actor: &str, id: Uuid) -> Result<(), Denial> {
+    let mut transaction = pool.begin().await?;
+    match store::outbox::lock(&mut transaction, id).await?.as_deref() {
+        None => return Err(Denial::missing(format!("there is no notification {id}"))),
+        Some("sent") => return Err(Denial::conflict(format!("the notification {id} has been sent"))),
+        Some(_) => store::outbox::revive(&mut transaction, id).await?,
+    }
+    store::audit::record(&mut transaction, actor, "notification.retry", &id.to_string(), json!({})).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case() -> Case {
+        let times = Times { late_s: 60, first_in: None, last_out: None, starts_at: None };
+        let detail = Detail { date: jiff::civil::date(2025, 3, 3), shift: "Early".into(), times };
+        Case { person: Uuid::from_u128(1), detail }
+    }
+
+    fn audience() -> Audience {
+        Audience {
+            person: Uuid::from_u128(1),
+            reachable: true,
+            muted: Vec::new(),
+            manager: Some(Uuid::from_u128(2)),
+            manager_reachable: true,
+            manager_muted: Vec::new(),
+        }
+    }
+
+    fn keys(channels: &Channels, audience: &Audience) -> Vec<String> {
+        let owed = messages(channels, Kind::Late, &case(), audience).expect("messages");
+        owed.into_iter().map(|message| message.key).collect()
+    }
+
+    #[test]
+    fn each_recipient_and_each_webhook_is_owed_one() {
+        let hooks = vec![("payroll".to_owned(), vec![Kind::Late]), ("gate".to_owned(), vec![Kind::Absence])];
+        let channels = Channels { mail: true, webhooks: hooks.into() };
+        let day = "late/00000000-0000-0000-0000-000000000001/2025-03-03/Early";
+        let (own, boss) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let all = [format!("{day}/{own}"), format!("{day}/{boss}"), format!("{day}/payroll")];
+        assert_eq!(keys(&channels, &audience()), all);
+        let silent = Audience { muted: vec!["late".into()], ..audience() };
+        assert_eq!(keys(&channels, &silent), all[1..]);
+        let unreachable = Audience { reachable: false, manager_reachable: false, ..audience() };
+        assert_eq!(keys(&channels, &unreachable), all[2..]);
+        let alone = Audience { manager: None, manager_reachable: false, ..audience() };
+        assert_eq!(keys(&Channels { mail: true, ..Channels::default() }, &alone), all[..1]);
+        assert!(keys(&Channels::default(), &audience()).is_empty());
+    }
+
+    #[test]
+    fn a_detail_is_read_as_it_was_written() {
+        let mut detail = case().detail;
+        detail.times.first_in = Timestamp::from_second(1_741_000_000).ok();
+        let written = serde_json::to_value(&detail).expect("written");
+        assert_eq!((&written["date"], &written["late_s"]), (&json!("2025-03-03"), &json!(60)));
+        let read: Detail = serde_json::from_value(written).expect("read");
+        assert_eq!((read.date, read.times.first_in), (detail.date, detail.times.first_in));
+    }
+
+    #[test]
+    fn waits_double_up_to_five_minutes() {
+        let first = Duration::from_secs(10);
+        let waits = [1, 2, 3, 6, 40, u32::MAX].map(|failures| backoff(first, failures, 0.0).as_secs());
+        assert_eq!(waits, [10, 20, 40, 300, 300, 300]);
+        assert_eq!(backoff(first, 1, 1.0), Duration::from_millis(7500));
+    }
+
+    #[test]
+    fn sleep_ends_when_a_message_is_due() {
+        assert_eq!(lull(None), LULL);
+        assert_eq!(lull(Some(1e9)), LULL);
+        assert_eq!(lull(Some(-3.0)), Duration::from_millis(10));
+        assert_eq!(lull(Some(2.0)), Duration::from_millis(2010));
+    }
+
+    #[test]
+    fn kinds_are_read_as_they_are_written() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::read(kind.as_str()), Some(kind));
+            assert_eq!(json!(kind), json!(kind.as_str()));
+        }
+        assert_eq!(Kind::read("birthday"), None);
+    }
+}

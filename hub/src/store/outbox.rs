@@ -1,0 +1,355 @@
+//! Messages that are owed, and the queue in which they wait until they are sent.
+//!
+//! The queue lives by PostgreSQL's clock, so that hubs whose clocks differ take no message from
+//! each other.
+
+use jiff::civil::Date;
+use jiff_sqlx::{Date as SqlDate, Timestamp, ToSqlx};
+use serde_json::Value;
+use sqlx::{PgConnection, Result};
+use uuid::Uuid;
+
+use crate::store::OUTBOX_CHANNEL;
+
+/// A message that is owed.
+pub struct Owed {
+    /// Its row.
+    pub id: Uuid,
+    /// What must not be told twice.
+    pub key: String,
+    /// mail, or the name of a webhook.
+    pub channel: String,
+    /// late, absence or `missing_out`.
+    pub kind: &'static str,
+    /// Of whom it tells.
+    pub person: Uuid,
+    /// Whom it is for.
+    pub recipient: Uuid,
+    /// What it tells, without names.
+    pub detail: Value,
+}
+
+/// Who can be told of a person.
+pub struct Audience {
+    /// The person.
+    pub person: Uuid,
+    /// Whether they have an address.
+    pub reachable: bool,
+    /// What they do not want to be told.
+    pub muted: Vec<String>,
+    /// Their manager.
+    pub manager: Option<Uuid>,
+    /// Whether the manager has an address.
+    pub manager_reachable: bool,
+    /// What the manager does not want to be told.
+    pub manager_muted: Vec<String>,
+}
+
+/// A workday of which nobody was told yet, and that nothing will change any more.
+pub struct Closed {
+    /// Whose.
+    pub person: Uuid,
+    /// Which date.
+    pub date: SqlDate,
+    /// The shift's name; empty on an unscheduled day.
+    pub shift: String,
+    /// Seconds late.
+    pub late_s: i32,
+    /// When they came.
+    pub first_in: Option<Timestamp>,
+    /// When they went.
+    pub last_out: Option<Timestamp>,
+    /// When the shift begins.
+    pub starts_at: Option<Timestamp>,
+}
+
+/// Who listens.
+#[derive(Clone, Copy)]
+pub struct Listeners {
+    /// People, by e-mail.
+    pub mail: bool,
+    /// Some webhook.
+    pub webhook: bool,
+}
+
+/// A message that somebody is about to send. Nobody else does, for a while.
+pub struct Claimed {
+    /// Its row.
+    pub id: Uuid,
+    /// late, absence or `missing_out`.
+    pub kind: String,
+    /// Of whom it tells.
+    pub person: Uuid,
+    /// Whom it is for.
+    pub recipient: Uuid,
+    /// What it tells.
+    pub detail: Value,
+    /// How often it was tried, this time included. It tells one claim from the next.
+    pub attempts: i32,
+    /// When it was owed first.
+    pub created_at: Timestamp,
+}
+
+/// What is known, now, of those whom a message is about.
+pub struct Facts {
+    /// The person's number.
+    pub number: String,
+    /// Their name.
+    pub name: String,
+    /// Their manager.
+    pub manager: Option<Uuid>,
+    /// The zone of their site.
+    pub zone: String,
+    /// The recipient's name.
+    pub recipient: String,
+    /// The recipient's address.
+    pub email: Option<String>,
+    /// The recipient's language.
+    pub language: String,
+    /// What the recipient does not want to be told.
+    pub muted: Vec<String>,
+    /// The workday's status, if it still stands.
+    pub status: Option<String>,
+    /// Its seconds late.
+    pub late_s: Option<i32>,
+    /// Its flags.
+    pub flags: Option<Vec<String>>,
+}
+
+/// A message as lists show it.
+pub struct Notice {
+    /// Its row.
+    pub id: Uuid,
+    /// late, absence or `missing_out`.
+    pub kind: String,
+    /// The number of the person of whom it tells.
+    pub number: String,
+    /// The number of the one whom it is for.
+    pub recipient: String,
+    /// mail, or the name of a webhook.
+    pub channel: String,
+    /// pending, sent or dropped.
+    pub state: String,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// When it is tried next, if it is pending.
+    pub next_at: Timestamp,
+    /// What went wrong the last time.
+    pub error: Option<String>,
+    /// When it was owed first.
+    pub created_at: Timestamp,
+    /// When it was sent.
+    pub sent_at: Option<Timestamp>,
+}
+
+/// Adds messages; those that are owed already stay as they are.
+pub async fn put(conn: &mut PgConnection, owed: &[Owed], now: jiff::Timestamp) -> Result<()> {
+    if owed.is_empty() {
+        return Ok(());
+    }
+    let text = |of: fn(&Owed) -> &str| -> Vec<String> { owed.iter().map(|o| of(o).to_owned()).collect() };
+    let ids: Vec<Uuid> = owed.iter().map(|o| o.id).collect();
+    let people: Vec<Uuid> = owed.iter().map(|o| o.person).collect();
+    let recipients: Vec<Uuid> = owed.iter().map(|o| o.recipient).collect();
+    let details: Vec<Value> = owed.iter().map(|o| o.detail.clone()).collect();
+    let done = sqlx::query!(
+        "insert into outbox (id, key, channel, kind, person, recipient, detail, next_at, created_at)
+        select id, key, channel, kind, person, recipient, detail, now(), $8
+        from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::uuid[], $7::jsonb[])
+            as g (id, key, channel, kind, person, recipient, detail)
+        on conflict (key) do nothing",
+        &ids,
+        &text(|o| &o.key),
+        &text(|o| &o.channel),
+        &text(|o| o.kind),
+        &people,
+        &recipients,
+        &details,
+        now.to_sqlx() as _
+    )
+    .execute(&mut *conn)
+    .await?;
+    if done.rows_affected() > 0 { announce(conn).await } else { Ok(()) }
+}
+
+/// Wakes those who send, once a transaction.
+async fn announce(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query!("select pg_notify($1, '')", OUTBOX_CHANNEL).execute(conn).await.map(drop)
+}
+
+/// Who can be told of people.
+pub async fn audiences(conn: &mut PgConnection, people: &[Uuid]) -> Result<Vec<Audience>> {
+    sqlx::query_as!(
+        Audience,
+        r#"select p.id as "person!", (p.email is not null) as "reachable!", p.muted as "muted!", p.manager,
+            (m.email is not null) as "manager_reachable!", coalesce(m.muted, '{}') as "manager_muted!"
+        from people p left join people m on m.id = p.manager where p.id = any($1)"#,
+        people
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Absences and missing punches that are final and of which somebody is to be told and nobody was,
+/// the oldest first. Final: the window has closed and every terminal of the site has reported past
+/// its end, or somebody said so.
+pub async fn closed(
+    conn: &mut PgConnection,
+    kind: &str,
+    listeners: Listeners,
+    since: Date,
+    now: jiff::Timestamp,
+    most: i64,
+) -> Result<Vec<Closed>> {
+    sqlx::query_as!(
+        Closed,
+        r#"select w.person, w.date as "date: SqlDate", w.shift, w.late_s, w.first_in as "first_in: Timestamp",
+            w.last_out as "last_out: Timestamp", w.starts_at as "starts_at: Timestamp"
+        from workdays w join people p on p.id = w.person left join people m on m.id = p.manager
+        where w.date >= $4
+            and case $1::text when 'absence' then w.status = 'absent' else $1 = any(w.flags) end
+            and (w.finalised_at is not null or (w.closes_at <= $5 and not exists (
+                select from terminals t where t.site = p.site and t.state = 'accepted'
+                    and (t.reported_through is null or t.reported_through < w.closes_at))))
+            and ($3 or ($2 and ((p.email is not null and $1 <> all(p.muted))
+                or (m.email is not null and $1 <> all(m.muted)))))
+            and not exists (select from outbox o where o.person = w.person and o.kind = $1
+                and o.detail->>'date' = w.date::text and o.detail->>'shift' = w.shift)
+        order by w.date, w.person, w.shift limit $6"#,
+        kind,
+        listeners.mail,
+        listeners.webhook,
+        since.to_sqlx() as _,
+        now.to_sqlx() as _,
+        most
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Takes the message of a channel that is due longest, for so many seconds; others' are stepped over.
+pub async fn claim(conn: &mut PgConnection, channel: &str, hold_s: f64) -> Result<Option<Claimed>> {
+    sqlx::query_as!(
+        Claimed,
+        r#"update outbox set held_until = now() + make_interval(secs => $2), attempts = attempts + 1
+        where id = (
+            select id from outbox where state = 'pending' and channel = $1 and next_at <= now()
+                and (held_until is null or held_until <= now())
+            order by next_at, id limit 1 for update skip locked)
+        returning id, kind, person, recipient, detail, attempts, created_at as "created_at: Timestamp""#,
+        channel,
+        hold_s
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Seconds until a message of a channel is due; negative if one is. `None`: none waits.
+pub async fn due_in(conn: &mut PgConnection, channel: &str) -> Result<Option<f64>> {
+    sqlx::query_scalar!(
+        r#"select extract(epoch from min(greatest(next_at, held_until)) - now())::float8 as "due_in"
+        from outbox where state = 'pending' and channel = $1"#,
+        channel
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// What is known of a person, of the one who is told, and of the workday that it is about.
+pub async fn facts(
+    conn: &mut PgConnection,
+    (person, recipient): (Uuid, Uuid),
+    date: Date,
+    shift: &str,
+) -> Result<Facts> {
+    sqlx::query_as!(
+        Facts,
+        r#"select p.number, p.name, p.manager, s.zone, r.name as recipient, r.email, r.language, r.muted,
+            w.status as "status?", w.late_s as "late_s?", w.flags as "flags?"
+        from people p join sites s on s.id = p.site join people r on r.id = $2
+            left join workdays w on w.person = p.id and w.date = $3 and w.shift = $4
+        where p.id = $1"#,
+        person,
+        recipient,
+        date.to_sqlx() as _,
+        shift
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Notes that a message was sent.
+pub async fn sent(conn: &mut PgConnection, id: Uuid) -> Result<()> {
+    sqlx::query!(
+        "update outbox set state = 'sent', sent_at = now(), held_until = null, error = null where id = $1",
+        id
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// Gives a message up; unless somebody else has claimed it since.
+pub async fn give_up(conn: &mut PgConnection, claimed: &Claimed, reason: &str) -> Result<()> {
+    sqlx::query!(
+        "update outbox set state = 'dropped', held_until = null, error = $3
+        where id = $1 and attempts = $2 and state = 'pending'",
+        claimed.id,
+        claimed.attempts,
+        reason
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Puts a message off for so many seconds; unless somebody else has claimed it since.
+pub async fn put_off(conn: &mut PgConnection, claimed: &Claimed, reason: &str, delay_s: f64) -> Result<()> {
+    sqlx::query!(
+        "update outbox set next_at = now() + make_interval(secs => $4), held_until = null, error = $3
+        where id = $1 and attempts = $2 and state = 'pending'",
+        claimed.id,
+        claimed.attempts,
+        reason,
+        delay_s
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Messages in a state (or all), the oldest first, after a row.
+pub async fn list(
+    conn: &mut PgConnection,
+    state: Option<&str>,
+    after: Option<Uuid>,
+    most: i64,
+) -> Result<Vec<Notice>> {
+    sqlx::query_as!(
+        Notice,
+        r#"select o.id, o.kind, p.number, r.number as recipient, o.channel, o.state, o.attempts,
+            o.next_at as "next_at: Timestamp", o.error, o.created_at as "created_at: Timestamp",
+            o.sent_at as "sent_at: Timestamp"
+        from outbox o join people p on p.id = o.person join people r on r.id = o.recipient
+        where ($1::text is null or o.state = $1) and ($2::uuid is null or o.id > $2)
+        order by o.id limit $3"#,
+        state,
+        after,
+        most
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The state of a message, locked until the transaction ends.
+pub async fn lock(conn: &mut PgConnection, id: Uuid) -> Result<Option<String>> {
+    sqlx::query_scalar!("select state from outbox where id = $1 for update", id).fetch_optional(conn).await
+}
+
+/// Makes a message due now. Whoever holds it goes on.
+pub async fn revive(conn: &mut PgConnection, id: Uuid) -> Result<()> {
+    sqlx::query!("update outbox set state = 'pending', next_at = now() where id = $1", id)
+        .execute(&mut *conn)
+        .await?;
+    announce(conn).await
+}

@@ -1,0 +1,505 @@
+//! Many people, assignments and days of leave at once: from files as people have them, on the
+//! command line and over HTTPS.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use reqwest::{Certificate, Client, StatusCode, multipart};
+use rust_xlsxwriter::{ExcelDateTime, Format, Workbook};
+use serde_json::{Value, json};
+use tests::ground::Ground;
+use tests::hub::Hub;
+use tests::{eventually, program, refused};
+
+const PASSWORD: &str = "correct horse battery";
+/// The columns of the people that are made here.
+const HEADER: &str = "number,name,email,department,manager,employed_from";
+/// The number of the first of them.
+const FIRST: usize = 100_000;
+/// Names as they are, quotation marks and separators among them.
+const NAMES: [&str; 8] = [
+    "Zoë Ångström-Øye",
+    "王小明",
+    "Jörg \"Jogi\" Müller",
+    "Smith, Jane; née O’Brien",
+    "Łukasz Żółć",
+    "محمد علي",
+    "Σωκράτης Παπαδόπουλος",
+    "Nguyễn Thị Ánh",
+];
+/// Bytes of a file, at most.
+const FILE_BYTES: usize = 16 << 20;
+
+/// One row of such a file.
+type Person = [String; 6];
+
+/// So many people. The last tenth manage the others, and so stand behind them in the file.
+fn people(count: usize) -> Vec<Person> {
+    let others = count / 10 * 9;
+    let person = |n: usize| {
+        let manager = if n < others { (FIRST + others + n / 9).to_string() } else { String::new() };
+        [
+            (FIRST + n).to_string(),
+            format!("{} {n}", NAMES[n % NAMES.len()]),
+            format!("p{n}@example.org"),
+            format!("Büro {}", n % 25),
+            manager,
+            format!("2024-{:02}-28", 1 + n % 12),
+        ]
+    };
+    (0..count).map(person).collect()
+}
+
+fn csv(people: &[Person]) -> String {
+    let mut text = format!("{HEADER}\n");
+    for person in people {
+        let cells: Vec<String> =
+            person.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect();
+        text.push_str(&cells.join(","));
+        text.push('\n');
+    }
+    text
+}
+
+/// Writes a file and says where it is.
+fn file(ground: &Ground, name: &str, bytes: impl AsRef<[u8]>) -> Result<String> {
+    let path = ground.join(name);
+    std::fs::write(&path, bytes)?;
+    Ok(path.to_str().context("a path in UTF-8")?.to_owned())
+}
+
+/// The last line of what an import says that must succeed.
+fn import(hub: &Hub, kind: &str, file: &str) -> Result<String> {
+    let said = hub.must(&["import", kind, file])?;
+    Ok(said.lines().last().unwrap_or_default().to_owned())
+}
+
+/// The same without writing anything.
+fn try_out(hub: &Hub, kind: &str, file: &str) -> Result<String> {
+    let said = hub.must(&["import", kind, file, "--dry-run"])?;
+    Ok(said.lines().last().unwrap_or_default().to_owned())
+}
+
+fn imported(added: usize, changed: usize, unchanged: usize) -> String {
+    format!("added {added}, changed {changed}, unchanged {unchanged}")
+}
+
+/// The problems that a refused import tells, a line each, and nothing else.
+fn problems(output: &Output) -> Result<Vec<String>> {
+    let errors = String::from_utf8(output.stderr.clone())?;
+    ensure!(output.status.code() == Some(1), "{:?}: {errors}", output.status);
+    ensure!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
+    let told = errors.strip_prefix("error: ").unwrap_or(&errors);
+    Ok(told.lines().map(str::to_owned).collect())
+}
+
+/// How much an import of people has left behind, other than its own line of the audit.
+async fn written(hub: &Hub) -> Result<i64> {
+    let query = "select (select count(*) from people) + (select count(*) from departments)
+        + (select count(*) from audit where action like 'person.%')";
+    hub.cluster().number(query).await
+}
+
+/// An account of a person's.
+fn account(hub: &Hub, name: &str, number: &str) -> Result<()> {
+    let mut child = Command::new(program("rollcall-hub")?)
+        .args(["account", "create", name, "--role", name, "--person", number, "--config"])
+        .arg(&hub.config)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()?;
+    writeln!(child.stdin.take().context("no input")?, "{PASSWORD}")?;
+    ensure!(child.wait()?.success(), "no account");
+    Ok(())
+}
+
+fn form(field: &'static str, bytes: Vec<u8>) -> multipart::Form {
+    multipart::Form::new().part(field, multipart::Part::bytes(bytes).file_name("people.csv"))
+}
+
+/// The hub's API, for an account.
+struct Api {
+    client: Client,
+    base: String,
+    token: String,
+}
+
+impl Api {
+    async fn open(hub: &Hub, name: &str) -> Result<Self> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let authority = Certificate::from_pem(&std::fs::read(hub.authority())?)?;
+        let client = Client::builder().tls_certs_only([authority]).timeout(Duration::from_mins(1)).build()?;
+        let base = format!("https://localhost:{}/api/v1", hub.https.port());
+        let login = json!({"name": name, "password": PASSWORD});
+        let answer = client.post(format!("{base}/sessions")).json(&login).send().await?;
+        let answer: Value = answer.error_for_status()?.json().await?;
+        let token = answer["token"].as_str().context("a token")?.to_owned();
+        Ok(Self { client, base, token })
+    }
+
+    async fn get(&self, path: &str) -> Result<Value> {
+        let request = self.client.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
+        Ok(request.send().await?.error_for_status()?.json().await?)
+    }
+
+    async fn put(&self, path: &str, body: &Value) -> Result<()> {
+        let request = self.client.put(format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let answer = request.json(body).send().await?;
+        ensure!(answer.status().is_success(), "{path}: {}", answer.text().await?);
+        Ok(())
+    }
+
+    /// Sends a form; what is no JSON in the answer is a text.
+    async fn send(&self, path: &str, form: multipart::Form) -> Result<(StatusCode, Value)> {
+        let request = self.client.post(format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let answer = request.multipart(form).send().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    }
+
+    /// Sends a file of people.
+    async fn import(&self, file: impl Into<Vec<u8>>) -> Result<(StatusCode, Value)> {
+        self.send("/imports/people", form("file", file.into())).await
+    }
+
+    /// Sends a file of people that is refused, with a sentence.
+    async fn refused(&self, file: impl Into<Vec<u8>>, expected: &str) -> Result<()> {
+        let (status, answer) = self.import(file).await?;
+        let told = answer["error"].as_str().unwrap_or_default();
+        let refusals =
+            [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNPROCESSABLE_ENTITY];
+        ensure!(refusals.contains(&status), "{status}: {answer}");
+        ensure!(told.contains(expected), "{answer} lacks {expected:?}");
+        Ok(())
+    }
+}
+
+/// Whether an answer says so many rows of each.
+fn counted((status, answer): &(StatusCode, Value), expected: [usize; 3]) -> Result<()> {
+    let counts = [&answer["added"], &answer["changed"], &answer["unchanged"]];
+    ensure!(*status == StatusCode::OK && counts.into_iter().eq(&expected.map(Value::from)), "{answer}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_bad_rows_of_ten_thousand_import_nobody() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    let good = people(10_000);
+    let mut bad = good.clone();
+    bad[1234][1].clear();
+    bad[5678][5] = "2025-02-30".into();
+    bad[8000][0].clone_from(&good[0][0]);
+    let refusal = hub.command(&["import", "people", &file(&ground, "bad.csv", csv(&bad))?])?;
+    let told = problems(&refusal)?;
+    let expected = [
+        ("row 1236, column name: ", "is empty"),
+        ("row 5680, column employed_from: ", "\"2025-02-30\" is no date"),
+        ("row 8002, column number: ", "\"100000\" stands in row 2 already"),
+    ];
+    ensure!(told.len() == expected.len(), "{told:#?}");
+    for (told, (place, reason)) in told.iter().zip(expected) {
+        ensure!(told.starts_with(place) && told.contains(reason), "{told} instead of {place}{reason}");
+    }
+    ensure!(written(&hub).await? == 0, "something was written");
+    let claims = "select count(*) from audit where action like 'import.%'";
+    ensure!(hub.cluster().number(claims).await? == 0, "the audit tells of an import");
+
+    let said = import(&hub, "people", &file(&ground, "good.csv", csv(&good))?)?;
+    ensure!(said == imported(10_000, 0, 0), "{said}");
+    let stored: Vec<(String, String, String)> = sqlx::query_as(
+        "select p.number, p.name, coalesce(m.number, '') from people p left join people m on m.id = p.manager
+        order by p.number::int",
+    )
+    .fetch_all(&mut hub.cluster().connect().await?)
+    .await?;
+    ensure!(stored.len() == good.len(), "{} people", stored.len());
+    for ((number, name, manager), row) in stored.iter().zip(&good) {
+        ensure!([number, name, manager] == [&row[0], &row[1], &row[4]], "{number} {name} {manager}: {row:?}");
+    }
+    ensure!(hub.cluster().number("select count(*) from departments").await? == 25);
+    ensure!(hub.cluster().number(claims).await? == 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_file_again_changes_nothing_and_a_dry_run_writes_nothing() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    let mut people = people(100);
+    let first = file(&ground, "people.csv", csv(&people))?;
+    let said = try_out(&hub, "people", &first)?;
+    ensure!(said == "would be added 100, changed 0, unchanged 0: nothing was written", "{said}");
+    ensure!(written(&hub).await? == 0, "a dry run wrote something");
+    let said = import(&hub, "people", &first)?;
+    ensure!(said == imported(100, 0, 0), "{said}");
+    let before = written(&hub).await?;
+    // The transaction that wrote a row last.
+    let newest = "select max(xmin::text::bigint) from people";
+    let touched = hub.cluster().number(newest).await?;
+    let said = import(&hub, "people", &first)?;
+    ensure!(said == imported(0, 0, 100), "{said}");
+    ensure!(written(&hub).await? == before && hub.cluster().number(newest).await? == touched);
+
+    people[7][2] = "new@example.org".into();
+    let second = file(&ground, "changed.csv", csv(&people))?;
+    let said = try_out(&hub, "people", &second)?;
+    ensure!(said == "would be added 0, changed 1, unchanged 99: nothing was written", "{said}");
+    let edited = "select count(*) from people where number = '100007' and email = 'new@example.org'";
+    ensure!(hub.cluster().number(edited).await? == 0 && hub.cluster().number(newest).await? == touched);
+    let said = import(&hub, "people", &second)?;
+    ensure!(said == imported(0, 1, 99), "{said}");
+    ensure!(hub.cluster().number(edited).await? == 1);
+    let told = "select count(*) from audit where action = 'person.change' and actor = 'cli'
+        and detail->'columns' =
+            '[{\"column\": \"email\", \"old\": \"p7@example.org\", \"new\": \"new@example.org\"}]'";
+    ensure!(hub.cluster().number(told).await? == 1, "the audit does not say what changed");
+    ensure!(hub.cluster().number("select count(*) from audit where action = 'person.change'").await? == 1);
+    Ok(())
+}
+
+/// A workbook with numbers, texts and a date as a spreadsheet keeps them.
+fn workbook() -> Result<Vec<u8>> {
+    let mut book = Workbook::new();
+    let sheet = book.add_worksheet();
+    for (column, name) in (0..).zip(["number", "name", "department", "manager", "employed_from"]) {
+        sheet.write_string(0, column, name)?;
+    }
+    sheet.write_number(1, 0, 1001)?;
+    sheet.write_string(1, 1, "Jürgen Groß")?;
+    sheet.write_string(1, 2, "Straßen & Brücken")?;
+    sheet.write_number(1, 3, 1002)?;
+    let format = Format::new().set_num_format("dd.mm.yyyy");
+    sheet.write_datetime_with_format(1, 4, ExcelDateTime::from_ymd(2024, 2, 29)?, &format)?;
+    sheet.write_string(2, 0, "1002")?;
+    sheet.write_string(2, 1, "=SUM(A1:A9)")?;
+    sheet.write_datetime_with_format(2, 4, ExcelDateTime::from_ymd(2025, 12, 31)?, &format)?;
+    Ok(book.save_to_buffer()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workbook_and_semicolons_do_as_well() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    let book = file(&ground, "people.xlsx", workbook()?)?;
+    let said = import(&hub, "people", &book)?;
+    ensure!(said == imported(2, 0, 0), "{said}");
+    let text = "\u{feff}Number;Name;Department;Manager;Employed_from\r\n\
+        1003;=HYPERLINK(\"x\");研发部;1001;2025-01-31\r\n\
+        1004;\"Anna \"\"Änne\"\" Müller; geb. Weiß\";\"Straßen & Brücken\";;\r\n\
+        1005;李娜;;;2025-02-01\r\n";
+    let text = file(&ground, "people.csv", text)?;
+    let said = import(&hub, "people", &text)?;
+    ensure!(said == imported(3, 0, 0), "{said}");
+    let stored: Vec<String> = sqlx::query_scalar(
+        "select concat_ws('|', p.number, p.name, coalesce(d.name, ''), coalesce(m.number, ''),
+            coalesce(p.employed_from::text, ''))
+        from people p left join departments d on d.id = p.department left join people m on m.id = p.manager
+        order by p.number",
+    )
+    .fetch_all(&mut hub.cluster().connect().await?)
+    .await?;
+    let expected = [
+        "1001|Jürgen Groß|Straßen & Brücken|1002|2024-02-29",
+        "1002|=SUM(A1:A9)|||2025-12-31",
+        "1003|=HYPERLINK(\"x\")|研发部|1001|2025-01-31",
+        "1004|Anna \"Änne\" Müller; geb. Weiß|Straßen & Brücken||",
+        "1005|李娜|||2025-02-01",
+    ];
+    ensure!(stored == expected, "{stored:#?}");
+    for (file, rows) in [(&book, 2), (&text, 3)] {
+        let said = import(&hub, "people", file)?;
+        ensure!(said == imported(0, 0, rows), "{said}");
+    }
+    // What an old spreadsheet saves is refused, with the way out.
+    let latin = file(&ground, "latin.csv", b"number,name\n1006,J\xF6rg\n")?;
+    refused(&hub.command(&["import", "people", &latin])?, "CSV UTF-8")?;
+    let nameless = file(&ground, "nameless.csv", "number\n1006\n")?;
+    let told = problems(&hub.command(&["import", "people", &nameless])?)?;
+    ensure!(told.len() == 1 && told[0].starts_with("row 1, column name: "), "{told:#?}");
+    ensure!(hub.cluster().number("select count(*) from people").await? == 5);
+    Ok(())
+}
+
+/// Somebody's days: date, shift and status.
+async fn days(api: &Api, number: &str) -> Result<Vec<String>> {
+    let path = format!("/reports/timesheet?from=2025-03-03&to=2025-03-07&number={number}");
+    let rows = api.get(&path).await?;
+    let day = |row: &Value| {
+        let cell = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+        format!("{} {} {}", cell("date"), cell("shift"), cell("status"))
+    };
+    Ok(rows.as_array().context("a list")?.iter().map(day).collect())
+}
+
+async fn become_days(api: &Api, number: &str, expected: &[&str]) -> Result<()> {
+    eventually("the days to follow", async || {
+        let days = days(api, number).await?;
+        ensure!(days == expected, "{number}: {days:#?}");
+        Ok(())
+    })
+    .await
+}
+
+/// Shifts and patterns that give everybody a shift on every day.
+async fn plan(api: &Api) -> Result<()> {
+    api.put("/shifts/D", &json!({"start": "09:00", "end": "18:00"})).await?;
+    api.put("/shifts/N", &json!({"start": "22:00", "end": "06:00"})).await?;
+    for (pattern, shift) in [("Days", "D"), ("Nights", "N")] {
+        let setting = json!({"anchor": "2024-01-01", "cycle_days": 1, "days": [[shift]]});
+        api.put(&format!("/schedules/{pattern}"), &setting).await?;
+    }
+    Ok(())
+}
+
+/// 1001 came on the 3rd of March 2025, from nine to seven in Berlin.
+async fn came(hub: &Hub) -> Result<()> {
+    sqlx::raw_sql(
+        "insert into terminals (device, name, state, certificate_sha256, expires_at, reported_through)
+            values (md5('1'), 'Door', 'accepted', ''::bytea, now() + interval '1 year', now());
+        insert into punches (id, device, epoch, seq, person, at, clock, direction, distance, hash)
+            select gen_random_uuid(), md5('1'), 1, n, p.id,
+                timestamptz '2025-03-03 07:55Z' + n * interval '10 hours',
+                'synchronised', 'unknown', 0, ''::bytea
+            from people p, generate_series(0, 1) n where number = '1001'",
+    )
+    .execute(&mut hub.cluster().connect().await?)
+    .await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schedules_and_leave_come_in_and_days_follow() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    hub.account("hr", PASSWORD)?;
+    let api = Api::open(&hub, "hr").await?;
+    plan(&api).await?;
+    let people = "number,name,employed_from\n1001,Ada,2025-01-01\n1002,Émile,2025-01-01\n";
+    import(&hub, "people", &file(&ground, "people.csv", people)?)?;
+    came(&hub).await?;
+
+    let schedules =
+        file(&ground, "s.csv", "number,schedule,from\n1001,Days,2025-01-01\n1002,Days,2025-03-04\n")?;
+    let said = import(&hub, "schedules", &schedules)?;
+    ensure!(said == imported(2, 0, 0), "{said}");
+    let absent = ["2025-03-04 D absent", "2025-03-05 D absent", "2025-03-06 D absent", "2025-03-07 D absent"];
+    become_days(&api, "1001", &[["2025-03-03 D present"].as_slice(), &absent].concat()).await?;
+    become_days(&api, "1002", &absent).await?;
+
+    let leave = "number;from;to;half;reason\n1001;2025-03-04;2025-03-05;;Skiurlaub\n\
+        1002;2025-03-05;;no;\n1002;2031-01-02;;yes;\n";
+    let leave = file(&ground, "leave.csv", leave)?;
+    let said = try_out(&hub, "leave", &leave)?;
+    ensure!(said == "would be added 3, changed 0, unchanged 0: nothing was written", "{said}");
+    ensure!(hub.cluster().number("select count(*) from leave_days").await? == 0);
+    let said = import(&hub, "leave", &leave)?;
+    ensure!(said == imported(3, 0, 0), "{said}");
+    let after = ["2025-03-03 D present", "2025-03-04 D leave", "2025-03-05 D leave", absent[2], absent[3]];
+    become_days(&api, "1001", &after).await?;
+    become_days(&api, "1002", &[absent[0], "2025-03-05 D leave", absent[2], absent[3]]).await?;
+    ensure!(hub.cluster().number("select count(*) from leave_days where half").await? == 1);
+
+    // One night lies over the days, which go on after it.
+    let night = "number,schedule,from,to\n1001,Nights,2025-03-06,2025-03-06\n";
+    let said = import(&hub, "schedules", &file(&ground, "night.csv", night)?)?;
+    ensure!(said == imported(0, 1, 0), "{said}");
+    let after = [after[0], after[1], after[2], "2025-03-06 N absent", after[4]];
+    become_days(&api, "1001", &after).await?;
+    ensure!(hub.cluster().number("select count(*) from assignments").await? == 4);
+    let said = import(&hub, "leave", &leave)?;
+    ensure!(said == imported(0, 0, 3), "{said}");
+    let unknown =
+        file(&ground, "unknown.csv", "number,schedule,from\n1001,Days,2025-01-01\n9,Evenings,5.1.2025\n")?;
+    let told = problems(&hub.command(&["import", "schedules", &unknown])?)?;
+    let places = ["row 3, column from", "row 3, column number", "row 3, column schedule"];
+    ensure!(
+        told.len() == 3 && places.iter().all(|place| told.iter().any(|line| line.starts_with(place))),
+        "{told:#?}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn imports_over_the_api() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    hub.account("hr", PASSWORD)?;
+    let hr = Api::open(&hub, "hr").await?;
+    let good = "number,name,manager\n1,Ada Öz,2\n2,Bo,\n3,Čeněk,2\n";
+    let tried = hr.send("/imports/people?dry_run=true", form("file", good.into())).await?;
+    counted(&tried, [3, 0, 0])?;
+    let change = &tried.1["changes"][0];
+    ensure!(change["row"] == 2 && change["number"] == "1" && change["added"] == true, "{change}");
+    let name = json!({"column": "name", "old": null, "new": "Ada Öz"});
+    ensure!(change["columns"].as_array().is_some_and(|columns| columns.contains(&name)), "{change}");
+    ensure!(written(&hub).await? == 0, "a dry run wrote something");
+    counted(&hr.import(good).await?, [3, 0, 0])?;
+    counted(&hr.import(good).await?, [0, 0, 3])?;
+
+    let (status, answer) = hr.import("number,name,manager\n4,Dora,99\n4,Dora,2\n").await?;
+    ensure!(status == StatusCode::UNPROCESSABLE_ENTITY && answer["more"] == 0, "{status}: {answer}");
+    let problems = answer["problems"].as_array().context("problems")?;
+    let places: Vec<_> = problems.iter().map(|problem| (&problem["row"], &problem["column"])).collect();
+    let expected = [(json!(2), json!("manager")), (json!(3), json!("number"))];
+    ensure!(places.iter().copied().eq(expected.iter().map(|(row, column)| (row, column))), "{answer}");
+    ensure!(problems[0]["reason"].as_str().is_some_and(|reason| reason.contains("\"99\"")), "{answer}");
+
+    not_for_everybody(&hub, &hr).await?;
+    what_is_no_file_is_refused(&hr).await?;
+    // It lives, and all of that changed nothing.
+    eventually("the hub", async || counted(&hr.import(good).await?, [0, 0, 3])).await?;
+    ensure!(hub.cluster().number("select count(*) from people").await? == 3);
+    let audited = "select count(*) from audit where action = 'import.people' and actor = 'hr'
+        and detail->'dry_run' = 'false'";
+    ensure!(hub.cluster().number(audited).await? == 3);
+    Ok(())
+}
+
+/// Imports are for hr.
+async fn not_for_everybody(hub: &Hub, hr: &Api) -> Result<()> {
+    let more = "number,name\n5,Eve\n";
+    for (role, number) in [("employee", "1"), ("manager", "2")] {
+        account(hub, role, number)?;
+        let (status, answer) = Api::open(hub, role).await?.import(more).await?;
+        ensure!(status == StatusCode::FORBIDDEN, "{role}: {status}: {answer}");
+    }
+    let url = format!("{}/imports/people", hr.base);
+    for request in [hr.client.post(&url), hr.client.post(&url).bearer_auth("guess")] {
+        let status = request.multipart(form("file", more.into())).send().await?.status();
+        ensure!(status == StatusCode::UNAUTHORIZED, "{status}");
+    }
+    Ok(())
+}
+
+async fn what_is_no_file_is_refused(hr: &Api) -> Result<()> {
+    for (path, field, expected) in [
+        ("/imports/wages", "file", StatusCode::NOT_FOUND),
+        ("/imports/people?dry_run=perhaps", "file", StatusCode::BAD_REQUEST),
+        ("/imports/people?dry=true", "file", StatusCode::BAD_REQUEST),
+        ("/imports/people", "photo", StatusCode::BAD_REQUEST),
+    ] {
+        let (status, answer) = hr.send(path, form(field, b"number,name\n5,Eve\n".to_vec())).await?;
+        ensure!(status == expected, "{path}: {status}: {answer}");
+    }
+    hr.refused("", "is empty").await?;
+    hr.refused(b"\xff\xfe\x00\x9d\n\x00".as_slice(), "neither a workbook nor UTF-8").await?;
+    hr.refused(b"PK\x03\x04rubbish".as_slice(), "can't be read").await?;
+    hr.refused(b"\xd0\xcf\x11\xe0rubbish".as_slice(), "save it as .xlsx").await?;
+    hr.refused(vec![b'a'; FILE_BYTES + 1], "larger than 16 MiB").await?;
+    // Of a far larger one the hub may hang up before all of it is sent.
+    match hr.import(vec![b'a'; FILE_BYTES * 3 / 2]).await {
+        Ok((status, answer)) => {
+            let expected = [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE];
+            ensure!(expected.contains(&status), "{status}: {answer}");
+        }
+        Err(error) => ensure!(
+            error.downcast_ref::<reqwest::Error>().is_some_and(|error| !error.is_timeout()),
+            "{error:#}"
+        ),
+    }
+    Ok(())
+}

@@ -1,0 +1,507 @@
+//! People are told what happened, once, whatever becomes of the mail server and of the hub.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use hmac::{Hmac, KeyInit, Mac};
+use reqwest::{Certificate, Client, StatusCode};
+use serde_json::Value;
+use sha2::Sha256;
+use sqlx::AssertSqlSafe;
+use tests::eventually;
+use tests::ground::Ground;
+use tests::hub::Hub;
+use tests::smtp::{Mail, Smtp};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+const PASSWORD: &str = "correct horse battery";
+const SECRET: &str = "a secret of thirty-two characters";
+
+/// A shift from 9 to 5, and the door that everybody uses.
+const PLAN: &str = r#"
+    insert into shifts (name, rules) values ('Early', '{"start": "09:00", "end": "17:00"}');
+    insert into schedules (name, anchor, cycle_days) values ('Daily', '2025-01-06', 1);
+    insert into schedule_days (schedule, day, shift) select c.id, 0, s.id from schedules c, shifts s;
+    insert into terminals (device, name, state, certificate_sha256, expires_at, reported_through)
+        values (repeat('0', 32), 'Door', 'accepted', '\x00', now() + interval '1 year', now());
+"#;
+
+async fn sql(hub: &Hub, text: &str) -> Result<()> {
+    let mut conn = hub.cluster().connect().await?;
+    sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut conn).await?;
+    Ok(())
+}
+
+/// A hub that runs, with a plan and a boss (9000).
+async fn office(ground: &Ground, channels: &str) -> Result<Hub> {
+    let mut hub = Hub::configure(ground, "hub", channels)?;
+    hub.start()?;
+    sql(&hub, PLAN).await?;
+    let boss = Person { number: "9000", name: "Berta Boss", email: "boss@example.org", ..Person::default() };
+    boss.join(&hub).await?;
+    Ok(hub)
+}
+
+/// Somebody; what is empty is not there.
+#[derive(Default)]
+struct Person<'a> {
+    number: &'a str,
+    name: &'a str,
+    email: &'a str,
+    german: bool,
+    manager: &'a str,
+    muted: &'a str,
+}
+
+impl Person<'_> {
+    async fn join(&self, hub: &Hub) -> Result<()> {
+        let Self { number, name, email, german, manager, muted } = self;
+        let language = if *german { "de" } else { "en" };
+        let text = format!(
+            "insert into people (id, number, name, email, language, manager, muted)
+            values (gen_random_uuid(), '{number}', '{name}', nullif('{email}', ''), '{language}',
+                (select id from people where number = '{manager}'), string_to_array('{muted}', ','))"
+        );
+        sql(hub, &text).await
+    }
+}
+
+/// Gives somebody a shift so many days ago, with punches at local times (`'09:30', '17:00'`).
+async fn works(hub: &Hub, number: &str, days_ago: u32, times: &str) -> Result<()> {
+    let text = format!(
+        r"create temporary table day as
+            select p.id as person, (now() at time zone 'Europe/Berlin')::date - {days_ago} as date
+            from people p where p.number = '{number}';
+        insert into assignments (person, schedule, from_date, to_date)
+            select d.person, c.id, d.date, d.date from day d, schedules c;
+        insert into punches (id, device, epoch, seq, person, at, clock, direction, distance, hash)
+            select gen_random_uuid(), repeat('0', 32), 1,
+                (select coalesce(max(seq), 0) from punches) + row_number() over (), d.person,
+                (d.date + t.time) at time zone 'Europe/Berlin', 'synchronised', 'unknown', 0.1, '\x00'
+            from day d, unnest(array[{times}]::time[]) as t (time);
+        insert into jobs (person, from_date, to_date) select person, date, date from day;
+        select pg_notify('rollcall_job', '');"
+    );
+    sql(hub, &text).await
+}
+
+/// They came half an hour late yesterday.
+async fn late(hub: &Hub, number: &str) -> Result<()> {
+    works(hub, number, 1, "'09:30', '17:00'").await
+}
+
+async fn count(hub: &Hub, which: &str) -> Result<i64> {
+    hub.cluster().number(&format!("select count(*) from outbox where {which}")).await
+}
+
+/// Waits until so many messages have been sent and none waits.
+async fn all_sent(hub: &Hub, messages: i64) -> Result<()> {
+    eventually("every message to be sent", async || {
+        let (sent, waiting) = (count(hub, "state = 'sent'").await?, count(hub, "state = 'pending'").await?);
+        ensure!(sent == messages && waiting == 0, "{sent} sent, {waiting} wait; {}", hub.logged());
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until an attempt to send a message has failed.
+async fn refused(hub: &Hub) -> Result<()> {
+    eventually("a failure", async || {
+        ensure!(count(hub, "state = 'pending' and error is not null").await? > 0, "{}", hub.logged());
+        Ok(())
+    })
+    .await
+}
+
+/// Checks that each of these addresses got one message and nobody got another, in any order.
+fn each_once(smtp: &Smtp, mut expected: Vec<String>) -> Result<()> {
+    let inbox = smtp.inbox()?;
+    let ids: HashSet<&str> = inbox.iter().map(Mail::id).collect();
+    let mut found: Vec<&str> = inbox.iter().map(Mail::to).collect();
+    found.sort_unstable();
+    expected.sort_unstable();
+    ensure!(found == expected, "{found:?}, not {expected:?}");
+    ensure!(ids.len() == inbox.len(), "one id twice: {inbox:?}");
+    Ok(())
+}
+
+/// No address and no password may stand in a log or beside a message that waits.
+async fn nothing_is_given_away(hub: &Hub) -> Result<()> {
+    let logged = hub.logged();
+    for secret in ["@example.org", tests::smtp::PASSWORD, SECRET, "Ann Early"] {
+        ensure!(!logged.contains(secret), "{secret} in the log");
+    }
+    ensure!(count(hub, "error like '%@%'").await? == 0, "an address in an error");
+    Ok(())
+}
+
+fn ann<'a>(number: &'a str, email: &'a str) -> Person<'a> {
+    Person { number, name: "Ann Early", email, ..Person::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_go_by_starttls_and_by_tls() -> Result<()> {
+    let ground = Ground::new()?;
+    let smtp = Smtp::start_new(&ground)?;
+    let mut hub = office(&ground, &smtp.configuration("starttls")).await?;
+    Person { manager: "9000", ..ann("1001", "ann@example.org") }.join(&hub).await?;
+    late(&hub, "1001").await?;
+    all_sent(&hub, 2).await?;
+    each_once(&smtp, vec!["ann@example.org".into(), "boss@example.org".into()])?;
+    ensure!(smtp.log().contains("starttls#1 ") && !smtp.log().contains("tls#1 connected\ntls"));
+    let inbox = smtp.inbox()?;
+    let own = inbox.iter().find(|mail| mail.to() == "ann@example.org").context("a letter to Ann")?;
+    ensure!(own.header("Subject").starts_with("You came in late on "), "{own:?}");
+    ensure!(own.header("From") == "Rollcall <rollcall@example.org>", "{own:?}");
+    ensure!(own.header("To") == "Ann Early <ann@example.org>", "{own:?}");
+    ensure!(own.header("Auto-Submitted") == "auto-generated", "{own:?}");
+    ensure!(own.header("Content-Type").contains("text/plain"), "{own:?}");
+    ensure!(own.header("Date").ends_with("+0000"), "{own:?}");
+    ensure!(own.id().ends_with("@example.org>"), "{own:?}");
+    for part in ["Hello Ann Early,", "at 09:30", "30 minutes", "09:00", "(Early)"] {
+        ensure!(own.body().contains(part), "{part}: {own:?}");
+    }
+    let boss = inbox.iter().find(|mail| mail.to() == "boss@example.org").context("a letter to the boss")?;
+    ensure!(boss.header("Subject").starts_with("Ann Early came in late on "), "{boss:?}");
+    ensure!(
+        boss.body().contains("Hello Berta Boss,") && boss.body().contains("Ann Early (1001)"),
+        "{boss:?}"
+    );
+
+    hub.kill()?;
+    let text = std::fs::read_to_string(&hub.config)?;
+    let (before, after) = (smtp.configuration("starttls"), smtp.configuration("tls"));
+    std::fs::write(&hub.config, text.replace(&before, &after))?;
+    hub.start()?;
+    ann("1002", "other@example.org").join(&hub).await?;
+    late(&hub, "1002").await?;
+    all_sent(&hub, 3).await?;
+    ensure!(
+        smtp.log().lines().any(|line| line.contains(" tls#") && line.contains("stored")),
+        "{}",
+        smtp.log()
+    );
+    // Told once, a late arrival is told of no more, whatever is computed again.
+    sql(
+        &hub,
+        "update workdays set late_s = 1; insert into jobs (person, from_date, to_date) \
+        select person, date, date from workdays; select pg_notify('rollcall_job', '')",
+    )
+    .await?;
+    eventually("the workdays to be computed", async || {
+        ensure!(hub.cluster().number("select count(*) from workdays where late_s = 1").await? == 0);
+        Ok(())
+    })
+    .await?;
+    all_sent(&hub, 3).await?;
+    nothing_is_given_away(&hub).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_doubled_while_the_server_is_down() -> Result<()> {
+    let ground = Ground::new()?;
+    let mut smtp = Smtp::start_new(&ground)?;
+    let mut hub = office(&ground, &smtp.configuration("starttls")).await?;
+    smtp.stop()?;
+    let mut expected = Vec::new();
+    for number in ["1001", "1002", "1003"] {
+        let email = format!("ann{number}@example.org");
+        Person { manager: "9000", ..ann(number, &email) }.join(&hub).await?;
+        late(&hub, number).await?;
+        expected.extend([email, "boss@example.org".to_owned()]);
+    }
+    refused(&hub).await?;
+    hub.kill()?;
+    hub.start()?;
+    refused(&hub).await?;
+    smtp.start()?;
+    all_sent(&hub, 6).await?;
+    each_once(&smtp, expected.clone())?;
+    // Killed while the server had a letter and did not say so: nobody else takes it for a while.
+    smtp.behave("stall-data")?;
+    ann("1004", "ann1004@example.org").join(&hub).await?;
+    late(&hub, "1004").await?;
+    eventually("a letter on its way", async || {
+        ensure!(smtp.log().contains("message taken, no answer"), "{}", smtp.log());
+        Ok(())
+    })
+    .await?;
+    hub.kill()?;
+    hub.start()?;
+    smtp.behave("accept")?;
+    all_sent(&hub, 7).await?;
+    expected.push("ann1004@example.org".to_owned());
+    each_once(&smtp, expected)?;
+    nothing_is_given_away(&hub).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_misbehaves_is_tried_again() -> Result<()> {
+    let ground = Ground::new()?;
+    let smtp = Smtp::start_new(&ground)?;
+    let hub = office(&ground, &smtp.configuration("starttls")).await?;
+    let modes = ["refuse-connect", "stall", "refuse-login", "drop", "busy", "stall-data"];
+    let mut expected = Vec::new();
+    for (i, mode) in modes.into_iter().enumerate() {
+        smtp.behave(mode)?;
+        let number = format!("{}", 1001 + i);
+        let email = format!("{mode}@example.org");
+        ann(&number, &email).join(&hub).await?;
+        late(&hub, &number).await?;
+        refused(&hub).await?;
+        ensure!(smtp.log().contains(&format!(" {mode} ")), "{mode}: {}", smtp.log());
+        smtp.behave("accept")?;
+        expected.push(email);
+        all_sent(&hub, expected.len() as i64).await?;
+        each_once(&smtp, expected.clone()).with_context(|| mode.to_owned())?;
+    }
+    nothing_is_given_away(&hub).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_may_have_arrived_is_sent_again_under_its_id() -> Result<()> {
+    let ground = Ground::new()?;
+    let smtp = Smtp::start_new(&ground)?;
+    let hub = office(&ground, &smtp.configuration("starttls")).await?;
+    smtp.behave("drop-after-accept")?;
+    Person { manager: "9000", ..ann("1001", "ann@example.org") }.join(&hub).await?;
+    late(&hub, "1001").await?;
+    eventually("two copies", async || {
+        let copies = smtp.inbox()?;
+        ensure!(copies.len() >= 3, "{} messages", copies.len());
+        Ok(())
+    })
+    .await?;
+    smtp.behave("accept")?;
+    all_sent(&hub, 2).await?;
+    let mut ids: BTreeMap<String, HashSet<String>> = BTreeMap::new();
+    for mail in smtp.inbox()? {
+        ids.entry(mail.to().to_owned()).or_default().insert(mail.id().to_owned());
+    }
+    let people: Vec<&str> = ids.keys().map(String::as_str).collect();
+    ensure!(people == ["ann@example.org", "boss@example.org"], "{ids:?}");
+    ensure!(ids.values().all(|ids| ids.len() == 1), "one letter under two ids: {ids:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_recipient_is_dropped_until_somebody_asks_again() -> Result<()> {
+    let ground = Ground::new()?;
+    let smtp = Smtp::start_new(&ground)?;
+    let hub = office(&ground, &smtp.configuration("starttls")).await?;
+    hub.account("hr", PASSWORD)?;
+    smtp.behave("refuse-rcpt")?;
+    ann("1001", "ann@example.org").join(&hub).await?;
+    late(&hub, "1001").await?;
+    eventually("the letter to be dropped", async || {
+        ensure!(count(&hub, "state = 'dropped'").await? == 1, "{}", hub.logged());
+        Ok(())
+    })
+    .await?;
+    let api = Api::open(&hub).await?;
+    let dropped = api.get("/notifications?state=dropped").await?;
+    ensure!(dropped[0]["error"] == "the server did not take the recipient: 550 5.1.1", "{dropped}");
+    ensure!(dropped[0]["number"] == "1001" && dropped[0]["recipient"] == "1001", "{dropped}");
+    ensure!(dropped[0]["kind"] == "late" && dropped[0]["channel"] == "mail", "{dropped}");
+    ensure!(dropped[0]["attempts"] == 1 && dropped[0]["next_at"].is_null(), "{dropped}");
+    let id = dropped[0]["id"].as_str().context("an id")?;
+    ensure!(api.get(&format!("/notifications?after={id}")).await? == Value::Array(Vec::new()));
+    ensure!(api.get("/notifications?state=pending&limit=500").await? == Value::Array(Vec::new()));
+    for wrong in ["state=lost", "limit=0", "limit=501", "after=x"] {
+        let status = api.status(&format!("/notifications?{wrong}")).await?;
+        ensure!(status == StatusCode::BAD_REQUEST, "{wrong}: {status}");
+    }
+    smtp.behave("accept")?;
+    ensure!(api.retry(id).await? == StatusCode::NO_CONTENT);
+    all_sent(&hub, 1).await?;
+    each_once(&smtp, vec!["ann@example.org".into()])?;
+    ensure!(api.retry(id).await? == StatusCode::CONFLICT);
+    ensure!(api.retry("00000000-0000-7000-8000-000000000000").await? == StatusCode::NOT_FOUND);
+    let audited = "select count(*) from audit where action like 'notification.%' and actor = 'hr'";
+    ensure!(hub.cluster().number(audited).await? == 4, "looks and retries are audited");
+    nothing_is_given_away(&hub).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_are_told_what_they_want_in_their_language() -> Result<()> {
+    let ground = Ground::new()?;
+    let smtp = Smtp::start_new(&ground)?;
+    let hub = office(&ground, &smtp.configuration("starttls")).await?;
+    Person { manager: "9000", muted: "late", ..ann("1001", "quiet@example.org") }.join(&hub).await?;
+    let german = Person { name: "Jörg Müßig", german: true, ..ann("1002", "joerg@example.org") };
+    german.join(&hub).await?;
+    Person { manager: "9000", ..ann("1003", "") }.join(&hub).await?;
+    for number in ["1001", "1002", "1003"] {
+        late(&hub, number).await?;
+    }
+    all_sent(&hub, 3).await?;
+    let boss = "boss@example.org".to_owned();
+    each_once(&smtp, vec![boss.clone(), boss, "joerg@example.org".into()])?;
+    let inbox = smtp.inbox()?;
+    let letter = inbox.iter().find(|mail| mail.to() == "joerg@example.org").context("a letter to Jörg")?;
+    ensure!(letter.header("Subject").starts_with("Sie kamen zu spät am "), "{letter:?}");
+    ensure!(letter.header("To") == "Jörg Müßig <joerg@example.org>", "{letter:?}");
+    for part in ["Guten Tag Jörg Müßig,", "um 09:30 Uhr", "30 Minuten", "Nachricht hat Rollcall geschrieben"]
+    {
+        ensure!(letter.body().contains(part), "{part}: {letter:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn absences_are_told_when_every_terminal_has_reported() -> Result<()> {
+    let ground = Ground::new()?;
+    let smtp = Smtp::start_new(&ground)?;
+    let hub = office(&ground, &smtp.configuration("starttls")).await?;
+    sql(&hub, "update terminals set reported_through = now() - interval '10 days'").await?;
+    ann("1001", "absent@example.org").join(&hub).await?;
+    ann("1002", "open@example.org").join(&hub).await?;
+    ann("1003", "fine@example.org").join(&hub).await?;
+    works(&hub, "1001", 2, "").await?;
+    works(&hub, "1002", 2, "'09:00'").await?;
+    works(&hub, "1003", 2, "'09:00', '17:00'").await?;
+    eventually("the workdays", async || {
+        ensure!(hub.cluster().number("select count(*) from workdays where shift = 'Early'").await? == 3);
+        Ok(())
+    })
+    .await?;
+    // Another computation, and with it another look at what has become final.
+    sql(&hub, "select pg_notify('rollcall_job', '')").await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    ensure!(count(&hub, "true").await? == 0, "an absence was told before it was known");
+    sql(&hub, "update terminals set reported_through = now(); select pg_notify('rollcall_job', '')").await?;
+    all_sent(&hub, 2).await?;
+    each_once(&smtp, vec!["absent@example.org".into(), "open@example.org".into()])?;
+    for mail in smtp.inbox()? {
+        let expected =
+            if mail.to() == "open@example.org" { "Your time of leaving on " } else { "Your absence on " };
+        ensure!(mail.header("Subject").starts_with(expected), "{mail:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webhooks_are_signed_and_tried_again() -> Result<()> {
+    let ground = Ground::new()?;
+    let secret = ground.join("secret");
+    std::fs::write(&secret, format!("{SECRET}\n"))?;
+    let (port, mut posts) = listen(vec![500, 200])?;
+    let hook = format!(
+        "webhooks = [{{ name = \"payroll\", url = \"http://127.0.0.1:{port}/hook?key=4711\", \
+        secret_file = {:?}, kinds = [\"late\"] }}]",
+        secret.display().to_string()
+    );
+    let hub = office(&ground, &hook).await?;
+    ann("1001", "ann@example.org").join(&hub).await?;
+    late(&hub, "1001").await?;
+    let mut events = Vec::new();
+    for _ in 0..2 {
+        let one = tokio::time::timeout(tests::PATIENCE, posts.recv()).await?.context("a post")?;
+        ensure!(one.target == "/hook?key=4711", "{}", one.target);
+        let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes())?;
+        mac.update(one.header("x-rollcall-timestamp").as_bytes());
+        mac.update(b".");
+        mac.update(&one.body);
+        let expected = format!("v1={}", hex::encode(mac.finalize().into_bytes()));
+        ensure!(one.header("x-rollcall-signature") == expected, "a wrong signature");
+        let event: Value = serde_json::from_slice(&one.body)?;
+        ensure!(event["id"] == one.header("x-rollcall-id"), "{event}");
+        events.push(event);
+    }
+    ensure!(events[0]["id"] == events[1]["id"], "{events:?}");
+    let event = &events[1];
+    ensure!(event["kind"] == "late" && event["number"] == "1001" && event["name"] == "Ann Early", "{event}");
+    ensure!(event["shift"] == "Early" && event["detail"]["late_s"] == 1800, "{event}");
+    ensure!(event["date"].is_string() && event["sent_at"].is_string(), "{event}");
+    all_sent(&hub, 1).await?;
+    ensure!(hub.cluster().number("select attempts::bigint from outbox").await? == 2);
+    ensure!(!hub.logged().contains("4711"), "the address is in the log");
+    nothing_is_given_away(&hub).await
+}
+
+/// What was posted.
+struct Post {
+    target: String,
+    headers: BTreeMap<String, String>,
+    body: Vec<u8>,
+}
+
+impl Post {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+}
+
+/// Takes posts, answering with one status after another.
+fn listen(answers: Vec<u16>) -> Result<(u16, UnboundedReceiver<Post>)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    let (sender, posts) = unbounded_channel();
+    std::thread::spawn(move || {
+        for status in answers {
+            let taken = listener.accept().map_err(anyhow::Error::from);
+            if let Err(error) = taken.and_then(|(stream, _)| answer(stream, status, &sender)) {
+                eprintln!("webhook: {error:#}");
+            }
+        }
+    });
+    Ok((port, posts))
+}
+
+fn answer(stream: TcpStream, status: u16, posts: &UnboundedSender<Post>) -> Result<()> {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let target = line.split(' ').nth(1).context("a target")?.to_owned();
+    let mut headers = BTreeMap::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        headers.insert(name.to_ascii_lowercase(), value.to_owned());
+    }
+    let mut body = vec![0; headers.get("content-length").context("a length")?.parse()?];
+    reader.read_exact(&mut body)?;
+    let mut stream = reader.into_inner();
+    write!(stream, "HTTP/1.1 {status} Answer\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?;
+    Ok(posts.send(Post { target, headers, body })?)
+}
+
+/// The API, logged in.
+struct Api {
+    client: Client,
+    base: String,
+    token: String,
+}
+
+impl Api {
+    async fn open(hub: &Hub) -> Result<Self> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let authority = Certificate::from_pem(&std::fs::read(hub.authority())?)?;
+        let client = Client::builder().tls_certs_only([authority]).timeout(tests::PATIENCE).build()?;
+        let base = format!("https://localhost:{}/api/v1", hub.https.port());
+        let login = serde_json::json!({"name": "hr", "password": PASSWORD});
+        let session =
+            client.post(format!("{base}/sessions")).json(&login).send().await?.error_for_status()?;
+        let token = session.json::<Value>().await?["token"].as_str().context("a token")?.to_owned();
+        Ok(Self { client, base, token })
+    }
+
+    async fn get(&self, path: &str) -> Result<Value> {
+        let answer = self.client.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
+        Ok(answer.send().await?.error_for_status()?.json().await?)
+    }
+
+    async fn status(&self, path: &str) -> Result<StatusCode> {
+        let request = self.client.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
+        Ok(request.send().await?.status())
+    }
+
+    async fn retry(&self, id: &str) -> Result<StatusCode> {
+        let path = format!("{}/notifications/{id}/retry", self.base);
+        Ok(self.client.post(path).bearer_auth(&self.token).send().await?.status())
+    }
+}
