@@ -93,6 +93,13 @@ async fn late(hub: &Hub, number: &str) -> Result<()> {
     works(hub, number, 1, "'09:30', '17:00'").await
 }
 
+/// How long the server is away besides: `ROLLCALL_OUTAGE_S` seconds, an hour being 3600. Afterwards the
+/// next attempt may be five minutes away.
+fn outage() -> Result<Duration> {
+    let seconds = std::env::var("ROLLCALL_OUTAGE_S").unwrap_or_else(|_| "0".into());
+    Ok(Duration::from_secs(seconds.parse().context("ROLLCALL_OUTAGE_S: seconds")?))
+}
+
 async fn count(hub: &Hub, which: &str) -> Result<i64> {
     hub.cluster().number(&format!("select count(*) from outbox where {which}")).await
 }
@@ -214,10 +221,14 @@ async fn nothing_is_lost_or_doubled_while_the_server_is_down() -> Result<()> {
         expected.extend([email, "boss@example.org".to_owned()]);
     }
     refused(&hub).await?;
+    let outage = outage()?;
+    tokio::time::sleep(outage / 2).await;
     hub.kill()?;
     hub.start()?;
     refused(&hub).await?;
+    tokio::time::sleep(outage / 2).await;
     smtp.start()?;
+    while outage > tests::PATIENCE && all_sent(&hub, 6).await.is_err() {}
     all_sent(&hub, 6).await?;
     each_once(&smtp, expected.clone())?;
     // Killed while the server had a letter and did not say so: nobody else takes it for a while.
