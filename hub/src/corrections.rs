@@ -29,7 +29,9 @@ const IGNORES: usize = 20;
 /// Letters of a reason or a note, at most.
 const REASON: usize = 500;
 /// How far from its date the times of a request may lie, in days.
-const NEAR: i32 = 2;
+pub const NEAR: i32 = 2;
+/// Requests about one person that may wait for a decision.
+const OPEN: i64 = 50;
 /// Rows of a worklist, at most.
 const ROWS: i64 = 10_000;
 
@@ -62,6 +64,8 @@ pub struct Request {
     /// The ids of the person's punches that shall not count, at most 20.
     #[serde(default)]
     ignores: Vec<Uuid>,
+    /// The id of an approved correction of that day that shall count no longer.
+    revokes: Option<i64>,
     /// Why.
     reason: String,
 }
@@ -82,6 +86,8 @@ pub struct Correction {
     adds: Value,
     /// The ids of punches that shall not count.
     ignores: Vec<Uuid>,
+    /// An approved correction that shall count no longer.
+    revokes: Option<i64>,
     /// Why.
     reason: String,
     /// requested, approved or rejected.
@@ -113,6 +119,7 @@ impl From<store::corrections::Correction> for Correction {
             date: row.date.to_jiff(),
             adds: row.adds,
             ignores: row.ignores,
+            revokes: row.revokes,
             reason: row.reason,
             state: row.state,
             requested_by: row.requested_by,
@@ -165,27 +172,53 @@ pub async fn request(pool: &PgPool, actor: &Actor, wish: &Request, now: Timestam
     let ignored = store::corrections::punches_of(&mut transaction, person.id, &wish.ignores).await?;
     let ignored: Vec<Timestamp> = ignored.into_iter().map(jiff_sqlx::Timestamp::to_jiff).collect();
     check(wish, &ignored, &day::zone(&person.zone)?, now)?;
+    if let Some(id) = wish.revokes {
+        revocable(&mut transaction, id, (person.id, wish.date.0)).await?;
+    }
+    if store::corrections::open(&mut transaction, person.id).await? >= OPEN {
+        let number = &wish.number;
+        return Err(Denial::conflict(format!("{OPEN} requests about {number} wait for a decision already")));
+    }
     let adds = serde_json::to_value(&wish.adds)?;
     let stored = store::corrections::Wish {
         person: person.id,
         date: wish.date.0,
         adds: &adds,
         ignores: &wish.ignores,
+        revokes: wish.revokes,
         reason: &wish.reason,
     };
-    let id = store::corrections::request(&mut transaction, &stored, &actor.name, now).await?;
-    let detail = json!({"correction": id, "date": wish.date.0, "adds": adds, "ignores": wish.ignores});
+    let who = (actor.name.as_str(), actor.person);
+    let id = store::corrections::request(&mut transaction, &stored, who, now).await?;
+    let detail = json!({"correction": id, "date": wish.date.0, "adds": adds, "ignores": wish.ignores,
+        "revokes": wish.revokes});
     let subject = person.id.to_string();
     store::audit::record(&mut transaction, &actor.name, "correction.request", &subject, detail).await?;
     transaction.commit().await?;
     Ok(id)
 }
 
+/// Refuses to revoke what is no approved correction of that day, or was revoked already.
+async fn revocable(conn: &mut PgConnection, id: i64, day: (Uuid, Date)) -> Result<(), Denial> {
+    let (person, date) = day;
+    let known = store::corrections::lock(conn, id).await?;
+    let theirs =
+        known.filter(|it| it.person == person && it.date.to_jiff() == date && it.state == "approved");
+    if theirs.is_none_or(|it| it.revokes.is_some()) {
+        return Err(Denial::senseless(format!("revokes: {id} is no approved correction of that day")));
+    }
+    if store::corrections::revoked(conn, id).await? {
+        return Err(Denial::conflict(format!("correction {id} has been revoked already")));
+    }
+    Ok(())
+}
+
 /// Refuses a request that makes no sense. `ignored`: when those of its punches were that are the
 /// person's.
 fn check(wish: &Request, ignored: &[Timestamp], zone: &TimeZone, now: Timestamp) -> Result<(), Denial> {
-    if wish.adds.is_empty() && wish.ignores.is_empty() {
-        return Err(Denial::senseless("a correction adds a time or ignores a punch: name at least one"));
+    if wish.adds.is_empty() && wish.ignores.is_empty() && wish.revokes.is_none() {
+        let rule = "a correction adds a time, ignores a punch or revokes a correction: name at least one";
+        return Err(Denial::senseless(rule));
     }
     if wish.adds.len() > ADDS || wish.ignores.len() > IGNORES {
         return Err(Denial::senseless(format!(
@@ -242,6 +275,9 @@ pub async fn approve(
     let (mut transaction, asked) = undecided(pool, actor, id, note).await?;
     let (person, date) = (asked.person, asked.date.to_jiff());
     store::jobs::hold(&mut transaction, &[person]).await?;
+    if let Some(id) = asked.revokes {
+        revocable(&mut transaction, id, (person, date)).await?;
+    }
     let before = reconcile::shown_day(&mut transaction, person, date).await?;
     let decision = Decision { state: "approved", by: &actor.name, at: now, note };
     store::corrections::decide(&mut transaction, id, &decision).await?;
@@ -286,7 +322,7 @@ async fn undecided(
         person: asked.person,
         manager: store::people::manager_of(&mut transaction, asked.person).await?,
         requested_by: &asked.requested_by,
-        requester: store::accounts::person_of(&mut transaction, &asked.requested_by).await?,
+        requester: asked.requested_person,
     };
     may_decide(actor, &parties)?;
     if let Some(by) = &asked.decided_by {
@@ -315,11 +351,19 @@ fn may_decide(actor: &Actor, parties: &Parties<'_>) -> Result<(), Denial> {
     if actor.role == Role::Employee || !actor.scope().holds(parties.person, parties.manager) {
         return Err(Denial::forbidden("that is for the person's manager, admin and hr"));
     }
-    if actor.person == Some(parties.person) {
+    // Somebody may have two accounts: only people count.
+    let Some(decider) = actor.person else {
+        return Err(Denial::forbidden(format!(
+            "whose eyes are these? Only accounts that belong to a person decide: \
+             rollcall-hub account create {} --replace --role {} --person NUMBER",
+            actor.name,
+            actor.role.as_str()
+        )));
+    };
+    if decider == parties.person {
         return Err(Denial::forbidden("nobody decides about their own days: ask somebody else"));
     }
-    let same_human = actor.person.is_some() && actor.person == parties.requester;
-    if actor.name == parties.requested_by || same_human {
+    if actor.name == parties.requested_by || parties.requester == Some(decider) {
         return Err(Denial::forbidden("nobody decides what they asked for themselves: ask somebody else"));
     }
     Ok(())
@@ -332,13 +376,28 @@ async fn touched(
 ) -> Result<(Date, Date), Denial> {
     let terms = store::people::terms(conn, &[asked.person]).await?;
     let zone = day::zone(&terms.first().context("a correction of nobody")?.zone)?;
+    let mut times = times(conn, asked).await?;
+    if let Some(id) = asked.revokes
+        && let Some(revoked) = store::corrections::lock(conn, id).await?
+    {
+        times.extend(self::times(conn, &revoked).await?);
+    }
+    let date = asked.date.to_jiff();
+    let dates = times.into_iter().map(|at| zone.to_datetime(at).date());
+    let (from, to) = dates.fold((date, date), |(from, to), date| (from.min(date), to.max(date)));
+    // A minute before midnight makes a duplicate of the minute after it.
+    Ok((from.saturating_sub(1.day()), to.saturating_add(1.day())))
+}
+
+/// The times that a request adds or lays aside.
+async fn times(
+    conn: &mut PgConnection,
+    asked: &store::corrections::Correction,
+) -> Result<Vec<Timestamp>, Denial> {
     let adds: Vec<AddedTime> = serde_json::from_value(asked.adds.clone())?;
     let ignored = store::corrections::punches_of(conn, asked.person, &asked.ignores).await?;
-    let times = adds.iter().map(|add| add.at).chain(ignored.into_iter().map(jiff_sqlx::Timestamp::to_jiff));
-    let date = asked.date.to_jiff();
-    Ok(times
-        .map(|at| zone.to_datetime(at).date())
-        .fold((date, date), |(from, to), date| (from.min(date), to.max(date))))
+    let ignored = ignored.into_iter().map(jiff_sqlx::Timestamp::to_jiff);
+    Ok(adds.into_iter().map(|add| add.at).chain(ignored).collect())
 }
 
 /// Records a decision, keeps it, and returns what it made of the request.
@@ -411,6 +470,7 @@ mod tests {
             date: Day(jiff::civil::date(2025, 3, 4)),
             adds: adds.iter().map(|text| AddedTime { at: at(text), direction: Direction::In }).collect(),
             ignores: (0..ignores).map(Uuid::from_u128).collect(),
+            revokes: None,
             reason: "forgot".into(),
         }
     }
@@ -447,10 +507,12 @@ mod tests {
             let parties = Parties { person: worker, manager: Some(boss), requested_by, requester };
             may_decide(actor, &parties).is_ok()
         };
-        let hr = actor("hr", Role::Hr, None);
+        let hr = actor("hr", Role::Hr, Some(other));
         assert!(decide(&hr, "worker", Some(worker)));
-        assert!(!decide(&hr, "hr", None));
-        assert!(decide(&hr, "admin", None), "two accounts of nobody are two people");
+        assert!(!decide(&hr, "hr", Some(other)));
+        assert!(!decide(&hr, "other", Some(other)), "the same human with another account");
+        assert!(!decide(&actor("hr", Role::Hr, None), "admin", None), "nobody knows who that is");
+        assert!(decide(&hr, "admin", None));
         assert!(decide(&actor("boss", Role::Manager, Some(boss)), "worker", Some(worker)));
         assert!(!decide(&actor("boss", Role::Manager, Some(boss)), "boss", Some(boss)));
         assert!(!decide(&actor("boss", Role::Hr, Some(boss)), "boss2", Some(boss)), "the same human");

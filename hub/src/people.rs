@@ -12,13 +12,17 @@ use sqlx::{PgConnection, PgPool};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use crate::denial::Denial;
+use crate::denial::{Denial, worded};
 use crate::identity::Actor;
 use crate::store;
 use crate::store::people::{Entry, Known, Person, Sought};
 use crate::store::templates::Sealed;
 use crate::vault::{Label, Vault};
 
+/// Characters of a number, at most.
+const NUMBER: usize = 64;
+/// Characters of a name, at most.
+const NAME: usize = 200;
 /// Photos of one enrolment, at most.
 pub const PHOTOS: usize = 10;
 /// Bytes of a photo, at most.
@@ -38,7 +42,9 @@ pub enum PersonError {
     #[error("the number {0} is taken")]
     Taken(String),
     /// A number or a name is empty or too long.
-    #[error("a number has 1 to 64 characters and a name 1 to 200, neither blank")]
+    #[error(
+        "a number has 1 to 64 characters and a name 1 to 200, no blanks at the ends and no control characters"
+    )]
     Named,
     /// Consent is missing.
     #[error("{0} has not consented to the use of their face: record the consent first")]
@@ -77,6 +83,8 @@ pub struct Photo {
 
 /// Adds a person.
 pub async fn add(pool: &PgPool, actor: &str, number: &str, name: &str) -> Result<Uuid, PersonError> {
+    let worded = worded("number", number, NUMBER).and_then(|()| worded("name", name, NAME));
+    worded.map_err(|_| PersonError::Named)?;
     let id = Uuid::now_v7();
     let mut transaction = pool.begin().await?;
     store::people::insert(&mut transaction, id, number, name).await.map_err(|error| {
@@ -115,6 +123,16 @@ pub async fn seen_by(conn: &mut PgConnection, actor: &Actor, number: &str) -> Re
             "there is nobody with the number {number:?} among those whom you may see"
         ))),
     }
+}
+
+/// The person with a number, for somebody who may see them and is not themselves: nobody changes
+/// their own days alone.
+pub async fn someone_else(conn: &mut PgConnection, actor: &Actor, number: &str) -> Result<Known, Denial> {
+    let person = seen_by(conn, actor, number).await?;
+    if actor.person == Some(person.id) {
+        return Err(Denial::forbidden("nobody changes their own days: ask somebody else"));
+    }
+    Ok(person)
 }
 
 /// People by number, at most so many; a look at personal data, audited.

@@ -5,10 +5,10 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 
-use crate::day::{Day, range};
+use crate::day::{Day, range, zone};
 use crate::denial::{Denial, worded};
 use crate::planning::REACH;
 use crate::store;
@@ -79,6 +79,18 @@ pub struct Adjustment {
     settled_by: Option<String>,
     /// What they said.
     note: Option<String>,
+}
+
+/// How an adjustment was dealt with.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settlement {
+    /// Such as "paid in April".
+    note: String,
+    /// `changed_at` of the adjustment that was dealt with: if the facts have changed it since, nothing is
+    /// settled.
+    #[schema(value_type = String, format = DateTime)]
+    changed_at: Timestamp,
 }
 
 /// Where somebody moves a period.
@@ -173,11 +185,14 @@ pub async fn open(
 /// Moves a period on. Nothing moves while days of its people wait to be computed.
 pub async fn step(pool: &PgPool, actor: &str, id: i64, step: Step, now: Timestamp) -> Result<Period, Denial> {
     let mut transaction = pool.begin().await?;
-    // Hubs that compute workdays have read which are locked: wait for them, and let others wait.
-    store::periods::lock_all(&mut transaction).await?;
-    let before = store::periods::find(&mut transaction, id).await?.ok_or_else(|| unknown(id))?;
-    let state =
-        step.after(&before.state).map_err(|reason| Denial::conflict(format!("period {id}: {reason}")))?;
+    moved(&mut transaction, id, step).await?;
+    // Hubs that write workdays have read which are locked: wait for them, and let others wait.
+    store::periods::alone(&mut transaction).await?;
+    let (before, state) = moved(&mut transaction, id, step).await?;
+    if step == Step::Lock {
+        ended(&mut transaction, &before, now).await?;
+        store::periods::note_people(&mut transaction, id).await?;
+    }
     let waiting = store::periods::awaited(&mut transaction, id, REACH).await?;
     if waiting > 0 {
         return Err(Denial::conflict(format!(
@@ -190,6 +205,35 @@ pub async fn step(pool: &PgPool, actor: &str, id: i64, step: Step, now: Timestam
     let after = store::periods::find(&mut transaction, id).await?.ok_or_else(|| unknown(id))?;
     transaction.commit().await?;
     Ok(after.into())
+}
+
+/// A period, and its state after a step.
+async fn moved(
+    conn: &mut PgConnection,
+    id: i64,
+    step: Step,
+) -> Result<(store::periods::Period, &'static str), Denial> {
+    let period = store::periods::find(conn, id).await?.ok_or_else(|| unknown(id))?;
+    let state =
+        step.after(&period.state).map_err(|reason| Denial::conflict(format!("period {id}: {reason}")))?;
+    Ok((period, state))
+}
+
+/// Days that have not been yet can't be locked.
+async fn ended(
+    conn: &mut PgConnection,
+    period: &store::periods::Period,
+    now: Timestamp,
+) -> Result<(), Denial> {
+    let (id, last) = (period.id, period.to.to_jiff());
+    for site in store::sites::list(conn).await? {
+        let theirs = period.site.as_ref().is_none_or(|name| *name == site.name);
+        if theirs && zone(&site.zone)?.to_datetime(now).date() <= last {
+            let name = site.name;
+            return Err(Denial::conflict(format!("period {id}: {last} is not over yet at {name}")));
+        }
+    }
+    Ok(())
 }
 
 fn unknown(id: i64) -> Denial {
@@ -228,16 +272,20 @@ pub async fn adjustments(
 }
 
 /// Says that an adjustment has been dealt with, such as in the next payroll.
-pub async fn settle(pool: &PgPool, actor: &str, id: i64, note: &str) -> Result<(), Denial> {
+pub async fn settle(pool: &PgPool, actor: &str, id: i64, settlement: &Settlement) -> Result<(), Denial> {
+    let Settlement { note, changed_at } = settlement;
     worded("a note", note, NOTE)?;
     let mut transaction = pool.begin().await?;
-    if !store::periods::settle(&mut transaction, id, actor, note).await? {
+    if !store::periods::settle(&mut transaction, id, *changed_at, actor, note).await? {
         return Err(match store::periods::adjustment_state(&mut transaction, id).await? {
-            Some(state) => Denial::conflict(format!("adjustment {id} is {state} already")),
+            Some(state) if state == "settled" => {
+                Denial::conflict(format!("adjustment {id} is settled already"))
+            }
+            Some(_) => Denial::conflict(format!("adjustment {id} has changed since: read it again")),
             None => Denial::missing(format!("there is no adjustment {id}")),
         });
     }
-    let detail = json!({"note": note});
+    let detail = json!({"note": note, "changed_at": changed_at});
     store::audit::record(&mut transaction, actor, "adjustment.settle", &id.to_string(), detail).await?;
     transaction.commit().await?;
     Ok(())

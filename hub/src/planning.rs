@@ -32,6 +32,12 @@ pub const NAME: usize = 100;
 pub const REACH: i32 = 8;
 /// Jobs of a trial that are computed at once.
 const AT_ONCE: usize = 200;
+/// A trial that touches more people looks at the last days only: somebody waits for its answer.
+const MANY: usize = 200;
+/// So many of them.
+const LOOKED_AT: i32 = 62;
+/// Days that may have workdays before they come: punches of clocks that are ahead.
+const AHEAD: i32 = 8;
 
 /// A change: by whom, when, and whether it is only tried.
 pub struct Change<'a> {
@@ -56,6 +62,10 @@ pub struct Effect {
     /// Only of a trial: days of locked periods that would have a pending adjustment.
     #[serde(skip_serializing_if = "Option::is_none")]
     adjustments: Option<usize>,
+    /// Only of a trial that touches many people: earlier dates than this were not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = Date)]
+    since: Option<Date>,
 }
 
 /// Whose days a change touches.
@@ -139,26 +149,38 @@ impl Change<'_> {
     ) -> Result<Effect, Denial> {
         let Some(policy) = self.trial else {
             transaction.commit().await?;
-            return Ok(Effect { people, workdays_changed: None, adjustments: None });
+            return Ok(Effect { people, workdays_changed: None, adjustments: None, since: None });
         };
         let mut tally = Tally::default();
-        let jobs = store::trials::asked(&mut transaction).await?;
+        let mut jobs = store::trials::asked(&mut transaction).await?;
+        let since = (jobs.len() > MANY).then(|| today(self.now).saturating_sub(LOOKED_AT.days()));
+        if let Some(since) = since {
+            jobs.retain(|job| job.to >= since);
+            for job in &mut jobs {
+                job.from = job.from.max(since);
+            }
+        }
         for jobs in jobs.chunks(AT_ONCE) {
-            let people: Vec<Uuid> = jobs.iter().map(|job| job.person).collect();
-            store::jobs::hold(&mut transaction, &people).await?;
-            tally += reconcile::settle(&mut transaction, jobs, policy, self.now).await?;
+            tally += reconcile::weigh(&mut transaction, jobs, policy, self.now).await?;
         }
         transaction.rollback().await?;
-        Ok(Effect { people, workdays_changed: Some(tally.changed), adjustments: Some(tally.adjustments) })
+        let (changed, adjustments) = (Some(tally.changed), Some(tally.adjustments));
+        Ok(Effect { people, workdays_changed: changed, adjustments, since })
     }
 }
 
-/// The first and the last date that may have workdays now, in any zone.
-async fn horizon(conn: &mut PgConnection, now: Timestamp) -> Result<(Date, Date), Denial> {
-    let today = TimeZone::UTC.to_datetime(now).date();
+fn today(now: Timestamp) -> Date {
+    TimeZone::UTC.to_datetime(now).date()
+}
+
+/// The first and the last date that may have workdays now, in any zone. A punch from a clock that is
+/// years ahead makes nobody compute years.
+pub async fn horizon(conn: &mut PgConnection, now: Timestamp) -> sqlx::Result<(Date, Date)> {
+    let today = today(now);
     let (first, last) = (today.saturating_sub(1.day()), today.saturating_add(1.day()));
     let extent = store::workdays::extent(conn).await?;
-    Ok(extent.map_or((first, last), |(from, to)| (from.min(first), to.max(last))))
+    let ahead = today.saturating_add(AHEAD.days());
+    Ok(extent.map_or((first, last), |(from, to)| (from.min(first), to.clamp(last, ahead))))
 }
 
 /// Asks for everybody's days between two dates, or for those of one person.
@@ -175,7 +197,19 @@ pub async fn recompute(
         }
         None => (Touched::Many(Whose::Everybody), "people".to_owned()),
     };
-    let people = change.ask(&mut transaction, whose, Dates::between(from, Some(to))).await?;
+    // Exactly what was asked for, also before anything happened; but nothing that lies far ahead.
+    let to = to.min(today(change.now).saturating_add(AHEAD.days()));
+    let people = if from > to {
+        0
+    } else {
+        match whose {
+            Touched::Person(person) => {
+                store::jobs::ask(&mut transaction, &[Job { person, from, to }]).await?;
+                1
+            }
+            Touched::Many(whose) => store::jobs::ask_many(&mut transaction, whose, from, to).await?,
+        }
+    };
     let detail = json!({"from": from, "to": to, "people": people});
     change.record(&mut transaction, "workday.recompute", &subject, detail).await?;
     change.finish(transaction, people).await

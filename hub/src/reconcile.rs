@@ -7,6 +7,7 @@
 mod book;
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use jiff::civil::Date;
@@ -31,7 +32,11 @@ const ACTOR: &str = "hub";
 /// Jobs of one transaction, at most.
 const BATCH: i64 = 500;
 /// How long a hub sleeps, at most, when there is nothing to do.
-const LULL: std::time::Duration = std::time::Duration::from_secs(20);
+const LULL: Duration = Duration::from_secs(20);
+/// Between two looks at the calendar, at least.
+const SWEEP: Duration = Duration::from_secs(5);
+/// After a failure.
+const RETRY: Duration = Duration::from_secs(1);
 /// Two ranges of one person with a smaller gap are computed as one, in days.
 const GAP: i32 = 7;
 
@@ -65,8 +70,13 @@ impl std::ops::AddAssign for Tally {
 
 /// Computes days for as long as the hub runs: when jobs are announced, and at the turn of each day.
 pub async fn run(pool: PgPool, policy: Policy, mut jobs: watch::Receiver<()>) -> Result<()> {
+    let mut swept: Option<Instant> = None;
     loop {
         jobs.borrow_and_update();
+        if swept.is_none_or(|swept| swept.elapsed() >= SWEEP) {
+            swept = Some(Instant::now());
+            look_at_the_calendar(&pool, &policy).await;
+        }
         match work(&pool, &policy).await {
             Ok(Tally { people: 0, .. }) => {}
             Ok(tally) => {
@@ -75,7 +85,7 @@ pub async fn run(pool: PgPool, policy: Policy, mut jobs: watch::Receiver<()>) ->
             }
             Err(error) => {
                 warn!(error = format!("{error:#}"), "workdays wait");
-                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                tokio::time::sleep(RETRY).await;
             }
         }
         tokio::select! {
@@ -85,30 +95,65 @@ pub async fn run(pool: PgPool, policy: Policy, mut jobs: watch::Receiver<()>) ->
     }
 }
 
-/// Asks for what the calendar demands, then computes one batch of jobs.
-pub async fn work(pool: &PgPool, policy: &Policy) -> Result<Tally> {
+/// Asks for what the turn of a day demands, and for word of what has become final. Neither keeps
+/// workdays from being computed.
+async fn look_at_the_calendar(pool: &PgPool, policy: &Policy) {
     let now = clock::now();
-    sweep(pool, &policy.channels, now).await?;
-    batch(pool, policy, now).await
+    if let Err(error) = sweep(pool, now).await {
+        warn!(error = format!("{error:#}"), "the new day waits");
+    }
+    if let Err(error) = owe(pool, &policy.channels, now).await {
+        warn!(error = format!("{error:#}"), "word of absences waits");
+    }
+}
+
+async fn owe(pool: &PgPool, channels: &Channels, now: Timestamp) -> Result<()> {
+    let mut transaction = pool.begin().await?;
+    notify::owe_closed(&mut transaction, channels, now).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// Computes one batch of jobs; where that fails, each person by themselves, so that one whose facts
+/// make no sense holds up nobody else.
+async fn work(pool: &PgPool, policy: &Policy) -> Result<Tally> {
+    let now = clock::now();
+    let failure = match batch(pool, policy, now).await {
+        Ok(tally) => return Ok(tally),
+        Err(failure) => failure,
+    };
+    let people = store::jobs::people(&mut *pool.acquire().await?, BATCH).await?;
+    let mut tally = Tally::default();
+    for person in people {
+        match one(pool, person, policy, now).await {
+            Ok(more) => tally += more,
+            Err(error) => {
+                warn!(person.id = %person, error = format!("{error:#}"), "a person's workdays wait");
+            }
+        }
+    }
+    if tally.people == 0 { Err(failure) } else { Ok(tally) }
+}
+
+/// Computes what one person's jobs ask for.
+async fn one(pool: &PgPool, person: Uuid, policy: &Policy, now: Timestamp) -> Result<Tally> {
+    let mut transaction = pool.begin().await?;
+    let jobs = store::jobs::take_of(&mut transaction, person).await?;
+    let tally = settle(&mut transaction, &jobs, policy, now).await?;
+    transaction.commit().await?;
+    Ok(tally)
 }
 
 /// Computes one batch of jobs. Nobody in the tally: there was nothing to do, or other hubs do it.
 pub async fn batch(pool: &PgPool, policy: &Policy, now: Timestamp) -> Result<Tally> {
     let mut transaction = pool.begin().await?;
-    let tally = batch_of(&mut transaction, policy, now).await?;
+    let jobs = store::jobs::take(&mut transaction, BATCH).await?;
+    let tally = settle(&mut transaction, &jobs, policy, now).await?;
     transaction.commit().await?;
     Ok(tally)
 }
 
-/// Computes one batch of jobs in a transaction that somebody else ends.
-pub async fn batch_of(conn: &mut PgConnection, policy: &Policy, now: Timestamp) -> Result<Tally> {
-    let jobs = store::jobs::take(conn, BATCH).await?;
-    settle(conn, &jobs, policy, now).await
-}
-
-/// When a site's date has moved on, everybody there gets a day; when windows have closed, people
-/// are told of absences and missing punches.
-async fn sweep(pool: &PgPool, channels: &Channels, now: Timestamp) -> Result<()> {
+/// When a site's date has moved on, everybody there gets a day.
+async fn sweep(pool: &PgPool, now: Timestamp) -> Result<()> {
     let mut transaction = pool.begin().await?;
     for (id, name, zone, swept) in store::sites::behind(&mut transaction).await? {
         let today = time_zone(&zone)?.to_datetime(now).date();
@@ -119,7 +164,6 @@ async fn sweep(pool: &PgPool, channels: &Channels, now: Timestamp) -> Result<()>
         store::jobs::ask_many(&mut transaction, store::jobs::Whose::Site(&name), from, today).await?;
         store::sites::swept(&mut transaction, id, today).await?;
     }
-    notify::owe_closed(&mut transaction, channels, now).await?;
     transaction.commit().await?;
     Ok(())
 }
@@ -128,8 +172,22 @@ async fn sweep(pool: &PgPool, channels: &Channels, now: Timestamp) -> Result<()>
 /// ([`store::jobs::hold`], or taken with the jobs).
 pub async fn settle(conn: &mut PgConnection, jobs: &[Job], policy: &Policy, now: Timestamp) -> Result<Tally> {
     let mut tally = Tally::default();
-    for ((from, to), people) in grouped(jobs) {
-        tally += settle_group(conn, &people, (from, to), policy, now).await?;
+    if !jobs.is_empty() {
+        store::periods::steady(conn).await?;
+    }
+    for (touched, people) in grouped(jobs) {
+        let found = judge(conn, &people, touched, policy, now).await?;
+        tally += found.tally(people.len());
+        found.write(conn, &people, now, &policy.channels).await?;
+    }
+    Ok(tally)
+}
+
+/// Says what [`settle`] would do. Nobody has to be held, and nothing is written.
+pub async fn weigh(conn: &mut PgConnection, jobs: &[Job], policy: &Policy, now: Timestamp) -> Result<Tally> {
+    let mut tally = Tally::default();
+    for (touched, people) in grouped(jobs) {
+        tally += judge(conn, &people, touched, policy, now).await?.tally(people.len());
     }
     Ok(tally)
 }
@@ -157,20 +215,22 @@ fn grouped(jobs: &[Job]) -> BTreeMap<(Date, Date), Vec<Uuid>> {
     groups
 }
 
-async fn settle_group(
+/// Holds what the facts say of people's days against what stands.
+async fn judge(
     conn: &mut PgConnection,
     people: &[Uuid],
     touched: (Date, Date),
     policy: &Policy,
     now: Timestamp,
-) -> Result<Tally> {
+) -> Result<Changes> {
     let book = Book::load(conn, people, touched, policy).await?;
     let (from, to) = book.days;
     let mut before: HashMap<Uuid, Vec<Standing>> = HashMap::new();
     for day in store::workdays::standing(conn, people, from, to).await? {
         before.entry(day.person).or_default().push(day);
     }
-    let mut changes = Changes::default();
+    let mut changes = Changes { days: book.days, ..Changes::default() };
+    changes.recall(conn, &book).await?;
     for person in book.people() {
         let assessment = assess(&book.facts(person)?);
         let zone = book.zone(person)?;
@@ -180,32 +240,60 @@ async fn settle_group(
         let after = after.filter(|day| day.date <= today || !day.punches.is_empty());
         let after = after.map(|day| Standing { person, figures: figures(day, zone) }).collect();
         changes.compare(person, before.remove(&person).unwrap_or_default(), after, &book)?;
-        changes.loose(person, &assessment, zone, (from, to));
+        changes.loose(person, &assessment, zone);
     }
-    let tally = Tally {
-        people: people.len(),
-        changed: changes.written.len() + changes.removed.len(),
-        adjustments: changes.adjusted.len(),
-    };
-    changes.write(conn, people, (from, to), now, &policy.channels).await?;
-    Ok(tally)
+    Ok(changes)
 }
 
 /// What must be written.
 #[derive(Default)]
 struct Changes {
+    /// The dates that were looked at.
+    days: (Date, Date),
     written: Vec<Standing>,
     removed: Vec<Standing>,
     /// Whose workdays changed, for the audit: before and after.
     revisions: Vec<(Uuid, Value)>,
-    /// Days in locked periods: what stands, and what the facts say.
-    adjusted: Vec<((Uuid, Date), Value, Value)>,
-    /// Locked days where both agree.
-    agreed: Vec<(Uuid, Date)>,
+    /// Days in locked periods: what counts, and what the facts say.
+    adjusted: BTreeMap<(Uuid, Date), Adjusted>,
+    /// What is pending for locked days so far.
+    pending: BTreeMap<(Uuid, Date), Adjusted>,
+    /// What was settled last for locked days: it counts from then on.
+    settled: HashMap<Uuid, BTreeMap<Date, Value>>,
     unassigned: Vec<(Uuid, Date, Timestamp)>,
 }
 
+/// What counts of a locked day, and what the facts say.
+#[derive(Clone, PartialEq)]
+struct Adjusted {
+    before: Value,
+    after: Value,
+}
+
 impl Changes {
+    fn tally(&self, people: usize) -> Tally {
+        let news = self.adjusted.iter().filter(|(day, adjusted)| self.pending.get(day) != Some(*adjusted));
+        let changed = self.written.len() + self.removed.len();
+        Tally { people, changed, adjustments: news.count() }
+    }
+
+    /// Reads what has been noted of locked days.
+    async fn recall(&mut self, conn: &mut PgConnection, book: &Book) -> Result<()> {
+        let people = book.locked_people();
+        if people.is_empty() {
+            return Ok(());
+        }
+        for noted in store::periods::noted(conn, &people, self.days.0, self.days.1).await? {
+            if noted.pending {
+                let adjusted = Adjusted { before: noted.before, after: noted.after };
+                self.pending.insert((noted.person, noted.date), adjusted);
+            } else {
+                self.settled.entry(noted.person).or_default().insert(noted.date, noted.after);
+            }
+        }
+        Ok(())
+    }
+
     fn compare(
         &mut self,
         person: Uuid,
@@ -215,6 +303,10 @@ impl Changes {
     ) -> Result<()> {
         type Days = BTreeMap<Date, (Vec<Standing>, Vec<Standing>)>;
         let mut days = Days::new();
+        let mut settled = self.settled.remove(&person).unwrap_or_default();
+        for date in settled.keys() {
+            days.entry(*date).or_default();
+        }
         for day in before {
             days.entry(day.figures.date).or_default().0.push(day);
         }
@@ -224,14 +316,13 @@ impl Changes {
         for (date, (mut before, mut after)) in days {
             before.sort_by(|one, other| one.figures.shift.cmp(&other.figures.shift));
             after.sort_by(|one, other| one.figures.shift.cmp(&other.figures.shift));
-            let locked = book.locked(person, date);
-            if before == after {
-                if locked {
-                    self.agreed.push((person, date));
+            if book.locked(person, date) {
+                let counts = settled.remove(&date).map_or_else(|| shown(&before), Ok)?;
+                let adjusted = Adjusted { before: counts, after: shown(&after)? };
+                if adjusted.before != adjusted.after {
+                    self.adjusted.insert((person, date), adjusted);
                 }
-            } else if locked {
-                self.adjusted.push(((person, date), shown(&before)?, shown(&after)?));
-            } else {
+            } else if before != after {
                 self.revise(person, &before, after)?;
             }
         }
@@ -250,7 +341,8 @@ impl Changes {
         Ok(())
     }
 
-    fn loose(&mut self, person: Uuid, found: &Assessment, zone: &TimeZone, (from, to): (Date, Date)) {
+    fn loose(&mut self, person: Uuid, found: &Assessment, zone: &TimeZone) {
+        let (from, to) = self.days;
         for punch in &found.unassigned {
             let at = timestamp(punch.at);
             let date = zone.to_datetime(at).date();
@@ -264,24 +356,37 @@ impl Changes {
         self,
         conn: &mut PgConnection,
         people: &[Uuid],
-        days: (Date, Date),
         now: Timestamp,
         channels: &Channels,
     ) -> Result<()> {
         store::workdays::remove(conn, &self.removed).await?;
         store::workdays::put(conn, &self.written, now).await?;
-        store::workdays::put_unassigned(conn, people, days, &self.unassigned).await?;
+        store::workdays::put_unassigned(conn, people, self.days, &self.unassigned).await?;
         store::audit::record_many(conn, ACTOR, "workday.revise", &self.revisions).await?;
-        for (day, before, after) in &self.adjusted {
-            if !store::periods::settled(conn, *day, after).await? {
-                store::periods::adjust(conn, *day, before, after, now).await?;
+        self.adjust(conn, now).await?;
+        notify::owe_late(conn, channels, &self.written, now).await
+    }
+
+    /// Notes what facts say against locked days, and forgets what they say no longer.
+    async fn adjust(&self, conn: &mut PgConnection, now: Timestamp) -> Result<()> {
+        let told = |(person, date): &(Uuid, Date), adjusted: &Adjusted| {
+            (*person, json!({"date": date, "before": adjusted.before, "after": adjusted.after}))
+        };
+        let mut noted = Vec::new();
+        for (day, adjusted) in &self.adjusted {
+            if self.pending.get(day) != Some(adjusted) {
+                store::periods::adjust(conn, *day, &adjusted.before, &adjusted.after, now).await?;
+                noted.push(told(day, adjusted));
             }
         }
-        let (people, dates): (Vec<Uuid>, Vec<Date>) = self.agreed.into_iter().unzip();
-        if !people.is_empty() {
-            store::periods::forget_adjustment(conn, &people, &dates).await?;
+        let gone = self.pending.iter().filter(|(day, _)| !self.adjusted.contains_key(day));
+        let (days, withdrawn): (Vec<_>, Vec<_>) =
+            gone.map(|(day, adjusted)| (*day, told(day, adjusted))).unzip();
+        if !days.is_empty() {
+            store::periods::withdraw(conn, &days).await?;
         }
-        notify::owe_late(conn, channels, &self.written, now).await
+        store::audit::record_many(conn, ACTOR, "adjustment.note", &noted).await?;
+        Ok(store::audit::record_many(conn, ACTOR, "adjustment.withdraw", &withdrawn).await?)
     }
 }
 

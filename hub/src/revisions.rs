@@ -16,11 +16,10 @@ use uuid::Uuid;
 use crate::day;
 use crate::denial::Denial;
 use crate::identity::Actor;
-use crate::people::seen_by;
+use crate::people::{seen_by, someone_else};
 use crate::reconcile::{self, Explained, Policy};
 use crate::reports::timesheet::local;
 use crate::store;
-use crate::store::people::Terms;
 use crate::store::revisions::Revision;
 use crate::store::workdays::Figures;
 
@@ -177,7 +176,7 @@ pub async fn look(
         zone: terms.zone.clone(),
         workdays: stands.iter().filter_map(|day| standing(day, &revisions, &zone)).collect(),
         differs: differs(&stands, &facts, zone.to_datetime(now).date()),
-        locked: locked(&mut transaction, terms, date).await?,
+        locked: locked(&mut transaction, person.id, date).await?,
         waiting: store::revisions::waiting(&mut transaction, person.id).await?,
         punches: punches(&mut transaction, person.id, (date, &zone), &facts).await?,
         facts: facts.into_iter().map(|day| explained(day, &zone)).collect(),
@@ -215,9 +214,8 @@ fn differs(stands: &[Figures], facts: &[Explained], today: Date) -> bool {
     facts != stands
 }
 
-async fn locked(conn: &mut PgConnection, terms: &Terms, date: Date) -> Result<bool, Denial> {
-    let periods = store::periods::locked(conn, date, date).await?;
-    Ok(periods.iter().any(|(site, ..)| site.is_none_or(|site| site == terms.site)))
+async fn locked(conn: &mut PgConnection, person: Uuid, date: Date) -> Result<bool, Denial> {
+    Ok(!store::periods::locked(conn, &[person], date, date).await?.is_empty())
 }
 
 /// The punches between the first and the last instant that the day's shifts may reach.
@@ -263,10 +261,13 @@ pub async fn finalise(
     now: Timestamp,
 ) -> Result<(), Denial> {
     let mut transaction = pool.begin().await?;
-    let person = seen_by(&mut transaction, actor, number).await?;
+    let person = someone_else(&mut transaction, actor, number).await?;
     store::jobs::hold(&mut transaction, &[person.id]).await?;
     if store::revisions::of_day(&mut transaction, person.id, date).await?.is_empty() {
         return Err(Denial::missing(format!("{number} has no workday on {date}")));
+    }
+    if locked(&mut transaction, person.id, date).await? {
+        return Err(Denial::conflict(format!("{date} lies in a locked period: it is final already")));
     }
     let days = store::workdays::finalise(&mut transaction, person.id, date, &actor.name, now).await?;
     if days > 0 {

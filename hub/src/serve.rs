@@ -29,7 +29,7 @@ use crate::config::Config;
 use crate::fleet::Fleet;
 use crate::pki::Authority;
 use crate::vault::Vault;
-use crate::{api, clock, console, notify, reconcile, store};
+use crate::{api, clock, console, notify, planning, reconcile, store};
 
 /// How long a stopping hub may take.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -64,7 +64,7 @@ impl Database {
             (cluster.options(), Some(cluster))
         };
         let pool = store::open(options).await?;
-        store::sites::follow(&mut *pool.acquire().await?, &config.zone).await?;
+        planning::sites::follow(&pool, &config.zone, clock::now()).await?;
         Ok(Self { pool, cluster })
     }
 

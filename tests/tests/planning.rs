@@ -18,9 +18,9 @@ const PASSWORD: &str = "correct horse battery";
 /// The terminal of all punches. As long as no test says otherwise, it has reported everything.
 const DEVICE: &str = "0123456789abcdef0123456789abcdef";
 const TERMINAL: &str = "insert into terminals
-    (device, name, state, certificate_sha256, expires_at, reported_through)
+    (device, name, state, certificate_sha256, expires_at, reported_through, created_at)
     values ('0123456789abcdef0123456789abcdef', 'Front door', 'accepted', ''::bytea,
-        now() + interval '1 year', '2099-01-01')";
+        now() + interval '1 year', '2099-01-01', '2025-01-01')";
 
 /// What the API said.
 type Answer = (StatusCode, Value);
@@ -165,7 +165,8 @@ impl Company {
         let ground = Ground::new()?;
         let hub = Hub::start_new(&ground)?;
         execute(&hub, TERMINAL).await?;
-        account(&hub, "hr", "hr", None)?;
+        hub.must(&["person", "add", "900", "Helen"])?;
+        account(&hub, "hr", "hr", Some("900"))?;
         Ok(Self { hr: Api::open(&hub, "hr").await?, hub, _ground: ground })
     }
 
@@ -436,7 +437,19 @@ fn changes() -> Vec<Rule> {
         (Method::POST, "/recompute", march, staff),
         (Method::POST, "/periods", backwards, [400, 400, 403, 403]),
         (Method::POST, "/periods/999/lock", nobody, [404, 404, 403, 403]),
-        (Method::POST, "/adjustments/999/settle", json!({"note": "paid"}), [404, 404, 403, 403]),
+        (
+            Method::POST,
+            "/adjustments/999/settle",
+            json!({"note": "paid", "changed_at": "2025-04-01T00:00:00Z"}),
+            [404, 404, 403, 403],
+        ),
+        // Nobody changes their own days; admin is not Helen.
+        (
+            Method::PUT,
+            "/people/900/leave",
+            json!({"from": "2025-03-03", "to": "2025-03-03"}),
+            [200, 403, 403, 403],
+        ),
     ]
 }
 
@@ -471,6 +484,14 @@ async fn roles_see_and_do_what_they_may() -> Result<()> {
         }
     }
     assert_eq!(company.hr.list("/terminals").await?[0]["name"], "Back door");
+    let wish = json!({"number": "102", "date": "2025-03-03", "reason": "forgot to punch",
+        "adds": [{"at": "2025-03-03T19:00:00+01:00"}]});
+    answered(201, company.hr.post("/corrections", &wish).await?)?;
+    for ((role, api), expected) in everybody.into_iter().zip([vec!["102"], vec!["102"], vec![], vec![]]) {
+        assert_eq!(texts(&api.list("/corrections").await?, "number"), expected, "{role}");
+    }
+    // An account that nobody belongs to decides nothing.
+    answered(403, admin.post("/corrections/1/approve", &Value::Null).await?)?;
     answered(204, ada.delete("/sessions").await?)?;
     answered(401, ada.get("/workdays/101/2025-03-03").await?)?;
     Ok(())
@@ -516,8 +537,25 @@ async fn a_rejected_wish_changes_nothing(company: &Company, boss: &Api) -> Resul
     let expected = json!({"state": "rejected", "requested_by": "hr", "decided_by": "boss",
         "note": "she stayed longer", "before": null, "after": null});
     says(&rejected, &expected)?;
+    settled(&company.hub).await?;
     assert_eq!(hr.day("101", "2025-03-03").await?["workdays"], before["workdays"]);
     Ok(())
+}
+
+/// What was approved by mistake is revoked by another request, once.
+async fn an_approval_can_be_revoked(company: &Company, boss: &Api, approved: &Value) -> Result<()> {
+    let revoke =
+        json!({"number": "101", "date": "2025-03-03", "reason": "a mistake", "revokes": approved["id"]});
+    let mut wrong = revoke.clone();
+    wrong["revokes"] = json!(999);
+    answered(400, company.hr.post("/corrections", &wrong).await?)?;
+    let asked = answered(201, company.hr.post("/corrections", &revoke).await?)?;
+    let twin = answered(201, company.hr.post("/corrections", &revoke).await?)?;
+    let done = boss.post(&format!("/corrections/{}/approve", asked["id"]), &Value::Null).await?;
+    says(&answered(200, done)?["after"][0], &json!({"status": "incomplete", "last_out": null}))?;
+    answered(409, boss.post(&format!("/corrections/{}/approve", twin["id"]), &Value::Null).await?)?;
+    answered(409, company.hr.post("/corrections", &revoke).await?)?;
+    says(&company.hr.day("101", "2025-03-03").await?["workdays"][0], &json!({"status": "incomplete"}))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -564,7 +602,7 @@ async fn a_correction_needs_four_eyes_and_changes_the_day() -> Result<()> {
     says(&kept[0]["after"][0], &json!({"status": "present", "worked_s": 32_820}))?;
     let audited = "select count(*) from audit where action in ('correction.approve', 'correction.reject')";
     assert_eq!(company.hub.cluster().number(audited).await?, 2);
-    Ok(())
+    an_approval_can_be_revoked(&company, &boss, &kept[0]).await
 }
 
 /// Opens March and takes it to where nothing changes it any more.
@@ -622,16 +660,80 @@ async fn a_locked_period_takes_no_change() -> Result<()> {
     says(&day, &json!({"locked": true, "differs": true, "waiting": false}))?;
 
     let settle = format!("/adjustments/{}/settle", ids[0]);
-    let note = json!({"note": "paid in April"});
+    let pending = hr.list("/adjustments?state=pending").await?;
+    let stale = json!({"note": "paid in April", "changed_at": "2025-04-01T00:00:00Z"});
+    answered(409, hr.post(&settle, &stale).await?)?;
+    let note = json!({"note": "paid in April", "changed_at": pending[0]["changed_at"]});
     answered(204, hr.post(&settle, &note).await?)?;
     answered(409, hr.post(&settle, &note).await?)?;
+    answered(409, hr.post("/workdays/101/2025-03-03/finalise", &Value::Null).await?)?;
     // What has been settled does not come back.
     company.hub.must(&["recompute", "--from", "2025-03-03", "--to", "2025-03-07"])?;
     ensure!(hr.list("/adjustments?state=pending").await?.is_empty(), "it is pending again");
     let done = hr.list("/adjustments").await?;
     assert_eq!(done.len(), 1, "{done:?}");
     says(&done[0], &json!({"state": "settled", "settled_by": "hr", "note": "paid in April"}))?;
+    // Facts that come after that are held against what was settled, not against the locked day.
+    company.punches("101", &["2025-03-03 21:00"]).await?;
+    let pending = hr.list("/adjustments?state=pending").await?;
+    assert_eq!(pending.len(), 1, "{pending:?}");
+    says(&pending[0]["before"][0], &json!({"last_out": "2025-03-03T19:00:00Z"}))?;
+    says(&pending[0]["after"][0], &json!({"last_out": "2025-03-03T20:00:00Z"}))?;
     assert_eq!(hr.list(timesheet).await?, before);
+    let noted = "select count(*) from audit where action = 'adjustment.note'";
+    assert_eq!(company.hub.cluster().number(noted).await?, 3);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_moves_takes_no_locked_day_along() -> Result<()> {
+    let company = Company::open().await?;
+    let hr = &company.hr;
+    let admin = company.login("admin", "admin", None).await?;
+    answered(200, admin.put("/sites/Tokyo", &json!({"zone": "Asia/Tokyo"})).await?)?;
+    company.plan_a_week().await?;
+    company.hire(&[("101", "Ada")]).await?;
+    company.follow("101", "2025-03-03", "2025-03-04").await?;
+    company.punches("101", &["2025-03-03 09:00", "2025-03-03 18:00"]).await?;
+    let period = json!({"from": "2025-03-03", "to": "2025-03-03", "site": "Main"});
+    let id = answered(201, hr.post("/periods", &period).await?)?["id"].clone();
+    for step in ["approve", "lock"] {
+        answered(200, hr.post(&format!("/periods/{id}/{step}"), &Value::Null).await?)?;
+    }
+    let today = json!({"from": "2199-01-01", "to": "2199-01-02"});
+    let future = answered(201, hr.post("/periods", &today).await?)?["id"].clone();
+    answered(200, hr.post(&format!("/periods/{future}/approve"), &Value::Null).await?)?;
+    answered(409, hr.post(&format!("/periods/{future}/lock"), &Value::Null).await?)?;
+
+    let timesheet = "/reports/timesheet?from=2025-03-03&to=2025-03-03";
+    let before = hr.list(timesheet).await?;
+    let trial = answered(200, hr.patch("/people/101?dry_run=true", &json!({"site": "Tokyo"})).await?)?;
+    ensure!(trial["workdays_changed"].as_u64() > Some(0), "{trial}");
+    settled(&company.hub).await?;
+    assert_eq!(hr.list(timesheet).await?, before, "it was only tried");
+    answered(200, hr.patch("/people/101", &json!({"site": "Tokyo"})).await?)?;
+    settled(&company.hub).await?;
+    let after = hr.list(timesheet).await?;
+    for key in ["status", "worked_s", "late_s", "revision"] {
+        assert_eq!(after[0][key], before[0][key], "{key} of a locked day");
+    }
+    assert_eq!(hr.list("/adjustments?state=pending").await?.len(), 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_schedule_changes_what_other_days_are_worth() -> Result<()> {
+    let company = Company::open().await?;
+    company.plan_a_week().await?;
+    company.hire(&[("101", "Ada")]).await?;
+    company.punches("101", &["2025-03-03 09:00", "2025-03-03 18:00"]).await?;
+    let unscheduled = json!({"status": "unscheduled", "worked_s": 32_400, "overtime_s": 0});
+    says(&company.hr.day("101", "2025-03-03").await?["workdays"][0], &unscheduled)?;
+    let setting = json!({"schedule": "Week", "from": "2030-01-01"});
+    answered(200, company.hr.put("/people/101/schedule", &setting).await?)?;
+    settled(&company.hub).await?;
+    let overtime = json!({"status": "unscheduled", "worked_s": 32_400, "overtime_s": 32_400});
+    says(&company.hr.day("101", "2025-03-03").await?["workdays"][0], &overtime)?;
     Ok(())
 }
 
@@ -678,6 +780,15 @@ async fn an_absence_is_provisional_until_the_terminals_have_reported() -> Result
     assert_eq!(absence(hr, "2025-03-04").await?["provisional"], false);
     says(&hr.day("102", "2025-03-04").await?["workdays"][0], &json!({"finalised_by": "hr"}))?;
     ensure!(hr.list("/reports/silence?from=2025-03-03&to=2025-03-04").await?.is_empty(), "it is final");
+    // What arrives afterwards is another revision, of which nobody has said that it stands.
+    company.punches("102", &["2025-03-04 09:00", "2025-03-04 10:00"]).await?;
+    assert_eq!(absence(hr, "2025-03-04").await?["provisional"], true);
+    says(&hr.day("102", "2025-03-04").await?["workdays"][0], &json!({"finalised_by": null}))?;
+    // A terminal that absences wait for stays where it is.
+    let admin = company.login("admin", "admin", None).await?;
+    answered(200, admin.put("/sites/Annex", &json!({"zone": "Europe/Berlin"})).await?)?;
+    let device = "/terminals/0123456789abcdef0123456789abcdef";
+    answered(409, admin.patch(device, &json!({"site": "Annex"})).await?)?;
     Ok(())
 }
 

@@ -44,6 +44,11 @@ impl IntoResponse for ApiError {
 /// What was not foreseen is logged here and told to nobody.
 impl From<anyhow::Error> for ApiError {
     fn from(error: anyhow::Error) -> Self {
+        let refusal = error.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
+        // PostgreSQL keeps no zero byte, wherever somebody put it.
+        if refusal.is_some_and(|refusal| refusal.code().as_deref() == Some("22021")) {
+            return Self::bad("a text holds a character that can't be kept");
+        }
         error!(error = format!("{error:#}"), "request failed");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the hub could not do that; its log says why")
     }

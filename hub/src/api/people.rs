@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use crate::api::access::Trial;
 use crate::api::error::Refusal;
 use crate::api::{ApiError, Caller};
 use crate::app::App;
@@ -150,16 +151,17 @@ pub async fn one(
 
 /// Change what is said of a person. A change of site or employment lets all their days be computed
 /// again.
-#[utoipa::path(patch, path = "/people/{number}", params(("number" = String, Path)), request_body = PersonSetting,
+#[utoipa::path(patch, path = "/people/{number}", params(("number" = String, Path), Trial), request_body = PersonSetting,
     responses((status = 200, body = Effect), (status = 400, body = Refusal), (status = 403, body = Refusal),
     (status = 404, body = Refusal)))]
 pub async fn set(
     State(app): State<App>,
     caller: Caller,
     Path(number): Path<String>,
+    Query(trial): Query<Trial>,
     Json(setting): Json<PersonSetting>,
 ) -> Result<Json<Effect>, ApiError> {
-    let change = app.change(caller.staff()?, false);
+    let change = app.change(caller.staff()?, trial.dry_run);
     Ok(Json(planning::people::set(&change, &number, setting).await?))
 }
 

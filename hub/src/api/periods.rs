@@ -3,15 +3,13 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use serde::Deserialize;
-use utoipa::ToSchema;
 
 use crate::api::corrections::Listed;
 use crate::api::error::Refusal;
 use crate::api::{ApiError, Caller};
 use crate::app::App;
 use crate::clock;
-use crate::periods::{self, Adjustment, Period, PeriodSetting, Step};
+use crate::periods::{self, Adjustment, Period, PeriodSetting, Settlement, Step};
 
 /// All periods, the latest first.
 #[utoipa::path(get, path = "/periods", responses(
@@ -50,7 +48,7 @@ pub async fn approve(
 /// adjustment.
 #[utoipa::path(post, path = "/periods/{id}/lock", params(("id" = i64, Path)), responses(
     (status = 200, body = Period), (status = 403, body = Refusal), (status = 404, body = Refusal),
-    (status = 409, body = Refusal, description = "not approved, or days wait to be computed")))]
+    (status = 409, body = Refusal, description = "not approved, not over, or days wait to be computed")))]
 pub async fn lock(
     State(app): State<App>,
     caller: Caller,
@@ -87,24 +85,16 @@ pub async fn adjustments(
     Ok(Json(periods::adjustments(&app.pool, &actor.name, listed.state.as_deref(), after, most).await?))
 }
 
-/// How an adjustment was dealt with.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Settlement {
-    /// Such as "paid in April".
-    note: String,
-}
-
 /// Say that an adjustment has been dealt with.
 #[utoipa::path(post, path = "/adjustments/{id}/settle", params(("id" = i64, Path)), request_body = Settlement,
     responses((status = 204), (status = 400, body = Refusal), (status = 403, body = Refusal),
-    (status = 404, body = Refusal), (status = 409, body = Refusal, description = "settled already")))]
+    (status = 404, body = Refusal), (status = 409, body = Refusal, description = "settled already, or changed since it was read")))]
 pub async fn settle(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<i64>,
     Json(settlement): Json<Settlement>,
 ) -> Result<StatusCode, ApiError> {
-    periods::settle(&app.pool, &caller.staff()?.name, id, &settlement.note).await?;
+    periods::settle(&app.pool, &caller.staff()?.name, id, &settlement).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -153,15 +153,16 @@ pub struct Recomputation {
 }
 
 /// Let workdays be computed again. Where nothing changed since, they stay as they are.
-#[utoipa::path(post, path = "/recompute", request_body = Recomputation, responses(
+#[utoipa::path(post, path = "/recompute", params(Trial), request_body = Recomputation, responses(
     (status = 200, body = Effect), (status = 400, body = Refusal), (status = 403, body = Refusal),
     (status = 404, body = Refusal)))]
 pub async fn recompute(
     State(app): State<App>,
     caller: Caller,
+    Query(trial): Query<Trial>,
     Json(asked): Json<Recomputation>,
 ) -> Result<Json<Effect>, ApiError> {
-    let change = app.change(caller.staff()?, false);
+    let change = app.change(caller.staff()?, trial.dry_run);
     let dates = range(asked.from, asked.to, RECOMPUTED_DAYS)?;
     Ok(Json(planning::recompute(&change, asked.number.as_deref(), dates).await?))
 }

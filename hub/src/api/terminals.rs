@@ -1,11 +1,12 @@
 //! Terminals over HTTP.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::api::access::Trial;
 use crate::api::error::Refusal;
 use crate::api::{ApiError, Caller};
 use crate::app::App;
@@ -58,15 +59,17 @@ pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Ter
 }
 
 /// Say where a terminal hangs and which way its door is used.
-#[utoipa::path(patch, path = "/terminals/{device}", params(("device" = String, Path)),
+#[utoipa::path(patch, path = "/terminals/{device}", params(("device" = String, Path), Trial),
     request_body = TerminalSetting, responses((status = 204), (status = 400, body = Refusal),
-    (status = 403, body = Refusal), (status = 404, body = Refusal)))]
+    (status = 403, body = Refusal), (status = 404, body = Refusal),
+    (status = 409, body = Refusal, description = "absences wait for it")))]
 pub async fn set(
     State(app): State<App>,
     caller: Caller,
     Path(device): Path<String>,
+    Query(trial): Query<Trial>,
     Json(setting): Json<TerminalSetting>,
 ) -> Result<StatusCode, ApiError> {
-    set_terminal(&app.change(caller.admin()?, false), &device, &setting).await?;
+    set_terminal(&app.change(caller.admin()?, trial.dry_run), &device, &setting).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,14 +1,20 @@
 //! `recompute`: workdays anew, by hand.
 
 use anyhow::{Result, ensure};
+use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::json;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use crate::command::ACTOR;
 use crate::config::Config;
+use crate::reconcile::Policy;
 use crate::reports::timesheet::today;
+use crate::store::jobs::Job;
 use crate::{clock, reconcile, store};
+
+/// People whose days are looked at together.
+const AT_ONCE: usize = 500;
 
 /// Computes everybody's days anew, and tells on standard error how far it is.
 pub async fn recompute(
@@ -25,21 +31,11 @@ pub async fn recompute(
     let from = from.or(known.map(|(first, _)| first)).unwrap_or(today);
     let to = to.unwrap_or(today);
     ensure!(from <= to, "{from} is after {to}");
-    let people = store::jobs::ask_many(&mut transaction, store::jobs::Whose::Everybody, from, to).await?;
-    let mut tally = reconcile::Tally::default();
     if dry_run {
-        loop {
-            let more = reconcile::batch_of(&mut transaction, &policy, now).await?;
-            if more.people == 0 {
-                break;
-            }
-            tally += more;
-            eprintln!("{} of {people} people", tally.people);
-        }
-        transaction.rollback().await?;
-        println!("{} workdays would change, {} adjustments", tally.changed, tally.adjustments);
-        return Ok(());
+        return weigh(&mut transaction, &policy, (from, to), now).await;
     }
+    let mut tally = reconcile::Tally::default();
+    let people = store::jobs::ask_many(&mut transaction, store::jobs::Whose::Everybody, from, to).await?;
     let detail = json!({"from": from.to_string(), "to": to.to_string()});
     store::audit::record(&mut transaction, ACTOR, "workdays.recompute", "workdays", detail).await?;
     transaction.commit().await?;
@@ -54,5 +50,26 @@ pub async fn recompute(
         eprintln!("{} of {people} people", tally.people);
     }
     println!("{} people from {from} to {to}: {} workdays changed here", tally.people, tally.changed);
+    Ok(())
+}
+
+/// Says what would change, and holds up nobody meanwhile.
+async fn weigh(
+    conn: &mut PgConnection,
+    policy: &Policy,
+    (from, to): (Date, Date),
+    now: Timestamp,
+) -> Result<()> {
+    let everybody: Vec<Job> = store::people::list(conn)
+        .await?
+        .into_iter()
+        .map(|person| Job { person: person.id, from, to })
+        .collect();
+    let mut tally = reconcile::Tally::default();
+    for jobs in everybody.chunks(AT_ONCE) {
+        tally += reconcile::weigh(conn, jobs, policy, now).await?;
+        eprintln!("{} of {} people", tally.people, everybody.len());
+    }
+    println!("{} workdays would change, {} adjustments", tally.changed, tally.adjustments);
     Ok(())
 }

@@ -3,14 +3,15 @@
 use jiff::ToSpan;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use sqlx::PgPool;
+use serde_json::{Value, json};
+use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::day::{Day, range};
 use crate::denial::{Denial, worded};
 use crate::identity::Actor;
-use crate::people::seen_by;
+use crate::people::{seen_by, someone_else};
 use crate::planning::{Change, Dates, Effect, Touched};
 use crate::store;
 
@@ -66,6 +67,16 @@ pub async fn leave(
     Ok(days.into_iter().map(day).collect())
 }
 
+/// Days of leave as the audit shows them: without reasons, which may speak of somebody's health.
+async fn known(
+    conn: &mut PgConnection,
+    person: Uuid,
+    (from, to): (Date, Date),
+) -> Result<Vec<Value>, Denial> {
+    let days = store::leave::between(conn, &[person], from, to).await?;
+    Ok(days.iter().map(|day| json!({"date": day.date, "half": day.half})).collect())
+}
+
 /// Gives a person leave, or changes it.
 pub async fn put(change: &Change<'_>, number: &str, setting: &LeaveSetting) -> Result<Effect, Denial> {
     let (from, to) = range(setting.from, setting.to, DAYS)?;
@@ -73,7 +84,7 @@ pub async fn put(change: &Change<'_>, number: &str, setting: &LeaveSetting) -> R
         worded("a reason", &setting.reason, REASON)?;
     }
     let mut transaction = change.begin().await?;
-    let person = seen_by(&mut transaction, change.actor, number).await?;
+    let person = someone_else(&mut transaction, change.actor, number).await?;
     let dates = from.series(1.day()).take_while(|date| *date <= to);
     let day = |date| store::leave::LeaveDay {
         person: person.id,
@@ -82,11 +93,11 @@ pub async fn put(change: &Change<'_>, number: &str, setting: &LeaveSetting) -> R
         reason: setting.reason.clone(),
     };
     let days: Vec<_> = dates.map(day).collect();
+    let before = known(&mut transaction, person.id, (from, to)).await?;
     store::leave::put(&mut transaction, &days).await?;
     let dates = Dates::between(from, Some(to));
     let people = change.ask(&mut transaction, Touched::Person(person.id), dates).await?;
-    // Not the reason: it may speak of somebody's health.
-    let detail = json!({"from": from, "to": to, "half": setting.half});
+    let detail = json!({"from": from, "to": to, "half": setting.half, "before": before});
     change.record(&mut transaction, "leave.put", &person.id.to_string(), detail).await?;
     change.finish(transaction, people).await
 }
@@ -94,14 +105,15 @@ pub async fn put(change: &Change<'_>, number: &str, setting: &LeaveSetting) -> R
 /// Takes back a person's leave between two dates.
 pub async fn remove(change: &Change<'_>, number: &str, (from, to): (Date, Date)) -> Result<Effect, Denial> {
     let mut transaction = change.begin().await?;
-    let person = seen_by(&mut transaction, change.actor, number).await?;
+    let person = someone_else(&mut transaction, change.actor, number).await?;
+    let before = known(&mut transaction, person.id, (from, to)).await?;
     let days = store::leave::remove(&mut transaction, person.id, from, to).await?;
     if days == 0 {
         return Err(Denial::missing(format!("{number} has no leave from {from} to {to}")));
     }
     let dates = Dates::between(from, Some(to));
     let people = change.ask(&mut transaction, Touched::Person(person.id), dates).await?;
-    let detail = json!({"from": from, "to": to, "days": days});
+    let detail = json!({"from": from, "to": to, "before": before});
     change.record(&mut transaction, "leave.remove", &person.id.to_string(), detail).await?;
     change.finish(transaction, people).await
 }

@@ -93,6 +93,10 @@ pub async fn set(change: &Change<'_>, number: &str, setting: PersonSetting) -> R
     let mut after = before.clone();
     setting.onto(&mut after);
     check(&after)?;
+    if change.actor.person == Some(person.id) && terms(&before) != terms(&after) {
+        let message = "nobody changes their own site or employment: ask somebody else";
+        return Err(Denial::forbidden(message));
+    }
     find(&mut transaction, &before, &after).await?;
     store::people::change(&mut transaction, &after).await?;
     let people = if terms(&before) == terms(&after) {

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::day::Day;
 use crate::denial::{Denial, worded};
 use crate::identity::Actor;
-use crate::people::seen_by;
+use crate::people::{seen_by, someone_else};
 use crate::planning::{Change, Dates, Effect, NAME, Touched};
 use crate::store;
 use crate::store::jobs::Whose;
@@ -110,9 +111,12 @@ pub struct PlannedDay {
 
 /// All patterns, by name.
 pub async fn schedules(pool: &PgPool) -> Result<Vec<Pattern>, Denial> {
-    let mut conn = pool.acquire().await?;
+    patterns(&mut *pool.acquire().await?).await
+}
+
+async fn patterns(conn: &mut PgConnection) -> Result<Vec<Pattern>, Denial> {
     let mut days: HashMap<(String, i32), Vec<String>> = HashMap::new();
-    for (schedule, day, shift) in store::schedules::named_days(&mut conn).await? {
+    for (schedule, day, shift) in store::schedules::named_days(conn).await? {
         days.entry((schedule, day)).or_default().push(shift);
     }
     let pattern = |schedule: store::schedules::Schedule| Pattern {
@@ -123,7 +127,12 @@ pub async fn schedules(pool: &PgPool) -> Result<Vec<Pattern>, Denial> {
         anchor: schedule.anchor,
         cycle_days: schedule.cycle_days,
     };
-    Ok(store::schedules::list(&mut conn).await?.into_iter().map(pattern).collect())
+    Ok(store::schedules::list(conn).await?.into_iter().map(pattern).collect())
+}
+
+/// The pattern of a name, if there is one.
+async fn pattern(conn: &mut PgConnection, name: &str) -> Result<Option<Pattern>, Denial> {
+    Ok(patterns(conn).await?.into_iter().find(|pattern| pattern.name == name))
 }
 
 impl PatternSetting {
@@ -177,6 +186,7 @@ pub async fn put(change: &Change<'_>, name: &str, setting: &PatternSetting) -> R
     let mut transaction = change.begin().await?;
     let names: Vec<&str> = days.iter().map(|(_, shift)| shift.as_str()).collect();
     exist(&mut transaction, &names).await?;
+    let before = pattern(&mut transaction, name).await?;
     let schedule = store::schedules::Schedule {
         name: name.to_owned(),
         anchor: setting.anchor.0,
@@ -184,7 +194,7 @@ pub async fn put(change: &Change<'_>, name: &str, setting: &PatternSetting) -> R
     };
     store::schedules::put(&mut transaction, &schedule, &days).await?;
     let people = change.ask(&mut transaction, Touched::Many(Whose::Schedule(name)), Dates::ALL).await?;
-    let detail = json!({"anchor": setting.anchor.0, "cycle_days": setting.cycle_days, "days": setting.days});
+    let detail = json!({"anchor": setting.anchor.0, "cycle_days": setting.cycle_days, "days": setting.days, "before": before});
     change.record(&mut transaction, "schedule.put", name, detail).await?;
     change.finish(transaction, people).await
 }
@@ -200,9 +210,11 @@ pub async fn assign(
         return Err(Denial::senseless("to: the schedule would end before it begins"));
     }
     let mut transaction = change.begin().await?;
-    let person = seen_by(&mut transaction, change.actor, number).await?;
+    let person = someone_else(&mut transaction, change.actor, number).await?;
     // Two at once would leave what neither of them asked for.
     store::jobs::hold(&mut transaction, &[person.id]).await?;
+    let had = scheduled(&mut transaction, person.id).await?;
+    let before = followed(&mut transaction, person.id, (from, to.unwrap_or(Date::MAX))).await?;
     match &setting.schedule {
         Some(name) => {
             let schedule = store::schedules::id_of(&mut transaction, name).await?.ok_or_else(|| {
@@ -214,11 +226,50 @@ pub async fn assign(
         }
         None => store::schedules::unassign(&mut transaction, &[person.id], from, to).await?,
     }
-    let dates = Dates::between(from, to).widened();
-    let people = change.ask(&mut transaction, Touched::Person(person.id), dates).await?;
-    let detail = json!({"schedule": setting.schedule, "from": from, "to": to});
+    let people = replanned(change, &mut transaction, (person.id, had), Dates::between(from, to)).await?;
+    let detail = json!({"schedule": setting.schedule, "from": from, "to": to, "before": before});
     change.record(&mut transaction, "schedule.assign", &person.id.to_string(), detail).await?;
     change.finish(transaction, people).await
+}
+
+/// Whether somebody has any schedule at all.
+async fn scheduled(conn: &mut PgConnection, person: Uuid) -> Result<bool, Denial> {
+    Ok(!store::schedules::scheduled(conn, &[person]).await?.is_empty())
+}
+
+/// The patterns that somebody follows between two dates.
+async fn followed(
+    conn: &mut PgConnection,
+    person: Uuid,
+    (from, to): (Date, Date),
+) -> Result<Vec<Followed>, Denial> {
+    let assignments = store::schedules::assignments(conn, &[person], from, to).await?.into_iter();
+    Ok(assignments.map(|a| Followed { schedule: a.name, from: a.from, to: a.to }).collect())
+}
+
+/// Asks for the days that a change to somebody's schedule may touch. Who had no schedule at all, or
+/// has none any more, is judged by another rule on every unscheduled day (rule 9).
+async fn replanned(
+    change: &Change<'_>,
+    conn: &mut PgConnection,
+    (person, had): (Uuid, bool),
+    dates: Dates,
+) -> Result<u64, Denial> {
+    let dates = if scheduled(conn, person).await? == had { dates.widened() } else { Dates::ALL };
+    change.ask(conn, Touched::Person(person), dates).await
+}
+
+/// The shifts that one date of somebody holds by itself; nothing where it follows the pattern.
+async fn single_day(
+    conn: &mut PgConnection,
+    person: Uuid,
+    date: Date,
+) -> Result<Option<Vec<String>>, Denial> {
+    let names: HashMap<i64, String> =
+        store::schedules::shifts(conn).await?.into_iter().map(|shift| (shift.id, shift.name)).collect();
+    let days = store::schedules::single_days(conn, &[person], date, date).await?;
+    let shifts = days.iter().filter_map(|(_, _, shift)| names.get(&(*shift)?).cloned()).collect();
+    Ok((!days.is_empty()).then_some(shifts))
 }
 
 /// What a person is to work between two dates. The look is audited.
@@ -295,14 +346,15 @@ pub async fn put_day(
 ) -> Result<Effect, Denial> {
     distinct("shifts", &day.shifts)?;
     let mut transaction = change.begin().await?;
-    let person = seen_by(&mut transaction, change.actor, number).await?;
+    let person = someone_else(&mut transaction, change.actor, number).await?;
     let names: Vec<&str> = day.shifts.iter().map(String::as_str).collect();
     exist(&mut transaction, &names).await?;
     store::jobs::hold(&mut transaction, &[person.id]).await?;
+    let had = scheduled(&mut transaction, person.id).await?;
+    let before = single_day(&mut transaction, person.id, date).await?;
     store::schedules::put_single_day(&mut transaction, person.id, date, &day.shifts).await?;
-    let dates = Dates::one(date).widened();
-    let people = change.ask(&mut transaction, Touched::Person(person.id), dates).await?;
-    let detail = json!({"date": date, "shifts": day.shifts});
+    let people = replanned(change, &mut transaction, (person.id, had), Dates::one(date)).await?;
+    let detail = json!({"date": date, "shifts": day.shifts, "before": before});
     change.record(&mut transaction, "day.put", &person.id.to_string(), detail).await?;
     change.finish(transaction, people).await
 }
@@ -310,20 +362,22 @@ pub async fn put_day(
 /// Lets the pattern hold again on one date of a person.
 pub async fn remove_day(change: &Change<'_>, number: &str, date: Date) -> Result<Effect, Denial> {
     let mut transaction = change.begin().await?;
-    let person = seen_by(&mut transaction, change.actor, number).await?;
+    let person = someone_else(&mut transaction, change.actor, number).await?;
+    store::jobs::hold(&mut transaction, &[person.id]).await?;
+    let had = scheduled(&mut transaction, person.id).await?;
+    let before = single_day(&mut transaction, person.id, date).await?;
     if !store::schedules::drop_single_day(&mut transaction, person.id, date).await? {
         return Err(Denial::missing(format!("{date} of {number} follows the pattern already")));
     }
-    let dates = Dates::one(date).widened();
-    let people = change.ask(&mut transaction, Touched::Person(person.id), dates).await?;
-    change.record(&mut transaction, "day.remove", &person.id.to_string(), json!({"date": date})).await?;
+    let people = replanned(change, &mut transaction, (person.id, had), Dates::one(date)).await?;
+    let detail = json!({"date": date, "before": before});
+    change.record(&mut transaction, "day.remove", &person.id.to_string(), detail).await?;
     change.finish(transaction, people).await
 }
 
 #[cfg(test)]
 mod tests {
     use jiff::civil::date;
-    use uuid::Uuid;
 
     use super::*;
 

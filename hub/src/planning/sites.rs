@@ -1,5 +1,7 @@
 //! Sites with their zones, departments, and what is said of terminals.
 
+use anyhow::Result;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use proto::DeviceId;
 use serde::{Deserialize, Serialize};
@@ -8,7 +10,7 @@ use sqlx::PgPool;
 use utoipa::ToSchema;
 
 use crate::denial::{Denial, worded};
-use crate::planning::{Change, Dates, Effect, NAME, Touched};
+use crate::planning::{Change, Dates, Effect, NAME, Touched, horizon};
 use crate::store;
 use crate::store::jobs::Whose;
 
@@ -77,22 +79,27 @@ pub async fn put(change: &Change<'_>, name: &str, setting: &SiteSetting) -> Resu
              PUT /api/v1/calendars/NAME/holidays/DATE"
         )));
     }
-    let same = before.is_some_and(|before| before.zone == zone && before.calendar.as_deref() == calendar);
+    let same =
+        before.as_ref().is_some_and(|before| before.zone == zone && before.calendar.as_deref() == calendar);
     let people = if same {
         0
     } else {
         change.ask(&mut transaction, Touched::Many(Whose::Site(name)), Dates::ALL).await?
     };
     if let Some(new) = setting.name.as_deref().filter(|new| *new != name) {
-        rename(&mut transaction, name, new).await?;
+        worded("a site's name", new, NAME)?;
+        // Tried, it would keep others waiting for the name until everybody's days have been weighed.
+        if change.trial.is_none() {
+            rename(&mut transaction, name, new).await?;
+        }
     }
-    let detail = json!({"zone": zone, "calendar": calendar, "name": setting.name});
+    let before = before.map(|before| json!({"zone": before.zone, "calendar": before.calendar}));
+    let detail = json!({"zone": zone, "calendar": calendar, "name": setting.name, "before": before});
     change.record(&mut transaction, "site.put", name, detail).await?;
     change.finish(transaction, people).await
 }
 
 async fn rename(conn: &mut sqlx::PgConnection, name: &str, new: &str) -> Result<(), Denial> {
-    worded("a site's name", new, NAME)?;
     let renamed = store::sites::rename(conn, name, new).await;
     renamed.map(drop).map_err(|error| match error.as_database_error() {
         Some(refusal) if refusal.is_unique_violation() => {
@@ -100,6 +107,19 @@ async fn rename(conn: &mut sqlx::PgConnection, name: &str, new: &str) -> Result<
         }
         _ => error.into(),
     })
+}
+
+/// Lets the first site follow the hub's own zone, until somebody sets another. Its days are then
+/// computed again.
+pub async fn follow(pool: &PgPool, zone: &str, now: Timestamp) -> Result<()> {
+    let mut transaction = pool.begin().await?;
+    if let Some(site) = store::sites::follow(&mut transaction, zone).await? {
+        let (from, to) = horizon(&mut transaction, now).await?;
+        store::jobs::ask_many(&mut transaction, Whose::Site(&site), from, to).await?;
+        let detail = json!({"zone": zone});
+        store::audit::record(&mut transaction, "hub", "site.follow", &site, detail).await?;
+    }
+    Ok(transaction.commit().await?)
 }
 
 /// The name of a zone as IANA writes it.
@@ -130,18 +150,36 @@ pub async fn set_terminal(change: &Change<'_>, device: &str, wanted: &TerminalSe
             "there is no site {site:?}: PUT /api/v1/sites/NAME makes one"
         )));
     }
+    let known = store::terminals::list(&mut transaction).await?.into_iter();
+    let known = known.into_iter().find(|terminal| terminal.device == id.as_str()).ok_or_else(unknown)?;
+    if wanted.site.as_ref().is_some_and(|site| *site != known.site) {
+        nothing_hangs_on(&mut transaction, &id, change.now).await?;
+    }
     let setting = store::terminals::Setting {
         name: wanted.name.as_deref(),
         site: wanted.site.as_deref(),
         direction: wanted.direction.as_deref(),
     };
-    if !store::terminals::set(&mut transaction, &id, &setting).await? {
-        return Err(unknown());
-    }
-    let detail = json!({"name": wanted.name, "site": wanted.site, "direction": wanted.direction});
+    store::terminals::set(&mut transaction, &id, &setting).await?;
+    let before = json!({"name": known.name, "site": known.site, "direction": known.direction});
+    let detail =
+        json!({"name": wanted.name, "site": wanted.site, "direction": wanted.direction, "before": before});
     change.record(&mut transaction, "terminal.set", id.as_str(), detail).await?;
-    transaction.commit().await?;
-    Ok(())
+    change.finish(transaction, 0).await.map(drop)
+}
+
+/// Moved away, a terminal that is silent would make the absences final that wait for it.
+async fn nothing_hangs_on(
+    conn: &mut sqlx::PgConnection,
+    id: &DeviceId,
+    now: Timestamp,
+) -> Result<(), Denial> {
+    match store::terminals::awaited(conn, id, now).await? {
+        0 => Ok(()),
+        absences => Err(Denial::conflict(format!(
+            "{absences} absences at its site wait for what this terminal saw: let it report, or finalise those days"
+        ))),
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::attendance::{ClockState, Direction, Employment, Entry, Facts, Leave, Punch, Rules, Shift};
+use crate::corrections::NEAR;
 use crate::reconcile::{Policy, time_zone};
 use crate::store;
 use crate::store::people::Terms;
@@ -36,7 +37,7 @@ pub struct Book {
     holidays: HashMap<i64, BTreeSet<Date>>,
     leave: HashMap<Uuid, Vec<(Date, Leave)>>,
     punches: HashMap<Uuid, Vec<Punch>>,
-    locked: Vec<(Option<i64>, Date, Date)>,
+    locked: HashMap<Uuid, Vec<(Date, Date)>>,
 }
 
 /// How far a shift reaches: whole days before and after its date.
@@ -104,8 +105,11 @@ impl Book {
             holidays: HashMap::new(),
             leave: HashMap::new(),
             punches: HashMap::new(),
-            locked: store::periods::locked(conn, days.0, days.1).await?,
+            locked: HashMap::new(),
         };
+        for (person, from, to) in store::periods::locked(conn, people, days.0, days.1).await? {
+            book.locked.entry(person).or_default().push((from, to));
+        }
         book.read_people(conn, people).await?;
         book.read_schedule(conn, people).await?;
         book.read_free_days(conn, people).await?;
@@ -160,7 +164,9 @@ impl Book {
         (from, to): (Date, Date),
     ) -> Result<()> {
         let mut ignored: HashSet<Uuid> = HashSet::new();
-        for overlay in store::corrections::overlays(conn, people, from, to).await? {
+        // Their times may lie on other dates than their own.
+        let near = (from.saturating_sub(NEAR.days()), to.saturating_add(NEAR.days()));
+        for overlay in store::corrections::overlays(conn, people, near.0, near.1).await? {
             ignored.extend(overlay.ignores);
             let added: Vec<Added> = serde_json::from_value(overlay.adds).context("a correction's times")?;
             let punch =
@@ -195,10 +201,13 @@ impl Book {
 
     /// Whether a person's date lies in a locked period.
     pub fn locked(&self, person: Uuid, date: Date) -> bool {
-        let site = self.terms.get(&person).map(|terms| terms.site);
-        self.locked
-            .iter()
-            .any(|(of, from, to)| (of.is_none() || *of == site) && (*from..=*to).contains(&date))
+        let mut locked = self.locked.get(&person).into_iter().flatten();
+        locked.any(|(from, to)| (*from..=*to).contains(&date))
+    }
+
+    /// Those some of whose dates lie in a locked period.
+    pub fn locked_people(&self) -> Vec<Uuid> {
+        self.locked.keys().copied().collect()
     }
 
     /// A person's facts.
@@ -226,13 +235,16 @@ impl Book {
             Some(Entry { date, shift, zone: zone.clone() })
         };
         let mut entries: Vec<Entry> = Vec::new();
+        // A shift stands once on a date, whatever patterns hold it.
+        let mut seen: HashSet<(Date, i64)> = HashSet::new();
         for assignment in self.assignments.get(&person).into_iter().flatten() {
             let mut date = assignment.from.max(self.schedule.0);
             let last = assignment.to.unwrap_or(self.schedule.1).min(self.schedule.1);
             while date <= last {
                 if !single.contains_key(&date) {
                     let shifts = self.pattern.get(&(assignment.schedule, assignment.day(date)));
-                    entries.extend(shifts.into_iter().flatten().filter_map(|shift| entry(date, shift)));
+                    let shifts = shifts.into_iter().flatten().filter(|shift| seen.insert((date, **shift)));
+                    entries.extend(shifts.filter_map(|shift| entry(date, shift)));
                 }
                 let Ok(next) = date.tomorrow() else { break };
                 date = next;

@@ -9,12 +9,15 @@ use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 
+use crate::denial::Denial;
 use crate::identity::Scope;
 use crate::store;
 use crate::store::reports::{self, DayRow, Filter, Which};
 
 /// Days of one timesheet, at most.
 const DAYS: i32 = 366;
+/// Rows that are read at once, at most.
+const ROWS: i64 = 100_000;
 
 /// One person's day.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -96,7 +99,7 @@ pub async fn timesheet(
     period: Period,
     (actor, scope): (&str, Scope),
     now: Timestamp,
-) -> Result<Vec<Row>> {
+) -> Result<Vec<Row>, Denial> {
     let mut transaction = pool.begin().await?;
     let rows = unaudited(&mut transaction, period, scope, now).await?;
     let detail = json!({"from": period.from.to_string(), "to": period.to.to_string()});
@@ -111,11 +114,15 @@ pub async fn unaudited(
     period: Period,
     scope: Scope,
     now: Timestamp,
-) -> Result<Vec<Row>> {
+) -> Result<Vec<Row>, Denial> {
     let whole = Filter::between(period.from, period.to);
     let filter = Filter { manager: scope.manager, own: scope.own, ..whole };
-    let days = reports::days(conn, &filter, Which::All, None, i64::MAX, now).await?;
-    days.into_iter().map(Row::read).collect()
+    let days = reports::days(conn, &filter, Which::All, None, ROWS + 1, now).await?;
+    if days.len() as i64 > ROWS {
+        let way_out = "ask for fewer days, or /api/v1/reports/timesheet, which comes in pieces";
+        return Err(Denial::senseless(format!("more than {ROWS} rows: {way_out}")));
+    }
+    Ok(days.into_iter().map(Row::read).collect::<Result<_>>()?)
 }
 
 /// Local time with its offset, to the second.

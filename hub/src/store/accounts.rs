@@ -55,12 +55,6 @@ pub async fn find(conn: &mut PgConnection, name: &str) -> Result<Option<Account>
         .await
 }
 
-/// The person of an account, if it has one.
-pub async fn person_of(conn: &mut PgConnection, name: &str) -> Result<Option<Uuid>> {
-    let found = sqlx::query_scalar!("select person from accounts where name = $1", name);
-    Ok(found.fetch_optional(conn).await?.flatten())
-}
-
 /// Opens a session and drops those that have ended.
 pub async fn open_session(
     conn: &mut PgConnection,

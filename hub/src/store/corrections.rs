@@ -27,8 +27,12 @@ pub struct Correction {
     pub reason: String,
     /// requested, approved or rejected.
     pub state: String,
+    /// An approved correction that shall count no longer.
+    pub revokes: Option<i64>,
     /// Which account asked.
     pub requested_by: String,
+    /// Whose account that was.
+    pub requested_person: Option<Uuid>,
     /// When.
     pub requested_at: Timestamp,
     /// Which account decided.
@@ -53,6 +57,8 @@ pub struct Wish<'a> {
     pub adds: &'a Value,
     /// Punches that shall not count.
     pub ignores: &'a [Uuid],
+    /// An approved correction that shall count no longer.
+    pub revokes: Option<i64>,
     /// Why.
     pub reason: &'a str,
 }
@@ -101,18 +107,26 @@ pub struct Gap {
     pub closes_at: Option<Timestamp>,
 }
 
-/// Adds a request.
-pub async fn request(conn: &mut PgConnection, wish: &Wish<'_>, by: &str, at: jiff::Timestamp) -> Result<i64> {
+/// Adds a request of an account, which may belong to a person.
+pub async fn request(
+    conn: &mut PgConnection,
+    wish: &Wish<'_>,
+    (by, whose): (&str, Option<Uuid>),
+    at: jiff::Timestamp,
+) -> Result<i64> {
     sqlx::query_scalar!(
-        "insert into corrections (person, date, adds, ignores, reason, requested_by, requested_at)
-        values ($1, $2, $3, $4, $5, $6, $7) returning id",
+        "insert into corrections
+            (person, date, adds, ignores, reason, requested_by, requested_at, requested_person, revokes)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning id",
         wish.person,
         wish.date.to_sqlx() as _,
         wish.adds,
         wish.ignores,
         wish.reason,
         by,
-        at.to_sqlx() as _
+        at.to_sqlx() as _,
+        whose,
+        wish.revokes
     )
     .fetch_one(conn)
     .await
@@ -130,7 +144,7 @@ pub async fn list(
     sqlx::query_as!(
         Correction,
         r#"select c.id, c.person, p.number, p.name, c.date as "date: SqlDate", c.adds, c.ignores, c.reason, c.state,
-            c.requested_by, c.requested_at as "requested_at: Timestamp", c.decided_by,
+            c.revokes, c.requested_by, c.requested_person, c.requested_at as "requested_at: Timestamp", c.decided_by,
             c.decided_at as "decided_at: Timestamp", c.note, c.before, c.after
         from corrections c join people p on p.id = c.person
         where ($1::text is null or c.state = $1) and c.id > $4
@@ -151,7 +165,7 @@ pub async fn lock(conn: &mut PgConnection, id: i64) -> Result<Option<Correction>
     sqlx::query_as!(
         Correction,
         r#"select c.id, c.person, p.number, p.name, c.date as "date: SqlDate", c.adds, c.ignores, c.reason, c.state,
-            c.requested_by, c.requested_at as "requested_at: Timestamp", c.decided_by,
+            c.revokes, c.requested_by, c.requested_person, c.requested_at as "requested_at: Timestamp", c.decided_by,
             c.decided_at as "decided_at: Timestamp", c.note, c.before, c.after
         from corrections c join people p on p.id = c.person where c.id = $1 for update of c"#,
         id
@@ -173,6 +187,26 @@ pub async fn decide(conn: &mut PgConnection, id: i64, decision: &Decision<'_>) -
     .execute(conn)
     .await
     .map(drop)
+}
+
+/// How many requests about a person wait for a decision.
+pub async fn open(conn: &mut PgConnection, person: Uuid) -> Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from corrections where person = $1 and state = 'requested'"#,
+        person
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Whether an approved correction has been revoked.
+pub async fn revoked(conn: &mut PgConnection, id: i64) -> Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select from corrections where revokes = $1 and state = 'approved') as "revoked!""#,
+        id
+    )
+    .fetch_one(conn)
+    .await
 }
 
 /// Keeps the workdays of the date from before and after an approval, in its transaction.
@@ -232,8 +266,9 @@ pub async fn overlays(
 ) -> Result<Vec<Overlay>> {
     sqlx::query_as!(
         Overlay,
-        "select person, adds, ignores from corrections
-        where state = 'approved' and person = any($1) and date between $2 and $3",
+        "select person, adds, ignores from corrections c
+        where state = 'approved' and person = any($1) and date between $2 and $3
+            and not exists (select from corrections r where r.revokes = c.id and r.state = 'approved')",
         people,
         from.to_sqlx() as _,
         to.to_sqlx() as _

@@ -117,6 +117,28 @@ pub async fn take(conn: &mut PgConnection, most: i64) -> Result<Vec<Job>> {
     Ok(jobs.map(|row| Job { person: row.person, from: row.from.to_jiff(), to: row.to.to_jiff() }).collect())
 }
 
+/// Those who have jobs, the longest waiting first, at most so many.
+pub async fn people(conn: &mut PgConnection, most: i64) -> Result<Vec<Uuid>> {
+    sqlx::query_scalar!("select person from jobs group by person order by min(id) limit $1", most)
+        .fetch_all(conn)
+        .await
+}
+
+/// Takes the jobs of one person; none where somebody else holds them.
+pub async fn take_of(conn: &mut PgConnection, person: Uuid) -> Result<Vec<Job>> {
+    let held =
+        sqlx::query_scalar!("select id from people where id = $1 for no key update skip locked", person)
+            .fetch_optional(&mut *conn)
+            .await?;
+    let rows = sqlx::query!(
+        r#"delete from jobs where person = $1 returning from_date as "from: SqlDate", to_date as "to: SqlDate""#,
+        held
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| Job { person, from: row.from.to_jiff(), to: row.to.to_jiff() }).collect())
+}
+
 /// Holds people's rows until the transaction ends, as [`take`] does.
 pub async fn hold(conn: &mut PgConnection, people: &[Uuid]) -> Result<()> {
     sqlx::query!("select id from people where id = any($1) order by id for no key update", people)

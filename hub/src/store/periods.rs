@@ -62,10 +62,17 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<Period>> {
     .await
 }
 
-/// Keeps others from changing periods, and hubs from reading them to write workdays, until the
-/// transaction ends.
-pub async fn lock_all(conn: &mut PgConnection) -> Result<()> {
-    sqlx::query!("lock table periods in access exclusive mode").execute(conn).await.map(drop)
+/// What writers of workdays share, and changes of periods have alone ("PERI").
+const LOCK: i64 = 0x5045_5249;
+
+/// Keeps others from changing periods, and from writing workdays, until the transaction ends.
+pub async fn alone(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query!("select pg_advisory_xact_lock($1)", LOCK).execute(conn).await.map(drop)
+}
+
+/// Keeps others from changing periods until the transaction ends.
+pub async fn steady(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query!("select pg_advisory_xact_lock_shared($1)", LOCK).execute(conn).await.map(drop)
 }
 
 /// Opens a period. `None`: one that overlaps is there, or there is no such site.
@@ -76,7 +83,7 @@ pub async fn open(
     by: &str,
     at: jiff::Timestamp,
 ) -> Result<Option<i64>> {
-    lock_all(conn).await?;
+    alone(conn).await?;
     sqlx::query_scalar!(
         "insert into periods (site, from_date, to_date, changed_by, changed_at)
         select (select id from sites where name = $1), $2, $3, $4, $5
@@ -140,17 +147,37 @@ pub async fn change(
     .map(drop)
 }
 
-/// Locked dates that meet a range: (site or all, from, to).
-pub async fn locked(conn: &mut PgConnection, from: Date, to: Date) -> Result<Vec<(Option<i64>, Date, Date)>> {
+/// Notes who belongs to a period's site as it is locked.
+pub async fn note_people(conn: &mut PgConnection, id: i64) -> Result<()> {
+    sqlx::query!(
+        "insert into period_people select d.id, p.id from periods d join people p on p.site = d.site where d.id = $1",
+        id
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// Locked dates that meet a range, for each of these people: (who, from, to). They are those of the
+/// site where somebody is now, and of that where they were when it was locked.
+pub async fn locked(
+    conn: &mut PgConnection,
+    people: &[Uuid],
+    from: Date,
+    to: Date,
+) -> Result<Vec<(Uuid, Date, Date)>> {
     let rows = sqlx::query!(
-        r#"select site, from_date as "from: SqlDate", to_date as "to: SqlDate" from periods
-        where state = 'locked' and from_date <= $2 and to_date >= $1"#,
+        r#"select p.id, d.from_date as "from: SqlDate", d.to_date as "to: SqlDate"
+        from periods d join people p on d.site is null or d.site = p.site
+            or exists (select from period_people m where m.period = d.id and m.person = p.id)
+        where d.state = 'locked' and d.from_date <= $3 and d.to_date >= $2 and p.id = any($1)"#,
+        people,
         from.to_sqlx() as _,
         to.to_sqlx() as _
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.site, row.from.to_jiff(), row.to.to_jiff())).collect())
+    Ok(rows.into_iter().map(|row| (row.id, row.from.to_jiff(), row.to.to_jiff())).collect())
 }
 
 /// Notes what the facts say of a locked day; one pending adjustment a day.
@@ -164,8 +191,7 @@ pub async fn adjust(
     sqlx::query!(
         "insert into adjustments (person, date, before, after, changed_at) values ($1, $2, $3, $4, $5)
         on conflict (person, date) where state = 'pending'
-        do update set before = excluded.before, after = excluded.after, changed_at = excluded.changed_at
-        where adjustments.after <> excluded.after",
+        do update set before = excluded.before, after = excluded.after, changed_at = excluded.changed_at",
         person,
         date.to_sqlx() as _,
         before,
@@ -177,26 +203,50 @@ pub async fn adjust(
     .map(drop)
 }
 
-/// Whether what the facts say of a locked day has been settled already.
-pub async fn settled(conn: &mut PgConnection, (person, date): (Uuid, Date), after: &Value) -> Result<bool> {
-    sqlx::query_scalar!(
-        r#"select exists (select from adjustments where person = $1 and date = $2 and state = 'settled'
-            and after = $3) as "settled!""#,
-        person,
-        date.to_sqlx() as _,
-        after
-    )
-    .fetch_one(conn)
-    .await
+/// What was noted of a locked day.
+pub struct Noted {
+    /// Whose.
+    pub person: Uuid,
+    /// Which day.
+    pub date: Date,
+    /// Whether it still waits; else it was the last to be settled.
+    pub pending: bool,
+    /// Against what.
+    pub before: Value,
+    /// What the facts said.
+    pub after: Value,
 }
 
-/// Facts and locked day agree again.
-pub async fn forget_adjustment(conn: &mut PgConnection, people: &[Uuid], dates: &[Date]) -> Result<()> {
-    let dates: Vec<SqlDate> = dates.iter().map(|date| date.to_sqlx()).collect();
+/// The pending adjustments of people's days, and of each day the last that was settled.
+pub async fn noted(conn: &mut PgConnection, people: &[Uuid], from: Date, to: Date) -> Result<Vec<Noted>> {
+    let rows = sqlx::query!(
+        r#"select distinct on (person, date, state) person, date as "date: SqlDate", state, before, after
+        from adjustments where person = any($1) and date between $2 and $3
+        order by person, date, state, id desc"#,
+        people,
+        from.to_sqlx() as _,
+        to.to_sqlx() as _
+    )
+    .fetch_all(conn)
+    .await?;
+    let noted = rows.into_iter().map(|row| Noted {
+        person: row.person,
+        date: row.date.to_jiff(),
+        pending: row.state == "pending",
+        before: row.before,
+        after: row.after,
+    });
+    Ok(noted.collect())
+}
+
+/// Facts and locked days agree again.
+pub async fn withdraw(conn: &mut PgConnection, days: &[(Uuid, Date)]) -> Result<()> {
+    let people: Vec<Uuid> = days.iter().map(|(person, _)| *person).collect();
+    let dates: Vec<SqlDate> = days.iter().map(|(_, date)| date.to_sqlx()).collect();
     sqlx::query!(
         "delete from adjustments where state = 'pending'
             and (person, date) in (select * from unnest($1::uuid[], $2::date[]))",
-        people,
+        &people,
         &dates as _
     )
     .execute(conn)
@@ -230,11 +280,19 @@ pub async fn adjustment_state(conn: &mut PgConnection, id: i64) -> Result<Option
     sqlx::query_scalar!("select state from adjustments where id = $1", id).fetch_optional(conn).await
 }
 
-/// Settles an adjustment. `false`: none of that row is pending.
-pub async fn settle(conn: &mut PgConnection, id: i64, by: &str, note: &str) -> Result<bool> {
+/// Settles an adjustment as it was at some time. `false`: none of that row and time is pending.
+pub async fn settle(
+    conn: &mut PgConnection,
+    id: i64,
+    changed_at: jiff::Timestamp,
+    by: &str,
+    note: &str,
+) -> Result<bool> {
     let done = sqlx::query!(
-        "update adjustments set state = 'settled', settled_by = $2, note = $3 where id = $1 and state = 'pending'",
+        "update adjustments set state = 'settled', settled_by = $3, note = $4
+        where id = $1 and state = 'pending' and changed_at = $2",
         id,
+        changed_at.to_sqlx() as _,
         by,
         note
     )

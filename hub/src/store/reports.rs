@@ -88,11 +88,10 @@ pub struct DayRow {
     pub revision: i32,
 }
 
-/// Up to when all accepted terminals of each site have reported.
-const REPORTED: &str = "with reported as (
-    select s.id as site, case when count(t.device) = 0 then 'infinity'::timestamptz
-        else min(coalesce(t.reported_through, '-infinity')) end as through
-    from sites s left join terminals t on t.site = s.id and t.state = 'accepted' group by s.id) ";
+/// Whether an accepted terminal of the person's site, which was there when a workday's window closed,
+/// has not said yet what it saw up to then. The window's last second belongs to it.
+const SILENT: &str = "t.site = p.site and t.state = 'accepted' and t.created_at < w.closes_at
+    and (t.reported_through is null or t.reported_through < w.closes_at + interval '1 second')";
 
 /// Whose rows: joined to `p`, people. Names become rows first, so that the indexes on them serve.
 fn narrow(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
@@ -133,16 +132,15 @@ pub async fn days(
     most: i64,
     now: Timestamp,
 ) -> Result<Vec<DayRow>> {
-    let mut query = QueryBuilder::new(REPORTED);
-    query.push(
+    let mut query = QueryBuilder::new(
         "select w.date, p.number, p.name, d.name as department, s.name as site, s.zone, w.shift, w.status,
             w.first_in, w.last_out, w.worked_s, w.expected_s, w.late_s, w.early_s, w.overtime_s, w.balance_s, w.flags,
-            w.status = 'absent' and w.finalised_at is null and (w.closes_at > r.through or w.closes_at > ",
+            w.status = 'absent' and w.finalised_at is null and (w.closes_at > ",
     );
-    query.push_bind(now.to_sqlx()).push(
-        ") as provisional, w.revision
+    query.push_bind(now.to_sqlx()).push(" or exists (select from terminals t where ").push(SILENT).push(
+        ")) as provisional, w.revision
         from workdays w join people p on p.id = w.person join sites s on s.id = p.site
-            join reported r on r.site = s.id left join departments d on d.id = p.department
+            left join departments d on d.id = p.department
         where",
     );
     dates(&mut query, "w.date", filter);
@@ -363,11 +361,10 @@ pub async fn silent(conn: &mut PgConnection, filter: &Filter, now: Timestamp) ->
     let mut query = QueryBuilder::new(
         "select s.name as site, t.name as terminal, t.reported_through as since, s.zone, count(*) as absences
         from workdays w join people p on p.id = w.person join sites s on s.id = p.site
-            join terminals t on t.site = s.id and t.state = 'accepted'
-        where w.status = 'absent' and w.finalised_at is null and w.closes_at <= ",
+            join terminals t on ",
     );
-    query.push_bind(now.to_sqlx());
-    query.push(" and w.closes_at > coalesce(t.reported_through, '-infinity') and");
+    query.push(SILENT).push(" where w.status = 'absent' and w.finalised_at is null and w.closes_at <= ");
+    query.push_bind(now.to_sqlx()).push(" and");
     dates(&mut query, "w.date", filter);
     narrow(&mut query, filter);
     query.push(" group by t.device, s.id order by s.name, t.name");

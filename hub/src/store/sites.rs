@@ -24,12 +24,14 @@ pub struct Holiday {
     pub name: String,
 }
 
-/// The first site follows the hub's own zone until somebody sets it.
-pub async fn follow(conn: &mut PgConnection, zone: &str) -> Result<()> {
-    sqlx::query!("update sites set zone = $1 where not zone_set and zone <> $1", zone)
-        .execute(conn)
-        .await
-        .map(drop)
+/// The first site follows the hub's own zone until somebody sets it. Returns its name if that changed.
+pub async fn follow(conn: &mut PgConnection, zone: &str) -> Result<Option<String>> {
+    sqlx::query_scalar!(
+        "update sites set zone = $1, swept_through = null where not zone_set and zone <> $1 returning name",
+        zone
+    )
+    .fetch_optional(conn)
+    .await
 }
 
 /// All sites, by name.
@@ -49,7 +51,9 @@ pub async fn put(conn: &mut PgConnection, name: &str, zone: &str, calendar: Opti
         "insert into sites (name, zone, calendar)
         select $1, $2, (select id from calendars where name = $3)
         where $3::text is null or exists (select from calendars where name = $3)
-        on conflict (name) do update set zone = excluded.zone, calendar = excluded.calendar, zone_set = true",
+        on conflict (name) do update set zone = excluded.zone, calendar = excluded.calendar, zone_set = true,
+            -- In another zone it may be yesterday again: the day is asked for anew.
+            swept_through = case when sites.zone = excluded.zone then sites.swept_through end",
         name,
         zone,
         calendar

@@ -106,9 +106,24 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<Terminal>> {
     .await
 }
 
-/// Sets what is said of a terminal. `false`: there is none of that id.
-pub async fn set(conn: &mut PgConnection, device: &DeviceId, setting: &Setting<'_>) -> Result<bool> {
-    let done = sqlx::query!(
+/// Absences at a terminal's site that wait for it.
+pub async fn awaited(conn: &mut PgConnection, device: &DeviceId, now: jiff::Timestamp) -> Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from terminals t join people p on p.site = t.site
+            join workdays w on w.person = p.id
+        where t.device = $1 and t.state = 'accepted' and w.status = 'absent' and w.finalised_at is null
+            and w.closes_at <= $2 and t.created_at < w.closes_at
+            and (t.reported_through is null or t.reported_through < w.closes_at + interval '1 second')"#,
+        device.as_str(),
+        now.to_sqlx() as _
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Sets what is said of a terminal.
+pub async fn set(conn: &mut PgConnection, device: &DeviceId, setting: &Setting<'_>) -> Result<()> {
+    sqlx::query!(
         "update terminals set name = coalesce($2, name), direction = coalesce($4, direction),
             site = coalesce((select id from sites where name = $3::text), site)
         where device = $1",
@@ -118,8 +133,8 @@ pub async fn set(conn: &mut PgConnection, device: &DeviceId, setting: &Setting<'
         setting.direction
     )
     .execute(conn)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    .await
+    .map(drop)
 }
 
 /// Keeps what a heartbeat says. `through`: all that the terminal saw up to then has arrived.

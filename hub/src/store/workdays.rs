@@ -146,7 +146,9 @@ pub async fn put(conn: &mut PgConnection, days: &[Standing], now: Timestamp) -> 
             last_out = excluded.last_out, worked_s = excluded.worked_s, expected_s = excluded.expected_s,
             late_s = excluded.late_s, early_s = excluded.early_s, overtime_s = excluded.overtime_s,
             balance_s = excluded.balance_s, flags = excluded.flags, starts_at = excluded.starts_at,
-            closes_at = excluded.closes_at, computed_at = excluded.computed_at, revision = workdays.revision + 1",
+            closes_at = excluded.closes_at, computed_at = excluded.computed_at, revision = workdays.revision + 1,
+            -- Who said that the day stands said it of the revision before.
+            finalised_by = null, finalised_at = null",
         &people,
         &dates as _,
         &shifts,
