@@ -34,5 +34,6 @@ else
   unset ROLLCALL_FACES
 fi
 
-cargo build --release --workspace --bins --locked
-cargo test --release --workspace --locked --no-fail-fast "$@"
+# With all that releases have.
+cargo build --release --workspace --bins --locked --features hub/pdf
+cargo test --release --workspace --locked --features hub/pdf --no-fail-fast "$@"

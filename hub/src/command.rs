@@ -90,6 +90,10 @@ pub enum Command {
         /// The case as JSON; - reads standard input.
         case: PathBuf,
     },
+    /// Turn a report on standard input into a PDF: what the hub starts for each.
+    #[cfg(feature = "pdf")]
+    #[command(hide = true)]
+    Print,
     /// Print the API's OpenAPI document.
     Openapi,
 }
@@ -147,6 +151,8 @@ async fn perform(arguments: Arguments) -> Result<()> {
         Command::Run { check_config: false } => serve::run(&config()?).await,
         Command::Demo(demo) => demo.run().await,
         Command::Assess { case } => assess(&case),
+        #[cfg(feature = "pdf")]
+        Command::Print => print_pdf(),
         Command::Openapi => {
             print!("{}", api::document()?);
             Ok(())
@@ -168,6 +174,12 @@ fn read_config(named: Option<&Path>) -> Result<Config> {
         None if Path::new(CONFIG).exists() => Config::read(Path::new(CONFIG)),
         None => Ok(toml::from_str("")?),
     }
+}
+
+#[cfg(feature = "pdf")]
+fn print_pdf() -> Result<()> {
+    let document: reports::pdf::Document = serde_json::from_reader(std::io::stdin().lock())?;
+    Ok(std::io::Write::write_all(&mut std::io::stdout().lock(), &document.set()?)?)
 }
 
 fn assess(file: &Path) -> Result<()> {
@@ -216,7 +228,7 @@ async fn with_database(config: &Config, pool: &PgPool, command: Command) -> Resu
             let date = |text: Option<String>| text.as_deref().map(parse_date).transpose();
             recompute::recompute(config, pool, date(from)?, date(to)?, dry_run).await
         }
-        Command::Run { .. } | Command::Demo(_) | Command::Assess { .. } | Command::Openapi => {
+        _ => {
             bail!("not a command for the database")
         }
     }

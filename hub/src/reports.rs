@@ -7,6 +7,8 @@ pub mod csv;
 mod days;
 mod exceptions;
 pub mod json;
+#[cfg(feature = "pdf")]
+pub mod pdf;
 mod presence;
 pub mod punches;
 mod punctuality;
@@ -91,6 +93,13 @@ impl Report {
             Self::Punctuality => "punctuality",
             Self::Silence => "silence",
         }
+    }
+
+    /// Its name as people read it.
+    #[cfg(feature = "pdf")]
+    pub fn title(self) -> String {
+        let mut letters = self.name().chars();
+        letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
     }
 
     /// Its columns.

@@ -1,4 +1,4 @@
-//! Reports over HTTP, as JSON, CSV or a workbook; long ones as a stream.
+//! Reports over HTTP, as JSON, CSV, a workbook or pages; long ones as a stream.
 
 use anyhow::Context;
 use axum::body::{Body, Bytes};
@@ -16,6 +16,8 @@ use crate::api::error::Refusal;
 use crate::api::{ApiError, Caller};
 use crate::app::App;
 use crate::identity::Scope;
+#[cfg(feature = "pdf")]
+use crate::reports::pdf;
 use crate::reports::table::{Cursor, Page};
 use crate::reports::timesheet::{Period, parse_date};
 use crate::reports::{Question, Report, Step, csv, json, xlsx};
@@ -36,6 +38,8 @@ pub enum Shape {
     Csv,
     /// A workbook.
     Xlsx,
+    /// Pages to print: at most 5000 rows. Only in hubs that were built with the feature `pdf`.
+    Pdf,
 }
 
 /// Which rows.
@@ -98,6 +102,7 @@ pub async fn report(
             Ok((named(&name, "csv")?, whole(app.pool, question, after, shape).await?).into_response())
         }
         Shape::Xlsx => Ok((named(&name, "xlsx")?, workbook(&app.pool, &question).await?).into_response()),
+        Shape::Pdf => Ok((named(&name, "pdf")?, pages(&app, question).await?).into_response()),
     }
 }
 
@@ -141,6 +146,7 @@ fn one_page(report: Report, page: &Page) -> Result<Response, ApiError> {
 fn named(name: &str, ending: &str) -> Result<[(HeaderName, HeaderValue); 2], ApiError> {
     let kind = match ending {
         "csv" => "text/csv; charset=utf-8",
+        "pdf" => "application/pdf",
         _ => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     };
     let attachment = HeaderValue::from_str(&format!("attachment; filename=\"{name}.{ending}\""));
@@ -234,4 +240,29 @@ async fn workbook(pool: &PgPool, question: &Question) -> Result<Vec<u8>, ApiErro
         }
     }
     Ok(tokio::task::spawn_blocking(move || sheet.finish()).await.context("writing a workbook")??)
+}
+
+/// What is printed: dates and when it was made, then the rows.
+#[cfg(feature = "pdf")]
+async fn pages(app: &App, question: Question) -> Result<Vec<u8>, ApiError> {
+    let made = question.now.to_zoned(app.zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string();
+    let subtitle = format!("{} to {}, made {made}", question.filter.from, question.filter.to);
+    let (title, columns) = (question.report.title(), question.report.columns());
+    let mut conn = app.pool.acquire().await.map_err(anyhow::Error::from)?;
+    let page = question.page(&mut conn, None, pdf::ROWS as i64 + 1).await?;
+    drop(conn);
+    if page.rows.len() > pdf::ROWS {
+        let way_out = "ask for CSV or XLSX, or for fewer days or people";
+        return Err(ApiError::bad(format!("format: a PDF has at most {} rows: {way_out}", pdf::ROWS)));
+    }
+    Ok(pdf::Document::new(&title, &subtitle, columns, &page.rows).print().await?)
+}
+
+#[cfg(not(feature = "pdf"))]
+#[expect(clippy::unused_async, reason = "as with the feature")]
+async fn pages(_: &App, _: Question) -> Result<Vec<u8>, ApiError> {
+    Err(ApiError::new(
+        axum::http::StatusCode::NOT_IMPLEMENTED,
+        "format: this hub was built without PDF (the feature `pdf`): ask for xlsx or csv",
+    ))
 }

@@ -79,7 +79,7 @@ impl Cell {
         text.filter(|text| !text.is_empty()).map_or(Self::Empty, Self::Text)
     }
 
-    /// What CSV and PDF write.
+    /// What CSV writes.
     pub fn plain(&self) -> String {
         match self {
             Self::Empty => String::new(),
