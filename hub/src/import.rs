@@ -11,6 +11,7 @@ mod people;
 mod problem;
 mod schedules;
 mod sheet;
+mod workbook;
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -35,8 +35,8 @@ pub struct Options {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the form in the OpenAPI document")]
 pub struct ImportForm {
-    /// CSV in UTF-8, with commas or semicolons, or an .xlsx workbook, whose first worksheet counts; at
-    /// most 16 MiB and 200,000 rows. The first row names the columns.
+    /// CSV in UTF-8, with commas or semicolons, or an .xlsx workbook, whose first worksheet that is
+    /// not hidden counts; at most 16 MiB and 200,000 rows. The first row names the columns.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
 }

@@ -21,8 +21,8 @@ pub struct Import {
     /// What the file holds.
     #[arg(value_enum)]
     kind: Kind,
-    /// .csv (UTF-8, with commas or semicolons) or .xlsx, of which the first sheet counts; at most 16 MiB and
-    /// 200,000 rows.
+    /// .csv (UTF-8, with commas or semicolons) or .xlsx, of which the first sheet that is not hidden
+    /// counts; at most 16 MiB and 200,000 rows.
     file: PathBuf,
     /// Only say what would change.
     #[arg(long)]

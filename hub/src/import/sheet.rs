@@ -1,10 +1,6 @@
 //! A file as rows of cells, whether it is CSV or a workbook. What the cells mean is not known here.
 
-use std::io::Cursor;
-
-use calamine::{DataRef, ExcelDateTime, Reader, SheetType, Xlsx, XlsxError};
-
-use crate::import::{FILE_BYTES, ImportError, Upload};
+use crate::import::{FILE_BYTES, ImportError, Upload, workbook};
 
 /// Rows of a file, at most, without the first.
 const ROWS: usize = 200_000;
@@ -12,6 +8,8 @@ const ROWS: usize = 200_000;
 pub const COLUMNS: usize = 20;
 /// Characters of a cell, at most.
 const CELL: usize = 1000;
+/// Bytes of all cells together, at most: a workbook may name one text from many cells.
+const TEXT: usize = 64 << 20;
 /// How a text in UTF-8 may begin.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// How a workbook begins (a zip).
@@ -49,14 +47,14 @@ impl Sheet {
         }
         let mut rows = Rows::default();
         if file.bytes.starts_with(WORKBOOK) {
-            read_workbook(&file.bytes, &mut rows)?;
+            workbook::read(&file.bytes, &mut rows)?;
         } else if file.bytes.starts_with(COMPOUND) {
             return refused("is an old workbook (.xls) or has a password: save it as .xlsx without one");
         } else {
             read_csv(&file.bytes, &mut rows)?;
         }
         match rows.header {
-            Some(header) => Ok(Self { header, rows: rows.rows }),
+            Some(header) => Ok(Self { header, rows: rows.others }),
             None => refused("is empty: its first row must name the columns"),
         }
     }
@@ -64,28 +62,39 @@ impl Sheet {
 
 /// Rows as they come.
 #[derive(Default)]
-struct Rows {
+pub struct Rows {
     header: Option<Row>,
-    rows: Vec<Row>,
+    others: Vec<Row>,
+    /// Bytes of their cells.
+    text: usize,
 }
 
 impl Rows {
-    fn add(&mut self, number: u32, mut cells: Vec<Cell>) -> Result<(), ImportError> {
+    /// Adds one, if there is anything in it.
+    pub fn add(&mut self, number: u32, mut cells: Vec<Cell>) -> Result<(), ImportError> {
         while cells.last().is_some_and(is_empty) {
             cells.pop();
         }
         if cells.is_empty() {
             return Ok(());
         }
+        self.text +=
+            cells.iter().map(|cell| cell.as_ref().map_or_else(String::len, String::len)).sum::<usize>();
+        if self.text > TEXT {
+            return Err(ImportError::File(format!(
+                "the file has more than {} MiB of text: divide it",
+                TEXT >> 20
+            )));
+        }
         let row = Row { number, cells };
         if self.header.is_none() {
             self.header = Some(row);
             return Ok(());
         }
-        if self.rows.len() == ROWS {
+        if self.others.len() == ROWS {
             return Err(ImportError::File(format!("the file has more than {ROWS} rows: divide it")));
         }
-        self.rows.push(row);
+        self.others.push(row);
         Ok(())
     }
 }
@@ -95,11 +104,13 @@ pub fn is_empty(cell: &Cell) -> bool {
     cell.as_ref().is_ok_and(String::is_empty)
 }
 
-fn too_wide(row: u32) -> ImportError {
+/// A row is too wide.
+pub fn too_wide(row: u32) -> ImportError {
     ImportError::File(format!("row {row} has more than {COLUMNS} columns"))
 }
 
-fn cell(text: &str) -> Cell {
+/// The text of a cell.
+pub fn cell(text: &str) -> Cell {
     let text = text.trim();
     if text.chars().count() > CELL {
         return Err(format!("has more than {CELL} characters; or is a quotation mark not closed?"));
@@ -156,69 +167,6 @@ fn blank_lines(text: &[u8], from: usize) -> u32 {
         before = Some(byte);
     }
     count
-}
-
-fn read_workbook(bytes: &[u8], rows: &mut Rows) -> Result<(), ImportError> {
-    let unreadable = |error: XlsxError| {
-        let way_out = "save it again as .xlsx or as CSV UTF-8";
-        ImportError::File(format!("the workbook can't be read ({error}): {way_out}"))
-    };
-    let mut book = Xlsx::new(Cursor::new(bytes)).map_err(unreadable)?;
-    let sheet = book.sheets_metadata().iter().find(|sheet| sheet.typ == SheetType::WorkSheet);
-    let Some(name) = sheet.map(|sheet| sheet.name.clone()) else {
-        return Err(ImportError::File("the workbook has no worksheet".into()));
-    };
-    // Cell by cell: a range of the whole sheet would make room for every cell up to the last one,
-    // wherever somebody put that.
-    let mut reader = book.worksheet_cells_reader(&name).map_err(unreadable)?;
-    let mut number = 0;
-    let mut cells: Vec<Cell> = Vec::new();
-    while let Some(found) = reader.next_cell().map_err(unreadable)? {
-        let (row, column) = found.get_position();
-        let (row, column) = (row.saturating_add(1), column as usize);
-        if row != number {
-            rows.add(number, std::mem::take(&mut cells))?;
-            number = row;
-        }
-        let cell = shown(found.get_value());
-        if is_empty(&cell) {
-            continue;
-        }
-        if column >= COLUMNS {
-            return Err(too_wide(row));
-        }
-        if cells.len() <= column {
-            cells.resize(column + 1, Ok(String::new()));
-        }
-        cells[column] = cell;
-    }
-    rows.add(number, cells)
-}
-
-/// A cell as text. Of a formula the workbook holds the value that it had last.
-fn shown(value: &DataRef<'_>) -> Cell {
-    match value {
-        DataRef::Int(number) => Ok(number.to_string()),
-        DataRef::Float(number) => Ok(number.to_string()),
-        DataRef::String(text) | DataRef::DurationIso(text) => cell(text),
-        DataRef::SharedString(text) => cell(text),
-        DataRef::Bool(yes) => Ok(yes.to_string()),
-        DataRef::DateTime(moment) if moment.is_datetime() => Ok(date(moment)),
-        DataRef::DateTime(duration) => Ok(duration.as_f64().to_string()),
-        DataRef::DateTimeIso(text) => cell(text.strip_suffix("T00:00:00").unwrap_or(text)),
-        DataRef::Error(error) => Err(format!("holds the error {error}")),
-        DataRef::Empty => Ok(String::new()),
-    }
-}
-
-/// A date, with the time of day if there is one.
-fn date(moment: &ExcelDateTime) -> String {
-    let (year, month, day, hour, minute, second, _) = moment.to_ymd_hms_milli();
-    let date = format!("{year:04}-{month:02}-{day:02}");
-    match (hour, minute, second) {
-        (0, 0, 0) => date,
-        _ => format!("{date} {hour:02}:{minute:02}:{second:02}"),
-    }
 }
 
 #[cfg(test)]
@@ -296,6 +244,32 @@ mod tests {
             row(5, &["1002", "0.5", "", "true"]),
         ];
         assert_eq!(all(read(bytes).unwrap()), expected);
+    }
+
+    #[test]
+    fn hidden_worksheets_do_not_count() {
+        let mut book = Workbook::new();
+        let hidden = book.add_worksheet();
+        hidden.write_string(0, 0, "lists").expect("a cell");
+        hidden.set_hidden(true);
+        let seen = book.add_worksheet();
+        seen.write_string(0, 0, "number").expect("a cell");
+        seen.set_active(true);
+        assert_eq!(all(read(book.save_to_buffer().unwrap()).unwrap()), [row(1, &["number"])]);
+    }
+
+    #[test]
+    fn a_text_that_many_cells_share_counts_for_each() {
+        let text = "a".repeat(CELL);
+        let cells = TEXT / CELL + COLUMNS;
+        let bytes = workbook(|sheet| {
+            for cell in 0..cells {
+                let column = (cell % COLUMNS) as u16;
+                sheet.write_string((cell / COLUMNS) as u32, column, &text).expect("a cell");
+            }
+        });
+        assert!(bytes.len() < 1 << 20);
+        assert_eq!(refusal(bytes), "the file has more than 64 MiB of text: divide it");
     }
 
     #[test]
