@@ -113,7 +113,7 @@ pub fn too_wide(row: u32) -> ImportError {
 pub fn cell(text: &str) -> Cell {
     let text = text.trim();
     if text.chars().count() > CELL {
-        return Err(format!("has more than {CELL} characters; or is a quotation mark not closed?"));
+        return Err(format!("has more than {CELL} characters"));
     }
     Ok(text.to_owned())
 }
@@ -126,10 +126,12 @@ fn read_csv(bytes: &[u8], rows: &mut Rows) -> Result<(), ImportError> {
             "the file is neither a workbook nor UTF-8 (line {line}): save it as CSV UTF-8, or as .xlsx"
         ))
     })?;
+    let separator = separator(text);
+    let unclosed = unclosed(text.as_bytes(), separator);
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
-        .delimiter(separator(text))
+        .delimiter(separator)
         .from_reader(text.as_bytes());
     let mut record = csv::StringRecord::new();
     let mut number = 0;
@@ -139,6 +141,12 @@ fn read_csv(bytes: &[u8], rows: &mut Rows) -> Result<(), ImportError> {
             return Ok(());
         }
         number += 1 + blank_lines(text.as_bytes(), begin);
+        if unclosed.is_some_and(|mark| (mark as u64) < reader.position().byte()) {
+            return Err(ImportError::File(format!(
+                "row {number} has a quotation mark that is not closed at the end of its cell: \
+                close it, or leave it out"
+            )));
+        }
         if record.iter().skip(COLUMNS).any(|text| !text.trim().is_empty()) {
             return Err(too_wide(number));
         }
@@ -151,6 +159,40 @@ fn separator(text: &str) -> u8 {
     let header = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let count = |sign: char| header.matches(sign).count();
     if count(';') > count(',') { b';' } else { b',' }
+}
+
+/// Where a cell within quotation marks begins that has no end, or more behind it: the reader would
+/// take the rows below for a part of it.
+fn unclosed(text: &[u8], separator: u8) -> Option<usize> {
+    /// Within a cell.
+    enum At {
+        Begin,
+        Plain,
+        /// Its mark stands here.
+        Quoted(usize),
+        /// After what may be its end, or the first half of two marks that stand for one.
+        Mark(usize),
+        /// After blanks behind its end.
+        End(usize),
+    }
+    let mut at = At::Begin;
+    for (place, byte) in text.iter().copied().enumerate() {
+        let ends = byte == separator || matches!(byte, b'\r' | b'\n');
+        at = match at {
+            At::Quoted(mark) if byte == b'"' => At::Mark(mark),
+            At::Mark(mark) if byte == b'"' => At::Quoted(mark),
+            At::Quoted(mark) => At::Quoted(mark),
+            _ if ends => At::Begin,
+            At::Mark(mark) | At::End(mark) if matches!(byte, b' ' | b'\t') => At::End(mark),
+            At::Mark(mark) | At::End(mark) => return Some(mark),
+            At::Begin if byte == b'"' => At::Quoted(place),
+            At::Begin | At::Plain => At::Plain,
+        };
+    }
+    match at {
+        At::Quoted(mark) => Some(mark),
+        _ => None,
+    }
 }
 
 /// How many empty lines stand from here on: a spreadsheet shows them as rows, the reader steps over
@@ -306,9 +348,35 @@ mod tests {
 
     #[test]
     fn a_long_cell_is_a_problem_of_its_own() {
-        let sheet = read(format!("a\n{}\n\"never closed\n{}", "ü".repeat(1000), "x\n".repeat(600))).unwrap();
+        let sheet = read(format!("a\n{}\n\"{}\"", "ü".repeat(1000), "x\n".repeat(600))).unwrap();
         assert!(sheet.rows[0].cells[0].is_ok());
-        assert!(sheet.rows[1].cells[0].as_ref().is_err_and(|why| why.contains("quotation mark")));
+        assert!(sheet.rows[1].cells[0].as_ref().is_err_and(|why| why.contains("1000 characters")));
         assert_eq!(sheet.rows.len(), 2);
+    }
+
+    #[test]
+    fn a_quotation_mark_swallows_no_rows() {
+        for wrong in [
+            "a,b\n\n1,\"never closed\n2,x\n3,y\n",
+            "a,b\n\n1,\"never closed",
+            "a,b\r\n\r\n1,\"",
+            "a,b\n\n1,\"closed below\n2,\"x\"\n3,y\n",
+            "a,b\n\n1,\"closed below\n2,\" x\"\n3,y\n",
+            "a,b\n\n1,\"say \"yes\" or no\"\n",
+        ] {
+            let told = refusal(wrong);
+            assert!(told.starts_with("row 3 has a quotation mark that is not closed"), "{wrong:?}: {told}");
+        }
+        let good =
+            "a;b\n1;\"two\n\"\"lines\"\"\" \n2;5\" pipe\n3;a \"quoted\" word\n\"\";\"\"\"\"\n4;\"end\"";
+        let expected = [
+            row(1, &["a", "b"]),
+            row(2, &["1", "two\n\"lines\""]),
+            row(3, &["2", "5\" pipe"]),
+            row(4, &["3", "a \"quoted\" word"]),
+            row(5, &["", "\""]),
+            row(6, &["4", "end"]),
+        ];
+        assert_eq!(all(read(good).unwrap()), expected);
     }
 }
