@@ -141,7 +141,7 @@ impl Plan {
         // Whoever had no schedule at all was judged by another rule on every day.
         let whole = before.symmetric_difference(&after).map(|person| run.extent.whole(*person));
         let touched =
-            self.touched.iter().filter_map(|(person, from, to)| run.extent.job(*person, *from, *to));
+            self.touched.iter().filter_map(|(person, from, to)| run.extent.job_around(*person, *from, *to));
         let jobs: Vec<_> = whole.chain(touched).collect();
         store::jobs::ask(conn, &jobs).await?;
         Ok(())
