@@ -57,7 +57,7 @@ impl Draft {
     fn read(fields: &mut Fields<'_>) -> Self {
         Self {
             row: fields.row(),
-            number: fields.required("number", NUMBER).ok(),
+            number: fields.number("number"),
             dates: dates(fields),
             half: fields.yes("half").unwrap_or_default(),
             reason: fields.prose("reason", 200).unwrap_or_default(),

@@ -58,7 +58,7 @@ struct Draft {
 impl Draft {
     /// Reads a row; what is no good has been told and is left out.
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let number = fields.required("number", NUMBER).ok();
+        let number = fields.number("number");
         let draft = Self {
             row: fields.row(),
             number: String::new(),
@@ -66,7 +66,7 @@ impl Draft {
             email: email(fields),
             department: fields.text("department", 100).unwrap_or_default(),
             site: fields.text("site", 100).unwrap_or_default(),
-            manager: fields.text("manager", NUMBER).unwrap_or_default(),
+            manager: fields.number_if_any("manager"),
             language: language(fields),
             employed_from: fields.date("employed_from").unwrap_or_default(),
             employed_to: fields.date("employed_to").unwrap_or_default(),

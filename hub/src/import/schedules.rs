@@ -52,7 +52,7 @@ impl Draft {
     fn read(fields: &mut Fields<'_>) -> Self {
         Self {
             row: fields.row(),
-            number: fields.required("number", NUMBER).ok(),
+            number: fields.number("number"),
             schedule: fields.required("schedule", 100).ok(),
             dates: fields.range(|_| Date::MAX).ok(),
         }
