@@ -1,6 +1,6 @@
 //! Leave from a file: a row says what holds on each date of a range.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use jiff::civil::Date;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::import::dates::{Span, tell_overlaps};
 use crate::import::fields::{Column, Fields, Table, quoted};
-use crate::import::{Change, Difference, ImportError, NUMBER, Outcome, Problems, Run, blocking, people_with};
+use crate::import::{Change, Difference, ImportError, Outcome, Problems, Run, blocking, people_with};
 use crate::store;
 use crate::store::leave::LeaveDay;
 
@@ -36,7 +36,7 @@ pub async fn import(conn: &mut PgConnection, run: &Run<'_>, table: Table) -> Res
         (drafts, problems)
     })
     .await?;
-    let known = Known::load(conn, &drafts).await?;
+    let known = Known::load(conn, run, &drafts).await?;
     let plan = blocking(move || Plan::make(&drafts, &known, problems)).await??;
     if !run.dry {
         plan.write(conn, run).await?;
@@ -95,7 +95,7 @@ struct Known {
 }
 
 impl Known {
-    async fn load(conn: &mut PgConnection, drafts: &[Draft]) -> Result<Self, ImportError> {
+    async fn load(conn: &mut PgConnection, run: &Run<'_>, drafts: &[Draft]) -> Result<Self, ImportError> {
         let ranges = drafts.iter().filter_map(|draft| draft.dates);
         let days =
             ranges.clone().fold(0usize, |sum, (from, to)| sum.saturating_add(count(from, to) as usize));
@@ -103,7 +103,7 @@ impl Known {
             return Err(ImportError::File(format!("the file has more than {FILE_DAYS} days: divide it")));
         }
         let numbers = drafts.iter().filter_map(|draft| draft.number.clone()).collect();
-        let people = people_with(conn, numbers).await?;
+        let people = people_with(conn, run, numbers).await?;
         let ids: Vec<Uuid> = people.values().copied().collect();
         let first = ranges.clone().map(|(from, _)| from).min();
         let last = ranges.map(|(_, to)| to).max();
@@ -168,13 +168,10 @@ impl Plan {
     }
 
     async fn write(&self, conn: &mut PgConnection, run: &Run<'_>) -> Result<(), ImportError> {
-        let people: BTreeSet<Uuid> = self.touched.iter().map(|(person, ..)| *person).collect();
-        let people: Vec<Uuid> = people.into_iter().collect();
-        store::jobs::hold(conn, &people).await?;
         for days in self.days.chunks(BATCH) {
             store::leave::put(conn, days).await?;
         }
-        store::audit::record_many(conn, run.actor, "leave.put", &self.told).await?;
+        store::audit::record_many(conn, run.by.name, "leave.put", &self.told).await?;
         let touched =
             self.touched.iter().filter_map(|(person, from, to)| run.extent.job(*person, *from, *to));
         let jobs: Vec<_> = touched.collect();

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::import::fields::{Column, Fields, Table, quoted};
-use crate::import::{Change, Difference, ImportError, NUMBER, Outcome, Problems, Run, blocking};
+use crate::import::{Change, Difference, ImportError, Outcome, Problems, Run, blocking, people_with};
 use crate::store;
 use crate::store::imports::Record;
 
@@ -33,7 +33,7 @@ pub async fn import(conn: &mut PgConnection, run: &Run<'_>, table: Table) -> Res
         (drafts, problems)
     })
     .await?;
-    let known = Known::load(conn, &drafts).await?;
+    let known = Known::load(conn, run, &drafts).await?;
     let plan = blocking(move || Plan::make(&drafts, &known, problems)).await??;
     if !run.dry {
         plan.write(conn, run).await?;
@@ -184,7 +184,8 @@ struct Known {
 }
 
 impl Known {
-    async fn load(conn: &mut PgConnection, drafts: &[Draft]) -> Result<Self, ImportError> {
+    async fn load(conn: &mut PgConnection, run: &Run<'_>, drafts: &[Draft]) -> Result<Self, ImportError> {
+        people_with(conn, run, drafts.iter().map(|draft| draft.number.clone()).collect()).await?;
         let managers = drafts.iter().filter_map(|draft| draft.manager.as_ref());
         let numbers: BTreeSet<&String> = drafts.iter().map(|draft| &draft.number).chain(managers).collect();
         let numbers: Vec<String> = numbers.into_iter().cloned().collect();
@@ -233,17 +234,16 @@ impl Plan {
             self.outcome.unchanged += 1;
             return;
         }
-        let differs = |names: &[&str]| columns.iter().any(|difference| names.contains(&difference.column));
-        if differs(&["department"]) {
+        if columns.iter().any(|difference| difference.column == "department") {
             self.departments.extend(new.department.clone());
         }
         if old.is_none() {
             self.told_added.push((new.id, json!({"number": new.number})));
         } else {
             self.told_changed.push((new.id, json!({"number": new.number, "columns": columns})));
-            if differs(&["site", "employed_from", "employed_to"]) {
-                self.moved.push(new.id);
-            }
+        }
+        if old.is_some_and(|old| moves(old, &new)) {
+            self.moved.push(new.id);
         }
         let added = old.is_none();
         self.outcome.note(Change { row, number: new.number.clone(), added, columns });
@@ -252,8 +252,6 @@ impl Plan {
     }
 
     async fn write(&self, conn: &mut PgConnection, run: &Run<'_>) -> Result<(), ImportError> {
-        let people: Vec<Uuid> = self.changed.iter().map(|person| person.id).collect();
-        store::jobs::hold(conn, &people).await?;
         let departments: Vec<String> = self.departments.iter().cloned().collect();
         store::sites::put_departments(conn, &departments).await?;
         let written = store::imports::add_people(conn, &self.added).await?
@@ -261,8 +259,8 @@ impl Plan {
         if written != (self.added.len() + self.changed.len()) as u64 {
             return Err(ImportError::Meanwhile); // a site was renamed
         }
-        store::audit::record_many(conn, run.actor, "person.add", &self.told_added).await?;
-        store::audit::record_many(conn, run.actor, "person.change", &self.told_changed).await?;
+        store::audit::record_many(conn, run.by.name, "person.add", &self.told_added).await?;
+        store::audit::record_many(conn, run.by.name, "person.change", &self.told_changed).await?;
         let jobs: Vec<_> = self.moved.iter().map(|person| run.extent.whole(*person)).collect();
         store::jobs::ask(conn, &jobs).await?;
         Ok(())
@@ -288,6 +286,12 @@ fn ids<'a>(drafts: &'a [Draft], known: &'a Known) -> HashMap<&'a str, Uuid> {
         ids.entry(&draft.number).or_insert_with(Uuid::now_v7);
     }
     ids
+}
+
+/// Whether somebody's days are others with this.
+fn moves(old: &Record, new: &Record) -> bool {
+    let place = |person: &Record| (person.site.clone(), person.employed_from, person.employed_to);
+    place(old) != place(new)
 }
 
 fn differences(old: Option<&Record>, new: &Record) -> Vec<Difference> {
@@ -394,6 +398,16 @@ mod tests {
             .unwrap_or_else(|error| panic!("{error}"));
         assert_eq!((plan.outcome.added, plan.outcome.changed, plan.outcome.unchanged), (0, 0, 1));
         assert!(plan.changed.is_empty() && plan.moved.is_empty());
+    }
+
+    #[test]
+    fn a_number_is_no_fraction() {
+        let told = told("number,name,manager\n1001.0,Ada,1002.0\n");
+        let expected = [
+            "row 2, column number: 1001.0: write it without .0, as text",
+            "row 2, column manager: 1002.0: write it without .0, as text",
+        ];
+        assert_eq!(told, expected);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::import::dates::{Span, tell_overlaps};
 use crate::import::fields::{Column, Fields, Table, quoted};
-use crate::import::{Change, Difference, ImportError, NUMBER, Outcome, Problems, Run, blocking, people_with};
+use crate::import::{Change, Difference, ImportError, Outcome, Problems, Run, blocking, people_with};
 use crate::store;
 use crate::store::imports::Piece;
 
@@ -31,7 +31,7 @@ pub async fn import(conn: &mut PgConnection, run: &Run<'_>, table: Table) -> Res
         (drafts, problems)
     })
     .await?;
-    let known = Known::load(conn, &drafts).await?;
+    let known = Known::load(conn, run, &drafts).await?;
     let plan = blocking(move || Plan::make(&drafts, &known, problems)).await??;
     if !run.dry {
         plan.write(conn, run).await?;
@@ -67,9 +67,9 @@ struct Known {
 }
 
 impl Known {
-    async fn load(conn: &mut PgConnection, drafts: &[Draft]) -> Result<Self, ImportError> {
+    async fn load(conn: &mut PgConnection, run: &Run<'_>, drafts: &[Draft]) -> Result<Self, ImportError> {
         let numbers = drafts.iter().filter_map(|draft| draft.number.clone()).collect();
-        let people = people_with(conn, numbers).await?;
+        let people = people_with(conn, run, numbers).await?;
         let ids: Vec<Uuid> = people.values().copied().collect();
         let schedules = store::imports::schedules(conn).await?.into_iter().collect();
         Ok(Self { people, schedules, pieces: store::imports::pieces(conn, &ids).await? })
@@ -132,12 +132,11 @@ impl Plan {
     async fn write(&self, conn: &mut PgConnection, run: &Run<'_>) -> Result<(), ImportError> {
         let people: BTreeSet<Uuid> = self.touched.iter().map(|(person, ..)| *person).collect();
         let people: Vec<Uuid> = people.into_iter().collect();
-        store::jobs::hold(conn, &people).await?;
         let before: HashSet<Uuid> = store::schedules::scheduled(conn, &people).await?.into_iter().collect();
         store::imports::drop_pieces(conn, &self.gone).await?;
         store::imports::put_pieces(conn, &self.put).await?;
         let after: HashSet<Uuid> = store::schedules::scheduled(conn, &people).await?.into_iter().collect();
-        store::audit::record_many(conn, run.actor, "schedule.assign", &self.told).await?;
+        store::audit::record_many(conn, run.by.name, "schedule.assign", &self.told).await?;
         // Whoever had no schedule at all was judged by another rule on every day.
         let whole = before.symmetric_difference(&after).map(|person| run.extent.whole(*person));
         let touched =
