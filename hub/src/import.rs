@@ -38,6 +38,8 @@ pub const FILE_BYTES: usize = 16 << 20;
 const NUMBER: usize = 64;
 /// Changes that are shown one by one, at most.
 const SHOWN: usize = 100;
+/// Why somebody's own rows are refused.
+const OWN: &str = "nobody changes their own days: ask somebody else";
 /// A file takes much memory while it is read, and an import a connection: one at a time.
 static TURNS: Semaphore = Semaphore::const_new(1);
 
@@ -200,6 +202,8 @@ impl Turn {
 pub struct By<'a> {
     /// As the audit names them.
     pub name: &'a str,
+    /// Who they are, if known: they don't change their own days.
+    pub person: Option<Uuid>,
 }
 
 /// How to import.

@@ -540,3 +540,42 @@ async fn an_import_waits_for_no_other() -> Result<()> {
     sqlx::query("select pg_advisory_unlock(x'494D504F'::bigint)").execute(&mut other).await?;
     counted(&hr.import(good).await?, [1, 0, 0])
 }
+
+/// The refusal of rows about whoever imports them.
+fn own_days((status, answer): &(StatusCode, Value), row: u32) -> Result<()> {
+    let reason = "nobody changes their own days: ask somebody else";
+    let expected = json!([{"row": row, "column": "number", "reason": reason}]);
+    ensure!(*status == StatusCode::UNPROCESSABLE_ENTITY && answer["problems"] == expected, "{answer}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_imports_their_own_days() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    let people = "number,name,employed_from\n1001,Ada,2025-01-01\n1002,Bo,2025-01-01\n";
+    import(&hub, "people", &file(&ground, "people.csv", people)?)?;
+    hub.account("boss", PASSWORD)?;
+    plan(&Api::open(&hub, "boss").await?).await?;
+    account(&hub, "ada", "hr", "1001")?;
+    let ada = Api::open(&hub, "ada").await?;
+    let schedules = "number,schedule,from\n1002,Days,2025-01-01\n1001,Days,2025-01-01\n";
+    let leave = "number,from\n1001,2025-03-03\n1002,2025-03-04\n";
+    let moved = "number,name,employed_from\n1002,Bo,2025-02-01\n1001,Ada,2025-02-01\n";
+    for (kind, text, row) in [("schedules", schedules, 3), ("leave", leave, 2), ("people", moved, 3)] {
+        for path in [format!("/imports/{kind}"), format!("/imports/{kind}?dry_run=true")] {
+            own_days(&ada.send(&path, form("file", text.into())).await?, row)?;
+        }
+    }
+    let planned = "select (select count(*) from assignments) + (select count(*) from leave_days)
+        + (select count(*) from people where employed_from <> '2025-01-01')";
+    ensure!(hub.cluster().number(planned).await? == 0, "something was written");
+    // Others' days, and her own name.
+    let others = ada.send("/imports/leave", form("file", b"number,from\n1002,2025-03-04\n".to_vec())).await?;
+    counted(&others, [1, 0, 0])?;
+    counted(&ada.import("number,name\n1001,Ada L.\n").await?, [0, 1, 0])?;
+    // The command line is nobody.
+    let said = import(&hub, "schedules", &file(&ground, "s.csv", schedules)?)?;
+    ensure!(said == imported(2, 0, 0), "{said}");
+    Ok(())
+}

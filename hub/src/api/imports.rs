@@ -102,7 +102,8 @@ impl From<ImportError> for Refused {
 /// wanted to, half, reason. Dates are written YYYY-MM-DD or are a workbook's own. Numbers of people keep
 /// their leading zeros in CSV and in cells that are formatted as text only.
 ///
-/// One import runs at a time.
+/// Nobody changes their own schedule, leave, site or employment: such rows are problems. One import
+/// runs at a time.
 #[utoipa::path(post, path = "/imports/{kind}",
     params(("kind" = String, Path, description = "people, schedules or leave"), Options),
     request_body(content = ImportForm, content_type = "multipart/form-data"), responses(
@@ -123,7 +124,7 @@ pub async fn import(
     })?;
     let turn = Turn::take()?;
     let file = read(form).await?;
-    let by = By { name: &caller.0.name };
+    let by = By { name: &caller.0.name, person: caller.0.person };
     let order = Order { kind, dry_run: options.dry_run };
     Ok(Json(import::import(&app.pool, turn, by, order, &file, clock::now()).await?))
 }

@@ -35,7 +35,7 @@ impl Import {
     pub async fn run(self, pool: &PgPool) -> Result<()> {
         let Self { kind, file, dry_run } = self;
         let file = Upload::read(&file)?;
-        let by = By { name: ACTOR };
+        let by = By { name: ACTOR, person: None };
         let order = Order { kind, dry_run };
         let outcome = import::import(pool, Turn::take()?, by, order, &file, clock::now()).await?;
         for change in &outcome.changes {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::import::dates::{Span, tell_overlaps};
 use crate::import::fields::{Column, Fields, Table, quoted};
-use crate::import::{Change, Difference, ImportError, Outcome, Problems, Run, blocking, people_with};
+use crate::import::{Change, Difference, ImportError, OWN, Outcome, Problems, Run, blocking, people_with};
 use crate::store;
 use crate::store::leave::LeaveDay;
 
@@ -37,7 +37,8 @@ pub async fn import(conn: &mut PgConnection, run: &Run<'_>, table: Table) -> Res
     })
     .await?;
     let known = Known::load(conn, run, &drafts).await?;
-    let plan = blocking(move || Plan::make(&drafts, &known, problems)).await??;
+    let own = run.by.person;
+    let plan = blocking(move || Plan::make(&drafts, &known, own, problems)).await??;
     if !run.dry {
         plan.write(conn, run).await?;
     }
@@ -128,7 +129,12 @@ struct Plan {
 }
 
 impl Plan {
-    fn make(drafts: &[Draft], known: &Known, mut problems: Problems) -> Result<Self, ImportError> {
+    fn make(
+        drafts: &[Draft],
+        known: &Known,
+        own: Option<Uuid>,
+        mut problems: Problems,
+    ) -> Result<Self, ImportError> {
         let spans = drafts.iter().filter_map(|draft| {
             let (from, to) = draft.dates?;
             Some(Span { number: draft.number.as_deref()?, row: draft.row, from, to })
@@ -138,6 +144,9 @@ impl Plan {
         for draft in drafts {
             let Some(number) = &draft.number else { continue };
             if let Some(person) = known.people.get(number) {
+                if own == Some(*person) {
+                    problems.add(draft.row, "number", OWN);
+                }
                 plan.note(draft, number, *person, known);
             } else {
                 let reason =
@@ -220,6 +229,10 @@ mod tests {
     }
 
     fn plan(text: &str, there: &[LeaveDay]) -> Result<Plan, ImportError> {
+        plan_by(None, text, there)
+    }
+
+    fn plan_by(own: Option<Uuid>, text: &str, there: &[LeaveDay]) -> Result<Plan, ImportError> {
         let file = Upload { name: "leave.csv".into(), bytes: text.to_owned().into() };
         let mut problems = Problems::default();
         let drafts = Table::read(&file, COLUMNS)?.each(&mut problems, |fields| Some(Draft::read(fields)));
@@ -227,7 +240,7 @@ mod tests {
             people: [("1001".to_owned(), ADA)].into(),
             days: there.iter().map(|day| ((day.person, day.date), day.clone())).collect(),
         };
-        Plan::make(&drafts, &known, problems)
+        Plan::make(&drafts, &known, own, problems)
     }
 
     fn good(text: &str, there: &[LeaveDay]) -> Plan {
@@ -265,6 +278,14 @@ mod tests {
         assert_eq!(plan.days, [day(6, false, ""), day(8, false, "")]);
         assert_eq!(plan.touched, [(ADA, date(2026, 1, 6), date(2026, 1, 8))]);
         assert_eq!(shown(&plan), [("days", Some("2"), Some("3")), ("half", Some("(differs)"), Some("no"))]);
+    }
+
+    #[test]
+    fn nobody_takes_leave_alone() {
+        let text = "number,from\n1001,2026-01-05\n";
+        let told = plan_by(Some(ADA), text, &[]).err().expect("problems").to_string();
+        assert_eq!(told, format!("row 2, column number: {OWN}"));
+        assert!(plan_by(Some(Uuid::from_u128(9)), text, &[]).is_ok());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::import::fields::{Column, Fields, Table, quoted};
-use crate::import::{Change, Difference, ImportError, Outcome, Problems, Run, blocking, people_with};
+use crate::import::{Change, Difference, ImportError, OWN, Outcome, Problems, Run, blocking, people_with};
 use crate::store;
 use crate::store::imports::Record;
 
@@ -34,7 +34,8 @@ pub async fn import(conn: &mut PgConnection, run: &Run<'_>, table: Table) -> Res
     })
     .await?;
     let known = Known::load(conn, run, &drafts).await?;
-    let plan = blocking(move || Plan::make(&drafts, &known, problems)).await??;
+    let own = run.by.person;
+    let plan = blocking(move || Plan::make(&drafts, &known, own, problems)).await??;
     if !run.dry {
         plan.write(conn, run).await?;
     }
@@ -215,13 +216,21 @@ struct Plan {
 }
 
 impl Plan {
-    fn make(drafts: &[Draft], known: &Known, mut problems: Problems) -> Result<Self, ImportError> {
+    fn make(
+        drafts: &[Draft],
+        known: &Known,
+        own: Option<Uuid>,
+        mut problems: Problems,
+    ) -> Result<Self, ImportError> {
         tell_repetitions(drafts, &mut problems);
         let ids = ids(drafts, known);
         let mut plan = Self::default();
         for draft in drafts {
             let old = known.people.get(&draft.number);
             let new = draft.apply(old, known, &ids, &mut problems);
+            if own.is_some_and(|own| new.id == own) && old.is_some_and(|old| moves(old, &new)) {
+                problems.add(draft.row, "number", OWN);
+            }
             plan.note(draft.row, old, new);
         }
         problems.refuse()?;
@@ -341,6 +350,10 @@ mod tests {
     }
 
     fn plan(text: &str) -> Result<Plan, ImportError> {
+        plan_by(None, text)
+    }
+
+    fn plan_by(own: Option<Uuid>, text: &str) -> Result<Plan, ImportError> {
         let file = Upload { name: "people.csv".into(), bytes: text.to_owned().into() };
         let mut problems = Problems::default();
         let drafts = Table::read(&file, COLUMNS)?.each(&mut problems, Draft::read);
@@ -349,7 +362,7 @@ mod tests {
             sites: ["Berlin".to_owned(), "Main".to_owned()].into(),
             default_site: "Main".into(),
         };
-        Plan::make(&drafts, &known, problems)
+        Plan::make(&drafts, &known, own, problems)
     }
 
     fn told(text: &str) -> Vec<String> {
@@ -398,6 +411,17 @@ mod tests {
             .unwrap_or_else(|error| panic!("{error}"));
         assert_eq!((plan.outcome.added, plan.outcome.changed, plan.outcome.unchanged), (0, 0, 1));
         assert!(plan.changed.is_empty() && plan.moved.is_empty());
+    }
+
+    #[test]
+    fn nobody_moves_themselves() {
+        let ada = Some(ada().id);
+        let moves = "number,name,site\n1002,Bob,\n1001,Ada,Berlin\n1003,Cleo,\n";
+        let told = plan_by(ada, moves).err().expect("problems").to_string();
+        assert_eq!(told, format!("row 3, column number: {OWN}"));
+        assert!(plan_by(ada, "number,name,employed_to\n1001,Ada,2030-01-01\n").is_err());
+        assert!(plan_by(ada, "number,name,email\n1001,Ada L.,a@example.org\n").is_ok());
+        assert!(plan_by(Some(Uuid::from_u128(9)), moves).is_ok());
     }
 
     #[test]

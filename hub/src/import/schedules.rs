@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::import::dates::{Span, tell_overlaps};
 use crate::import::fields::{Column, Fields, Table, quoted};
-use crate::import::{Change, Difference, ImportError, Outcome, Problems, Run, blocking, people_with};
+use crate::import::{Change, Difference, ImportError, OWN, Outcome, Problems, Run, blocking, people_with};
 use crate::store;
 use crate::store::imports::Piece;
 
@@ -32,7 +32,8 @@ pub async fn import(conn: &mut PgConnection, run: &Run<'_>, table: Table) -> Res
     })
     .await?;
     let known = Known::load(conn, run, &drafts).await?;
-    let plan = blocking(move || Plan::make(&drafts, &known, problems)).await??;
+    let own = run.by.person;
+    let plan = blocking(move || Plan::make(&drafts, &known, own, problems)).await??;
     if !run.dry {
         plan.write(conn, run).await?;
     }
@@ -91,7 +92,12 @@ struct Plan {
 }
 
 impl Plan {
-    fn make(drafts: &[Draft], known: &Known, mut problems: Problems) -> Result<Self, ImportError> {
+    fn make(
+        drafts: &[Draft],
+        known: &Known,
+        own: Option<Uuid>,
+        mut problems: Problems,
+    ) -> Result<Self, ImportError> {
         let spans = drafts.iter().filter_map(|draft| {
             let (from, to) = draft.dates?;
             Some(Span { number: draft.number.as_deref()?, row: draft.row, from, to })
@@ -101,6 +107,9 @@ impl Plan {
         let mut plan = Self::default();
         for draft in drafts {
             if let Some(wish) = Wish::of(draft, known, &mut problems) {
+                if own == Some(wish.person) {
+                    problems.add(draft.row, "number", OWN);
+                }
                 plan.note(&wish, &mut book);
             }
         }
@@ -279,6 +288,10 @@ mod tests {
     }
 
     fn plan(text: &str, pieces: &[Piece]) -> Result<Plan, ImportError> {
+        plan_by(None, text, pieces)
+    }
+
+    fn plan_by(own: Option<Uuid>, text: &str, pieces: &[Piece]) -> Result<Plan, ImportError> {
         let file = Upload { name: "schedules.csv".into(), bytes: text.to_owned().into() };
         let mut problems = Problems::default();
         let drafts = Table::read(&file, COLUMNS)?.each(&mut problems, |fields| Some(Draft::read(fields)));
@@ -287,7 +300,7 @@ mod tests {
             schedules: [("Early".to_owned(), EARLY), ("Late".to_owned(), LATE)].into(),
             pieces: pieces.to_vec(),
         };
-        Plan::make(&drafts, &known, problems)
+        Plan::make(&drafts, &known, own, problems)
     }
 
     fn good(text: &str, pieces: &[Piece]) -> Plan {
@@ -363,6 +376,14 @@ mod tests {
             piece.id = Some(id);
         }
         assert_eq!(good(text, &there).outcome.unchanged, 2);
+    }
+
+    #[test]
+    fn nobody_plans_their_own_days() {
+        let text = "number,schedule,from\n1001,Late,2026-03-01\n";
+        let told = plan_by(Some(ADA), text, &[]).err().expect("problems").to_string();
+        assert_eq!(told, format!("row 2, column number: {OWN}"));
+        assert!(plan_by(Some(Uuid::from_u128(9)), text, &[]).is_ok());
     }
 
     #[test]
