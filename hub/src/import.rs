@@ -11,6 +11,7 @@ mod people;
 mod problem;
 mod schedules;
 mod sheet;
+mod workbook;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -21,6 +22,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -36,6 +38,10 @@ pub const FILE_BYTES: usize = 16 << 20;
 const NUMBER: usize = 64;
 /// Changes that are shown one by one, at most.
 const SHOWN: usize = 100;
+/// Why somebody's own rows are refused.
+const OWN: &str = "nobody changes their own days: ask somebody else";
+/// A file takes much memory while it is read, and an import a connection: one at a time.
+static TURNS: Semaphore = Semaphore::const_new(1);
 
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -161,6 +167,9 @@ pub enum ImportError {
     /// Rows have problems: one line for each.
     #[error("{0}")]
     Rows(Problems),
+    /// It is not our turn.
+    #[error("another import is running: try again in a moment")]
+    Busy,
     /// Somebody else was faster.
     #[error("somebody else changed the same things meanwhile: nothing was imported, try again")]
     Meanwhile,
@@ -178,29 +187,67 @@ impl From<sqlx::Error> for ImportError {
     }
 }
 
+/// The only import of this process, until it is dropped.
+pub struct Turn(#[expect(dead_code, reason = "is held, not read")] SemaphorePermit<'static>);
+
+impl Turn {
+    /// Takes it, or says that another import is running. To be asked before a file is taken in.
+    pub fn take() -> Result<Self, ImportError> {
+        TURNS.try_acquire().map(Self).map_err(|_| ImportError::Busy)
+    }
+}
+
+/// Who imports.
+#[derive(Clone, Copy, Debug)]
+pub struct By<'a> {
+    /// As the audit names them.
+    pub name: &'a str,
+    /// Who they are, if known: they don't change their own days.
+    pub person: Option<Uuid>,
+}
+
+/// How to import.
+#[derive(Clone, Copy, Debug)]
+pub struct Order {
+    /// What the file holds.
+    pub kind: Kind,
+    /// Nothing is written but the audit, and the outcome says what would change.
+    pub dry_run: bool,
+}
+
 /// What the parts of an import must know.
 struct Run<'a> {
-    actor: &'a str,
+    by: By<'a>,
     /// Nothing is written.
     dry: bool,
     extent: Extent,
 }
 
-/// Imports a file, all of it or nothing. A dry run writes nothing but the audit, and says what would
-/// change.
+impl Run<'_> {
+    /// Holds people until the import ends, so that what is read of them from now on stays true. A dry
+    /// run holds nobody up.
+    async fn hold(&self, conn: &mut PgConnection, people: &[Uuid]) -> sqlx::Result<()> {
+        if self.dry { Ok(()) } else { store::jobs::hold(conn, people).await }
+    }
+}
+
+/// Imports a file, all of it or nothing.
 pub async fn import(
     pool: &PgPool,
-    actor: &str,
-    kind: Kind,
+    turn: Turn,
+    by: By<'_>,
+    order: Order,
     file: &Upload,
-    dry_run: bool,
     now: Timestamp,
 ) -> Result<Outcome, ImportError> {
-    let table = read(file.clone(), kind).await?;
+    let Order { kind, dry_run } = order;
+    let (table, _turn) = read(file.clone(), kind, turn).await?;
     let mut transaction = pool.begin().await?;
-    store::imports::alone(&mut transaction).await?;
+    if !store::imports::alone(&mut transaction).await? {
+        return Err(ImportError::Busy);
+    }
     let extent = Extent::load(&mut transaction, now).await?;
-    let run = Run { actor, dry: dry_run, extent };
+    let run = Run { by, dry: dry_run, extent };
     let outcome = match kind {
         Kind::People => people::import(&mut transaction, &run, table).await?,
         Kind::Schedules => schedules::import(&mut transaction, &run, table).await?,
@@ -212,15 +259,18 @@ pub async fn import(
         "changed": outcome.changed,
         "unchanged": outcome.unchanged,
     });
-    store::audit::record(&mut transaction, actor, kind.action(), &file.name, detail).await?;
+    store::audit::record(&mut transaction, by.name, kind.action(), &file.name, detail).await?;
     transaction.commit().await?;
     Ok(outcome)
 }
 
-async fn read(file: Upload, kind: Kind) -> Result<Table, ImportError> {
+/// The turn goes along: whoever hangs up while their file is read would else make room for another,
+/// and go on with that, until memory is full.
+async fn read(file: Upload, kind: Kind, turn: Turn) -> Result<(Table, Turn), ImportError> {
     let name = file.name.clone();
     // A workbook that its reader panics on is damaged, or made to do that.
-    tokio::task::spawn_blocking(move || Table::read(&file, kind.columns())).await.unwrap_or_else(|_| {
+    let read = move || Table::read(&file, kind.columns()).map(|table| (table, turn));
+    tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| {
         Err(ImportError::File(format!("{name} is damaged: open it in a spreadsheet and save it again")))
     })
 }
@@ -230,12 +280,16 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     Ok(tokio::task::spawn_blocking(work).await.map_err(anyhow::Error::from)?)
 }
 
-/// Who has which of the numbers.
+/// Who has which of the numbers. They are held from here on.
 async fn people_with(
     conn: &mut PgConnection,
+    run: &Run<'_>,
     mut numbers: Vec<String>,
 ) -> Result<HashMap<String, Uuid>, ImportError> {
     numbers.sort_unstable();
     numbers.dedup();
-    Ok(store::imports::people(conn, &numbers).await?.into_iter().collect())
+    let people: HashMap<String, Uuid> = store::imports::people(conn, &numbers).await?.into_iter().collect();
+    let ids: Vec<Uuid> = people.values().copied().collect();
+    run.hold(conn, &ids).await?;
+    Ok(people)
 }

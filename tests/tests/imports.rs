@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use reqwest::{Certificate, Client, StatusCode, multipart};
@@ -103,9 +103,9 @@ async fn written(hub: &Hub) -> Result<i64> {
 }
 
 /// An account of a person's.
-fn account(hub: &Hub, name: &str, number: &str) -> Result<()> {
+fn account(hub: &Hub, name: &str, role: &str, number: &str) -> Result<()> {
     let mut child = Command::new(program("rollcall-hub")?)
-        .args(["account", "create", name, "--role", name, "--person", number, "--config"])
+        .args(["account", "create", name, "--role", role, "--person", number, "--config"])
         .arg(&hub.config)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -463,7 +463,7 @@ async fn imports_over_the_api() -> Result<()> {
 async fn not_for_everybody(hub: &Hub, hr: &Api) -> Result<()> {
     let more = "number,name\n5,Eve\n";
     for (role, number) in [("employee", "1"), ("manager", "2")] {
-        account(hub, role, number)?;
+        account(hub, role, role, number)?;
         let (status, answer) = Api::open(hub, role).await?.import(more).await?;
         ensure!(status == StatusCode::FORBIDDEN, "{role}: {status}: {answer}");
     }
@@ -488,6 +488,7 @@ async fn what_is_no_file_is_refused(hr: &Api) -> Result<()> {
     hr.refused("", "is empty").await?;
     hr.refused(b"\xff\xfe\x00\x9d\n\x00".as_slice(), "neither a workbook nor UTF-8").await?;
     hr.refused(b"PK\x03\x04rubbish".as_slice(), "can't be read").await?;
+    hr.refused("number,name\n5,\"Eve\n6,Fay\n", "row 2 has a quotation mark that is not closed").await?;
     hr.refused(b"\xd0\xcf\x11\xe0rubbish".as_slice(), "save it as .xlsx").await?;
     hr.refused(vec![b'a'; FILE_BYTES + 1], "larger than 16 MiB").await?;
     // Of a far larger one the hub may hang up before all of it is sent.
@@ -501,5 +502,80 @@ async fn what_is_no_file_is_refused(hr: &Api) -> Result<()> {
             "{error:#}"
         ),
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_waits_for_no_other() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    hub.account("hr", PASSWORD)?;
+    let hr = Api::open(&hub, "hr").await?;
+    let good = "number,name\n1,Ada\n";
+    let busy = "another import is running: try again in a moment";
+    // As another hub, or the command line.
+    let mut other = hub.cluster().connect().await?;
+    sqlx::query("select pg_advisory_lock(x'494D504F'::bigint)").execute(&mut other).await?;
+    let begin = Instant::now();
+    // More of them than the hub has connections.
+    let mut uploads = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let url = format!("{}/imports/people", hr.base);
+        let request = hr.client.post(url).bearer_auth(&hr.token).multipart(form("file", good.into()));
+        uploads.spawn(async move {
+            let answer = request.send().await?;
+            let status = answer.status();
+            anyhow::Ok((status, answer.json::<Value>().await?))
+        });
+    }
+    while let Some(answer) = uploads.join_next().await {
+        let (status, answer) = answer??;
+        ensure!(status == StatusCode::CONFLICT && answer["error"] == busy, "{status}: {answer}");
+        hr.get("/people").await?;
+    }
+    refused(&hub.command(&["import", "people", &file(&ground, "people.csv", good)?])?, busy)?;
+    ensure!(begin.elapsed() < Duration::from_secs(20), "somebody waited: {:?}", begin.elapsed());
+    let people = "select count(*) from people";
+    ensure!(hub.cluster().number(people).await? == 0, "somebody was imported");
+    sqlx::query("select pg_advisory_unlock(x'494D504F'::bigint)").execute(&mut other).await?;
+    counted(&hr.import(good).await?, [1, 0, 0])
+}
+
+/// The refusal of rows about whoever imports them.
+fn own_days((status, answer): &(StatusCode, Value), row: u32) -> Result<()> {
+    let reason = "nobody changes their own days: ask somebody else";
+    let expected = json!([{"row": row, "column": "number", "reason": reason}]);
+    ensure!(*status == StatusCode::UNPROCESSABLE_ENTITY && answer["problems"] == expected, "{answer}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_imports_their_own_days() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    let people = "number,name,employed_from\n1001,Ada,2025-01-01\n1002,Bo,2025-01-01\n";
+    import(&hub, "people", &file(&ground, "people.csv", people)?)?;
+    hub.account("boss", PASSWORD)?;
+    plan(&Api::open(&hub, "boss").await?).await?;
+    account(&hub, "ada", "hr", "1001")?;
+    let ada = Api::open(&hub, "ada").await?;
+    let schedules = "number,schedule,from\n1002,Days,2025-01-01\n1001,Days,2025-01-01\n";
+    let leave = "number,from\n1001,2025-03-03\n1002,2025-03-04\n";
+    let moved = "number,name,employed_from\n1002,Bo,2025-02-01\n1001,Ada,2025-02-01\n";
+    for (kind, text, row) in [("schedules", schedules, 3), ("leave", leave, 2), ("people", moved, 3)] {
+        for path in [format!("/imports/{kind}"), format!("/imports/{kind}?dry_run=true")] {
+            own_days(&ada.send(&path, form("file", text.into())).await?, row)?;
+        }
+    }
+    let planned = "select (select count(*) from assignments) + (select count(*) from leave_days)
+        + (select count(*) from people where employed_from <> '2025-01-01')";
+    ensure!(hub.cluster().number(planned).await? == 0, "something was written");
+    // Others' days, and her own name.
+    let others = ada.send("/imports/leave", form("file", b"number,from\n1002,2025-03-04\n".to_vec())).await?;
+    counted(&others, [1, 0, 0])?;
+    counted(&ada.import("number,name\n1001,Ada L.\n").await?, [0, 1, 0])?;
+    // The command line is nobody.
+    let said = import(&hub, "schedules", &file(&ground, "s.csv", schedules)?)?;
+    ensure!(said == imported(2, 0, 0), "{said}");
     Ok(())
 }

@@ -12,7 +12,9 @@ use crate::api::error::Refusal;
 use crate::api::{ApiError, Caller};
 use crate::app::App;
 use crate::clock;
-use crate::import::{self, FILE_BYTES, ImportError, Kind, Outcome, Problem, Problems, Upload};
+use crate::import::{
+    self, By, FILE_BYTES, ImportError, Kind, Order, Outcome, Problem, Problems, Turn, Upload,
+};
 
 /// Bytes of a form around its file, at most.
 const FORM_BYTES: usize = 64 << 10;
@@ -35,8 +37,8 @@ pub struct Options {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the form in the OpenAPI document")]
 pub struct ImportForm {
-    /// CSV in UTF-8, with commas or semicolons, or an .xlsx workbook, whose first worksheet counts; at
-    /// most 16 MiB and 200,000 rows. The first row names the columns.
+    /// CSV in UTF-8, with commas or semicolons, or an .xlsx workbook, whose first worksheet that is
+    /// not hidden counts; at most 16 MiB and 200,000 rows. The first row names the columns.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
 }
@@ -84,7 +86,9 @@ impl From<ImportError> for Refused {
                 let Problems { told, more } = problems;
                 Self::Import(ImportRefusal { error, problems: told, more })
             }
-            ImportError::Meanwhile => Self::Other(ApiError::new(StatusCode::CONFLICT, error.to_string())),
+            ImportError::Busy | ImportError::Meanwhile => {
+                Self::Other(ApiError::new(StatusCode::CONFLICT, error.to_string()))
+            }
             ImportError::Other(error) => Self::Other(error.into()),
         }
     }
@@ -95,13 +99,17 @@ impl From<ImportError> for Refused {
 /// The columns of people: number, name; if wanted email, department, site, manager (a number), language,
 /// `employed_from`, `employed_to`. Known numbers are changed, where an empty cell leaves things as they
 /// are; departments are made. Of schedules: number, schedule, from; if wanted to. Of leave: number, from; if
-/// wanted to, half, reason. Dates are written YYYY-MM-DD or are a workbook's own.
+/// wanted to, half, reason. Dates are written YYYY-MM-DD or are a workbook's own. Numbers of people keep
+/// their leading zeros in CSV and in cells that are formatted as text only.
+///
+/// Nobody changes their own schedule, leave, site or employment: such rows are problems. One import
+/// runs at a time.
 #[utoipa::path(post, path = "/imports/{kind}",
     params(("kind" = String, Path, description = "people, schedules or leave"), Options),
     request_body(content = ImportForm, content_type = "multipart/form-data"), responses(
     (status = 200, body = Outcome), (status = 400, body = Refusal), (status = 401, body = Refusal),
     (status = 403, body = Refusal), (status = 404, body = Refusal),
-    (status = 409, body = Refusal, description = "somebody else changed the same things meanwhile"),
+    (status = 409, body = Refusal, description = "another import is running, or somebody else changed the same things meanwhile"),
     (status = 422, body = ImportRefusal, description = "the file has problems")))]
 pub async fn import(
     State(app): State<App>,
@@ -114,10 +122,11 @@ pub async fn import(
     let kind = Kind::named(&kind).ok_or_else(|| {
         ApiError::new(StatusCode::NOT_FOUND, "there are imports of people, of schedules and of leave")
     })?;
+    let turn = Turn::take()?;
     let file = read(form).await?;
-    let outcome =
-        import::import(&app.pool, &caller.0.name, kind, &file, options.dry_run, clock::now()).await?;
-    Ok(Json(outcome))
+    let by = By { name: &caller.0.name, person: caller.0.person };
+    let order = Order { kind, dry_run: options.dry_run };
+    Ok(Json(import::import(&app.pool, turn, by, order, &file, clock::now()).await?))
 }
 
 async fn read(mut form: Multipart) -> Result<Upload, ApiError> {

@@ -8,21 +8,22 @@ use sqlx::PgPool;
 
 use crate::clock;
 use crate::command::ACTOR;
-use crate::import::{self, Change, Kind, Upload};
+use crate::import::{self, By, Change, Kind, Order, Turn, Upload};
 
 /// Import people, schedules or leave from a CSV file or an Excel workbook: all of it, or nothing. Every
 /// bad row is named with its column and the reason.
 ///
 /// The first row names the columns, in any order. Dates are written YYYY-MM-DD or are a workbook's
-/// own. Known people are changed, where an empty cell leaves things as they are, so the same file can be
+/// own. Numbers of people keep their leading zeros in CSV and in cells that are formatted as text
+/// only. Known people are changed, where an empty cell leaves things as they are, so the same file can be
 /// imported again. Try it with --dry-run first.
 #[derive(Args)]
 pub struct Import {
     /// What the file holds.
     #[arg(value_enum)]
     kind: Kind,
-    /// .csv (UTF-8, with commas or semicolons) or .xlsx, of which the first sheet counts; at most 16 MiB and
-    /// 200,000 rows.
+    /// .csv (UTF-8, with commas or semicolons) or .xlsx, of which the first sheet that is not hidden
+    /// counts; at most 16 MiB and 200,000 rows.
     file: PathBuf,
     /// Only say what would change.
     #[arg(long)]
@@ -34,7 +35,9 @@ impl Import {
     pub async fn run(self, pool: &PgPool) -> Result<()> {
         let Self { kind, file, dry_run } = self;
         let file = Upload::read(&file)?;
-        let outcome = import::import(pool, ACTOR, kind, &file, dry_run, clock::now()).await?;
+        let by = By { name: ACTOR, person: None };
+        let order = Order { kind, dry_run };
+        let outcome = import::import(pool, Turn::take()?, by, order, &file, clock::now()).await?;
         for change in &outcome.changes {
             println!("{}", line(change));
         }

@@ -7,10 +7,13 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::import::Problems;
+use crate::planning::REACH;
 use crate::store;
 use crate::store::jobs::Job;
 
-/// The dates that can have workdays: from the first on which anything happened to tomorrow.
+/// The dates that can have workdays: from the first on which anything happened to tomorrow, or to the
+/// last for which there are some, a shift's reach away at most. What a clock that runs far ahead has
+/// told is no reason to compute decades.
 #[derive(Clone, Copy, Debug)]
 pub struct Extent {
     first: Date,
@@ -28,7 +31,10 @@ impl Extent {
     fn of(happened: Option<(Date, Date)>, now: Timestamp) -> Self {
         let today = TimeZone::UTC.to_datetime(now).date();
         let (from, to) = happened.unwrap_or((today, today));
-        Self { first: from.min(today).saturating_sub(1.day()), last: to.max(today).saturating_add(1.day()) }
+        Self {
+            first: from.min(today).saturating_sub(1.day()),
+            last: to.max(today).saturating_add(1.day()).min(today.saturating_add(REACH.days())),
+        }
     }
 
     /// All days of a person.
@@ -40,6 +46,11 @@ impl Extent {
     pub fn job(self, person: Uuid, from: Date, to: Date) -> Option<Job> {
         let (from, to) = (from.max(self.first), to.min(self.last));
         (from <= to).then_some(Job { person, from, to })
+    }
+
+    /// The same with all days whose punches the shifts of these dates may take.
+    pub fn job_around(self, person: Uuid, from: Date, to: Date) -> Option<Job> {
+        self.job(person, from.saturating_sub(REACH.days()), to.saturating_add(REACH.days()))
     }
 }
 
@@ -92,6 +103,17 @@ mod tests {
         assert_eq!(dates(past), Some((date(2026, 2, 1), date(2026, 2, 2))));
         assert_eq!(dates(extent.job(person, date(2026, 4, 1), date(2026, 4, 2))), None);
         assert_eq!(dates(extent.job(person, date(2025, 4, 1), date(2025, 4, 2))), None);
+    }
+
+    #[test]
+    fn shifts_reach_beyond_their_dates_and_wrong_clocks_do_not() {
+        let now: Timestamp = "2026-03-10T12:00:00Z".parse().unwrap();
+        let dates = |job: Option<Job>| job.map(|job| (job.from, job.to));
+        let extent = Extent::of(Some((date(2026, 1, 5), date(2099, 1, 1))), now);
+        let around = extent.job_around(Uuid::nil(), date(2026, 2, 1), date(2026, 2, 2));
+        assert_eq!(dates(around), Some((date(2026, 1, 24), date(2026, 2, 10))));
+        let open = extent.job_around(Uuid::nil(), date(2026, 3, 17), Date::MAX);
+        assert_eq!(dates(open), Some((date(2026, 3, 9), date(2026, 3, 18))));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::de::value::{Error as Unreadable, StrDeserializer};
 
 use crate::day::Day;
 use crate::import::sheet::{Row, Sheet, is_empty};
-use crate::import::{ImportError, Problems, Upload};
+use crate::import::{ImportError, NUMBER, Problems, Upload};
 
 /// Characters of a cell that a problem repeats, at most.
 const QUOTED: usize = 60;
@@ -144,6 +144,28 @@ impl<'a> Fields<'a> {
             Some(text) => Ok(text),
             None => Err(self.problem(column, "is empty")),
         }
+    }
+
+    /// A person's number that must be there.
+    pub fn number(&mut self, column: &str) -> Option<String> {
+        let number = self.required(column, NUMBER).ok()?;
+        self.whole(column, number)
+    }
+
+    /// A person's number, if there is one.
+    pub fn number_if_any(&mut self, column: &str) -> Option<String> {
+        let number = self.text(column, NUMBER).ok()??;
+        self.whole(column, number)
+    }
+
+    /// A number of a person is a text; some programs write one as if it could be counted with.
+    fn whole(&mut self, column: &str, number: String) -> Option<String> {
+        let digits = number.strip_suffix(".0").unwrap_or_default();
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Some(number);
+        }
+        self.problem(column, format!("{number}: write it without .0, as text"));
+        None
     }
 
     /// A text that may have had several lines.

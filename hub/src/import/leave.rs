@@ -1,6 +1,6 @@
 //! Leave from a file: a row says what holds on each date of a range.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use jiff::civil::Date;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::import::dates::{Span, tell_overlaps};
 use crate::import::fields::{Column, Fields, Table, quoted};
-use crate::import::{Change, Difference, ImportError, NUMBER, Outcome, Problems, Run, blocking, people_with};
+use crate::import::{Change, Difference, ImportError, OWN, Outcome, Problems, Run, blocking, people_with};
 use crate::store;
 use crate::store::leave::LeaveDay;
 
@@ -36,8 +36,9 @@ pub async fn import(conn: &mut PgConnection, run: &Run<'_>, table: Table) -> Res
         (drafts, problems)
     })
     .await?;
-    let known = Known::load(conn, &drafts).await?;
-    let plan = blocking(move || Plan::make(&drafts, &known, problems)).await??;
+    let known = Known::load(conn, run, &drafts).await?;
+    let own = run.by.person;
+    let plan = blocking(move || Plan::make(&drafts, &known, own, problems)).await??;
     if !run.dry {
         plan.write(conn, run).await?;
     }
@@ -57,7 +58,7 @@ impl Draft {
     fn read(fields: &mut Fields<'_>) -> Self {
         Self {
             row: fields.row(),
-            number: fields.required("number", NUMBER).ok(),
+            number: fields.number("number"),
             dates: dates(fields),
             half: fields.yes("half").unwrap_or_default(),
             reason: fields.prose("reason", 200).unwrap_or_default(),
@@ -95,7 +96,7 @@ struct Known {
 }
 
 impl Known {
-    async fn load(conn: &mut PgConnection, drafts: &[Draft]) -> Result<Self, ImportError> {
+    async fn load(conn: &mut PgConnection, run: &Run<'_>, drafts: &[Draft]) -> Result<Self, ImportError> {
         let ranges = drafts.iter().filter_map(|draft| draft.dates);
         let days =
             ranges.clone().fold(0usize, |sum, (from, to)| sum.saturating_add(count(from, to) as usize));
@@ -103,7 +104,7 @@ impl Known {
             return Err(ImportError::File(format!("the file has more than {FILE_DAYS} days: divide it")));
         }
         let numbers = drafts.iter().filter_map(|draft| draft.number.clone()).collect();
-        let people = people_with(conn, numbers).await?;
+        let people = people_with(conn, run, numbers).await?;
         let ids: Vec<Uuid> = people.values().copied().collect();
         let first = ranges.clone().map(|(from, _)| from).min();
         let last = ranges.map(|(_, to)| to).max();
@@ -128,7 +129,12 @@ struct Plan {
 }
 
 impl Plan {
-    fn make(drafts: &[Draft], known: &Known, mut problems: Problems) -> Result<Self, ImportError> {
+    fn make(
+        drafts: &[Draft],
+        known: &Known,
+        own: Option<Uuid>,
+        mut problems: Problems,
+    ) -> Result<Self, ImportError> {
         let spans = drafts.iter().filter_map(|draft| {
             let (from, to) = draft.dates?;
             Some(Span { number: draft.number.as_deref()?, row: draft.row, from, to })
@@ -138,6 +144,9 @@ impl Plan {
         for draft in drafts {
             let Some(number) = &draft.number else { continue };
             if let Some(person) = known.people.get(number) {
+                if own == Some(*person) {
+                    problems.add(draft.row, "number", OWN);
+                }
                 plan.note(draft, number, *person, known);
             } else {
                 let reason =
@@ -168,13 +177,10 @@ impl Plan {
     }
 
     async fn write(&self, conn: &mut PgConnection, run: &Run<'_>) -> Result<(), ImportError> {
-        let people: BTreeSet<Uuid> = self.touched.iter().map(|(person, ..)| *person).collect();
-        let people: Vec<Uuid> = people.into_iter().collect();
-        store::jobs::hold(conn, &people).await?;
         for days in self.days.chunks(BATCH) {
             store::leave::put(conn, days).await?;
         }
-        store::audit::record_many(conn, run.actor, "leave.put", &self.told).await?;
+        store::audit::record_many(conn, run.by.name, "leave.put", &self.told).await?;
         let touched =
             self.touched.iter().filter_map(|(person, from, to)| run.extent.job(*person, *from, *to));
         let jobs: Vec<_> = touched.collect();
@@ -223,6 +229,10 @@ mod tests {
     }
 
     fn plan(text: &str, there: &[LeaveDay]) -> Result<Plan, ImportError> {
+        plan_by(None, text, there)
+    }
+
+    fn plan_by(own: Option<Uuid>, text: &str, there: &[LeaveDay]) -> Result<Plan, ImportError> {
         let file = Upload { name: "leave.csv".into(), bytes: text.to_owned().into() };
         let mut problems = Problems::default();
         let drafts = Table::read(&file, COLUMNS)?.each(&mut problems, |fields| Some(Draft::read(fields)));
@@ -230,7 +240,7 @@ mod tests {
             people: [("1001".to_owned(), ADA)].into(),
             days: there.iter().map(|day| ((day.person, day.date), day.clone())).collect(),
         };
-        Plan::make(&drafts, &known, problems)
+        Plan::make(&drafts, &known, own, problems)
     }
 
     fn good(text: &str, there: &[LeaveDay]) -> Plan {
@@ -268,6 +278,14 @@ mod tests {
         assert_eq!(plan.days, [day(6, false, ""), day(8, false, "")]);
         assert_eq!(plan.touched, [(ADA, date(2026, 1, 6), date(2026, 1, 8))]);
         assert_eq!(shown(&plan), [("days", Some("2"), Some("3")), ("half", Some("(differs)"), Some("no"))]);
+    }
+
+    #[test]
+    fn nobody_takes_leave_alone() {
+        let text = "number,from\n1001,2026-01-05\n";
+        let told = plan_by(Some(ADA), text, &[]).err().expect("problems").to_string();
+        assert_eq!(told, format!("row 2, column number: {OWN}"));
+        assert!(plan_by(Some(Uuid::from_u128(9)), text, &[]).is_ok());
     }
 
     #[test]

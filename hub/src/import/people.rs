@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::import::fields::{Column, Fields, Table, quoted};
-use crate::import::{Change, Difference, ImportError, NUMBER, Outcome, Problems, Run, blocking};
+use crate::import::{Change, Difference, ImportError, OWN, Outcome, Problems, Run, blocking, people_with};
 use crate::store;
 use crate::store::imports::Record;
 
@@ -33,8 +33,9 @@ pub async fn import(conn: &mut PgConnection, run: &Run<'_>, table: Table) -> Res
         (drafts, problems)
     })
     .await?;
-    let known = Known::load(conn, &drafts).await?;
-    let plan = blocking(move || Plan::make(&drafts, &known, problems)).await??;
+    let known = Known::load(conn, run, &drafts).await?;
+    let own = run.by.person;
+    let plan = blocking(move || Plan::make(&drafts, &known, own, problems)).await??;
     if !run.dry {
         plan.write(conn, run).await?;
     }
@@ -58,7 +59,7 @@ struct Draft {
 impl Draft {
     /// Reads a row; what is no good has been told and is left out.
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let number = fields.required("number", NUMBER).ok();
+        let number = fields.number("number");
         let draft = Self {
             row: fields.row(),
             number: String::new(),
@@ -66,7 +67,7 @@ impl Draft {
             email: email(fields),
             department: fields.text("department", 100).unwrap_or_default(),
             site: fields.text("site", 100).unwrap_or_default(),
-            manager: fields.text("manager", NUMBER).unwrap_or_default(),
+            manager: fields.number_if_any("manager"),
             language: language(fields),
             employed_from: fields.date("employed_from").unwrap_or_default(),
             employed_to: fields.date("employed_to").unwrap_or_default(),
@@ -184,7 +185,8 @@ struct Known {
 }
 
 impl Known {
-    async fn load(conn: &mut PgConnection, drafts: &[Draft]) -> Result<Self, ImportError> {
+    async fn load(conn: &mut PgConnection, run: &Run<'_>, drafts: &[Draft]) -> Result<Self, ImportError> {
+        people_with(conn, run, drafts.iter().map(|draft| draft.number.clone()).collect()).await?;
         let managers = drafts.iter().filter_map(|draft| draft.manager.as_ref());
         let numbers: BTreeSet<&String> = drafts.iter().map(|draft| &draft.number).chain(managers).collect();
         let numbers: Vec<String> = numbers.into_iter().cloned().collect();
@@ -214,13 +216,21 @@ struct Plan {
 }
 
 impl Plan {
-    fn make(drafts: &[Draft], known: &Known, mut problems: Problems) -> Result<Self, ImportError> {
+    fn make(
+        drafts: &[Draft],
+        known: &Known,
+        own: Option<Uuid>,
+        mut problems: Problems,
+    ) -> Result<Self, ImportError> {
         tell_repetitions(drafts, &mut problems);
         let ids = ids(drafts, known);
         let mut plan = Self::default();
         for draft in drafts {
             let old = known.people.get(&draft.number);
             let new = draft.apply(old, known, &ids, &mut problems);
+            if own.is_some_and(|own| new.id == own) && old.is_some_and(|old| moves(old, &new)) {
+                problems.add(draft.row, "number", OWN);
+            }
             plan.note(draft.row, old, new);
         }
         problems.refuse()?;
@@ -233,17 +243,16 @@ impl Plan {
             self.outcome.unchanged += 1;
             return;
         }
-        let differs = |names: &[&str]| columns.iter().any(|difference| names.contains(&difference.column));
-        if differs(&["department"]) {
+        if columns.iter().any(|difference| difference.column == "department") {
             self.departments.extend(new.department.clone());
         }
         if old.is_none() {
             self.told_added.push((new.id, json!({"number": new.number})));
         } else {
             self.told_changed.push((new.id, json!({"number": new.number, "columns": columns})));
-            if differs(&["site", "employed_from", "employed_to"]) {
-                self.moved.push(new.id);
-            }
+        }
+        if old.is_some_and(|old| moves(old, &new)) {
+            self.moved.push(new.id);
         }
         let added = old.is_none();
         self.outcome.note(Change { row, number: new.number.clone(), added, columns });
@@ -252,8 +261,6 @@ impl Plan {
     }
 
     async fn write(&self, conn: &mut PgConnection, run: &Run<'_>) -> Result<(), ImportError> {
-        let people: Vec<Uuid> = self.changed.iter().map(|person| person.id).collect();
-        store::jobs::hold(conn, &people).await?;
         let departments: Vec<String> = self.departments.iter().cloned().collect();
         store::sites::put_departments(conn, &departments).await?;
         let written = store::imports::add_people(conn, &self.added).await?
@@ -261,8 +268,8 @@ impl Plan {
         if written != (self.added.len() + self.changed.len()) as u64 {
             return Err(ImportError::Meanwhile); // a site was renamed
         }
-        store::audit::record_many(conn, run.actor, "person.add", &self.told_added).await?;
-        store::audit::record_many(conn, run.actor, "person.change", &self.told_changed).await?;
+        store::audit::record_many(conn, run.by.name, "person.add", &self.told_added).await?;
+        store::audit::record_many(conn, run.by.name, "person.change", &self.told_changed).await?;
         let jobs: Vec<_> = self.moved.iter().map(|person| run.extent.whole(*person)).collect();
         store::jobs::ask(conn, &jobs).await?;
         Ok(())
@@ -288,6 +295,12 @@ fn ids<'a>(drafts: &'a [Draft], known: &'a Known) -> HashMap<&'a str, Uuid> {
         ids.entry(&draft.number).or_insert_with(Uuid::now_v7);
     }
     ids
+}
+
+/// Whether somebody's days are others with this.
+fn moves(old: &Record, new: &Record) -> bool {
+    let place = |person: &Record| (person.site.clone(), person.employed_from, person.employed_to);
+    place(old) != place(new)
 }
 
 fn differences(old: Option<&Record>, new: &Record) -> Vec<Difference> {
@@ -337,6 +350,10 @@ mod tests {
     }
 
     fn plan(text: &str) -> Result<Plan, ImportError> {
+        plan_by(None, text)
+    }
+
+    fn plan_by(own: Option<Uuid>, text: &str) -> Result<Plan, ImportError> {
         let file = Upload { name: "people.csv".into(), bytes: text.to_owned().into() };
         let mut problems = Problems::default();
         let drafts = Table::read(&file, COLUMNS)?.each(&mut problems, Draft::read);
@@ -345,7 +362,7 @@ mod tests {
             sites: ["Berlin".to_owned(), "Main".to_owned()].into(),
             default_site: "Main".into(),
         };
-        Plan::make(&drafts, &known, problems)
+        Plan::make(&drafts, &known, own, problems)
     }
 
     fn told(text: &str) -> Vec<String> {
@@ -394,6 +411,27 @@ mod tests {
             .unwrap_or_else(|error| panic!("{error}"));
         assert_eq!((plan.outcome.added, plan.outcome.changed, plan.outcome.unchanged), (0, 0, 1));
         assert!(plan.changed.is_empty() && plan.moved.is_empty());
+    }
+
+    #[test]
+    fn nobody_moves_themselves() {
+        let ada = Some(ada().id);
+        let moves = "number,name,site\n1002,Bob,\n1001,Ada,Berlin\n1003,Cleo,\n";
+        let told = plan_by(ada, moves).err().expect("problems").to_string();
+        assert_eq!(told, format!("row 3, column number: {OWN}"));
+        assert!(plan_by(ada, "number,name,employed_to\n1001,Ada,2030-01-01\n").is_err());
+        assert!(plan_by(ada, "number,name,email\n1001,Ada L.,a@example.org\n").is_ok());
+        assert!(plan_by(Some(Uuid::from_u128(9)), moves).is_ok());
+    }
+
+    #[test]
+    fn a_number_is_no_fraction() {
+        let told = told("number,name,manager\n1001.0,Ada,1002.0\n");
+        let expected = [
+            "row 2, column number: 1001.0: write it without .0, as text",
+            "row 2, column manager: 1002.0: write it without .0, as text",
+        ];
+        assert_eq!(told, expected);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::import::dates::{Span, tell_overlaps};
 use crate::import::fields::{Column, Fields, Table, quoted};
-use crate::import::{Change, Difference, ImportError, NUMBER, Outcome, Problems, Run, blocking, people_with};
+use crate::import::{Change, Difference, ImportError, OWN, Outcome, Problems, Run, blocking, people_with};
 use crate::store;
 use crate::store::imports::Piece;
 
@@ -31,8 +31,9 @@ pub async fn import(conn: &mut PgConnection, run: &Run<'_>, table: Table) -> Res
         (drafts, problems)
     })
     .await?;
-    let known = Known::load(conn, &drafts).await?;
-    let plan = blocking(move || Plan::make(&drafts, &known, problems)).await??;
+    let known = Known::load(conn, run, &drafts).await?;
+    let own = run.by.person;
+    let plan = blocking(move || Plan::make(&drafts, &known, own, problems)).await??;
     if !run.dry {
         plan.write(conn, run).await?;
     }
@@ -52,7 +53,7 @@ impl Draft {
     fn read(fields: &mut Fields<'_>) -> Self {
         Self {
             row: fields.row(),
-            number: fields.required("number", NUMBER).ok(),
+            number: fields.number("number"),
             schedule: fields.required("schedule", 100).ok(),
             dates: fields.range(|_| Date::MAX).ok(),
         }
@@ -67,9 +68,9 @@ struct Known {
 }
 
 impl Known {
-    async fn load(conn: &mut PgConnection, drafts: &[Draft]) -> Result<Self, ImportError> {
+    async fn load(conn: &mut PgConnection, run: &Run<'_>, drafts: &[Draft]) -> Result<Self, ImportError> {
         let numbers = drafts.iter().filter_map(|draft| draft.number.clone()).collect();
-        let people = people_with(conn, numbers).await?;
+        let people = people_with(conn, run, numbers).await?;
         let ids: Vec<Uuid> = people.values().copied().collect();
         let schedules = store::imports::schedules(conn).await?.into_iter().collect();
         Ok(Self { people, schedules, pieces: store::imports::pieces(conn, &ids).await? })
@@ -91,7 +92,12 @@ struct Plan {
 }
 
 impl Plan {
-    fn make(drafts: &[Draft], known: &Known, mut problems: Problems) -> Result<Self, ImportError> {
+    fn make(
+        drafts: &[Draft],
+        known: &Known,
+        own: Option<Uuid>,
+        mut problems: Problems,
+    ) -> Result<Self, ImportError> {
         let spans = drafts.iter().filter_map(|draft| {
             let (from, to) = draft.dates?;
             Some(Span { number: draft.number.as_deref()?, row: draft.row, from, to })
@@ -101,6 +107,9 @@ impl Plan {
         let mut plan = Self::default();
         for draft in drafts {
             if let Some(wish) = Wish::of(draft, known, &mut problems) {
+                if own == Some(wish.person) {
+                    problems.add(draft.row, "number", OWN);
+                }
                 plan.note(&wish, &mut book);
             }
         }
@@ -132,16 +141,15 @@ impl Plan {
     async fn write(&self, conn: &mut PgConnection, run: &Run<'_>) -> Result<(), ImportError> {
         let people: BTreeSet<Uuid> = self.touched.iter().map(|(person, ..)| *person).collect();
         let people: Vec<Uuid> = people.into_iter().collect();
-        store::jobs::hold(conn, &people).await?;
         let before: HashSet<Uuid> = store::schedules::scheduled(conn, &people).await?.into_iter().collect();
         store::imports::drop_pieces(conn, &self.gone).await?;
         store::imports::put_pieces(conn, &self.put).await?;
         let after: HashSet<Uuid> = store::schedules::scheduled(conn, &people).await?.into_iter().collect();
-        store::audit::record_many(conn, run.actor, "schedule.assign", &self.told).await?;
+        store::audit::record_many(conn, run.by.name, "schedule.assign", &self.told).await?;
         // Whoever had no schedule at all was judged by another rule on every day.
         let whole = before.symmetric_difference(&after).map(|person| run.extent.whole(*person));
         let touched =
-            self.touched.iter().filter_map(|(person, from, to)| run.extent.job(*person, *from, *to));
+            self.touched.iter().filter_map(|(person, from, to)| run.extent.job_around(*person, *from, *to));
         let jobs: Vec<_> = whole.chain(touched).collect();
         store::jobs::ask(conn, &jobs).await?;
         Ok(())
@@ -280,6 +288,10 @@ mod tests {
     }
 
     fn plan(text: &str, pieces: &[Piece]) -> Result<Plan, ImportError> {
+        plan_by(None, text, pieces)
+    }
+
+    fn plan_by(own: Option<Uuid>, text: &str, pieces: &[Piece]) -> Result<Plan, ImportError> {
         let file = Upload { name: "schedules.csv".into(), bytes: text.to_owned().into() };
         let mut problems = Problems::default();
         let drafts = Table::read(&file, COLUMNS)?.each(&mut problems, |fields| Some(Draft::read(fields)));
@@ -288,7 +300,7 @@ mod tests {
             schedules: [("Early".to_owned(), EARLY), ("Late".to_owned(), LATE)].into(),
             pieces: pieces.to_vec(),
         };
-        Plan::make(&drafts, &known, problems)
+        Plan::make(&drafts, &known, own, problems)
     }
 
     fn good(text: &str, pieces: &[Piece]) -> Plan {
@@ -364,6 +376,14 @@ mod tests {
             piece.id = Some(id);
         }
         assert_eq!(good(text, &there).outcome.unchanged, 2);
+    }
+
+    #[test]
+    fn nobody_plans_their_own_days() {
+        let text = "number,schedule,from\n1001,Late,2026-03-01\n";
+        let told = plan_by(Some(ADA), text, &[]).err().expect("problems").to_string();
+        assert_eq!(told, format!("row 2, column number: {OWN}"));
+        assert!(plan_by(Some(Uuid::from_u128(9)), text, &[]).is_ok());
     }
 
     #[test]

@@ -1,10 +1,6 @@
 //! A file as rows of cells, whether it is CSV or a workbook. What the cells mean is not known here.
 
-use std::io::Cursor;
-
-use calamine::{DataRef, ExcelDateTime, Reader, SheetType, Xlsx, XlsxError};
-
-use crate::import::{FILE_BYTES, ImportError, Upload};
+use crate::import::{FILE_BYTES, ImportError, Upload, workbook};
 
 /// Rows of a file, at most, without the first.
 const ROWS: usize = 200_000;
@@ -12,6 +8,8 @@ const ROWS: usize = 200_000;
 pub const COLUMNS: usize = 20;
 /// Characters of a cell, at most.
 const CELL: usize = 1000;
+/// Bytes of all cells together, at most: a workbook may name one text from many cells.
+const TEXT: usize = 64 << 20;
 /// How a text in UTF-8 may begin.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// How a workbook begins (a zip).
@@ -49,14 +47,14 @@ impl Sheet {
         }
         let mut rows = Rows::default();
         if file.bytes.starts_with(WORKBOOK) {
-            read_workbook(&file.bytes, &mut rows)?;
+            workbook::read(&file.bytes, &mut rows)?;
         } else if file.bytes.starts_with(COMPOUND) {
             return refused("is an old workbook (.xls) or has a password: save it as .xlsx without one");
         } else {
             read_csv(&file.bytes, &mut rows)?;
         }
         match rows.header {
-            Some(header) => Ok(Self { header, rows: rows.rows }),
+            Some(header) => Ok(Self { header, rows: rows.others }),
             None => refused("is empty: its first row must name the columns"),
         }
     }
@@ -64,28 +62,39 @@ impl Sheet {
 
 /// Rows as they come.
 #[derive(Default)]
-struct Rows {
+pub struct Rows {
     header: Option<Row>,
-    rows: Vec<Row>,
+    others: Vec<Row>,
+    /// Bytes of their cells.
+    text: usize,
 }
 
 impl Rows {
-    fn add(&mut self, number: u32, mut cells: Vec<Cell>) -> Result<(), ImportError> {
+    /// Adds one, if there is anything in it.
+    pub fn add(&mut self, number: u32, mut cells: Vec<Cell>) -> Result<(), ImportError> {
         while cells.last().is_some_and(is_empty) {
             cells.pop();
         }
         if cells.is_empty() {
             return Ok(());
         }
+        self.text +=
+            cells.iter().map(|cell| cell.as_ref().map_or_else(String::len, String::len)).sum::<usize>();
+        if self.text > TEXT {
+            return Err(ImportError::File(format!(
+                "the file has more than {} MiB of text: divide it",
+                TEXT >> 20
+            )));
+        }
         let row = Row { number, cells };
         if self.header.is_none() {
             self.header = Some(row);
             return Ok(());
         }
-        if self.rows.len() == ROWS {
+        if self.others.len() == ROWS {
             return Err(ImportError::File(format!("the file has more than {ROWS} rows: divide it")));
         }
-        self.rows.push(row);
+        self.others.push(row);
         Ok(())
     }
 }
@@ -95,14 +104,16 @@ pub fn is_empty(cell: &Cell) -> bool {
     cell.as_ref().is_ok_and(String::is_empty)
 }
 
-fn too_wide(row: u32) -> ImportError {
+/// A row is too wide.
+pub fn too_wide(row: u32) -> ImportError {
     ImportError::File(format!("row {row} has more than {COLUMNS} columns"))
 }
 
-fn cell(text: &str) -> Cell {
+/// The text of a cell.
+pub fn cell(text: &str) -> Cell {
     let text = text.trim();
     if text.chars().count() > CELL {
-        return Err(format!("has more than {CELL} characters; or is a quotation mark not closed?"));
+        return Err(format!("has more than {CELL} characters"));
     }
     Ok(text.to_owned())
 }
@@ -115,10 +126,12 @@ fn read_csv(bytes: &[u8], rows: &mut Rows) -> Result<(), ImportError> {
             "the file is neither a workbook nor UTF-8 (line {line}): save it as CSV UTF-8, or as .xlsx"
         ))
     })?;
+    let separator = separator(text);
+    let unclosed = unclosed(text.as_bytes(), separator);
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
-        .delimiter(separator(text))
+        .delimiter(separator)
         .from_reader(text.as_bytes());
     let mut record = csv::StringRecord::new();
     let mut number = 0;
@@ -128,6 +141,12 @@ fn read_csv(bytes: &[u8], rows: &mut Rows) -> Result<(), ImportError> {
             return Ok(());
         }
         number += 1 + blank_lines(text.as_bytes(), begin);
+        if unclosed.is_some_and(|mark| (mark as u64) < reader.position().byte()) {
+            return Err(ImportError::File(format!(
+                "row {number} has a quotation mark that is not closed at the end of its cell: \
+                close it, or leave it out"
+            )));
+        }
         if record.iter().skip(COLUMNS).any(|text| !text.trim().is_empty()) {
             return Err(too_wide(number));
         }
@@ -140,6 +159,40 @@ fn separator(text: &str) -> u8 {
     let header = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let count = |sign: char| header.matches(sign).count();
     if count(';') > count(',') { b';' } else { b',' }
+}
+
+/// Where a cell within quotation marks begins that has no end, or more behind it: the reader would
+/// take the rows below for a part of it.
+fn unclosed(text: &[u8], separator: u8) -> Option<usize> {
+    /// Within a cell.
+    enum At {
+        Begin,
+        Plain,
+        /// Its mark stands here.
+        Quoted(usize),
+        /// After what may be its end, or the first half of two marks that stand for one.
+        Mark(usize),
+        /// After blanks behind its end.
+        End(usize),
+    }
+    let mut at = At::Begin;
+    for (place, byte) in text.iter().copied().enumerate() {
+        let ends = byte == separator || matches!(byte, b'\r' | b'\n');
+        at = match at {
+            At::Quoted(mark) if byte == b'"' => At::Mark(mark),
+            At::Mark(mark) if byte == b'"' => At::Quoted(mark),
+            At::Quoted(mark) => At::Quoted(mark),
+            _ if ends => At::Begin,
+            At::Mark(mark) | At::End(mark) if matches!(byte, b' ' | b'\t') => At::End(mark),
+            At::Mark(mark) | At::End(mark) => return Some(mark),
+            At::Begin if byte == b'"' => At::Quoted(place),
+            At::Begin | At::Plain => At::Plain,
+        };
+    }
+    match at {
+        At::Quoted(mark) => Some(mark),
+        _ => None,
+    }
 }
 
 /// How many empty lines stand from here on: a spreadsheet shows them as rows, the reader steps over
@@ -156,69 +209,6 @@ fn blank_lines(text: &[u8], from: usize) -> u32 {
         before = Some(byte);
     }
     count
-}
-
-fn read_workbook(bytes: &[u8], rows: &mut Rows) -> Result<(), ImportError> {
-    let unreadable = |error: XlsxError| {
-        let way_out = "save it again as .xlsx or as CSV UTF-8";
-        ImportError::File(format!("the workbook can't be read ({error}): {way_out}"))
-    };
-    let mut book = Xlsx::new(Cursor::new(bytes)).map_err(unreadable)?;
-    let sheet = book.sheets_metadata().iter().find(|sheet| sheet.typ == SheetType::WorkSheet);
-    let Some(name) = sheet.map(|sheet| sheet.name.clone()) else {
-        return Err(ImportError::File("the workbook has no worksheet".into()));
-    };
-    // Cell by cell: a range of the whole sheet would make room for every cell up to the last one,
-    // wherever somebody put that.
-    let mut reader = book.worksheet_cells_reader(&name).map_err(unreadable)?;
-    let mut number = 0;
-    let mut cells: Vec<Cell> = Vec::new();
-    while let Some(found) = reader.next_cell().map_err(unreadable)? {
-        let (row, column) = found.get_position();
-        let (row, column) = (row.saturating_add(1), column as usize);
-        if row != number {
-            rows.add(number, std::mem::take(&mut cells))?;
-            number = row;
-        }
-        let cell = shown(found.get_value());
-        if is_empty(&cell) {
-            continue;
-        }
-        if column >= COLUMNS {
-            return Err(too_wide(row));
-        }
-        if cells.len() <= column {
-            cells.resize(column + 1, Ok(String::new()));
-        }
-        cells[column] = cell;
-    }
-    rows.add(number, cells)
-}
-
-/// A cell as text. Of a formula the workbook holds the value that it had last.
-fn shown(value: &DataRef<'_>) -> Cell {
-    match value {
-        DataRef::Int(number) => Ok(number.to_string()),
-        DataRef::Float(number) => Ok(number.to_string()),
-        DataRef::String(text) | DataRef::DurationIso(text) => cell(text),
-        DataRef::SharedString(text) => cell(text),
-        DataRef::Bool(yes) => Ok(yes.to_string()),
-        DataRef::DateTime(moment) if moment.is_datetime() => Ok(date(moment)),
-        DataRef::DateTime(duration) => Ok(duration.as_f64().to_string()),
-        DataRef::DateTimeIso(text) => cell(text.strip_suffix("T00:00:00").unwrap_or(text)),
-        DataRef::Error(error) => Err(format!("holds the error {error}")),
-        DataRef::Empty => Ok(String::new()),
-    }
-}
-
-/// A date, with the time of day if there is one.
-fn date(moment: &ExcelDateTime) -> String {
-    let (year, month, day, hour, minute, second, _) = moment.to_ymd_hms_milli();
-    let date = format!("{year:04}-{month:02}-{day:02}");
-    match (hour, minute, second) {
-        (0, 0, 0) => date,
-        _ => format!("{date} {hour:02}:{minute:02}:{second:02}"),
-    }
 }
 
 #[cfg(test)]
@@ -299,6 +289,32 @@ mod tests {
     }
 
     #[test]
+    fn hidden_worksheets_do_not_count() {
+        let mut book = Workbook::new();
+        let hidden = book.add_worksheet();
+        hidden.write_string(0, 0, "lists").expect("a cell");
+        hidden.set_hidden(true);
+        let seen = book.add_worksheet();
+        seen.write_string(0, 0, "number").expect("a cell");
+        seen.set_active(true);
+        assert_eq!(all(read(book.save_to_buffer().unwrap()).unwrap()), [row(1, &["number"])]);
+    }
+
+    #[test]
+    fn a_text_that_many_cells_share_counts_for_each() {
+        let text = "a".repeat(CELL);
+        let cells = TEXT / CELL + COLUMNS;
+        let bytes = workbook(|sheet| {
+            for cell in 0..cells {
+                let column = (cell % COLUMNS) as u16;
+                sheet.write_string((cell / COLUMNS) as u32, column, &text).expect("a cell");
+            }
+        });
+        assert!(bytes.len() < 1 << 20);
+        assert_eq!(refusal(bytes), "the file has more than 64 MiB of text: divide it");
+    }
+
+    #[test]
     fn only_the_first_worksheet_counts() {
         let mut book = Workbook::new();
         book.add_worksheet().write_string(0, 0, "number").unwrap();
@@ -332,9 +348,35 @@ mod tests {
 
     #[test]
     fn a_long_cell_is_a_problem_of_its_own() {
-        let sheet = read(format!("a\n{}\n\"never closed\n{}", "ü".repeat(1000), "x\n".repeat(600))).unwrap();
+        let sheet = read(format!("a\n{}\n\"{}\"", "ü".repeat(1000), "x\n".repeat(600))).unwrap();
         assert!(sheet.rows[0].cells[0].is_ok());
-        assert!(sheet.rows[1].cells[0].as_ref().is_err_and(|why| why.contains("quotation mark")));
+        assert!(sheet.rows[1].cells[0].as_ref().is_err_and(|why| why.contains("1000 characters")));
         assert_eq!(sheet.rows.len(), 2);
+    }
+
+    #[test]
+    fn a_quotation_mark_swallows_no_rows() {
+        for wrong in [
+            "a,b\n\n1,\"never closed\n2,x\n3,y\n",
+            "a,b\n\n1,\"never closed",
+            "a,b\r\n\r\n1,\"",
+            "a,b\n\n1,\"closed below\n2,\"x\"\n3,y\n",
+            "a,b\n\n1,\"closed below\n2,\" x\"\n3,y\n",
+            "a,b\n\n1,\"say \"yes\" or no\"\n",
+        ] {
+            let told = refusal(wrong);
+            assert!(told.starts_with("row 3 has a quotation mark that is not closed"), "{wrong:?}: {told}");
+        }
+        let good =
+            "a;b\n1;\"two\n\"\"lines\"\"\" \n2;5\" pipe\n3;a \"quoted\" word\n\"\";\"\"\"\"\n4;\"end\"";
+        let expected = [
+            row(1, &["a", "b"]),
+            row(2, &["1", "two\n\"lines\""]),
+            row(3, &["2", "5\" pipe"]),
+            row(4, &["3", "a \"quoted\" word"]),
+            row(5, &["", "\""]),
+            row(6, &["4", "end"]),
+        ];
+        assert_eq!(all(read(good).unwrap()), expected);
     }
 }

@@ -8,9 +8,10 @@ use uuid::Uuid;
 /// Lets one import run at a time ("IMPO").
 const LOCK: i64 = 0x494D_504F;
 
-/// Waits until no other import runs; none begins before the transaction ends.
-pub async fn alone(conn: &mut PgConnection) -> Result<()> {
-    sqlx::query!("select pg_advisory_xact_lock($1)", LOCK).execute(conn).await.map(drop)
+/// Whether no other import runs; then none begins before the transaction ends. Nobody waits for it:
+/// whoever does keeps a connection from others.
+pub async fn alone(conn: &mut PgConnection) -> Result<bool> {
+    sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock($1) as "alone!""#, LOCK).fetch_one(conn).await
 }
 
 /// A person with all that an import can say about them.
