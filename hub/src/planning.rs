@@ -173,14 +173,19 @@ fn today(now: Timestamp) -> Date {
     TimeZone::UTC.to_datetime(now).date()
 }
 
-/// The first and the last date that may have workdays now, in any zone. A punch from a clock that is
-/// years ahead makes nobody compute years.
+/// The dates that may have workdays now: see [`horizon_of`].
 pub async fn horizon(conn: &mut PgConnection, now: Timestamp) -> sqlx::Result<(Date, Date)> {
+    Ok(horizon_of(store::workdays::extent(conn).await?, now))
+}
+
+/// From the first date on which anything happened to tomorrow, or to the last, some days away at
+/// most: a punch from a clock that is years ahead makes nobody compute years. A day is added at both
+/// ends: what is today, and on which date a punch fell, differs between zones.
+pub fn horizon_of(happened: Option<(Date, Date)>, now: Timestamp) -> (Date, Date) {
     let today = today(now);
-    let (first, last) = (today.saturating_sub(1.day()), today.saturating_add(1.day()));
-    let extent = store::workdays::extent(conn).await?;
-    let ahead = today.saturating_add(AHEAD.days());
-    Ok(extent.map_or((first, last), |(from, to)| (from.min(first), to.clamp(last, ahead))))
+    let (from, to) = happened.unwrap_or((today, today));
+    let last = to.max(today).saturating_add(1.day());
+    (from.min(today).saturating_sub(1.day()), last.min(today.saturating_add(AHEAD.days())))
 }
 
 /// Asks for everybody's days between two dates, or for those of one person.

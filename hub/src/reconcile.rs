@@ -88,9 +88,12 @@ pub async fn run(pool: PgPool, policy: Policy, mut jobs: watch::Receiver<()>) ->
                 tokio::time::sleep(RETRY).await;
             }
         }
+        // What has become final since the last look is told as soon as the next may be.
+        let rest = swept.map_or(LULL, |swept| SWEEP.saturating_sub(swept.elapsed()));
+        let lull = if rest < SWEEP / 2 { LULL } else { rest };
         tokio::select! {
             changed = jobs.changed() => changed.context("the listener is gone")?,
-            () = tokio::time::sleep(LULL) => {}
+            () = tokio::time::sleep(lull) => {}
         }
     }
 }

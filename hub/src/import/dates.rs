@@ -1,19 +1,16 @@
 //! Which dates an import touches.
 
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::import::Problems;
-use crate::planning::REACH;
+use crate::planning::{REACH, horizon_of};
 use crate::store;
 use crate::store::jobs::Job;
 
-/// The dates that can have workdays: from the first on which anything happened to tomorrow, or to the
-/// last for which there are some, a shift's reach away at most. What a clock that runs far ahead has
-/// told is no reason to compute decades.
+/// The dates that can have workdays.
 #[derive(Clone, Copy, Debug)]
 pub struct Extent {
     first: Date,
@@ -26,15 +23,9 @@ impl Extent {
         Ok(Self::of(store::workdays::extent(conn).await?, now))
     }
 
-    /// A day is added at both ends: what is today, and on which date a punch fell, differs between
-    /// zones.
     fn of(happened: Option<(Date, Date)>, now: Timestamp) -> Self {
-        let today = TimeZone::UTC.to_datetime(now).date();
-        let (from, to) = happened.unwrap_or((today, today));
-        Self {
-            first: from.min(today).saturating_sub(1.day()),
-            last: to.max(today).saturating_add(1.day()).min(today.saturating_add(REACH.days())),
-        }
+        let (first, last) = horizon_of(happened, now);
+        Self { first, last }
     }
 
     /// All days of a person.
