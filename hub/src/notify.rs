@@ -12,7 +12,7 @@ mod webhook;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
@@ -41,7 +41,8 @@ const MAIL: &str = "mail";
 /// Older late arrivals than this are told to nobody.
 const LATE_DAYS: i64 = 2;
 /// Older absences and missing punches than this are told to nobody.
-const CLOSED_DAYS: i64 = 3;
+/// A terminal may be silent over a long weekend and the bridge days.
+const CLOSED_DAYS: i64 = 14;
 /// Workdays that one sweep tells of, at most, of each kind; the next goes on.
 const SWEPT: i64 = 1000;
 /// Sleep of somebody who has nothing to send, at most.
@@ -50,8 +51,14 @@ const LULL: Duration = Duration::from_secs(20);
 const RETRY: Duration = Duration::from_secs(1);
 /// Attempts to note what became of a message. Noted it must be: what was sent would be sent again.
 const NOTES: u32 = 60;
+/// How long that is tried once the hub is to stop, which waits for no part for ever.
+const LAST_NOTES: Duration = Duration::from_secs(7);
+/// A letter that the server puts off for its own sake is not tried any longer than this.
+const REFUSED: Duration = Duration::from_hours(5 * 24);
 /// Between two attempts to send a message, at most.
 const LONGEST: Duration = Duration::from_mins(5);
+/// Why a message is dropped that is owed anew should it be so again.
+const MOOT: &str = "it is so no longer";
 /// Added to the time that sending takes at most: nobody else takes the message until then.
 const MARGIN: Duration = Duration::from_secs(10);
 
@@ -90,7 +97,11 @@ impl Kind {
             Self::Late => facts.late_s.is_some_and(|late_s| late_s > 0),
             Self::Absence => facts.status.as_deref() == Some("absent"),
             Self::MissingOut => {
-                facts.flags.as_ref().is_some_and(|flags| flags.iter().any(|flag| flag == self.as_str()))
+                facts.status.as_deref() != Some("leave")
+                    && facts
+                        .flags
+                        .as_ref()
+                        .is_some_and(|flags| flags.iter().any(|flag| flag == self.as_str()))
             }
         }
     }
@@ -190,11 +201,16 @@ pub async fn owe_late(
     owe(conn, channels, Kind::Late, &late.map(Case::from).collect::<Vec<_>>(), now).await
 }
 
-/// Owes word of the absences and missing punches that have become final.
+/// Owes word of the absences and missing punches that have become final; in a transaction of its own.
+/// Of what was before yesterday when somebody first listened, nobody is told.
 pub async fn owe_closed(conn: &mut PgConnection, channels: &Channels, now: Timestamp) -> Result<()> {
-    let since = days_before(now, CLOSED_DAYS);
-    for kind in [Kind::Absence, Kind::MissingOut] {
-        let listeners = channels.listeners(kind);
+    let told = [Kind::Absence, Kind::MissingOut].map(|kind| (kind, channels.listeners(kind)));
+    if !told.iter().any(|(_, listeners)| listeners.mail || listeners.webhook) {
+        return Ok(());
+    }
+    let first = store::outbox::first_date(conn, days_before(now, 1)).await?;
+    let since = days_before(now, CLOSED_DAYS).max(first);
+    for (kind, listeners) in told {
         if listeners.mail || listeners.webhook {
             let days = store::outbox::closed(conn, kind.as_str(), listeners, since, now, SWEPT).await?;
             owe(conn, channels, kind, &days.into_iter().map(Case::from).collect::<Vec<_>>(), now).await?;
@@ -405,6 +421,16 @@ struct Worker {
     stop: CancellationToken,
 }
 
+/// What a worker took.
+enum Taken {
+    /// A message to send.
+    Message(Claimed, Box<Message>),
+    /// One that there is no point in sending; it was dropped.
+    Pointless,
+    /// None; the next is due in so many seconds.
+    Nothing(Option<f64>),
+}
+
 /// What a worker found.
 enum Step {
     /// A message, which is done with for now.
@@ -459,20 +485,13 @@ impl Worker {
 
     /// Takes one message and sends it.
     async fn step(&mut self) -> Result<Step> {
-        let hold = self.carrier.patience() + MARGIN;
-        let mut conn = self.pool.acquire().await?;
-        let claimed = store::outbox::claim(&mut conn, self.carrier.channel(), hold.as_secs_f64()).await?;
-        let Some(claimed) = claimed else {
-            let due_in = store::outbox::due_in(&mut conn, self.carrier.channel()).await?;
-            return Ok(Step::Nothing(lull(due_in)));
+        let (claimed, message) = match self.take().await? {
+            Taken::Nothing(due_in) => return Ok(Step::Nothing(lull(due_in))),
+            Taken::Pointless => return Ok(Step::Done),
+            Taken::Message(claimed, message) => (claimed, message),
         };
-        let by_mail = matches!(self.carrier, Carrier::Mail(_));
-        let message = look_up(&mut conn, &claimed, by_mail).await?;
-        drop(conn);
-        let outcome = match message {
-            Ok(message) => self.carrier.send(&message, clock::now()).await,
-            Err(reason) => Err(Unsent::Dropped(reason)),
-        };
+        let sent = self.carrier.send(&message, clock::now()).await;
+        let outcome = sent.map_err(|unsent| aged(&claimed, unsent));
         self.note(&claimed, &outcome).await?;
         Ok(match outcome {
             Err(Unsent::Later { trouble: true, .. }) => Step::Trouble,
@@ -480,18 +499,47 @@ impl Worker {
         })
     }
 
+    /// Claims one message and looks up what it says, or drops it: in one transaction, so that nobody
+    /// owes it anew between the look and the drop, and takes it for owed.
+    async fn take(&self) -> Result<Taken> {
+        let hold = self.carrier.patience() + MARGIN;
+        let mut transaction = self.pool.begin().await?;
+        let channel = self.carrier.channel();
+        let Some(claimed) = store::outbox::claim(&mut transaction, channel, hold.as_secs_f64()).await? else {
+            return Ok(Taken::Nothing(store::outbox::due_in(&mut transaction, channel).await?));
+        };
+        let by_mail = matches!(self.carrier, Carrier::Mail(_));
+        let looked_up = look_up(&mut transaction, &claimed, by_mail).await?;
+        if let Err(reason) = looked_up {
+            store::outbox::give_up(&mut transaction, &claimed, reason, reason == MOOT).await?;
+        }
+        transaction.commit().await?;
+        Ok(match looked_up {
+            Ok(message) => Taken::Message(claimed, Box::new(message)),
+            Err(reason) => {
+                warn!(id = %claimed.id, channel, kind = claimed.kind, reason, "a message was dropped");
+                Taken::Pointless
+            }
+        })
+    }
+
     /// Writes down what became of a message, also when the database is away for a moment.
     async fn note(&self, claimed: &Claimed, outcome: &Result<(), Unsent>) -> Result<()> {
         let mut tries = 1;
+        let mut stopped: Option<Instant> = None;
         loop {
-            match self.note_once(claimed, outcome).await {
-                Err(error) if tries < NOTES && !self.stop.is_cancelled() => {
-                    warn!(id = %claimed.id, error = format!("{error:#}"), "what became of it can't be noted; trying again");
-                    tries += 1;
-                    tokio::time::sleep(RETRY).await;
-                }
-                done => return done,
+            let Err(error) = self.note_once(claimed, outcome).await else { return Ok(()) };
+            if self.stop.is_cancelled() {
+                stopped = stopped.or_else(|| Some(Instant::now()));
             }
+            // What was not sent is sent later, noted or not.
+            let enough = stopped.is_some_and(|since| outcome.is_err() || since.elapsed() > LAST_NOTES);
+            if enough || tries >= NOTES {
+                return Err(error);
+            }
+            warn!(id = %claimed.id, error = format!("{error:#}"), "what became of it can't be noted; trying again");
+            tries += 1;
+            tokio::time::sleep(RETRY).await;
         }
     }
 
@@ -504,17 +552,29 @@ impl Worker {
                 info!(%id, channel, kind, "told");
             }
             Err(Unsent::Dropped(reason)) => {
-                store::outbox::give_up(&mut conn, claimed, reason).await?;
+                store::outbox::give_up(&mut conn, claimed, reason, false).await?;
                 warn!(%id, channel, kind, reason, "a message was dropped");
             }
-            Err(Unsent::Later { reason, .. }) => {
+            Err(Unsent::Later { reason, trouble }) => {
                 let attempts = u32::try_from(claimed.attempts).unwrap_or(u32::MAX);
-                let delay = backoff(self.carrier.retry(), attempts, rand::random());
-                store::outbox::put_off(&mut conn, claimed, reason, delay.as_secs_f64()).await?;
+                let delay = backoff(self.carrier.retry(), attempts, rand::random()).as_secs_f64();
+                store::outbox::put_off(&mut conn, claimed, reason, delay, !trouble).await?;
                 warn!(%id, channel, kind, reason, attempts, "a message waits");
             }
         }
         Ok(())
+    }
+}
+
+/// What becomes of a message that was put off: one that the server has put off for its own sake for
+/// so long is given up, while a server in trouble is waited for without limit.
+fn aged(claimed: &Claimed, unsent: Unsent) -> Unsent {
+    let old = claimed.refused_s.is_some_and(|seconds| seconds > REFUSED.as_secs_f64());
+    match unsent {
+        Unsent::Later { reason, trouble: false } if old => {
+            Unsent::Dropped(format!("given up after five days: {reason}"))
+        }
+        other => other,
     }
 }
 
@@ -537,15 +597,15 @@ async fn look_up(
     conn: &mut PgConnection,
     claimed: &Claimed,
     by_mail: bool,
-) -> Result<Result<Message, String>> {
+) -> Result<Result<Message, &'static str>> {
     let detail: Option<Detail> = serde_json::from_value(claimed.detail.clone()).ok();
     let (Some(kind), Some(detail)) = (Kind::read(&claimed.kind), detail) else {
-        return Ok(Err("it was written by another release".into()));
+        return Ok(Err("it was written by another release"));
     };
     let whom = (claimed.person, claimed.recipient);
     let facts = store::outbox::facts(conn, whom, detail.date, &detail.shift).await?;
     if let Some(reason) = pointless(claimed, kind, &facts, by_mail) {
-        return Ok(Err(reason.into()));
+        return Ok(Err(reason));
     }
     Ok(Ok(Message {
         id: claimed.id,
@@ -566,7 +626,7 @@ async fn look_up(
 fn pointless(claimed: &Claimed, kind: Kind, facts: &Facts, by_mail: bool) -> Option<&'static str> {
     let theirs = claimed.person == claimed.recipient || facts.manager == Some(claimed.recipient);
     if !kind.holds(facts) {
-        Some("it is so no longer")
+        Some(MOOT)
     } else if !by_mail {
         None
     } else if !theirs {
@@ -650,6 +710,71 @@ mod tests {
         let alone = Audience { manager: None, manager_reachable: false, ..audience() };
         assert_eq!(keys(&Channels { mail: true, ..Channels::default() }, &alone), all[..1]);
         assert!(keys(&Channels::default(), &audience()).is_empty());
+    }
+
+    fn facts() -> Facts {
+        Facts {
+            number: "1001".into(),
+            name: "Ann Early".into(),
+            manager: Some(Uuid::from_u128(2)),
+            zone: "Europe/Berlin".into(),
+            recipient: "Ann Early".into(),
+            email: Some("ann@example.org".into()),
+            language: "en".into(),
+            muted: Vec::new(),
+            status: Some("present".into()),
+            late_s: Some(60),
+            flags: Some(Vec::new()),
+        }
+    }
+
+    fn claimed(recipient: u128, refused_s: Option<f64>) -> Claimed {
+        let created_at = jiff_sqlx::ToSqlx::to_sqlx(Timestamp::UNIX_EPOCH);
+        let (person, recipient) = (Uuid::from_u128(1), Uuid::from_u128(recipient));
+        let (id, kind, detail) = (Uuid::nil(), "late".to_owned(), json!({}));
+        Claimed { id, kind, person, recipient, detail, attempts: 1, refused_s, created_at }
+    }
+
+    #[test]
+    fn what_became_pointless_is_not_sent() {
+        let why = |recipient, facts: &Facts| pointless(&claimed(recipient, None), Kind::Late, facts, true);
+        assert_eq!(why(1, &facts()), None);
+        assert_eq!(why(2, &facts()), None);
+        assert_eq!(why(3, &facts()), Some("the recipient is their manager no longer"));
+        let quiet = Facts { muted: vec!["absence".into(), "late".into()], ..facts() };
+        assert_eq!(why(1, &quiet), Some("the recipient wants no such messages"));
+        assert_eq!(why(1, &Facts { email: None, ..facts() }), Some("the recipient has no address"));
+        assert_eq!(why(1, &Facts { late_s: None, ..quiet }), Some(MOOT));
+        // Webhooks know neither addresses nor wishes.
+        let bare = Facts { muted: vec!["late".into()], email: None, ..facts() };
+        assert_eq!(pointless(&claimed(1, None), Kind::Late, &bare, false), None);
+    }
+
+    #[test]
+    fn leave_is_no_missing_punch() {
+        let day = |status: &str| Facts {
+            status: Some(status.into()),
+            flags: Some(vec!["early".into(), "missing_out".into()]),
+            ..facts()
+        };
+        assert!(Kind::MissingOut.holds(&day("incomplete")) && !Kind::MissingOut.holds(&day("leave")));
+        assert!(Kind::Absence.holds(&day("absent")) && !Kind::Absence.holds(&day("leave")));
+        assert!(!Kind::MissingOut.holds(&Facts { flags: None, status: None, ..facts() }));
+    }
+
+    #[test]
+    fn only_what_is_refused_itself_is_given_up_after_five_days() {
+        let given_up = |days: Option<f64>, trouble: bool| {
+            let claimed = claimed(1, days.map(|days| days * 86_400.0));
+            match aged(&claimed, Unsent::Later { reason: "450 4.1.2".into(), trouble }) {
+                Unsent::Dropped(reason) => Some(reason),
+                Unsent::Later { .. } => None,
+            }
+        };
+        assert_eq!(given_up(Some(5.1), false).as_deref(), Some("given up after five days: 450 4.1.2"));
+        for (days, trouble) in [(None, false), (Some(4.9), false), (Some(5.1), true), (Some(500.0), true)] {
+            assert_eq!(given_up(days, trouble), None, "{days:?} {trouble}");
+        }
     }
 
     #[test]

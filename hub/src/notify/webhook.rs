@@ -128,7 +128,7 @@ impl Webhook {
             Ok(StatusCode::GONE) => Unsent::Dropped("it answered 410".into()),
             Ok(status) => Unsent::Later {
                 reason: format!("it answered {}", status.as_u16()),
-                trouble: status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS,
+                trouble: troubled(status),
             },
             Err(reason) => Unsent::trouble(reason),
         };
@@ -175,6 +175,11 @@ impl Webhook {
         })?;
         Ok(answer.status())
     }
+}
+
+/// Whether an answer is about the server or its address, so that all other events would get it, too.
+fn troubled(status: StatusCode) -> bool {
+    status.is_server_error() || matches!(status.as_u16(), 401 | 403 | 404 | 408 | 429)
 }
 
 /// `v1=` and the HMAC-SHA-256, in hexadecimal, of the time, a dot and the body.
@@ -227,6 +232,17 @@ mod tests {
         assert_eq!(read("").expect("reads"), Kind::ALL);
         assert_eq!(read("kinds = ['missing_out']").expect("reads"), [Kind::MissingOut]);
         assert!(read("kinds = ['birthday']").is_err());
+    }
+
+    #[test]
+    fn some_answers_are_about_the_server() {
+        let is = |code: u16| StatusCode::from_u16(code).map(troubled).ok();
+        for code in [401, 403, 404, 408, 429, 500, 503] {
+            assert_eq!(is(code), Some(true), "{code}");
+        }
+        for code in [301, 400, 409, 413, 422] {
+            assert_eq!(is(code), Some(false), "{code}");
+        }
     }
 
     #[test]

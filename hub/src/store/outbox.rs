@@ -86,7 +86,9 @@ pub struct Claimed {
     pub detail: Value,
     /// How often it was tried, this time included. It tells one claim from the next.
     pub attempts: i32,
-    /// When it was owed first.
+    /// Seconds since the server first put off this very message, if it did.
+    pub refused_s: Option<f64>,
+    /// When it was owed.
     pub created_at: Timestamp,
 }
 
@@ -136,13 +138,14 @@ pub struct Notice {
     pub next_at: Timestamp,
     /// What went wrong the last time.
     pub error: Option<String>,
-    /// When it was owed first.
+    /// When it was owed.
     pub created_at: Timestamp,
     /// When it was sent.
     pub sent_at: Option<Timestamp>,
 }
 
-/// Adds messages; those that are owed already stay as they are.
+/// Adds messages. Those that are owed already stay as they are, but those that were dropped because
+/// it was so no longer are owed anew.
 pub async fn put(conn: &mut PgConnection, owed: &[Owed], now: jiff::Timestamp) -> Result<()> {
     if owed.is_empty() {
         return Ok(());
@@ -154,10 +157,13 @@ pub async fn put(conn: &mut PgConnection, owed: &[Owed], now: jiff::Timestamp) -
     let details: Vec<Value> = owed.iter().map(|o| o.detail.clone()).collect();
     let done = sqlx::query!(
         "insert into outbox (id, key, channel, kind, person, recipient, detail, next_at, created_at)
-        select id, key, channel, kind, person, recipient, detail, now(), $8
+        select distinct on (key) id, key, channel, kind, person, recipient, detail, now(), $8::timestamptz
         from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::uuid[], $7::jsonb[])
             as g (id, key, channel, kind, person, recipient, detail)
-        on conflict (key) do nothing",
+        order by key
+        on conflict (key) do update set state = 'pending', moot = false, detail = excluded.detail, attempts = 0,
+            next_at = excluded.next_at, error = null, refused_at = null, created_at = excluded.created_at
+            where outbox.moot",
         &ids,
         &text(|o| &o.key),
         &text(|o| &o.channel),
@@ -190,9 +196,22 @@ pub async fn audiences(conn: &mut PgConnection, people: &[Uuid]) -> Result<Vec<A
     .await
 }
 
+/// The first date of which absences and missing punches are told: `date`, unless somebody has set one.
+pub async fn first_date(conn: &mut PgConnection, date: Date) -> Result<Date> {
+    // On conflict: another hub may be doing the same.
+    sqlx::query!(
+        "insert into notices (from_date) select $1::date where not exists (select from notices) on conflict do nothing",
+        date.to_sqlx() as _
+    )
+    .execute(&mut *conn)
+    .await?;
+    let first = sqlx::query_scalar!(r#"select from_date as "from_date: SqlDate" from notices"#);
+    Ok(first.fetch_one(conn).await?.to_jiff())
+}
+
 /// Absences and missing punches that are final and of which somebody is to be told and nobody was,
-/// the oldest first. Final: the window has closed and every terminal of the site has reported past
-/// its end, or somebody said so.
+/// the oldest first. Final: the window has closed, nothing of the person waits to be computed, and
+/// every terminal of the site has reported past the window's end or somebody said that it is final.
 pub async fn closed(
     conn: &mut PgConnection,
     kind: &str,
@@ -206,15 +225,20 @@ pub async fn closed(
         r#"select w.person, w.date as "date: SqlDate", w.shift, w.late_s, w.first_in as "first_in: Timestamp",
             w.last_out as "last_out: Timestamp", w.starts_at as "starts_at: Timestamp"
         from workdays w join people p on p.id = w.person left join people m on m.id = p.manager
-        where w.date >= $4
-            and case $1::text when 'absence' then w.status = 'absent' else $1 = any(w.flags) end
-            and (w.finalised_at is not null or (w.closes_at <= $5 and not exists (
+        where w.date >= $4 and (w.status = 'absent' or 'missing_out' = any(w.flags)) -- as the index has it
+            and case $1::text when 'absence' then w.status = 'absent'
+                else w.status <> 'leave' and $1 = any(w.flags) end
+            and w.closes_at <= $5
+            and (w.finalised_at is not null or not exists (
                 select from terminals t where t.site = p.site and t.state = 'accepted'
-                    and (t.reported_through is null or t.reported_through < w.closes_at))))
+                    and (t.reported_through is null or t.reported_through < w.closes_at)))
+            -- Punches that came with that report may wait there. What another hub has taken stands
+            -- there, too, until the workdays that it computes do.
+            and not exists (select from jobs j where j.person = w.person)
             and ($3 or ($2 and ((p.email is not null and $1 <> all(p.muted))
                 or (m.email is not null and $1 <> all(m.muted)))))
-            and not exists (select from outbox o where o.person = w.person and o.kind = $1
-                and o.detail->>'date' = w.date::text and o.detail->>'shift' = w.shift)
+            and not exists (select from outbox o where o.person = w.person and o.kind = $1 and not o.moot
+                and o.detail->>'date' = to_char(w.date, 'YYYY-MM-DD') and o.detail->>'shift' = w.shift)
         order by w.date, w.person, w.shift limit $6"#,
         kind,
         listeners.mail,
@@ -228,6 +252,7 @@ pub async fn closed(
 }
 
 /// Takes the message of a channel that is due longest, for so many seconds; others' are stepped over.
+/// Those that have failed again and again come last, so that they hold up nobody else.
 pub async fn claim(conn: &mut PgConnection, channel: &str, hold_s: f64) -> Result<Option<Claimed>> {
     sqlx::query_as!(
         Claimed,
@@ -235,8 +260,10 @@ pub async fn claim(conn: &mut PgConnection, channel: &str, hold_s: f64) -> Resul
         where id = (
             select id from outbox where state = 'pending' and channel = $1 and next_at <= now()
                 and (held_until is null or held_until <= now())
-            order by next_at, id limit 1 for update skip locked)
-        returning id, kind, person, recipient, detail, attempts, created_at as "created_at: Timestamp""#,
+            order by attempts > 3, next_at, id limit 1 for update skip locked)
+        returning id, kind, person, recipient, detail, attempts,
+            extract(epoch from now() - refused_at)::float8 as refused_s,
+            created_at as "created_at: Timestamp""#,
         channel,
         hold_s
     )
@@ -281,7 +308,8 @@ pub async fn facts(
 /// Notes that a message was sent.
 pub async fn sent(conn: &mut PgConnection, id: Uuid) -> Result<()> {
     sqlx::query!(
-        "update outbox set state = 'sent', sent_at = now(), held_until = null, error = null where id = $1",
+        "update outbox set state = 'sent', moot = false, sent_at = now(), held_until = null, error = null
+        where id = $1",
         id
     )
     .execute(conn)
@@ -289,29 +317,39 @@ pub async fn sent(conn: &mut PgConnection, id: Uuid) -> Result<()> {
     .map(drop)
 }
 
-/// Gives a message up; unless somebody else has claimed it since.
-pub async fn give_up(conn: &mut PgConnection, claimed: &Claimed, reason: &str) -> Result<()> {
+/// Gives a message up; unless somebody else has claimed it since. `moot`: because it is so no longer.
+pub async fn give_up(conn: &mut PgConnection, claimed: &Claimed, reason: &str, moot: bool) -> Result<()> {
     sqlx::query!(
-        "update outbox set state = 'dropped', held_until = null, error = $3
+        "update outbox set state = 'dropped', moot = $4, held_until = null, error = $3
         where id = $1 and attempts = $2 and state = 'pending'",
         claimed.id,
         claimed.attempts,
-        reason
+        reason,
+        moot
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// Puts a message off for so many seconds; unless somebody else has claimed it since.
-pub async fn put_off(conn: &mut PgConnection, claimed: &Claimed, reason: &str, delay_s: f64) -> Result<()> {
+/// Puts a message off for so many seconds; unless somebody else has claimed it since. `refused`: the
+/// server wanted this very message not now.
+pub async fn put_off(
+    conn: &mut PgConnection,
+    claimed: &Claimed,
+    reason: &str,
+    delay_s: f64,
+    refused: bool,
+) -> Result<()> {
     sqlx::query!(
-        "update outbox set next_at = now() + make_interval(secs => $4), held_until = null, error = $3
+        "update outbox set next_at = now() + make_interval(secs => $4), held_until = null, error = $3,
+            refused_at = case when $5 then coalesce(refused_at, now()) else refused_at end
         where id = $1 and attempts = $2 and state = 'pending'",
         claimed.id,
         claimed.attempts,
         reason,
-        delay_s
+        delay_s,
+        refused
     )
     .execute(conn)
     .await?;
@@ -348,8 +386,11 @@ pub async fn lock(conn: &mut PgConnection, id: Uuid) -> Result<Option<String>> {
 
 /// Makes a message due now. Whoever holds it goes on.
 pub async fn revive(conn: &mut PgConnection, id: Uuid) -> Result<()> {
-    sqlx::query!("update outbox set state = 'pending', next_at = now() where id = $1", id)
-        .execute(&mut *conn)
-        .await?;
+    sqlx::query!(
+        "update outbox set state = 'pending', moot = false, refused_at = null, next_at = now() where id = $1",
+        id
+    )
+    .execute(&mut *conn)
+    .await?;
     announce(conn).await
 }
