@@ -73,7 +73,8 @@ pub async fn run(pool: PgPool, policy: Policy, mut jobs: watch::Receiver<()>) ->
     let mut swept: Option<Instant> = None;
     loop {
         jobs.borrow_and_update();
-        if swept.is_none_or(|swept| swept.elapsed() >= SWEEP) {
+        let wait = swept.map_or(Duration::ZERO, |swept| SWEEP.saturating_sub(swept.elapsed()));
+        if wait.is_zero() {
             swept = Some(Instant::now());
             look_at_the_calendar(&pool, &policy).await;
         }
@@ -89,8 +90,7 @@ pub async fn run(pool: PgPool, policy: Policy, mut jobs: watch::Receiver<()>) ->
             }
         }
         // What has become final since the last look is told as soon as the next may be.
-        let rest = swept.map_or(LULL, |swept| SWEEP.saturating_sub(swept.elapsed()));
-        let lull = if rest < SWEEP / 2 { LULL } else { rest };
+        let lull = if wait.is_zero() { LULL } else { wait };
         tokio::select! {
             changed = jobs.changed() => changed.context("the listener is gone")?,
             () = tokio::time::sleep(lull) => {}

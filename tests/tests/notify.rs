@@ -25,8 +25,8 @@ const PLAN: &str = r#"
     insert into shifts (name, rules) values ('Early', '{"start": "09:00", "end": "17:00"}');
     insert into schedules (name, anchor, cycle_days) values ('Daily', '2025-01-06', 1);
     insert into schedule_days (schedule, day, shift) select c.id, 0, s.id from schedules c, shifts s;
-    insert into terminals (device, name, state, certificate_sha256, expires_at, reported_through)
-        values (repeat('0', 32), 'Door', 'accepted', '\x00', now() + interval '1 year', now());
+    insert into terminals (device, name, state, certificate_sha256, expires_at, reported_through, created_at)
+        values (repeat('0', 32), 'Door', 'accepted', '\x00', now() + interval '1 year', now(), '2025-01-01');
 "#;
 
 async fn sql(hub: &Hub, text: &str) -> Result<()> {

@@ -231,7 +231,9 @@ pub async fn closed(
             and w.closes_at <= $5
             and (w.finalised_at is not null or not exists (
                 select from terminals t where t.site = p.site and t.state = 'accepted'
-                    and (t.reported_through is null or t.reported_through < w.closes_at)))
+                    and t.created_at < w.closes_at
+                    and (t.reported_through is null
+                        or t.reported_through < w.closes_at + interval '1 second')))
             -- Punches that came with that report may wait there. What another hub has taken stands
             -- there, too, until the workdays that it computes do.
             and not exists (select from jobs j where j.person = w.person)
