@@ -13,3 +13,5 @@ alter table corrections
     add revokes bigint references corrections (id);
 update corrections c set requested_person = a.person from accounts a where a.name = c.requested_by;
 create unique index corrections_revoked on corrections (revokes) where state = 'approved';
+
+create index adjustments_day on adjustments (person, date);

@@ -167,6 +167,9 @@ pub enum Side {
 /// Asks for a correction, and returns its id.
 pub async fn request(pool: &PgPool, actor: &Actor, wish: &Request, now: Timestamp) -> Result<i64, Denial> {
     worded("a reason", &wish.reason, REASON)?;
+    if actor.person.is_none() {
+        return Err(Denial::forbidden(somebody(actor)));
+    }
     let mut transaction = pool.begin().await?;
     let person = seen_by(&mut transaction, actor, &wish.number).await?;
     let ignored = store::corrections::punches_of(&mut transaction, person.id, &wish.ignores).await?;
@@ -204,7 +207,9 @@ async fn revocable(conn: &mut PgConnection, id: i64, day: (Uuid, Date)) -> Resul
     let known = store::corrections::lock(conn, id).await?;
     let theirs =
         known.filter(|it| it.person == person && it.date.to_jiff() == date && it.state == "approved");
-    if theirs.is_none_or(|it| it.revokes.is_some()) {
+    // One that did nothing but revoke is not revoked: ask for what it took away again.
+    let nothing = |it: &store::corrections::Correction| it.adds == json!([]) && it.ignores.is_empty();
+    if theirs.is_none_or(|it| nothing(&it)) {
         return Err(Denial::senseless(format!("revokes: {id} is no approved correction of that day")));
     }
     if store::corrections::revoked(conn, id).await? {
@@ -353,12 +358,7 @@ fn may_decide(actor: &Actor, parties: &Parties<'_>) -> Result<(), Denial> {
     }
     // Somebody may have two accounts: only people count.
     let Some(decider) = actor.person else {
-        return Err(Denial::forbidden(format!(
-            "whose eyes are these? Only accounts that belong to a person decide: \
-             rollcall-hub account create {} --replace --role {} --person NUMBER",
-            actor.name,
-            actor.role.as_str()
-        )));
+        return Err(Denial::forbidden(somebody(actor)));
     };
     if decider == parties.person {
         return Err(Denial::forbidden("nobody decides about their own days: ask somebody else"));
@@ -367,6 +367,15 @@ fn may_decide(actor: &Actor, parties: &Parties<'_>) -> Result<(), Denial> {
         return Err(Denial::forbidden("nobody decides what they asked for themselves: ask somebody else"));
     }
     Ok(())
+}
+
+/// What an account that belongs to nobody is told.
+fn somebody(actor: &Actor) -> String {
+    let (name, role) = (&actor.name, actor.role.as_str());
+    format!(
+        "whose eyes are these? Only accounts that belong to a person ask and decide: \
+         rollcall-hub account create {name} --replace --role {role} --person NUMBER"
+    )
 }
 
 /// The dates of everything that a request changes.

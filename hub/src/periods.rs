@@ -191,6 +191,12 @@ pub async fn step(pool: &PgPool, actor: &str, id: i64, step: Step, now: Timestam
     let (before, state) = moved(&mut transaction, id, step).await?;
     if step == Step::Lock {
         ended(&mut transaction, &before, now).await?;
+        let open = store::periods::unclosed(&mut transaction, id, now).await?;
+        if open > 0 {
+            return Err(Denial::conflict(format!(
+                "period {id}: the shifts of {open} workdays may still be worked"
+            )));
+        }
         store::periods::note_people(&mut transaction, id).await?;
     }
     let waiting = store::periods::awaited(&mut transaction, id, REACH).await?;
@@ -276,6 +282,10 @@ pub async fn settle(pool: &PgPool, actor: &str, id: i64, settlement: &Settlement
     let Settlement { note, changed_at } = settlement;
     worded("a note", note, NOTE)?;
     let mut transaction = pool.begin().await?;
+    // Whoever computes this person's days has read what is pending: wait for them.
+    if let Some(person) = store::periods::whose(&mut transaction, id).await? {
+        store::jobs::hold(&mut transaction, &[person]).await?;
+    }
     if !store::periods::settle(&mut transaction, id, *changed_at, actor, note).await? {
         return Err(match store::periods::adjustment_state(&mut transaction, id).await? {
             Some(state) if state == "settled" => {

@@ -87,6 +87,7 @@ pub async fn run(pool: PgPool, policy: Policy, mut jobs: watch::Receiver<()>) ->
             Err(error) => {
                 warn!(error = format!("{error:#}"), "workdays wait");
                 tokio::time::sleep(RETRY).await;
+                continue;
             }
         }
         // What has become final since the last look is told as soon as the next may be.
@@ -117,8 +118,9 @@ async fn owe(pool: &PgPool, channels: &Channels, now: Timestamp) -> Result<()> {
 }
 
 /// Computes one batch of jobs; where that fails, each person by themselves, so that one whose facts
-/// make no sense holds up nobody else.
-async fn work(pool: &PgPool, policy: &Policy) -> Result<Tally> {
+/// make no sense holds up nobody else. Nobody in the tally: there was nothing to do, or other hubs do
+/// it.
+pub async fn work(pool: &PgPool, policy: &Policy) -> Result<Tally> {
     let now = clock::now();
     let failure = match batch(pool, policy, now).await {
         Ok(tally) => return Ok(tally),
@@ -146,8 +148,7 @@ async fn one(pool: &PgPool, person: Uuid, policy: &Policy, now: Timestamp) -> Re
     Ok(tally)
 }
 
-/// Computes one batch of jobs. Nobody in the tally: there was nothing to do, or other hubs do it.
-pub async fn batch(pool: &PgPool, policy: &Policy, now: Timestamp) -> Result<Tally> {
+async fn batch(pool: &PgPool, policy: &Policy, now: Timestamp) -> Result<Tally> {
     let mut transaction = pool.begin().await?;
     let jobs = store::jobs::take(&mut transaction, BATCH).await?;
     let tally = settle(&mut transaction, &jobs, policy, now).await?;
@@ -282,10 +283,7 @@ impl Changes {
 
     /// Reads what has been noted of locked days.
     async fn recall(&mut self, conn: &mut PgConnection, book: &Book) -> Result<()> {
-        let people = book.locked_people();
-        if people.is_empty() {
-            return Ok(());
-        }
+        let people: Vec<Uuid> = book.people().collect();
         for noted in store::periods::noted(conn, &people, self.days.0, self.days.1).await? {
             if noted.pending {
                 let adjusted = Adjusted { before: noted.before, after: noted.after };

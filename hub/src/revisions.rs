@@ -266,9 +266,6 @@ pub async fn finalise(
     if store::revisions::of_day(&mut transaction, person.id, date).await?.is_empty() {
         return Err(Denial::missing(format!("{number} has no workday on {date}")));
     }
-    if locked(&mut transaction, person.id, date).await? {
-        return Err(Denial::conflict(format!("{date} lies in a locked period: it is final already")));
-    }
     let days = store::workdays::finalise(&mut transaction, person.id, date, &actor.name, now).await?;
     if days > 0 {
         let detail = json!({"date": date, "workdays": days});

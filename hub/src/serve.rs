@@ -64,7 +64,6 @@ impl Database {
             (cluster.options(), Some(cluster))
         };
         let pool = store::open(options).await?;
-        planning::sites::follow(&pool, &config.zone, clock::now()).await?;
         Ok(Self { pool, cluster })
     }
 
@@ -143,6 +142,7 @@ pub async fn start(config: &Config) -> Result<Running> {
     let https = TcpListener::bind(config.https)
         .with_context(|| format!("https: cannot listen on {}", config.https))?;
     let database = Database::open(config).await?;
+    planning::sites::follow(&database.pool, &config.zone, clock::now()).await?;
     let vault = Arc::new(open_vault(config, &database.pool).await?);
     let broker = Broker::bind(config.mqtt, terminal_tls, database.pool.clone()).await?;
     let (publisher, messages) = broker.link()?;

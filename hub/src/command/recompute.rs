@@ -41,7 +41,7 @@ pub async fn recompute(
     transaction.commit().await?;
     // A hub that runs helps; what it took is waited for.
     while store::jobs::waiting(&mut *pool.acquire().await?).await? > 0 {
-        let more = reconcile::batch(pool, &policy, now).await?;
+        let more = reconcile::work(pool, &policy).await?;
         if more.people == 0 {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             continue;

@@ -263,6 +263,10 @@ impl Plan {
     async fn write(&self, conn: &mut PgConnection, run: &Run<'_>) -> Result<(), ImportError> {
         let departments: Vec<String> = self.departments.iter().cloned().collect();
         store::sites::put_departments(conn, &departments).await?;
+        if !self.moved.is_empty() {
+            store::periods::steady(conn).await?;
+            store::periods::note_leaving(conn, &self.moved).await?;
+        }
         let written = store::imports::add_people(conn, &self.added).await?
             + store::imports::change_people(conn, &self.changed).await?;
         if written != (self.added.len() + self.changed.len()) as u64 {

@@ -98,6 +98,10 @@ pub async fn set(change: &Change<'_>, number: &str, setting: PersonSetting) -> R
         return Err(Denial::forbidden(message));
     }
     find(&mut transaction, &before, &after).await?;
+    if before.site != after.site {
+        store::periods::steady(&mut transaction).await?;
+        store::periods::note_leaving(&mut transaction, &[person.id]).await?;
+    }
     store::people::change(&mut transaction, &after).await?;
     let people = if terms(&before) == terms(&after) {
         0

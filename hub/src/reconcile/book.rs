@@ -205,11 +205,6 @@ impl Book {
         locked.any(|(from, to)| (*from..=*to).contains(&date))
     }
 
-    /// Those some of whose dates lie in a locked period.
-    pub fn locked_people(&self) -> Vec<Uuid> {
-        self.locked.keys().copied().collect()
-    }
-
     /// A person's facts.
     pub fn facts(&self, person: Uuid) -> Result<Facts> {
         let terms = self.terms.get(&person).context("a person who is not in the book")?;

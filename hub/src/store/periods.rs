@@ -147,10 +147,36 @@ pub async fn change(
     .map(drop)
 }
 
+/// Workdays of a period whose windows are still open.
+pub async fn unclosed(conn: &mut PgConnection, id: i64, now: jiff::Timestamp) -> Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from periods d join workdays w on w.date between d.from_date and d.to_date
+            join people p on p.id = w.person
+        where d.id = $1 and (d.site is null or d.site = p.site) and w.closes_at > $2"#,
+        id,
+        now.to_sqlx() as _
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Notes that people who leave a site leave its locked days there.
+pub async fn note_leaving(conn: &mut PgConnection, people: &[Uuid]) -> Result<()> {
+    sqlx::query!(
+        "insert into period_people select d.id, p.id from people p join periods d on d.site = p.site
+        where d.state = 'locked' and p.id = any($1) on conflict do nothing",
+        people
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
 /// Notes who belongs to a period's site as it is locked.
 pub async fn note_people(conn: &mut PgConnection, id: i64) -> Result<()> {
     sqlx::query!(
-        "insert into period_people select d.id, p.id from periods d join people p on p.site = d.site where d.id = $1",
+        "insert into period_people select d.id, p.id from periods d join people p on p.site = d.site where d.id = $1
+        on conflict do nothing",
         id
     )
     .execute(conn)
@@ -273,6 +299,11 @@ pub async fn adjustments(
     )
     .fetch_all(conn)
     .await
+}
+
+/// Whose day an adjustment is about.
+pub async fn whose(conn: &mut PgConnection, id: i64) -> Result<Option<Uuid>> {
+    sqlx::query_scalar!("select person from adjustments where id = $1", id).fetch_optional(conn).await
 }
 
 /// The state of an adjustment.

@@ -112,8 +112,10 @@ pub async fn awaited(conn: &mut PgConnection, device: &DeviceId, now: jiff::Time
         r#"select count(*) as "count!" from terminals t join people p on p.site = t.site
             join workdays w on w.person = p.id
         where t.device = $1 and t.state = 'accepted' and w.status = 'absent' and w.finalised_at is null
-            and w.closes_at <= $2 and t.created_at < w.closes_at
-            and (t.reported_through is null or t.reported_through < w.closes_at + interval '1 second')"#,
+            and t.created_at < w.closes_at and w.starts_at <= $2
+            -- Of a window that is open still, one that reports is not expected to know the end.
+            and (t.reported_through is null
+                or t.reported_through < least(w.closes_at + interval '1 second', $2 - interval '5 minutes'))"#,
         device.as_str(),
         now.to_sqlx() as _
     )
