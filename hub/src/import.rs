@@ -240,18 +240,37 @@ pub async fn import(
     file: &Upload,
     now: Timestamp,
 ) -> Result<Outcome, ImportError> {
-    let Order { kind, dry_run } = order;
-    let (table, _turn) = read(file.clone(), kind, turn).await?;
+    let (table, _turn) = read(file.clone(), order.kind, turn).await?;
     let mut transaction = pool.begin().await?;
     if !store::imports::alone(&mut transaction).await? {
         return Err(ImportError::Busy);
     }
-    let extent = Extent::load(&mut transaction, now).await?;
+    match write(&mut transaction, by, order, (file, table), now).await {
+        Ok(outcome) => {
+            transaction.commit().await?;
+            Ok(outcome)
+        }
+        Err(refusal) => {
+            // Dropped, it would end some time after the answer, and be in the next one's way until then.
+            transaction.rollback().await?;
+            Err(refusal)
+        }
+    }
+}
+
+async fn write(
+    conn: &mut PgConnection,
+    by: By<'_>,
+    Order { kind, dry_run }: Order,
+    (file, table): (&Upload, Table),
+    now: Timestamp,
+) -> Result<Outcome, ImportError> {
+    let extent = Extent::load(conn, now).await?;
     let run = Run { by, dry: dry_run, extent };
     let outcome = match kind {
-        Kind::People => people::import(&mut transaction, &run, table).await?,
-        Kind::Schedules => schedules::import(&mut transaction, &run, table).await?,
-        Kind::Leave => leave::import(&mut transaction, &run, table).await?,
+        Kind::People => people::import(conn, &run, table).await?,
+        Kind::Schedules => schedules::import(conn, &run, table).await?,
+        Kind::Leave => leave::import(conn, &run, table).await?,
     };
     let detail = json!({
         "dry_run": dry_run,
@@ -259,8 +278,7 @@ pub async fn import(
         "changed": outcome.changed,
         "unchanged": outcome.unchanged,
     });
-    store::audit::record(&mut transaction, by.name, kind.action(), &file.name, detail).await?;
-    transaction.commit().await?;
+    store::audit::record(conn, by.name, kind.action(), &file.name, detail).await?;
     Ok(outcome)
 }
 

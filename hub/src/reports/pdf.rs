@@ -15,6 +15,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use futures_util::future::join;
 use jiff::civil;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
@@ -126,7 +127,7 @@ impl Document {
         let mut input = child.stdin.take().context("the printer takes nothing")?;
         let words = serde_json::to_vec(&self)?;
         let given = async move { input.write_all(&words).await }; // and closes it
-        let (given, output) = timeout(PATIENCE, async { tokio::join!(given, child.wait_with_output()) })
+        let (given, output) = timeout(PATIENCE, join(given, child.wait_with_output()))
             .await
             .context("the printer took too long")?;
         let output = output?;
