@@ -222,6 +222,7 @@ fn what_makes_no_sense_is_refused_by_name() {
     refused("schedule.shift", json!("X"), "schedule[0].shift: ");
     refused("schedule.zone", json!("X/Y"), "schedule[0].zone: ");
     refused("punches.at", json!("2025-03-03T09:00:00"), "punches[0].at: ");
+    refused("punches.at", json!("2025-03-03T09:00:00+25:00"), "punches[0].at: ");
     refused("punches.direction", json!("up"), "punches[0].direction: ");
     refused("punches.clock", json!("wrong"), "punches[0].clock: ");
     refused(
