@@ -18,7 +18,8 @@ mod timesheet;
 mod workdays;
 
 use axum::Router;
-use axum::routing::get;
+use axum::middleware::map_response;
+use axum::routing::{any, get};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -103,6 +104,8 @@ pub fn router() -> Router<App> {
     let (router, document) = routes().split_for_parts();
     let text = document.to_pretty_json().unwrap_or_default();
     router
+        .route("/api/v1/{*rest}", any(|| async { error::unknown() }))
+        .layer(map_response(error::in_one_shape))
         .route("/api/v1/openapi.json", get(move || async { ([("content-type", "application/json")], text) }))
 }
 

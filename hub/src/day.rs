@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use crate::denial::Denial;
 
 /// The years that anybody may mean.
-const YEARS: RangeInclusive<i16> = 1900..=2199;
+pub const YEARS: RangeInclusive<i16> = 1900..=2199;
 
 /// A date that somebody wrote: `YYYY-MM-DD`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -51,7 +51,7 @@ pub enum Kind {
     People,
     /// Who follows which schedule. Columns: number, schedule, from; if wanted to.
     Schedules,
-    /// Leave. Columns: number, from; if wanted to, half, reason.
+    /// Leave. Columns: number, from; if wanted to (else it is one day), half, reason.
     Leave,
 }
 

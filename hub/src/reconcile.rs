@@ -240,10 +240,14 @@ async fn judge(
         let zone = book.zone(person)?;
         let today = zone.to_datetime(now).date();
         let after = assessment.workdays.iter().filter(|day| (from..=to).contains(&day.date));
-        // Tomorrow's shift is nobody's absence yet.
-        let after = after.filter(|day| day.date <= today || !day.punches.is_empty());
-        let after = after.map(|day| Standing { person, figures: figures(day, zone) }).collect();
-        changes.compare(person, before.remove(&person).unwrap_or_default(), after, &book)?;
+        let stands = before.remove(&person).unwrap_or_default();
+        let there = |date: Date| {
+            (touched.0..=touched.1).contains(&date) || stands.iter().any(|day| day.figures.date == date)
+        };
+        // Tomorrow's shift is nobody's absence yet, and a neighbour's is none that was asked for.
+        let due = |day: &&Workday| !day.punches.is_empty() || (day.date <= today && there(day.date));
+        let after = after.filter(due).map(|day| Standing { person, figures: figures(day, zone) }).collect();
+        changes.compare(person, stands, after, &book)?;
         changes.loose(person, &assessment, zone);
     }
     Ok(changes)

@@ -490,6 +490,16 @@ async fn roles_see_and_do_what_they_may() -> Result<()> {
     for ((role, api), expected) in everybody.into_iter().zip([vec!["102"], vec!["102"], vec![], vec![]]) {
         assert_eq!(texts(&api.list("/corrections").await?, "number"), expected, "{role}");
     }
+    for (status, answer) in [
+        (404, company.hr.get("/nosuch").await?),
+        (422, company.hr.post("/corrections", &json!({"number": 1})).await?),
+        (400, company.hr.get("/worklists/missing_out").await?),
+        (400, company.hr.get("/reports/timesheet?number=%00").await?),
+        (403, company.hr.patch("/people/900", &json!({"manager": "100"})).await?),
+    ] {
+        let refusal = answered(status, answer)?;
+        ensure!(refusal["error"].is_string(), "a refusal without a reason: {refusal}");
+    }
     // An account that nobody belongs to decides nothing.
     answered(403, admin.post("/corrections/1/approve", &Value::Null).await?)?;
     answered(204, ada.delete("/sessions").await?)?;
@@ -735,6 +745,28 @@ async fn the_first_schedule_changes_what_other_days_are_worth() -> Result<()> {
     settled(&company.hub).await?;
     let overtime = json!({"status": "unscheduled", "worked_s": 32_400, "overtime_s": 32_400});
     says(&company.hr.day("101", "2025-03-03").await?["workdays"][0], &overtime)?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn computing_again_reaches_no_further() -> Result<()> {
+    let company = Company::open().await?;
+    company.plan_a_week().await?;
+    let every_day = json!({"anchor": "2025-03-03", "cycle_days": 1, "days": [["D"]]});
+    answered(200, company.hr.put("/schedules/Daily", &every_day).await?)?;
+    company.hire(&[("101", "Ada")]).await?;
+    company.punches("101", &["2025-03-05 09:00", "2025-03-05 18:00"]).await?;
+    let setting = json!({"schedule": "Daily", "from": "2020-01-01"});
+    answered(200, company.hr.put("/people/101/schedule", &setting).await?)?;
+    settled(&company.hub).await?;
+    let first = "select min(date)::text from workdays";
+    let before = column(&company.hub, first).await?;
+    for _ in 0..2 {
+        company.hub.must(&["recompute"])?;
+        assert_eq!(column(&company.hub, first).await?, before);
+    }
+    let trial = company.hub.must(&["recompute", "--dry-run"])?;
+    ensure!(trial.starts_with("0 workdays would change"), "{trial}");
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::http::StatusCode;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tracing::error;
@@ -9,6 +10,9 @@ use utoipa::ToSchema;
 
 use crate::denial::Denial;
 use crate::people::PersonError;
+
+/// Bytes of a refusal, at most.
+const LONGEST: usize = 16 << 10;
 
 /// The body of every refusal.
 #[derive(Serialize, ToSchema)]
@@ -41,12 +45,34 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// There is nothing at a path.
+pub fn unknown() -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "there is nothing here: /api/v1/openapi.json says what there is")
+}
+
+/// Refusals that the framework writes as text, such as of a body that can't be read, become objects as
+/// all others.
+pub async fn in_one_shape(answer: Response) -> Response {
+    let status = answer.status();
+    let kind = answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if !(status.is_client_error() && kind.starts_with("text/plain")) {
+        return answer;
+    }
+    let (mut parts, body) = answer.into_parts();
+    let text = axum::body::to_bytes(body, LONGEST).await.unwrap_or_default();
+    parts.headers.remove(CONTENT_TYPE);
+    parts.headers.remove(CONTENT_LENGTH);
+    let refusal = Refusal { error: String::from_utf8_lossy(&text).trim().to_owned() };
+    (parts, Json(refusal)).into_response()
+}
+
 /// What was not foreseen is logged here and told to nobody.
 impl From<anyhow::Error> for ApiError {
     fn from(error: anyhow::Error) -> Self {
         let refusal = error.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
         // PostgreSQL keeps no zero byte, wherever somebody put it.
-        if refusal.is_some_and(|refusal| refusal.code().as_deref() == Some("22021")) {
+        let code = refusal.and_then(sqlx::error::DatabaseError::code);
+        if matches!(code.as_deref(), Some("22021" | "22P05")) {
             return Self::bad("a text holds a character that can't be kept");
         }
         error!(error = format!("{error:#}"), "request failed");

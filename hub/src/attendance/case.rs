@@ -193,7 +193,8 @@ impl Case {
         let mut json = serde_json::Deserializer::from_str(text);
         let Object(case): Object<Self> = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let path = error.path().to_string();
-            let place = if path == "." { String::new() } else { format!("{path}: ") };
+            // Of what is no JSON there is no path.
+            let place = if path == "." || path == "?" { String::new() } else { format!("{path}: ") };
             one_line(format!("{place}{}", error.into_inner()))
         })?;
         json.end().map_err(|error| one_line(error.to_string()))?;

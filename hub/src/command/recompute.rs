@@ -8,6 +8,7 @@ use sqlx::{PgConnection, PgPool};
 
 use crate::command::ACTOR;
 use crate::config::Config;
+use crate::day::YEARS;
 use crate::reconcile::Policy;
 use crate::reports::timesheet::today;
 use crate::store::jobs::Job;
@@ -31,6 +32,10 @@ pub async fn recompute(
     let from = from.or(known.map(|(first, _)| first)).unwrap_or(today);
     let to = to.unwrap_or(today);
     ensure!(from <= to, "{from} is after {to}");
+    for date in [from, to] {
+        let (first, last) = (YEARS.start(), YEARS.end());
+        ensure!(YEARS.contains(&date.year()), "{date}: a date from {first} to {last}");
+    }
     if dry_run {
         return weigh(&mut transaction, &policy, (from, to), now).await;
     }
@@ -49,7 +54,9 @@ pub async fn recompute(
         tally += more;
         eprintln!("{} of {people} people", tally.people);
     }
-    println!("{} people from {from} to {to}: {} workdays changed here", tally.people, tally.changed);
+    let shared = if tally.people < people as usize { "; a hub that runs did the others" } else { "" };
+    let (done, changed) = (tally.people, tally.changed);
+    println!("{people} people from {from} to {to}: of {done} of them {changed} workdays changed{shared}");
     Ok(())
 }
 

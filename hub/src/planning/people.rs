@@ -93,8 +93,9 @@ pub async fn set(change: &Change<'_>, number: &str, setting: PersonSetting) -> R
     let mut after = before.clone();
     setting.onto(&mut after);
     check(&after)?;
-    if change.actor.person == Some(person.id) && terms(&before) != terms(&after) {
-        let message = "nobody changes their own site or employment: ask somebody else";
+    let bound = terms(&before) != terms(&after) || before.manager != after.manager;
+    if change.actor.person == Some(person.id) && bound {
+        let message = "nobody changes their own manager, site or employment: ask somebody else";
         return Err(Denial::forbidden(message));
     }
     find(&mut transaction, &before, &after).await?;
