@@ -1,5 +1,5 @@
-//! Corrections: requests to lay times over the punches, and the worklists that call for them
-//! (rule 13). Two people are needed; nobody decides what they asked for, nor about themselves.
+//! Corrections: requests to lay times over the punches (rule 13). Two people are
+//! needed; nobody decides what they asked for, nor about themselves.
 
 use anyhow::Context;
 use jiff::civil::Date;
@@ -17,9 +17,8 @@ use crate::denial::{Denial, worded};
 use crate::identity::{Actor, Role, Scope};
 use crate::people::seen_by;
 use crate::reconcile::{self, Policy};
-use crate::reports::timesheet::local;
 use crate::store;
-use crate::store::corrections::{Decision, Gap};
+use crate::store::corrections::Decision;
 use crate::store::jobs::Job;
 
 /// Times that one request may add.
@@ -32,8 +31,6 @@ const REASON: usize = 500;
 pub const NEAR: i32 = 2;
 /// Requests about one person that may wait for a decision.
 const OPEN: i64 = 50;
-/// Rows of a worklist, at most.
-const ROWS: i64 = 10_000;
 
 /// A time to be laid over the punches.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
@@ -131,37 +128,6 @@ impl From<store::corrections::Correction> for Correction {
             after: row.after,
         }
     }
-}
-
-/// A workday where a punch is missing.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Missing {
-    /// The number of the person.
-    number: String,
-    /// Their name.
-    name: String,
-    /// The workday's date.
-    #[schema(value_type = String, format = Date)]
-    date: Date,
-    /// Its shift; null on an unscheduled day.
-    shift: Option<String>,
-    /// What the day was.
-    status: String,
-    /// When they came: local time with its offset.
-    first_in: Option<String>,
-    /// When they went: local time with its offset.
-    last_out: Option<String>,
-    /// Whether the shift's window is still open, so that they may yet punch.
-    open: bool,
-}
-
-/// Which punch is missing.
-#[derive(Clone, Copy, Debug)]
-pub enum Side {
-    /// That of coming.
-    In,
-    /// That of leaving.
-    Out,
 }
 
 /// Asks for a correction, and returns its id.
@@ -422,45 +388,6 @@ async fn decided(
     store::audit::record(&mut transaction, &actor.name, action, &subject, detail).await?;
     transaction.commit().await?;
     Ok(row.into())
-}
-
-/// Workdays without a punch of coming or of leaving, by date and number. The look is audited.
-pub async fn worklist(
-    pool: &PgPool,
-    (actor, scope): (&str, Scope),
-    side: Side,
-    (from, to): (Date, Date),
-    now: Timestamp,
-) -> Result<Vec<Missing>, Denial> {
-    let flag = match side {
-        Side::In => "missing_in",
-        Side::Out => "missing_out",
-    };
-    let mut transaction = pool.begin().await?;
-    let whose = (scope.manager, scope.own);
-    let gaps = store::corrections::gaps(&mut transaction, flag, (from, to), whose, ROWS + 1).await?;
-    if gaps.len() as i64 > ROWS {
-        return Err(Denial::senseless(format!("more than {ROWS} workdays: ask for fewer dates")));
-    }
-    let detail = json!({"flag": flag, "from": from, "to": to, "count": gaps.len()});
-    store::audit::record(&mut transaction, actor, "worklist.look", "workdays", detail).await?;
-    transaction.commit().await?;
-    gaps.into_iter().map(|gap| missing(gap, now)).collect()
-}
-
-fn missing(gap: Gap, now: Timestamp) -> Result<Missing, Denial> {
-    let zone = day::zone(&gap.zone)?;
-    let time = |at: Option<jiff_sqlx::Timestamp>| at.map(|at| local(at.to_jiff(), &zone));
-    Ok(Missing {
-        number: gap.number,
-        name: gap.name,
-        date: gap.date.to_jiff(),
-        shift: Some(gap.shift).filter(|shift| !shift.is_empty()),
-        status: gap.status,
-        first_in: time(gap.first_in),
-        last_out: time(gap.last_out),
-        open: gap.closes_at.is_some_and(|closes| now <= closes.to_jiff()),
-    })
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ mod secret;
 mod serve;
 mod store;
 mod vault;
+mod worklists;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

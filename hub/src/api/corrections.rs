@@ -11,7 +11,8 @@ use crate::api::plans::Between;
 use crate::api::{ApiError, Caller};
 use crate::app::App;
 use crate::clock;
-use crate::corrections::{self, Correction, Missing, Request, Side};
+use crate::corrections::{self, Correction, Request};
+use crate::worklists::{self, Missing, Side};
 
 /// Rows of a page, where nothing is said.
 const PAGE: i64 = 100;
@@ -137,5 +138,5 @@ async fn worklist(
     between: &Between,
 ) -> Result<Json<Vec<Missing>>, ApiError> {
     let who = (caller.0.name.as_str(), caller.scope());
-    Ok(Json(corrections::worklist(&app.pool, who, side, between.dates()?, clock::now()).await?))
+    Ok(Json(worklists::worklist(&app.pool, who, side, between.dates()?, clock::now()).await?))
 }
