@@ -285,10 +285,13 @@ pub async fn of_people(
     from: jiff::Timestamp,
     until: jiff::Timestamp,
 ) -> Result<Vec<Raw>> {
+    // Each person by themselves (`offset 0` keeps it so): asked for all of them at once, PostgreSQL
+    // reads everybody's punches of these dates, which takes several times as long.
     sqlx::query_as!(
         Raw,
-        r#"select id, person, at as "at: Timestamp", device, direction, clock from punches
-        where person = any($1) and at >= $2 and at < $3"#,
+        r#"select p.id, p.person, p.at as "at: Timestamp", p.device, p.direction, p.clock
+        from unnest($1::uuid[]) as who (person) cross join lateral (
+            select * from punches where punches.person = who.person and at >= $2 and at < $3 offset 0) p"#,
         people,
         from.to_sqlx() as _,
         until.to_sqlx() as _
