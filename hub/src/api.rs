@@ -32,7 +32,7 @@ pub use sessions::{Caller, login_limit, token_of};
 #[derive(OpenApi)]
 #[openapi(info(
     title = "Rollcall hub",
-    description = "Punches and timesheets. Log in with POST /api/v1/sessions and send the token as \
+    description = "People and plans, punches and workdays, corrections, periods, reports and terminals. Log in with POST /api/v1/sessions and send the token as \
         `Authorization: Bearer TOKEN`; the console's cookie serves as well."
 ))]
 struct Document;

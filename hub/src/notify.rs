@@ -62,7 +62,8 @@ impl Kind {
         }
     }
 
-    fn read(text: &str) -> Option<Self> {
+    /// Reads what [`Kind::as_str`] writes.
+    pub fn read(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 

@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::attendance::{Assessment, Workday, assess, timestamp, why};
 use crate::clock;
+use crate::day;
 use crate::notify::{self, Channels};
 use crate::reconcile::book::Book;
 use crate::store;
@@ -160,7 +161,7 @@ async fn batch(pool: &PgPool, policy: &Policy, now: Timestamp) -> Result<Tally> 
 async fn sweep(pool: &PgPool, now: Timestamp) -> Result<()> {
     let mut transaction = pool.begin().await?;
     for (id, name, zone, swept) in store::sites::behind(&mut transaction).await? {
-        let today = time_zone(&zone)?.to_datetime(now).date();
+        let today = day::zone(&zone)?.to_datetime(now).date();
         if swept.is_some_and(|swept| swept >= today) {
             continue;
         }
@@ -448,8 +449,4 @@ pub async fn explain(
     let explained =
         |day: &Workday| Explained { figures: figures(day, zone), why: why(day, &found.dropped, zone) };
     Ok(found.workdays.iter().filter(|day| day.date == date).map(explained).collect())
-}
-
-fn time_zone(name: &str) -> Result<TimeZone> {
-    TimeZone::get(name).with_context(|| format!("there is no time zone {name:?}"))
 }

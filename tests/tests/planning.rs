@@ -244,8 +244,10 @@ impl Company {
 
 /// A calendar, a site that follows it, two shifts (tried first) and a week of one of them.
 async fn lay_down_rules(admin: &Api, hr: &Api) -> Result<()> {
-    let holiday = json!({"name": "Founders' Day"});
-    answered(200, hr.put("/calendars/Berlin/holidays/2025-03-05", &holiday).await?)?;
+    for name in ["Founder's Day", "Founders' Day"] {
+        let holiday = json!({"name": name});
+        answered(200, hr.put("/calendars/Berlin/holidays/2025-03-05", &holiday).await?)?;
+    }
     let site = json!({"zone": "Europe/Berlin", "calendar": "Berlin"});
     answered(200, admin.put("/sites/Main", &site).await?)?;
     let sites = hr.list("/sites").await?;
@@ -344,6 +346,9 @@ async fn a_plan_becomes_workdays_and_each_says_why() -> Result<()> {
     let (hub, hr) = (&company.hub, &company.hr);
     let admin = company.login("admin", "admin", None).await?;
     lay_down_rules(&admin, hr).await?;
+    let renamed = "select count(*) from audit where action = 'holiday.put' and subject = 'Berlin'
+        and detail->>'before' = 'Founder''s Day' and detail->>'name' = 'Founders'' Day'";
+    assert_eq!(hub.cluster().number(renamed).await?, 1);
     company.hire(&[("100", "Boss"), ("101", "Ada")]).await?;
     plan_march(hr).await?;
     let times = ["2025-03-03 08:55", "2025-03-03 18:20", "2025-03-06 12:05", "2025-03-06 16:00"];

@@ -114,6 +114,7 @@ pub async fn list(
         manager: search.manager.as_deref(),
         text: search.q.as_deref(),
         after: search.after.as_deref(),
+        ..Sought::default()
     };
     let people = people::search(&app.pool, caller.staff()?, sought, most).await?;
     let mut headers = HeaderMap::new();

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::import::fields::{Column, Fields, Table, quoted};
 use crate::import::{Change, Difference, ImportError, OWN, Outcome, Problems, Run, blocking, people_with};
+use crate::planning::people::{EMAIL, is_address};
 use crate::store;
 use crate::store::imports::Record;
 
@@ -155,11 +156,8 @@ impl Draft {
 }
 
 fn email(fields: &mut Fields<'_>) -> Option<String> {
-    let text = fields.text("email", 254).ok()??;
-    let good = text
-        .split_once('@')
-        .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'));
-    if good && !text.contains(char::is_whitespace) {
+    let text = fields.text("email", EMAIL).ok()??;
+    if is_address(&text) {
         return Some(text);
     }
     fields.problem("email", format!("{} is no e-mail address", quoted(&text)));

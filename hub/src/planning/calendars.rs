@@ -56,10 +56,10 @@ pub async fn put(
     worded("a holiday's name", &setting.name, NAME)?;
     let mut transaction = change.begin().await?;
     let holiday = store::sites::Holiday { date, name: setting.name.clone() };
-    store::sites::put_holidays(&mut transaction, calendar, &[holiday]).await?;
+    let before = store::sites::put_holiday(&mut transaction, calendar, &holiday).await?;
     let people =
         change.ask(&mut transaction, Touched::Many(Whose::Calendar(calendar)), Dates::one(date)).await?;
-    let detail = json!({"date": date, "name": setting.name});
+    let detail = json!({"date": date, "name": setting.name, "before": before});
     change.record(&mut transaction, "holiday.put", calendar, detail).await?;
     change.finish(transaction, people).await
 }
@@ -67,11 +67,12 @@ pub async fn put(
 /// Makes a holiday an ordinary day again.
 pub async fn remove(change: &Change<'_>, calendar: &str, date: Date) -> Result<Effect, Denial> {
     let mut transaction = change.begin().await?;
-    if !store::sites::drop_holiday(&mut transaction, calendar, date).await? {
-        return Err(Denial::missing(format!("{date} is no holiday of a calendar {calendar:?}")));
-    }
+    let before = store::sites::drop_holiday(&mut transaction, calendar, date)
+        .await?
+        .ok_or_else(|| Denial::missing(format!("{date} is no holiday of a calendar {calendar:?}")))?;
     let people =
         change.ask(&mut transaction, Touched::Many(Whose::Calendar(calendar)), Dates::one(date)).await?;
-    change.record(&mut transaction, "holiday.remove", calendar, json!({"date": date})).await?;
+    let detail = json!({"date": date, "before": before});
+    change.record(&mut transaction, "holiday.remove", calendar, detail).await?;
     change.finish(transaction, people).await
 }

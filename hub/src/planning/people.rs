@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use crate::day::Day;
 use crate::denial::{Denial, worded};
+use crate::notify::Kind;
 use crate::people::seen_by;
 use crate::planning::{Change, Dates, Effect, NAME, Touched};
 use crate::store;
@@ -20,9 +21,7 @@ use crate::store::people::Entry;
 /// Letters of a person's name, at most.
 const PERSON_NAME: usize = 200;
 /// Letters of an address, at most.
-const EMAIL: usize = 254;
-/// Kinds of messages that somebody may not want.
-const KINDS: [&str; 3] = ["late", "absence", "missing_out"];
+pub const EMAIL: usize = 254;
 
 /// What a key of a change says: nothing, or a value, or that there is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -149,8 +148,11 @@ fn check(entry: &Entry) -> Result<(), Denial> {
         return Err(Denial::senseless("employed_to: the employment would end before it begins"));
     }
     let mut seen = BTreeSet::new();
-    if !entry.muted.iter().all(|kind| KINDS.contains(&kind.as_str()) && seen.insert(kind)) {
-        return Err(Denial::senseless(format!("muted: each of {} at most once", KINDS.join(", "))));
+    if !entry.muted.iter().all(|kind| Kind::read(kind).is_some() && seen.insert(kind)) {
+        return Err(Denial::senseless(format!(
+            "muted: each of {} at most once",
+            Kind::ALL.map(Kind::as_str).join(", ")
+        )));
     }
     if entry.manager.as_ref() == Some(&entry.number) {
         return Err(Denial::senseless("manager: nobody is their own manager"));
@@ -159,7 +161,7 @@ fn check(entry: &Entry) -> Result<(), Denial> {
 }
 
 /// One name, one host, and nothing that could begin another line of a mail's head.
-fn is_address(text: &str) -> bool {
+pub fn is_address(text: &str) -> bool {
     let strange = |letter: char| letter.is_whitespace() || letter.is_control();
     let parts = text.split_once('@');
     text.chars().count() <= EMAIL

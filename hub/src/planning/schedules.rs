@@ -318,7 +318,7 @@ fn planned(
         let last = assignment.to.map_or(to, |last| last.min(to));
         let mut date = assignment.from.max(from);
         while date <= last {
-            if let Some(shifts) = pattern.get(&(assignment.schedule, cycle_day(assignment, date))) {
+            if let Some(shifts) = pattern.get(&(assignment.schedule, assignment.day(date))) {
                 days.insert(date, PlannedDay { date, shifts: shifts.clone(), single: false });
             }
             let Ok(next) = date.tomorrow() else { break };
@@ -329,12 +329,6 @@ fn planned(
         days.insert(date, PlannedDay { date, shifts, single: true });
     }
     days.into_values().collect()
-}
-
-/// Which day of its cycle a date is.
-fn cycle_day(assignment: &Assignment, date: Date) -> i32 {
-    let since = assignment.anchor.until(date).map_or(0, |span| span.get_days());
-    since.rem_euclid(assignment.cycle_days)
 }
 
 /// Sets what one date of a person holds, whatever the pattern says.

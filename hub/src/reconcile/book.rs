@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use crate::attendance::{ClockState, Direction, Employment, Entry, Facts, Leave, Punch, Rules, Shift};
 use crate::corrections::NEAR;
-use crate::reconcile::{Policy, time_zone};
+use crate::day;
+use crate::reconcile::Policy;
 use crate::store;
 use crate::store::people::Terms;
 use crate::store::schedules::Assignment;
@@ -120,7 +121,7 @@ impl Book {
     async fn read_people(&mut self, conn: &mut PgConnection, people: &[Uuid]) -> Result<()> {
         for terms in store::people::terms(conn, people).await? {
             if !self.zones.contains_key(&terms.zone) {
-                self.zones.insert(terms.zone.clone(), time_zone(&terms.zone)?);
+                self.zones.insert(terms.zone.clone(), day::zone(&terms.zone)?);
             }
             self.order.push(terms.person);
             self.terms.insert(terms.person, terms);
@@ -249,14 +250,6 @@ impl Book {
             entries.extend(shifts.iter().flatten().filter_map(|shift| entry(*date, shift)));
         }
         entries
-    }
-}
-
-impl Assignment {
-    /// Which day of the cycle a date is.
-    fn day(&self, date: Date) -> i32 {
-        let since = date.since(self.anchor).map_or(0, |span| span.get_days());
-        since.rem_euclid(self.cycle_days)
     }
 }
 

@@ -186,6 +186,8 @@ pub struct Entry {
 /// Which people are looked for: all where nothing is given.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sought<'a> {
+    /// That one.
+    pub id: Option<Uuid>,
     /// Those of a department.
     pub department: Option<&'a str>,
     /// Those of a site.
@@ -215,13 +217,14 @@ pub async fn search(conn: &mut PgConnection, sought: Sought<'_>, most: i64) -> R
             and ($3::text is null or m.number = $3)
             and ($4::text is null or position(lower($4) in lower(p.name)) > 0
                 or position(lower($4) in lower(p.number)) > 0)
-            and ($5::text is null or p.number > $5)
-        order by p.number limit $6"#,
+            and ($5::text is null or p.number > $5) and ($6::uuid is null or p.id = $6)
+        order by p.number limit $7"#,
         sought.department,
         sought.site,
         sought.manager,
         sought.text,
         sought.after,
+        sought.id,
         most
     )
     .fetch_all(conn)
@@ -230,22 +233,8 @@ pub async fn search(conn: &mut PgConnection, sought: Sought<'_>, most: i64) -> R
 
 /// All that is kept of one person.
 pub async fn entry(conn: &mut PgConnection, id: Uuid) -> Result<Option<Entry>> {
-    sqlx::query_as!(
-        Entry,
-        r#"select p.id, p.number, p.name,
-            exists (select from consents c where c.person = p.id and c.withdrawn_at is null) as "consent!",
-            (select count(*) from templates t where t.person = p.id) as "photos!",
-            s.name as site, d.name as "department?", m.number as "manager?", p.email, p.language,
-            p.employed_from as "employed_from: jiff_sqlx::Date", p.employed_to as "employed_to: jiff_sqlx::Date",
-            p.muted
-        from people p join sites s on s.id = p.site
-            left join departments d on d.id = p.department
-            left join people m on m.id = p.manager
-        where p.id = $1"#,
-        id
-    )
-    .fetch_optional(conn)
-    .await
+    let sought = Sought { id: Some(id), ..Sought::default() };
+    Ok(search(conn, sought, 1).await?.pop())
 }
 
 /// Writes what an entry says, apart from number, consent and photos. Site, department and manager

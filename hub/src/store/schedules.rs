@@ -46,6 +46,14 @@ pub struct Assignment {
     pub cycle_days: i32,
 }
 
+impl Assignment {
+    /// Which day of the pattern's cycle a date is.
+    pub fn day(&self, date: Date) -> i32 {
+        let since = self.anchor.until(date).map_or(0, |span| span.get_days());
+        since.rem_euclid(self.cycle_days)
+    }
+}
+
 /// All shifts, by name.
 pub async fn shifts(conn: &mut PgConnection) -> Result<Vec<Shift>> {
     sqlx::query_as!(Shift, "select id, name, rules from shifts order by name").fetch_all(conn).await

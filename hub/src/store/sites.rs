@@ -118,36 +118,39 @@ pub async fn calendars(conn: &mut PgConnection) -> Result<Vec<String>> {
     sqlx::query_scalar!("select name from calendars order by name").fetch_all(conn).await
 }
 
-/// Adds holidays to a calendar, which is made if it is not there.
-pub async fn put_holidays(conn: &mut PgConnection, calendar: &str, holidays: &[Holiday]) -> Result<()> {
+/// Makes a date a holiday of a calendar, which is made if it is not there. Returns what the holiday
+/// was called before.
+pub async fn put_holiday(
+    conn: &mut PgConnection,
+    calendar: &str,
+    holiday: &Holiday,
+) -> Result<Option<String>> {
     sqlx::query!("insert into calendars (name) values ($1) on conflict do nothing", calendar)
         .execute(&mut *conn)
         .await?;
-    let dates: Vec<SqlDate> = holidays.iter().map(|holiday| holiday.date.to_sqlx()).collect();
-    let names: Vec<String> = holidays.iter().map(|holiday| holiday.name.clone()).collect();
+    let before = drop_holiday(conn, calendar, holiday.date).await?;
     sqlx::query!(
-        "insert into holidays (calendar, date, name)
-        select c.id, g.date, g.name from calendars c, unnest($2::date[], $3::text[]) as g (date, name) where c.name = $1
+        "insert into holidays (calendar, date, name) select id, $2, $3 from calendars where name = $1
         on conflict (calendar, date) do update set name = excluded.name",
         calendar,
-        &dates as _,
-        &names
-    )
-    .execute(conn)
-    .await
-    .map(drop)
-}
-
-/// Removes a holiday. `false`: there was none.
-pub async fn drop_holiday(conn: &mut PgConnection, calendar: &str, date: Date) -> Result<bool> {
-    let done = sqlx::query!(
-        "delete from holidays h using calendars c where c.id = h.calendar and c.name = $1 and h.date = $2",
-        calendar,
-        date.to_sqlx() as _
+        holiday.date.to_sqlx() as _,
+        holiday.name
     )
     .execute(conn)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(before)
+}
+
+/// Removes a holiday and returns what it was called. `None`: there was none.
+pub async fn drop_holiday(conn: &mut PgConnection, calendar: &str, date: Date) -> Result<Option<String>> {
+    sqlx::query_scalar!(
+        "delete from holidays h using calendars c where c.id = h.calendar and c.name = $1 and h.date = $2
+        returning h.name",
+        calendar,
+        date.to_sqlx() as _
+    )
+    .fetch_optional(conn)
+    .await
 }
 
 /// The holidays of each site between two dates.
