@@ -11,15 +11,15 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use reqwest::{Certificate, Client};
-use serde_json::{Value, json};
+use reqwest::Method;
+use serde_json::json;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
+use tests::api::Api;
 use tests::ground::Ground;
 use tests::hub::Hub;
-use tests::{eventually, program};
+use tests::program;
 
-const PASSWORD: &str = "correct horse battery";
 const PEOPLE: i64 = 10_000;
 /// The month that is measured: 31 days that have passed whenever this runs.
 const MONTH: &str = "2025-03";
@@ -30,7 +30,7 @@ async fn main() -> Result<()> {
     let behind = behind()?;
     let ground = Ground::new()?;
     let mut hub = Hub::configure(&ground, "hub", "")?;
-    hub.account("hr", PASSWORD)?;
+    hub.account("hr", "hr", None)?;
     hub.start()?; // makes the cluster and keeps it running
     let mut database = hub.cluster().connect().await?;
     eprintln!("filling in {PEOPLE} people and a month of punches");
@@ -52,20 +52,19 @@ async fn main() -> Result<()> {
             .await?;
     ensure!(days >= PEOPLE * 21, "{days} workdays");
     let late_ms = late_punches(&mut database).await?;
-    let api = Api::open(&hub).await?;
+    let hr = Api::open(&hub, "hr").await?;
     let month = format!("from={MONTH}-01&to={MONTH}-31");
-    let timesheet = api.median(&format!("/api/v1/reports/timesheet?{month}&department=D7")).await?;
-    let workbook =
-        api.median(&format!("/api/v1/reports/timesheet?{month}&department=D7&format=xlsx")).await?;
+    let timesheet = fetch(&hr, &format!("/reports/timesheet?{month}&department=D7")).await?;
+    let workbook = fetch(&hr, &format!("/reports/timesheet?{month}&department=D7&format=xlsx")).await?;
     let presence = {
         sqlx::query("insert into punches (id, device, epoch, seq, person, at, clock, direction, distance, hash)
             select gen_random_uuid(), md5('1'), 3, row_number() over (), id, now() - interval '1 hour', 'synchronised',
                 'unknown', 0, ''::bytea from people")
             .execute(&mut database)
             .await?;
-        api.median("/api/v1/reports/presence").await?
+        fetch(&hr, "/reports/presence").await?
     };
-    let daily = api.median(&format!("/api/v1/reports/daily?from={MONTH}-12")).await?;
+    let daily = fetch(&hr, &format!("/reports/daily?from={MONTH}-12")).await?;
     let report = json!({
         "people": PEOPLE, "punches": 62 * PEOPLE, "punches_behind": behind * 1_000_000, "workdays": days,
         "recompute_first_s": first, "recompute_again_s": again, "late_punch_ms": late_ms,
@@ -171,39 +170,14 @@ async fn late_punches(database: &mut PgConnection) -> Result<f64> {
     Ok(median(times))
 }
 
-/// The hub's API for HR.
-struct Api {
-    client: Client,
-    base: String,
-    token: String,
-}
-
-impl Api {
-    async fn open(hub: &Hub) -> Result<Self> {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let authority = Certificate::from_pem(&std::fs::read(hub.authority())?)?;
-        let client = Client::builder().tls_certs_only([authority]).build()?;
-        let base = format!("https://localhost:{}", hub.https.port());
-        let login = json!({"name": "hr", "password": PASSWORD});
-        let answer: Value = eventually("the login", async || {
-            let answer = client.post(format!("{base}/api/v1/sessions")).json(&login).send().await?;
-            Ok(answer.error_for_status()?.json().await?)
-        })
-        .await?;
-        let token = answer["token"].as_str().context("a token")?.to_owned();
-        Ok(Self { client, base, token })
+/// The median of milliseconds until the whole answer is here.
+async fn fetch(hr: &Api, path: &str) -> Result<f64> {
+    let mut times = Vec::new();
+    for _ in 0..REPEATS {
+        let start = Instant::now();
+        let bytes = hr.request(Method::GET, path).send().await?.error_for_status()?.bytes().await?;
+        ensure!(bytes.len() > 2, "{path} is empty");
+        times.push(round(start.elapsed()));
     }
-
-    /// The median of milliseconds until the whole answer is here.
-    async fn median(&self, path: &str) -> Result<f64> {
-        let mut times = Vec::new();
-        for _ in 0..REPEATS {
-            let start = Instant::now();
-            let request = self.client.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
-            let bytes = request.send().await?.error_for_status()?.bytes().await?;
-            ensure!(bytes.len() > 2, "{path} is empty");
-            times.push(round(start.elapsed()));
-        }
-        Ok(median(times))
-    }
+    Ok(median(times))
 }

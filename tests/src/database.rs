@@ -10,6 +10,8 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection};
 use uuid::Uuid;
 
+use crate::eventually;
+
 /// A private cluster of a hub.
 pub struct Cluster {
     folder: PathBuf,
@@ -35,6 +37,27 @@ impl Cluster {
     /// One number.
     pub async fn number(&self, query: &str) -> Result<i64> {
         Ok(sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&mut self.connect().await?).await?)
+    }
+
+    /// A column of texts.
+    pub async fn column(&self, query: &'static str) -> Result<Vec<String>> {
+        Ok(sqlx::query_scalar(query).fetch_all(&mut self.connect().await?).await?)
+    }
+
+    /// Runs statements.
+    pub async fn execute(&self, statements: &str) -> Result<()> {
+        sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(&mut self.connect().await?).await?;
+        Ok(())
+    }
+
+    /// Waits until no day waits to be computed. A job goes with the commit of what it asked for.
+    pub async fn settled(&self) -> Result<()> {
+        eventually("all days to be computed", async || {
+            let jobs = self.number("select count(*) from jobs").await?;
+            ensure!(jobs == 0, "{jobs} jobs wait");
+            Ok(())
+        })
+        .await
     }
 
     /// How often each punch stands in the database.

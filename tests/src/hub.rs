@@ -11,6 +11,9 @@ use crate::database::Cluster;
 use crate::ground::{Ground, free_port};
 use crate::{photo, program, run};
 
+/// The password of every account here.
+pub const PASSWORD: &str = "correct horse battery";
+
 /// The hub's folder and how it is configured; runs or not.
 pub struct Hub {
     /// Its state.
@@ -119,16 +122,14 @@ impl Hub {
         Ok(())
     }
 
-    /// Makes an account of the console.
-    pub fn account(&self, name: &str, password: &str) -> Result<()> {
-        let mut child = Command::new(program("rollcall-hub")?)
-            .args(["account", "create", name, "--config"])
-            .arg(&self.config)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()?;
-        writeln!(child.stdin.take().context("no input")?, "{password}")?;
-        ensure!(child.wait()?.success(), "no account");
+    /// Makes an account of a role, of the person with a number.
+    pub fn account(&self, name: &str, role: &str, person: Option<&str>) -> Result<()> {
+        let mut command = Command::new(program("rollcall-hub")?);
+        command.args(["account", "create", name, "--role", role, "--config"]).arg(&self.config);
+        command.args(person.into_iter().flat_map(|number| ["--person", number]));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+        writeln!(child.stdin.take().context("no input")?, "{PASSWORD}")?;
+        ensure!(child.wait()?.success(), "no account {name}");
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 //! them first.
 #![allow(clippy::unnecessary_debug_formatting, reason = "paths are quoted as TOML wants them")]
 
+pub mod api;
 pub mod database;
 pub mod ground;
 pub mod hub;

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use reqwest::{Certificate, Client, StatusCode, multipart, redirect};
+use reqwest::{Certificate, Client, Method, StatusCode, multipart, redirect};
 use serde_json::{Value, json};
+use tests::api::{Api, answered};
 use tests::ground::Ground;
-use tests::hub::Hub;
+use tests::hub::{Hub, PASSWORD};
 use tests::terminal::{Terminal, Walk};
 use tests::{eventually, photo};
-
-const PASSWORD: &str = "correct horse battery";
 
 fn client(hub: &Hub) -> Result<Client> {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -27,17 +26,11 @@ fn at(hub: &Hub, path: &str) -> String {
     format!("https://localhost:{}{path}", hub.https.port())
 }
 
-async fn token(hub: &Hub, client: &Client) -> Result<String> {
-    let login = json!({"name": "hr", "password": PASSWORD});
-    let answer = client.post(at(hub, "/api/v1/sessions")).json(&login).send().await?.error_for_status()?;
-    Ok(answer.json::<Value>().await?["token"].as_str().context("a token")?.to_owned())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_sees_anything_without_logging_in() -> Result<()> {
     let ground = Ground::new()?;
     let hub = Hub::start_new(&ground)?;
-    hub.account("hr", PASSWORD)?;
+    hub.account("hr", "hr", None)?;
     let client = client(&hub)?;
     for path in ["/", "/live"] {
         let answer = client.get(at(&hub, path)).send().await?;
@@ -87,7 +80,7 @@ async fn nobody_sees_anything_without_logging_in() -> Result<()> {
 async fn a_punch_appears_on_the_page_as_it_is_committed() -> Result<()> {
     let ground = Ground::new()?;
     let hub = Hub::start_new(&ground)?;
-    hub.account("hr", PASSWORD)?;
+    hub.account("hr", "hr", None)?;
     hub.enrol("1001", "Ångström <b>=1+1</b>", &["obama.jpg", "obama2.jpg"])?;
     let browser = client(&hub)?;
     let form = [("name", "hr"), ("password", PASSWORD)];
@@ -122,33 +115,28 @@ async fn a_punch_appears_on_the_page_as_it_is_committed() -> Result<()> {
         "not escaped: {heard}"
     );
 
-    let api = client(&hub)?;
-    let token = token(&hub, &api).await?;
-    let get = async |path: &str| {
-        anyhow::Ok(api.get(at(&hub, path)).bearer_auth(&token).send().await?.error_for_status()?)
-    };
-    let punches: Value = get("/api/v1/punches").await?.json().await?;
+    let hr = Api::open(&hub, "hr").await?;
+    let punches = answered(200, hr.get("/punches").await?)?;
     ensure!(punches.as_array().map(Vec::len) == Some(1) && punches[0]["number"] == "1001", "{punches}");
     ensure!(punches[0]["terminal"] == "Test door" && punches[0]["clock"] == "synchronised", "{punches}");
-    let timesheet: Value = get("/api/v1/timesheet").await?.json().await?;
+    let timesheet = answered(200, hr.get("/timesheet").await?)?;
     ensure!(
         timesheet[0]["status"] == "incomplete" && timesheet[0]["flags"] == json!(["missing_out"]),
         "{timesheet}"
     );
     ensure!(timesheet[0]["first_in"].as_str() == punches[0]["at"].as_str(), "{timesheet} {punches}");
-    let csv = get("/api/v1/timesheet.csv").await?;
+    let csv = hr.request(Method::GET, "/timesheet.csv").send().await?.error_for_status()?;
     ensure!(csv.headers()["content-disposition"].to_str()?.starts_with("attachment; filename=\"timesheet-"));
     let csv = csv.text().await?;
     ensure!(csv.starts_with("date,number,name,first_in,last_out,worked_s,status,flags\n"), "{csv}");
     ensure!(csv.lines().count() == 2 && csv.contains("Ångström"), "{csv}");
     for wrong in [
-        "/api/v1/punches?date=yesterday",
-        "/api/v1/timesheet?from=2026-02-30",
-        "/api/v1/timesheet?from=2026-03-02&to=2026-03-01",
-        "/api/v1/punches?dat=2026-01-01",
+        "/punches?date=yesterday",
+        "/timesheet?from=2026-02-30",
+        "/timesheet?from=2026-03-02&to=2026-03-01",
+        "/punches?dat=2026-01-01",
     ] {
-        let answer = api.get(at(&hub, wrong)).bearer_auth(&token).send().await?;
-        ensure!(answer.status() == StatusCode::BAD_REQUEST, "{wrong}: {}", answer.status());
+        answered(400, hr.get(wrong).await?).context(wrong)?;
     }
     eventually("the stranger's count", async || {
         ensure!(
@@ -164,14 +152,8 @@ async fn a_punch_appears_on_the_page_as_it_is_committed() -> Result<()> {
             >= 5
     );
     // Logged out, the session is gone.
-    ensure!(
-        api.delete(at(&hub, "/api/v1/sessions")).bearer_auth(&token).send().await?.status()
-            == StatusCode::NO_CONTENT
-    );
-    ensure!(
-        api.get(at(&hub, "/api/v1/punches")).bearer_auth(&token).send().await?.status()
-            == StatusCode::UNAUTHORIZED
-    );
+    answered(204, hr.delete("/sessions").await?)?;
+    answered(401, hr.get("/punches").await?)?;
     Ok(())
 }
 
@@ -179,38 +161,27 @@ async fn a_punch_appears_on_the_page_as_it_is_committed() -> Result<()> {
 async fn people_are_enrolled_over_the_api() -> Result<()> {
     let ground = Ground::new()?;
     let hub = Hub::start_new(&ground)?;
-    hub.account("hr", PASSWORD)?;
-    let api = client(&hub)?;
-    let token = token(&hub, &api).await?;
-    let people = at(&hub, "/api/v1/people");
+    hub.account("hr", "hr", None)?;
+    let hr = Api::open(&hub, "hr").await?;
     let person = json!({"number": "42", "name": "Forty-two"});
-    let add = api.post(&people).bearer_auth(&token).json(&person);
-    ensure!(add.try_clone().context("clones")?.send().await?.status() == StatusCode::CREATED);
-    ensure!(add.send().await?.status() == StatusCode::CONFLICT);
-    let enrol = async || {
-        let bytes = std::fs::read(photo("biden.jpg")?)?;
-        let form = multipart::Form::new().part("photo", multipart::Part::bytes(bytes).file_name("biden.jpg"));
-        anyhow::Ok(api.post(format!("{people}/42/photos")).bearer_auth(&token).multipart(form).send().await?)
+    answered(201, hr.post("/people", &person).await?)?;
+    answered(409, hr.post("/people", &person).await?)?;
+    let enrol = async |photo: Vec<u8>| {
+        let form = multipart::Form::new().part("photo", multipart::Part::bytes(photo).file_name("photo.jpg"));
+        hr.upload("/people/42/photos", form).await
     };
-    let early = enrol().await?;
-    ensure!(early.status() == StatusCode::CONFLICT && early.text().await?.contains("has not consented"));
-    let consent = api.put(format!("{people}/42/consent")).bearer_auth(&token).send().await?;
-    ensure!(consent.status() == StatusCode::NO_CONTENT, "{}", consent.status());
-    let done = enrol().await?;
-    ensure!(done.status() == StatusCode::OK, "{}", done.text().await?);
-    let form =
-        multipart::Form::new().part("photo", multipart::Part::bytes(b"rubbish".to_vec()).file_name("x.jpg"));
-    let bad = api.post(format!("{people}/42/photos")).bearer_auth(&token).multipart(form).send().await?;
-    ensure!(bad.status() == StatusCode::UNPROCESSABLE_ENTITY, "{}", bad.status());
-    let list: Value = api.get(&people).bearer_auth(&token).send().await?.json().await?;
-    ensure!(list[0]["consent"] == true && list[0]["photos"] == 1, "{list}");
-    ensure!(
-        api.delete(format!("{people}/42/consent")).bearer_auth(&token).send().await?.status()
-            == StatusCode::NO_CONTENT
-    );
-    let list: Value = api.get(&people).bearer_auth(&token).send().await?.json().await?;
-    ensure!(list[0]["consent"] == false && list[0]["photos"] == 0, "{list}");
-    let document: Value = api.get(at(&hub, "/api/v1/openapi.json")).send().await?.json().await?;
+    let biden = std::fs::read(photo("biden.jpg")?)?;
+    let early = answered(409, enrol(biden.clone()).await?)?;
+    ensure!(early.to_string().contains("has not consented"), "{early}");
+    answered(204, hr.put("/people/42/consent", &Value::Null).await?)?;
+    answered(200, enrol(biden).await?)?;
+    answered(422, enrol(b"rubbish".to_vec()).await?)?;
+    let list = hr.list("/people").await?;
+    ensure!(list[0]["consent"] == true && list[0]["photos"] == 1, "{list:?}");
+    answered(204, hr.delete("/people/42/consent").await?)?;
+    let list = hr.list("/people").await?;
+    ensure!(list[0]["consent"] == false && list[0]["photos"] == 0, "{list:?}");
+    let document = answered(200, Api::stranger(&hub)?.get("/openapi.json").await?)?;
     ensure!(document["paths"]["/api/v1/people/{number}/photos"]["post"].is_object(), "{document}");
     Ok(())
 }

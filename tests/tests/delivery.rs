@@ -84,8 +84,7 @@ async fn a_database_restored_from_a_backup_holds_up_nothing() -> Result<()> {
     all_arrive_once(&terminal, &hub).await?;
     terminal.kill()?;
     // As after a restore from before the first punch: the terminal has deleted what had a Receipt.
-    let mut conn = hub.cluster().connect().await?;
-    sqlx::raw_sql("delete from punches; update streams set watermark = 0").execute(&mut conn).await?;
+    hub.cluster().execute("delete from punches; update streams set watermark = 0").await?;
     terminal.start()?;
     let before = terminal.durable().len();
     until_durable(&terminal, before + 10).await?;

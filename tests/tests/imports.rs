@@ -1,19 +1,18 @@
 //! Many people, assignments and days of leave at once: from files as people have them, on the
 //! command line and over HTTPS.
 
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use reqwest::{Certificate, Client, StatusCode, multipart};
+use reqwest::{Method, StatusCode, multipart};
 use rust_xlsxwriter::{ExcelDateTime, Format, Workbook};
 use serde_json::{Value, json};
+use tests::api::{Answer, Api, answered};
 use tests::ground::Ground;
 use tests::hub::Hub;
-use tests::{eventually, program, refused};
+use tests::{eventually, refused};
 
-const PASSWORD: &str = "correct horse battery";
 /// The columns of the people that are made here.
 const HEADER: &str = "number,name,email,department,manager,employed_from";
 /// The number of the first of them.
@@ -102,83 +101,27 @@ async fn written(hub: &Hub) -> Result<i64> {
     hub.cluster().number(query).await
 }
 
-/// An account of a person's.
-fn account(hub: &Hub, name: &str, role: &str, number: &str) -> Result<()> {
-    let mut child = Command::new(program("rollcall-hub")?)
-        .args(["account", "create", name, "--role", role, "--person", number, "--config"])
-        .arg(&hub.config)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()?;
-    writeln!(child.stdin.take().context("no input")?, "{PASSWORD}")?;
-    ensure!(child.wait()?.success(), "no account");
-    Ok(())
-}
-
 fn form(field: &'static str, bytes: Vec<u8>) -> multipart::Form {
     multipart::Form::new().part(field, multipart::Part::bytes(bytes).file_name("people.csv"))
 }
 
-/// The hub's API, for an account.
-struct Api {
-    client: Client,
-    base: String,
-    token: String,
+/// Sends a file of people.
+async fn upload(api: &Api, file: impl Into<Vec<u8>>) -> Result<Answer> {
+    api.upload("/imports/people", form("file", file.into())).await
 }
 
-impl Api {
-    async fn open(hub: &Hub, name: &str) -> Result<Self> {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let authority = Certificate::from_pem(&std::fs::read(hub.authority())?)?;
-        let client = Client::builder().tls_certs_only([authority]).timeout(Duration::from_mins(1)).build()?;
-        let base = format!("https://localhost:{}/api/v1", hub.https.port());
-        let login = json!({"name": name, "password": PASSWORD});
-        let answer = client.post(format!("{base}/sessions")).json(&login).send().await?;
-        let answer: Value = answer.error_for_status()?.json().await?;
-        let token = answer["token"].as_str().context("a token")?.to_owned();
-        Ok(Self { client, base, token })
-    }
-
-    async fn get(&self, path: &str) -> Result<Value> {
-        let request = self.client.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
-        Ok(request.send().await?.error_for_status()?.json().await?)
-    }
-
-    async fn put(&self, path: &str, body: &Value) -> Result<()> {
-        let request = self.client.put(format!("{}{path}", self.base)).bearer_auth(&self.token);
-        let answer = request.json(body).send().await?;
-        ensure!(answer.status().is_success(), "{path}: {}", answer.text().await?);
-        Ok(())
-    }
-
-    /// Sends a form; what is no JSON in the answer is a text.
-    async fn send(&self, path: &str, form: multipart::Form) -> Result<(StatusCode, Value)> {
-        let request = self.client.post(format!("{}{path}", self.base)).bearer_auth(&self.token);
-        let answer = request.multipart(form).send().await?;
-        let status = answer.status();
-        let text = answer.text().await?;
-        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
-    }
-
-    /// Sends a file of people.
-    async fn import(&self, file: impl Into<Vec<u8>>) -> Result<(StatusCode, Value)> {
-        self.send("/imports/people", form("file", file.into())).await
-    }
-
-    /// Sends a file of people that is refused, with a sentence.
-    async fn refused(&self, file: impl Into<Vec<u8>>, expected: &str) -> Result<()> {
-        let (status, answer) = self.import(file).await?;
-        let told = answer["error"].as_str().unwrap_or_default();
-        let refusals =
-            [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNPROCESSABLE_ENTITY];
-        ensure!(refusals.contains(&status), "{status}: {answer}");
-        ensure!(told.contains(expected), "{answer} lacks {expected:?}");
-        Ok(())
-    }
+/// Sends a file of people that is refused, with a sentence.
+async fn turned_down(api: &Api, file: impl Into<Vec<u8>>, expected: &str) -> Result<()> {
+    let (status, answer) = upload(api, file).await?;
+    let told = answer["error"].as_str().unwrap_or_default();
+    let refusals = [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNPROCESSABLE_ENTITY];
+    ensure!(refusals.contains(&status), "{status}: {answer}");
+    ensure!(told.contains(expected), "{answer} lacks {expected:?}");
+    Ok(())
 }
 
 /// Whether an answer says so many rows of each.
-fn counted((status, answer): &(StatusCode, Value), expected: [usize; 3]) -> Result<()> {
+fn counted((status, answer): &Answer, expected: [usize; 3]) -> Result<()> {
     let counts = [&answer["added"], &answer["changed"], &answer["unchanged"]];
     ensure!(*status == StatusCode::OK && counts.into_iter().eq(&expected.map(Value::from)), "{answer}");
     Ok(())
@@ -294,14 +237,11 @@ async fn a_workbook_and_semicolons_do_as_well() -> Result<()> {
     let text = file(&ground, "people.csv", text)?;
     let said = import(&hub, "people", &text)?;
     ensure!(said == imported(3, 0, 0), "{said}");
-    let stored: Vec<String> = sqlx::query_scalar(
-        "select concat_ws('|', p.number, p.name, coalesce(d.name, ''), coalesce(m.number, ''),
+    let stored = "select concat_ws('|', p.number, p.name, coalesce(d.name, ''), coalesce(m.number, ''),
             coalesce(p.employed_from::text, ''))
         from people p left join departments d on d.id = p.department left join people m on m.id = p.manager
-        order by p.number",
-    )
-    .fetch_all(&mut hub.cluster().connect().await?)
-    .await?;
+        order by p.number";
+    let stored = hub.cluster().column(stored).await?;
     let expected = [
         "1001|Jürgen Groß|Straßen & Brücken|1002|2024-02-29",
         "1002|=SUM(A1:A9)|||2025-12-31",
@@ -327,12 +267,11 @@ async fn a_workbook_and_semicolons_do_as_well() -> Result<()> {
 /// Somebody's days: date, shift and status.
 async fn days(api: &Api, number: &str) -> Result<Vec<String>> {
     let path = format!("/reports/timesheet?from=2025-03-03&to=2025-03-07&number={number}");
-    let rows = api.get(&path).await?;
     let day = |row: &Value| {
         let cell = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
         format!("{} {} {}", cell("date"), cell("shift"), cell("status"))
     };
-    Ok(rows.as_array().context("a list")?.iter().map(day).collect())
+    Ok(api.list(&path).await?.iter().map(day).collect())
 }
 
 async fn become_days(api: &Api, number: &str, expected: &[&str]) -> Result<()> {
@@ -346,36 +285,33 @@ async fn become_days(api: &Api, number: &str, expected: &[&str]) -> Result<()> {
 
 /// Shifts and patterns that give everybody a shift on every day.
 async fn plan(api: &Api) -> Result<()> {
-    api.put("/shifts/D", &json!({"start": "09:00", "end": "18:00"})).await?;
-    api.put("/shifts/N", &json!({"start": "22:00", "end": "06:00"})).await?;
+    answered(200, api.put("/shifts/D", &json!({"start": "09:00", "end": "18:00"})).await?)?;
+    answered(200, api.put("/shifts/N", &json!({"start": "22:00", "end": "06:00"})).await?)?;
     for (pattern, shift) in [("Days", "D"), ("Nights", "N")] {
         let setting = json!({"anchor": "2024-01-01", "cycle_days": 1, "days": [[shift]]});
-        api.put(&format!("/schedules/{pattern}"), &setting).await?;
+        answered(200, api.put(&format!("/schedules/{pattern}"), &setting).await?)?;
     }
     Ok(())
 }
 
 /// 1001 came on the 3rd of March 2025, from nine to seven in Berlin.
 async fn came(hub: &Hub) -> Result<()> {
-    sqlx::raw_sql(
+    let punches =
         "insert into terminals (device, name, state, certificate_sha256, expires_at, reported_through)
             values (md5('1'), 'Door', 'accepted', ''::bytea, now() + interval '1 year', now());
         insert into punches (id, device, epoch, seq, person, at, clock, direction, distance, hash)
             select gen_random_uuid(), md5('1'), 1, n, p.id,
                 timestamptz '2025-03-03 07:55Z' + n * interval '10 hours',
                 'synchronised', 'unknown', 0, ''::bytea
-            from people p, generate_series(0, 1) n where number = '1001'",
-    )
-    .execute(&mut hub.cluster().connect().await?)
-    .await?;
-    Ok(())
+            from people p, generate_series(0, 1) n where number = '1001'";
+    hub.cluster().execute(punches).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn schedules_and_leave_come_in_and_days_follow() -> Result<()> {
     let ground = Ground::new()?;
     let hub = Hub::start_new(&ground)?;
-    hub.account("hr", PASSWORD)?;
+    hub.account("hr", "hr", None)?;
     let api = Api::open(&hub, "hr").await?;
     plan(&api).await?;
     let people = "number,name,employed_from\n1001,Ada,2025-01-01\n1002,Émile,2025-01-01\n";
@@ -427,20 +363,20 @@ async fn schedules_and_leave_come_in_and_days_follow() -> Result<()> {
 async fn imports_over_the_api() -> Result<()> {
     let ground = Ground::new()?;
     let hub = Hub::start_new(&ground)?;
-    hub.account("hr", PASSWORD)?;
+    hub.account("hr", "hr", None)?;
     let hr = Api::open(&hub, "hr").await?;
     let good = "number,name,manager\n1,Ada Öz,2\n2,Bo,\n3,Čeněk,2\n";
-    let tried = hr.send("/imports/people?dry_run=true", form("file", good.into())).await?;
+    let tried = hr.upload("/imports/people?dry_run=true", form("file", good.into())).await?;
     counted(&tried, [3, 0, 0])?;
     let change = &tried.1["changes"][0];
     ensure!(change["row"] == 2 && change["number"] == "1" && change["added"] == true, "{change}");
     let name = json!({"column": "name", "old": null, "new": "Ada Öz"});
     ensure!(change["columns"].as_array().is_some_and(|columns| columns.contains(&name)), "{change}");
     ensure!(written(&hub).await? == 0, "a dry run wrote something");
-    counted(&hr.import(good).await?, [3, 0, 0])?;
-    counted(&hr.import(good).await?, [0, 0, 3])?;
+    counted(&upload(&hr, good).await?, [3, 0, 0])?;
+    counted(&upload(&hr, good).await?, [0, 0, 3])?;
 
-    let (status, answer) = hr.import("number,name,manager\n4,Dora,99\n4,Dora,2\n").await?;
+    let (status, answer) = upload(&hr, "number,name,manager\n4,Dora,99\n4,Dora,2\n").await?;
     ensure!(status == StatusCode::UNPROCESSABLE_ENTITY && answer["more"] == 0, "{status}: {answer}");
     let problems = answer["problems"].as_array().context("problems")?;
     let places: Vec<_> = problems.iter().map(|problem| (&problem["row"], &problem["column"])).collect();
@@ -448,10 +384,10 @@ async fn imports_over_the_api() -> Result<()> {
     ensure!(places.iter().copied().eq(expected.iter().map(|(row, column)| (row, column))), "{answer}");
     ensure!(problems[0]["reason"].as_str().is_some_and(|reason| reason.contains("\"99\"")), "{answer}");
 
-    not_for_everybody(&hub, &hr).await?;
+    not_for_everybody(&hub).await?;
     what_is_no_file_is_refused(&hr).await?;
     // It lives, and all of that changed nothing.
-    eventually("the hub", async || counted(&hr.import(good).await?, [0, 0, 3])).await?;
+    eventually("the hub", async || counted(&upload(&hr, good).await?, [0, 0, 3])).await?;
     ensure!(hub.cluster().number("select count(*) from people").await? == 3);
     let audited = "select count(*) from audit where action = 'import.people' and actor = 'hr'
         and detail->'dry_run' = 'false'";
@@ -460,15 +396,15 @@ async fn imports_over_the_api() -> Result<()> {
 }
 
 /// Imports are for hr.
-async fn not_for_everybody(hub: &Hub, hr: &Api) -> Result<()> {
+async fn not_for_everybody(hub: &Hub) -> Result<()> {
     let more = "number,name\n5,Eve\n";
     for (role, number) in [("employee", "1"), ("manager", "2")] {
-        account(hub, role, role, number)?;
-        let (status, answer) = Api::open(hub, role).await?.import(more).await?;
+        hub.account(role, role, Some(number))?;
+        let (status, answer) = upload(&Api::open(hub, role).await?, more).await?;
         ensure!(status == StatusCode::FORBIDDEN, "{role}: {status}: {answer}");
     }
-    let url = format!("{}/imports/people", hr.base);
-    for request in [hr.client.post(&url), hr.client.post(&url).bearer_auth("guess")] {
+    let request = Api::stranger(hub)?.request(Method::POST, "/imports/people");
+    for request in [request.try_clone().context("clones")?, request.bearer_auth("guess")] {
         let status = request.multipart(form("file", more.into())).send().await?.status();
         ensure!(status == StatusCode::UNAUTHORIZED, "{status}");
     }
@@ -482,17 +418,17 @@ async fn what_is_no_file_is_refused(hr: &Api) -> Result<()> {
         ("/imports/people?dry=true", "file", StatusCode::BAD_REQUEST),
         ("/imports/people", "photo", StatusCode::BAD_REQUEST),
     ] {
-        let (status, answer) = hr.send(path, form(field, b"number,name\n5,Eve\n".to_vec())).await?;
+        let (status, answer) = hr.upload(path, form(field, b"number,name\n5,Eve\n".to_vec())).await?;
         ensure!(status == expected, "{path}: {status}: {answer}");
     }
-    hr.refused("", "is empty").await?;
-    hr.refused(b"\xff\xfe\x00\x9d\n\x00".as_slice(), "neither a workbook nor UTF-8").await?;
-    hr.refused(b"PK\x03\x04rubbish".as_slice(), "can't be read").await?;
-    hr.refused("number,name\n5,\"Eve\n6,Fay\n", "row 2 has a quotation mark that is not closed").await?;
-    hr.refused(b"\xd0\xcf\x11\xe0rubbish".as_slice(), "save it as .xlsx").await?;
-    hr.refused(vec![b'a'; FILE_BYTES + 1], "larger than 16 MiB").await?;
+    turned_down(hr, "", "is empty").await?;
+    turned_down(hr, b"\xff\xfe\x00\x9d\n\x00".as_slice(), "neither a workbook nor UTF-8").await?;
+    turned_down(hr, b"PK\x03\x04rubbish".as_slice(), "can't be read").await?;
+    turned_down(hr, "number,name\n5,\"Eve\n6,Fay\n", "row 2 has a quotation mark that is not closed").await?;
+    turned_down(hr, b"\xd0\xcf\x11\xe0rubbish".as_slice(), "save it as .xlsx").await?;
+    turned_down(hr, vec![b'a'; FILE_BYTES + 1], "larger than 16 MiB").await?;
     // Of a far larger one the hub may hang up before all of it is sent.
-    match hr.import(vec![b'a'; FILE_BYTES * 3 / 2]).await {
+    match upload(hr, vec![b'a'; FILE_BYTES * 3 / 2]).await {
         Ok((status, answer)) => {
             let expected = [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE];
             ensure!(expected.contains(&status), "{status}: {answer}");
@@ -509,7 +445,7 @@ async fn what_is_no_file_is_refused(hr: &Api) -> Result<()> {
 async fn an_import_waits_for_no_other() -> Result<()> {
     let ground = Ground::new()?;
     let hub = Hub::start_new(&ground)?;
-    hub.account("hr", PASSWORD)?;
+    hub.account("hr", "hr", None)?;
     let hr = Api::open(&hub, "hr").await?;
     let good = "number,name\n1,Ada\n";
     let busy = "another import is running: try again in a moment";
@@ -520,29 +456,24 @@ async fn an_import_waits_for_no_other() -> Result<()> {
     // More of them than the hub has connections.
     let mut uploads = tokio::task::JoinSet::new();
     for _ in 0..40 {
-        let url = format!("{}/imports/people", hr.base);
-        let request = hr.client.post(url).bearer_auth(&hr.token).multipart(form("file", good.into()));
-        uploads.spawn(async move {
-            let answer = request.send().await?;
-            let status = answer.status();
-            anyhow::Ok((status, answer.json::<Value>().await?))
-        });
+        let hr = hr.clone();
+        uploads.spawn(async move { upload(&hr, good).await });
     }
     while let Some(answer) = uploads.join_next().await {
         let (status, answer) = answer??;
         ensure!(status == StatusCode::CONFLICT && answer["error"] == busy, "{status}: {answer}");
-        hr.get("/people").await?;
+        answered(200, hr.get("/people").await?)?;
     }
     refused(&hub.command(&["import", "people", &file(&ground, "people.csv", good)?])?, busy)?;
     ensure!(begin.elapsed() < Duration::from_secs(20), "somebody waited: {:?}", begin.elapsed());
     let people = "select count(*) from people";
     ensure!(hub.cluster().number(people).await? == 0, "somebody was imported");
     sqlx::query("select pg_advisory_unlock(x'494D504F'::bigint)").execute(&mut other).await?;
-    counted(&hr.import(good).await?, [1, 0, 0])
+    counted(&upload(&hr, good).await?, [1, 0, 0])
 }
 
 /// The refusal of rows about whoever imports them.
-fn own_days((status, answer): &(StatusCode, Value), row: u32) -> Result<()> {
+fn own_days((status, answer): &Answer, row: u32) -> Result<()> {
     let reason = "nobody changes their own days: ask somebody else";
     let expected = json!([{"row": row, "column": "number", "reason": reason}]);
     ensure!(*status == StatusCode::UNPROCESSABLE_ENTITY && answer["problems"] == expected, "{answer}");
@@ -555,25 +486,26 @@ async fn nobody_imports_their_own_days() -> Result<()> {
     let hub = Hub::start_new(&ground)?;
     let people = "number,name,employed_from\n1001,Ada,2025-01-01\n1002,Bo,2025-01-01\n";
     import(&hub, "people", &file(&ground, "people.csv", people)?)?;
-    hub.account("boss", PASSWORD)?;
+    hub.account("boss", "hr", None)?;
     plan(&Api::open(&hub, "boss").await?).await?;
-    account(&hub, "ada", "hr", "1001")?;
+    hub.account("ada", "hr", Some("1001"))?;
     let ada = Api::open(&hub, "ada").await?;
     let schedules = "number,schedule,from\n1002,Days,2025-01-01\n1001,Days,2025-01-01\n";
     let leave = "number,from\n1001,2025-03-03\n1002,2025-03-04\n";
     let moved = "number,name,employed_from\n1002,Bo,2025-02-01\n1001,Ada,2025-02-01\n";
     for (kind, text, row) in [("schedules", schedules, 3), ("leave", leave, 2), ("people", moved, 3)] {
         for path in [format!("/imports/{kind}"), format!("/imports/{kind}?dry_run=true")] {
-            own_days(&ada.send(&path, form("file", text.into())).await?, row)?;
+            own_days(&ada.upload(&path, form("file", text.into())).await?, row)?;
         }
     }
     let planned = "select (select count(*) from assignments) + (select count(*) from leave_days)
         + (select count(*) from people where employed_from <> '2025-01-01')";
     ensure!(hub.cluster().number(planned).await? == 0, "something was written");
     // Others' days, and her own name.
-    let others = ada.send("/imports/leave", form("file", b"number,from\n1002,2025-03-04\n".to_vec())).await?;
+    let others =
+        ada.upload("/imports/leave", form("file", b"number,from\n1002,2025-03-04\n".to_vec())).await?;
     counted(&others, [1, 0, 0])?;
-    counted(&ada.import("number,name\n1001,Ada L.\n").await?, [0, 1, 0])?;
+    counted(&upload(&ada, "number,name\n1001,Ada L.\n").await?, [0, 1, 0])?;
     // The command line is nobody.
     let said = import(&hub, "schedules", &file(&ground, "s.csv", schedules)?)?;
     ensure!(said == imported(2, 0, 0), "{said}");

@@ -7,17 +7,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use hmac::{Hmac, KeyInit, Mac};
-use reqwest::{Certificate, Client, StatusCode};
 use serde_json::Value;
 use sha2::Sha256;
-use sqlx::AssertSqlSafe;
+use tests::api::{Api, answered};
 use tests::eventually;
 use tests::ground::Ground;
 use tests::hub::Hub;
 use tests::smtp::{Mail, Smtp};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-const PASSWORD: &str = "correct horse battery";
 const SECRET: &str = "a secret of thirty-two characters";
 
 /// A shift from 9 to 5, and the door that everybody uses.
@@ -29,17 +27,11 @@ const PLAN: &str = r#"
         values (repeat('0', 32), 'Door', 'accepted', '\x00', now() + interval '1 year', now(), '2025-01-01');
 "#;
 
-async fn sql(hub: &Hub, text: &str) -> Result<()> {
-    let mut conn = hub.cluster().connect().await?;
-    sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut conn).await?;
-    Ok(())
-}
-
 /// A hub that runs, with a plan and a boss (9000).
 async fn office(ground: &Ground, channels: &str) -> Result<Hub> {
     let mut hub = Hub::configure(ground, "hub", channels)?;
     hub.start()?;
-    sql(&hub, PLAN).await?;
+    hub.cluster().execute(PLAN).await?;
     let boss = Person { number: "9000", name: "Berta Boss", email: "boss@example.org", ..Person::default() };
     boss.join(&hub).await?;
     Ok(hub)
@@ -65,7 +57,7 @@ impl Person<'_> {
             values (gen_random_uuid(), '{number}', '{name}', nullif('{email}', ''), '{language}',
                 (select id from people where number = '{manager}'), string_to_array('{muted}', ','))"
         );
-        sql(hub, &text).await
+        hub.cluster().execute(&text).await
     }
 }
 
@@ -85,7 +77,7 @@ async fn works(hub: &Hub, number: &str, days_ago: u32, times: &str) -> Result<()
         insert into jobs (person, from_date, to_date) select person, date, date from day;
         select pg_notify('rollcall_job', '');"
     );
-    sql(hub, &text).await
+    hub.cluster().execute(&text).await
 }
 
 /// They came half an hour late yesterday.
@@ -109,7 +101,7 @@ async fn crowd(hub: &Hub, people: u32) -> Result<()> {
         select pg_notify('rollcall_job', '');
         commit;"
     );
-    sql(hub, &text).await
+    hub.cluster().execute(&text).await
 }
 
 /// The terminal delivers punches of so many of the crowd, in one commit with its word that there
@@ -129,7 +121,7 @@ async fn deliver(hub: &Hub, people: u32, times: &str) -> Result<()> {
         select pg_notify('rollcall_job', '');
         commit;"
     );
-    sql(hub, &text).await
+    hub.cluster().execute(&text).await
 }
 
 /// Waits until so many workdays are as the condition says.
@@ -157,7 +149,7 @@ async fn dropped(hub: &Hub, reason: &str) -> Result<()> {
 /// at most.
 async fn look(hub: &Hub) -> Result<()> {
     tokio::time::sleep(Duration::from_secs(6)).await;
-    sql(hub, "select pg_notify('rollcall_job', '')").await?;
+    hub.cluster().execute("select pg_notify('rollcall_job', '')").await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     Ok(())
 }
@@ -263,12 +255,9 @@ async fn letters_go_by_starttls_and_by_tls() -> Result<()> {
         smtp.log()
     );
     // Told once, a late arrival is told of no more, whatever is computed again.
-    sql(
-        &hub,
-        "update workdays set late_s = 1; insert into jobs (person, from_date, to_date) \
-        select person, date, date from workdays; select pg_notify('rollcall_job', '')",
-    )
-    .await?;
+    let again = "update workdays set late_s = 1; insert into jobs (person, from_date, to_date) \
+        select person, date, date from workdays; select pg_notify('rollcall_job', '')";
+    hub.cluster().execute(again).await?;
     eventually("the workdays to be computed", async || {
         ensure!(hub.cluster().number("select count(*) from workdays where late_s = 1").await? == 0);
         Ok(())
@@ -374,7 +363,7 @@ async fn a_refused_recipient_is_dropped_until_somebody_asks_again() -> Result<()
     let ground = Ground::new()?;
     let smtp = Smtp::start_new(&ground)?;
     let hub = office(&ground, &smtp.configuration("starttls")).await?;
-    hub.account("hr", PASSWORD)?;
+    hub.account("hr", "hr", None)?;
     smtp.behave("refuse-rcpt")?;
     ann("1001", "ann@example.org").join(&hub).await?;
     late(&hub, "1001").await?;
@@ -383,25 +372,27 @@ async fn a_refused_recipient_is_dropped_until_somebody_asks_again() -> Result<()
         Ok(())
     })
     .await?;
-    let api = Api::open(&hub).await?;
-    let dropped = api.get("/notifications?state=dropped").await?;
+    let api = Api::open(&hub, "hr").await?;
+    let dropped = answered(200, api.get("/notifications?state=dropped").await?)?;
     ensure!(dropped[0]["error"] == "the server did not take the recipient: 550 5.1.1", "{dropped}");
     ensure!(dropped[0]["number"] == "1001" && dropped[0]["recipient"] == "1001", "{dropped}");
     ensure!(dropped[0]["kind"] == "late" && dropped[0]["channel"] == "mail", "{dropped}");
     ensure!(dropped[0]["attempts"] == 1 && dropped[0]["next_at"].is_null(), "{dropped}");
     let id = dropped[0]["id"].as_str().context("an id")?;
-    ensure!(api.get(&format!("/notifications?after={id}")).await? == Value::Array(Vec::new()));
-    ensure!(api.get("/notifications?state=pending&limit=500").await? == Value::Array(Vec::new()));
+    ensure!(api.list(&format!("/notifications?after={id}")).await?.is_empty());
+    ensure!(api.list("/notifications?state=pending&limit=500").await?.is_empty());
     for wrong in ["state=lost", "limit=0", "limit=501", "after=x"] {
-        let status = api.status(&format!("/notifications?{wrong}")).await?;
-        ensure!(status == StatusCode::BAD_REQUEST, "{wrong}: {status}");
+        let answer = api.get(&format!("/notifications?{wrong}")).await?;
+        answered(400, answer).context(wrong)?;
     }
     smtp.behave("accept")?;
-    ensure!(api.retry(id).await? == StatusCode::NO_CONTENT);
+    let retry = format!("/notifications/{id}/retry");
+    answered(204, api.post(&retry, &Value::Null).await?)?;
     all_sent(&hub, 1).await?;
     each_once(&smtp, vec!["ann@example.org".into()])?;
-    ensure!(api.retry(id).await? == StatusCode::CONFLICT);
-    ensure!(api.retry("00000000-0000-7000-8000-000000000000").await? == StatusCode::NOT_FOUND);
+    answered(409, api.post(&retry, &Value::Null).await?)?;
+    let nothing = "/notifications/00000000-0000-7000-8000-000000000000/retry";
+    answered(404, api.post(nothing, &Value::Null).await?)?;
     let audited = "select count(*) from audit where action like 'notification.%' and actor = 'hr'";
     ensure!(hub.cluster().number(audited).await? == 4, "looks and retries are audited");
     nothing_is_given_away(&hub).await
@@ -438,7 +429,7 @@ async fn absences_are_told_when_every_terminal_has_reported() -> Result<()> {
     let ground = Ground::new()?;
     let smtp = Smtp::start_new(&ground)?;
     let hub = office(&ground, &smtp.configuration("starttls")).await?;
-    sql(&hub, "update terminals set reported_through = now() - interval '10 days'").await?;
+    hub.cluster().execute("update terminals set reported_through = now() - interval '10 days'").await?;
     ann("1001", "absent@example.org").join(&hub).await?;
     ann("1002", "open@example.org").join(&hub).await?;
     ann("1003", "fine@example.org").join(&hub).await?;
@@ -448,7 +439,8 @@ async fn absences_are_told_when_every_terminal_has_reported() -> Result<()> {
     workdays(&hub, 3, "true").await?;
     look(&hub).await?;
     ensure!(count(&hub, "true").await? == 0, "an absence was told before it was known");
-    sql(&hub, "update terminals set reported_through = now(); select pg_notify('rollcall_job', '')").await?;
+    let reported = "update terminals set reported_through = now(); select pg_notify('rollcall_job', '')";
+    hub.cluster().execute(reported).await?;
     all_sent(&hub, 2).await?;
     each_once(&smtp, vec!["absent@example.org".into(), "open@example.org".into()])?;
     for mail in smtp.inbox()? {
@@ -479,7 +471,7 @@ async fn nobody_is_absent_whose_punches_wait() -> Result<()> {
     look(&hub).await?;
     ensure!(count(&hub, "true").await? == 1, "told of an absence while punches waited");
     sqlx::raw_sql("rollback").execute(&mut other).await?;
-    sql(&hub, "select pg_notify('rollcall_job', '')").await?;
+    hub.cluster().execute("select pg_notify('rollcall_job', '')").await?;
     workdays(&hub, 200, "status = 'present'").await?;
     look(&hub).await?;
     ensure!(count(&hub, "true").await? == 1, "told of an absence that was none");
@@ -491,7 +483,7 @@ async fn a_day_is_told_when_its_window_has_closed_and_it_is_no_leave() -> Result
     let ground = Ground::new()?;
     let smtp = Smtp::start_new(&ground)?;
     let hub = office(&ground, &smtp.configuration("starttls")).await?;
-    sql(&hub, "update terminals set reported_through = now() - interval '10 days'").await?;
+    hub.cluster().execute("update terminals set reported_through = now() - interval '10 days'").await?;
     ann("1001", "open@example.org").join(&hub).await?;
     ann("1002", "leave@example.org").join(&hub).await?;
     for number in ["1001", "1002"] {
@@ -500,11 +492,11 @@ async fn a_day_is_told_when_its_window_has_closed_and_it_is_no_leave() -> Result
     workdays(&hub, 2, "'missing_out' = any(flags)").await?;
     let finalise = "update workdays set finalised_by = 'hr', finalised_at = now(), closes_at = now() + interval '1 hour';
         update workdays set status = 'leave' where person = (select id from people where number = '1002')";
-    sql(&hub, finalise).await?;
+    hub.cluster().execute(finalise).await?;
     look(&hub).await?;
     ensure!(count(&hub, "true").await? == 0, "told while somebody may still leave");
     // The terminal is silent, but somebody has said that the day is final.
-    sql(&hub, "update workdays set closes_at = now()").await?;
+    hub.cluster().execute("update workdays set closes_at = now()").await?;
     look(&hub).await?;
     all_sent(&hub, 1).await?;
     each_once(&smtp, vec!["open@example.org".into()])
@@ -523,7 +515,7 @@ async fn old_news_is_told_to_nobody() -> Result<()> {
     look(&hub).await?;
     all_sent(&hub, 1).await?;
     // The same days, had somebody listened for long: a terminal was away over a long weekend.
-    sql(&hub, "update notices set from_date = from_date - 30").await?;
+    hub.cluster().execute("update notices set from_date = from_date - 30").await?;
     look(&hub).await?;
     all_sent(&hub, 2).await?;
     each_once(&smtp, vec!["absent1@example.org".into(), "absent4@example.org".into()])
@@ -544,7 +536,7 @@ async fn what_is_so_no_longer_is_told_when_it_is_so_again() -> Result<()> {
         Ok(())
     })
     .await?;
-    sql(&hub, "update workdays set late_s = 0, status = 'present'").await?;
+    hub.cluster().execute("update workdays set late_s = 0, status = 'present'").await?;
     eventually("the letters to be dropped", async || {
         ensure!(count(&hub, "state = 'dropped' and moot").await? == 2, "{}", hub.logged());
         Ok(())
@@ -554,12 +546,9 @@ async fn what_is_so_no_longer_is_told_when_it_is_so_again() -> Result<()> {
     smtp.behave("accept")?;
     ensure!(smtp.inbox()?.is_empty() && count(&hub, "state = 'dropped'").await? == 2);
     // Computed again, both are as they were.
-    sql(
-        &hub,
-        "insert into jobs (person, from_date, to_date) select person, date, date from workdays;
-        select pg_notify('rollcall_job', '')",
-    )
-    .await?;
+    let again = "insert into jobs (person, from_date, to_date) select person, date, date from workdays;
+        select pg_notify('rollcall_job', '')";
+    hub.cluster().execute(again).await?;
     workdays(&hub, 1, "status = 'absent'").await?;
     look(&hub).await?;
     all_sent(&hub, 2).await?;
@@ -575,7 +564,7 @@ async fn who_opts_out_gets_not_even_what_was_owed() -> Result<()> {
     ann("1001", "ann@example.org").join(&hub).await?;
     late(&hub, "1001").await?;
     refused(&hub).await?;
-    sql(&hub, "update people set muted = '{late}' where number = '1001'").await?;
+    hub.cluster().execute("update people set muted = '{late}' where number = '1001'").await?;
     smtp.behave("accept")?;
     dropped(&hub, "the recipient wants no such messages").await?;
     ensure!(smtp.inbox()?.is_empty(), "a letter nobody wanted");
@@ -601,7 +590,7 @@ async fn a_letter_that_is_put_off_for_days_is_given_up() -> Result<()> {
     .await?;
     let six_days = "update outbox set refused_at = now() - interval '6 days', next_at = now();
         select pg_notify('rollcall_outbox', '')";
-    sql(&hub, six_days).await?;
+    hub.cluster().execute(six_days).await?;
     dropped(&hub, "given up after five days: the server did not take the letter: 451 4.3.0").await?;
     nothing_is_given_away(&hub).await
 }
@@ -625,7 +614,7 @@ async fn letters_that_fail_again_and_again_come_last() -> Result<()> {
     let poison = "update outbox set held_until = null, attempts = 0, next_at = now() - interval '1 minute';
         update outbox set attempts = 4, next_at = now() - interval '1 hour'
             where person = (select id from people where number = '1001')";
-    sql(&hub, poison).await?;
+    hub.cluster().execute(poison).await?;
     smtp.start()?;
     hub.start()?;
     all_sent(&hub, 2).await?;
@@ -740,40 +729,4 @@ fn answer(stream: TcpStream, status: u16, posts: &UnboundedSender<Post>) -> Resu
     let mut stream = reader.into_inner();
     write!(stream, "HTTP/1.1 {status} Answer\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?;
     Ok(posts.send(Post { target, headers, body })?)
-}
-
-/// The API, logged in.
-struct Api {
-    client: Client,
-    base: String,
-    token: String,
-}
-
-impl Api {
-    async fn open(hub: &Hub) -> Result<Self> {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let authority = Certificate::from_pem(&std::fs::read(hub.authority())?)?;
-        let client = Client::builder().tls_certs_only([authority]).timeout(tests::PATIENCE).build()?;
-        let base = format!("https://localhost:{}/api/v1", hub.https.port());
-        let login = serde_json::json!({"name": "hr", "password": PASSWORD});
-        let session =
-            client.post(format!("{base}/sessions")).json(&login).send().await?.error_for_status()?;
-        let token = session.json::<Value>().await?["token"].as_str().context("a token")?.to_owned();
-        Ok(Self { client, base, token })
-    }
-
-    async fn get(&self, path: &str) -> Result<Value> {
-        let answer = self.client.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
-        Ok(answer.send().await?.error_for_status()?.json().await?)
-    }
-
-    async fn status(&self, path: &str) -> Result<StatusCode> {
-        let request = self.client.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
-        Ok(request.send().await?.status())
-    }
-
-    async fn retry(&self, id: &str) -> Result<StatusCode> {
-        let path = format!("{}/notifications/{id}/retry", self.base);
-        Ok(self.client.post(path).bearer_auth(&self.token).send().await?.status())
-    }
 }

@@ -2,19 +2,15 @@
 //!
 //! All dates are in March 2025: the 3rd is a Monday, and no clock is changed before the 30th.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-
 use anyhow::{Context, Result, ensure};
-use reqwest::{Certificate, Client, Method, StatusCode};
+use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::Connection;
+use tests::api::{Api, answered, says, texts};
 use tests::ground::Ground;
 use tests::hub::Hub;
-use tests::{eventually, program};
 use uuid::Uuid;
 
-const PASSWORD: &str = "correct horse battery";
 /// The terminal of all punches. As long as no test says otherwise, it has reported everything.
 const DEVICE: &str = "0123456789abcdef0123456789abcdef";
 const TERMINAL: &str = "insert into terminals
@@ -22,135 +18,9 @@ const TERMINAL: &str = "insert into terminals
     values ('0123456789abcdef0123456789abcdef', 'Front door', 'accepted', ''::bytea,
         now() + interval '1 year', '2099-01-01', '2025-01-01')";
 
-/// What the API said.
-type Answer = (StatusCode, Value);
-
-/// The hub's API for one account, or for nobody.
-struct Api {
-    client: Client,
-    base: String,
-    token: Option<String>,
-}
-
-impl Api {
-    /// For somebody who has not logged in.
-    fn stranger(hub: &Hub) -> Result<Self> {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let authority = Certificate::from_pem(&std::fs::read(hub.authority())?)?;
-        let client = Client::builder().tls_certs_only([authority]).build()?;
-        Ok(Self { client, base: format!("https://localhost:{}/api/v1", hub.https.port()), token: None })
-    }
-
-    /// Logs in.
-    async fn open(hub: &Hub, name: &str) -> Result<Self> {
-        let mut api = Self::stranger(hub)?;
-        let login = json!({"name": name, "password": PASSWORD});
-        let session = answered(200, api.post("/sessions", &login).await?)?;
-        api.token = Some(session["token"].as_str().context("a token")?.to_owned());
-        Ok(api)
-    }
-
-    /// Sends a body, or none where that is null.
-    async fn send(&self, method: Method, path: &str, body: &Value) -> Result<Answer> {
-        let mut request = self.client.request(method, format!("{}{path}", self.base));
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
-        if !body.is_null() {
-            request = request.json(body);
-        }
-        let answer = request.send().await?;
-        let status = answer.status();
-        let text = answer.text().await?;
-        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
-    }
-
-    async fn get(&self, path: &str) -> Result<Answer> {
-        self.send(Method::GET, path, &Value::Null).await
-    }
-
-    async fn put(&self, path: &str, body: &Value) -> Result<Answer> {
-        self.send(Method::PUT, path, body).await
-    }
-
-    async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
-        self.send(Method::POST, path, body).await
-    }
-
-    async fn patch(&self, path: &str, body: &Value) -> Result<Answer> {
-        self.send(Method::PATCH, path, body).await
-    }
-
-    async fn delete(&self, path: &str) -> Result<Answer> {
-        self.send(Method::DELETE, path, &Value::Null).await
-    }
-
-    /// A list that they may see.
-    async fn list(&self, path: &str) -> Result<Vec<Value>> {
-        let list = answered(200, self.get(path).await?)?;
-        Ok(list.as_array().with_context(|| format!("{path} is no list: {list}"))?.clone())
-    }
-
-    /// A person's day that they may see.
-    async fn day(&self, number: &str, date: &str) -> Result<Value> {
-        answered(200, self.get(&format!("/workdays/{number}/{date}")).await?)
-    }
-}
-
-/// The body of an answer with the expected status.
-fn answered(expected: u16, (status, body): Answer) -> Result<Value> {
-    ensure!(status.as_u16() == expected, "{status} instead of {expected}: {body}");
-    Ok(body)
-}
-
-/// Checks that a value says all that is expected of it.
-fn says(value: &Value, expected: &Value) -> Result<()> {
-    for (key, wanted) in expected.as_object().context("an object is expected")? {
-        ensure!(value[key] == *wanted, "{key} should be {wanted} in {value}");
-    }
-    Ok(())
-}
-
-/// The texts of one key.
-fn texts<'a>(rows: &'a [Value], key: &str) -> Vec<&'a str> {
-    rows.iter().filter_map(|row| row[key].as_str()).collect()
-}
-
 /// A pattern that holds the shift D from Monday to Friday.
 fn week() -> Value {
     json!({"anchor": "2025-03-03", "cycle_days": 7, "days": [["D"], ["D"], ["D"], ["D"], ["D"], [], []]})
-}
-
-/// Makes an account of a role, of the person with a number.
-fn account(hub: &Hub, name: &str, role: &str, person: Option<&str>) -> Result<()> {
-    let mut command = Command::new(program("rollcall-hub")?);
-    command.args(["account", "create", name, "--role", role, "--config"]).arg(&hub.config);
-    command.args(person.into_iter().flat_map(|number| ["--person", number]));
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
-    writeln!(child.stdin.take().context("no input")?, "{PASSWORD}")?;
-    ensure!(child.wait()?.success(), "no account {name}");
-    Ok(())
-}
-
-/// Runs one statement in the hub's database.
-async fn execute(hub: &Hub, statement: &'static str) -> Result<()> {
-    sqlx::query(statement).execute(&mut hub.cluster().connect().await?).await?;
-    Ok(())
-}
-
-/// A column of texts from the hub's database.
-async fn column(hub: &Hub, query: &'static str) -> Result<Vec<String>> {
-    Ok(sqlx::query_scalar(query).fetch_all(&mut hub.cluster().connect().await?).await?)
-}
-
-/// Waits until no day waits to be computed. A job goes with the commit of what it asked for.
-async fn settled(hub: &Hub) -> Result<()> {
-    eventually("all days to be computed", async || {
-        let jobs = hub.cluster().number("select count(*) from jobs").await?;
-        ensure!(jobs == 0, "{jobs} jobs wait");
-        Ok(())
-    })
-    .await
 }
 
 /// A hub with one terminal, and HR at work. Fields are dropped in this order.
@@ -164,9 +34,9 @@ impl Company {
     async fn open() -> Result<Self> {
         let ground = Ground::new()?;
         let hub = Hub::start_new(&ground)?;
-        execute(&hub, TERMINAL).await?;
+        hub.cluster().execute(TERMINAL).await?;
         hub.must(&["person", "add", "900", "Helen"])?;
-        account(&hub, "hr", "hr", Some("900"))?;
+        hub.account("hr", "hr", Some("900"))?;
         Ok(Self { hr: Api::open(&hub, "hr").await?, hub, _ground: ground })
     }
 
@@ -185,7 +55,7 @@ impl Company {
 
     /// Somebody who logs in to an account of their own.
     async fn login(&self, name: &str, role: &str, person: Option<&str>) -> Result<Api> {
-        account(&self.hub, name, role, person)?;
+        self.hub.account(name, role, person)?;
         Api::open(&self.hub, name).await
     }
 
@@ -238,7 +108,7 @@ impl Company {
         for time in times {
             self.punch(number, time).await?;
         }
-        settled(&self.hub).await
+        self.hub.cluster().settled().await
     }
 }
 
@@ -327,7 +197,7 @@ async fn the_shift_begins_earlier(company: &Company) -> Result<()> {
     assert_eq!(hr.list("/shifts").await?[0]["rules"]["start"], "09:00");
 
     answered(200, hr.put("/shifts/D", &earlier).await?)?;
-    settled(&company.hub).await?;
+    company.hub.cluster().settled().await?;
     let after = hr.day("101", "2025-03-03").await?;
     let revision = before["workdays"][0]["revision"].as_i64().context("a revision")?;
     let expected = json!({"late_s": 1500, "overtime_s": 0, "balance_s": -300, "revision": revision + 1});
@@ -355,21 +225,25 @@ async fn a_plan_becomes_workdays_and_each_says_why() -> Result<()> {
     company.punches("101", &times).await?;
     let march = json!({"from": "2025-03-01", "to": "2025-03-31"});
     answered(200, hr.post("/recompute", &march).await?)?;
-    settled(hub).await?;
+    hub.cluster().settled().await?;
     assert_eq!(hub.cluster().number("select count(*) from workdays").await?, 20);
     the_first_week_stands(hr).await?;
     the_shift_begins_earlier(&company).await?;
 
     let revisions = "select row(person, date, shift, revision)::text from workdays order by 1";
-    let before = column(hub, revisions).await?;
+    let before = hub.cluster().column(revisions).await?;
     answered(200, hr.post("/recompute", &march).await?)?;
-    settled(hub).await?;
-    assert_eq!(column(hub, revisions).await?, before, "nothing changed, and yet there are new revisions");
+    hub.cluster().settled().await?;
+    assert_eq!(
+        hub.cluster().column(revisions).await?,
+        before,
+        "nothing changed, and yet there are new revisions"
+    );
 
     // The pattern holds again on Thursday: the short shift's day makes way for the long one's.
     answered(200, hr.delete("/people/101/days/2025-03-06").await?)?;
     answered(404, hr.delete("/people/101/days/2025-03-06").await?)?;
-    settled(hub).await?;
+    hub.cluster().settled().await?;
     let thursday = hr.day("101", "2025-03-06").await?;
     assert_eq!(thursday["workdays"].as_array().map(Vec::len), Some(1), "{thursday}");
     let expected = json!({"shift": "D", "status": "half_day", "late_s": 12_900, "early_s": 7200});
@@ -552,7 +426,7 @@ async fn a_rejected_wish_changes_nothing(company: &Company, boss: &Api) -> Resul
     let expected = json!({"state": "rejected", "requested_by": "hr", "decided_by": "boss",
         "note": "she stayed longer", "before": null, "after": null});
     says(&rejected, &expected)?;
-    settled(&company.hub).await?;
+    company.hub.cluster().settled().await?;
     assert_eq!(hr.day("101", "2025-03-03").await?["workdays"], before["workdays"]);
     Ok(())
 }
@@ -581,7 +455,7 @@ async fn a_correction_needs_four_eyes_and_changes_the_day() -> Result<()> {
     company.follow("101", "2025-03-03", "2025-03-03").await?;
     company.punch("101", "2025-03-03 08:58").await?;
     let punch_of_another = company.punch("102", "2025-03-03 09:00").await?;
-    settled(&company.hub).await?;
+    company.hub.cluster().settled().await?;
     let boss = company.login("boss", "manager", Some("100")).await?;
     let ada = company.login("ada", "employee", Some("101")).await?;
 
@@ -725,10 +599,10 @@ async fn who_moves_takes_no_locked_day_along() -> Result<()> {
     let before = hr.list(timesheet).await?;
     let trial = answered(200, hr.patch("/people/101?dry_run=true", &json!({"site": "Tokyo"})).await?)?;
     ensure!(trial["workdays_changed"].as_u64() > Some(0), "{trial}");
-    settled(&company.hub).await?;
+    company.hub.cluster().settled().await?;
     assert_eq!(hr.list(timesheet).await?, before, "it was only tried");
     answered(200, hr.patch("/people/101", &json!({"site": "Tokyo"})).await?)?;
-    settled(&company.hub).await?;
+    company.hub.cluster().settled().await?;
     let after = hr.list(timesheet).await?;
     for key in ["status", "worked_s", "late_s", "revision"] {
         assert_eq!(after[0][key], before[0][key], "{key} of a locked day");
@@ -747,7 +621,7 @@ async fn the_first_schedule_changes_what_other_days_are_worth() -> Result<()> {
     says(&company.hr.day("101", "2025-03-03").await?["workdays"][0], &unscheduled)?;
     let setting = json!({"schedule": "Week", "from": "2030-01-01"});
     answered(200, company.hr.put("/people/101/schedule", &setting).await?)?;
-    settled(&company.hub).await?;
+    company.hub.cluster().settled().await?;
     let overtime = json!({"status": "unscheduled", "worked_s": 32_400, "overtime_s": 32_400});
     says(&company.hr.day("101", "2025-03-03").await?["workdays"][0], &overtime)?;
     Ok(())
@@ -763,12 +637,12 @@ async fn computing_again_reaches_no_further() -> Result<()> {
     company.punches("101", &["2025-03-05 09:00", "2025-03-05 18:00"]).await?;
     let setting = json!({"schedule": "Daily", "from": "2020-01-01"});
     answered(200, company.hr.put("/people/101/schedule", &setting).await?)?;
-    settled(&company.hub).await?;
+    company.hub.cluster().settled().await?;
     let first = "select min(date)::text from workdays";
-    let before = column(&company.hub, first).await?;
+    let before = company.hub.cluster().column(first).await?;
     for _ in 0..2 {
         company.hub.must(&["recompute"])?;
-        assert_eq!(column(&company.hub, first).await?, before);
+        assert_eq!(company.hub.cluster().column(first).await?, before);
     }
     let trial = company.hub.must(&["recompute", "--dry-run"])?;
     ensure!(trial.starts_with("0 workdays would change"), "{trial}");
@@ -788,7 +662,7 @@ async fn absence(hr: &Api, date: &str) -> Result<Value> {
 async fn an_absence_is_provisional_until_the_terminals_have_reported() -> Result<()> {
     let company = Company::open().await?;
     let (hub, hr) = (&company.hub, &company.hr);
-    execute(hub, "update terminals set reported_through = '2025-03-03 08:10+01'").await?;
+    hub.cluster().execute("update terminals set reported_through = '2025-03-03 08:10+01'").await?;
     company.plan_a_week().await?;
     company.hire(&[("100", "Boss"), ("101", "Ada"), ("102", "Bob")]).await?;
     company.follow("101", "2025-03-03", "2025-03-03").await?;
@@ -806,9 +680,9 @@ async fn an_absence_is_provisional_until_the_terminals_have_reported() -> Result
     assert_eq!(hr.list("/reports/silence?from=2025-03-03&to=2025-03-04").await?[0]["absences"], 2);
 
     // Up to the window's last second is not past it.
-    execute(hub, "update terminals set reported_through = '2025-03-04 01:59:59+01'").await?;
+    hub.cluster().execute("update terminals set reported_through = '2025-03-04 01:59:59+01'").await?;
     assert_eq!(absence(hr, "2025-03-03").await?["provisional"], true);
-    execute(hub, "update terminals set reported_through = '2025-03-04 03:00+01'").await?;
+    hub.cluster().execute("update terminals set reported_through = '2025-03-04 03:00+01'").await?;
     assert_eq!(absence(hr, "2025-03-03").await?["provisional"], false);
     ensure!(hr.list(silence).await?.is_empty(), "no absence waits for the terminal");
 
@@ -905,12 +779,12 @@ async fn two_hubs_end_where_one_does() -> Result<()> {
     let mut second = Hub::configure(&ground, "second", &more)?;
     second.start()?;
     for statement in PEOPLE {
-        execute(&first, statement).await?;
+        first.cluster().execute(statement).await?;
     }
 
     let arrived = arrive(&first).await?;
     ensure!(arrived > 9000, "{arrived} punches");
-    settled(&first).await?;
+    first.cluster().settled().await?;
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     assert_eq!(first.cluster().number("select count(*) from jobs").await?, 0, "somebody asked again");
     for (name, hub) in [("first", &first), ("second", &second)] {
@@ -918,15 +792,15 @@ async fn two_hubs_end_where_one_does() -> Result<()> {
     }
     let figures = "select row(person, date, shift, status, first_in, last_out, worked_s, late_s, early_s,
         overtime_s, balance_s, flags)::text from workdays order by person, date, shift";
-    let together = column(&first, figures).await?;
+    let together = first.cluster().column(figures).await?;
     assert_eq!(together.len(), 300 * 15);
 
     // Now one process alone: neither hub runs, their PostgreSQL does.
     second.kill()?;
     first.kill()?;
-    execute(&first, "delete from workdays").await?;
+    first.cluster().execute("delete from workdays").await?;
     first.must(&["recompute", "--from", "2025-03-03", "--to", "2025-03-21"])?;
-    let alone = column(&first, figures).await?;
+    let alone = first.cluster().column(figures).await?;
     assert_eq!(together.len(), alone.len());
     for (two, one) in together.iter().zip(&alone) {
         assert_eq!(two, one);

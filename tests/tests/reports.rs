@@ -4,13 +4,12 @@ use std::io::Cursor;
 
 use anyhow::{Context, Result, ensure};
 use calamine::{Data, Reader, Xlsx};
-use reqwest::{Certificate, Client, StatusCode};
-use serde_json::{Value, json};
-use sqlx::AssertSqlSafe;
+use reqwest::{Method, Response, StatusCode};
+use serde_json::Value;
+use tests::api::Api;
 use tests::ground::Ground;
 use tests::hub::Hub;
 
-const PASSWORD: &str = "correct horse battery";
 /// In many scripts, and such as spreadsheets take for formulas.
 const NAMES: [&str; 10] = [
     "Łukasz Ångström-Çelik",
@@ -43,53 +42,33 @@ const DAYS: &str = r#"
         from people p, unnest(array['2025-03-03 09:30+01'::timestamptz, now() - interval '1 hour']) as t (at);
 "#;
 
-/// The hub's reports for HR.
-struct Reports {
-    client: Client,
-    base: String,
-    token: String,
+/// What the API says of a report on the date that suits it.
+async fn ask(hr: &Api, report: &str, format: &str, more: &str) -> Result<Response> {
+    let date = if report == "absence" { "2025-03-04" } else { "2025-03-03" };
+    let path = format!("/reports/{report}?from={date}&to={date}&format={format}{more}");
+    Ok(hr.request(Method::GET, &path).send().await?)
 }
 
-impl Reports {
-    async fn open(hub: &Hub) -> Result<Self> {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let authority = Certificate::from_pem(&std::fs::read(hub.authority())?)?;
-        let client = Client::builder().tls_certs_only([authority]).build()?;
-        let base = format!("https://localhost:{}/api/v1", hub.https.port());
-        let login = json!({"name": "hr", "password": PASSWORD});
-        let answer = client.post(format!("{base}/sessions")).json(&login).send().await?;
-        let answer: Value = answer.error_for_status()?.json().await?;
-        let token = answer["token"].as_str().context("a token")?.to_owned();
-        Ok(Self { client, base, token })
-    }
-
-    async fn answer(&self, report: &str, format: &str, more: &str) -> Result<reqwest::Response> {
-        let date = if report == "absence" { "2025-03-04" } else { "2025-03-03" };
-        let url = format!("{}/reports/{report}?from={date}&to={date}&format={format}{more}", self.base);
-        Ok(self.client.get(url).bearer_auth(&self.token).send().await?)
-    }
-
-    /// A report's bytes, of the type that its format has.
-    async fn bytes(&self, report: &str, format: &str, kind: &str) -> Result<Vec<u8>> {
-        let answer = self.answer(report, format, "").await?;
-        let status = answer.status();
-        let found = answer.headers()["content-type"].to_str()?.to_owned();
-        let bytes = answer.bytes().await?.to_vec();
-        let shown = String::from_utf8_lossy(&bytes).chars().take(300).collect::<String>();
-        ensure!(status == StatusCode::OK && found.starts_with(kind), "{report}: {status} {found} {shown}");
-        Ok(bytes)
-    }
+/// A report's bytes, of the type that its format has.
+async fn bytes(hr: &Api, name: &str, format: &str, kind: &str) -> Result<Vec<u8>> {
+    let answer = ask(hr, name, format, "").await?;
+    let status = answer.status();
+    let found = answer.headers()["content-type"].to_str()?.to_owned();
+    let bytes = answer.bytes().await?.to_vec();
+    let shown = String::from_utf8_lossy(&bytes).chars().take(300).collect::<String>();
+    ensure!(status == StatusCode::OK && found.starts_with(kind), "{name}: {status} {found} {shown}");
+    Ok(bytes)
 }
 
 async fn company(ground: &Ground) -> Result<Hub> {
     let hub = Hub::start_new(ground)?;
-    hub.account("hr", PASSWORD)?;
+    hub.account("hr", "hr", None)?;
     let mut conn = hub.cluster().connect().await?;
     for (number, name) in (1001..).zip(NAMES) {
         let person = "insert into people (id, number, name) values (gen_random_uuid(), $1::int::text, $2)";
         sqlx::query(person).bind(number).bind(name).execute(&mut conn).await?;
     }
-    sqlx::raw_sql(AssertSqlSafe(DAYS.to_owned())).execute(&mut conn).await?;
+    hub.cluster().execute(DAYS).await?;
     hub.must(&["recompute", "--from", "2025-03-03", "--to", "2025-03-04"])?;
     Ok(hub)
 }
@@ -110,14 +89,14 @@ fn names_in(workbook: Vec<u8>) -> Result<Vec<String>> {
 async fn names_are_right_in_every_report_and_format() -> Result<()> {
     let ground = Ground::new()?;
     let hub = company(&ground).await?;
-    let reports = Reports::open(&hub).await?;
+    let hr = Api::open(&hub, "hr").await?;
     for report in OF_PEOPLE {
         let rows: Vec<Value> =
-            serde_json::from_slice(&reports.bytes(report, "json", "application/json").await?)?;
+            serde_json::from_slice(&bytes(&hr, report, "json", "application/json").await?)?;
         let names: Vec<&str> = rows.iter().filter_map(|row| row["name"].as_str()).collect();
         assert_eq!(names, NAMES, "{report}");
 
-        let text = String::from_utf8(reports.bytes(report, "csv", "text/csv").await?)?;
+        let text = String::from_utf8(bytes(&hr, report, "csv", "text/csv").await?)?;
         for name in NAMES {
             let quoted = name.replace('"', "\"\"");
             let cell = if name.starts_with(['=', '+', '-', '@']) { format!("'{quoted}") } else { quoted };
@@ -125,16 +104,16 @@ async fn names_are_right_in_every_report_and_format() -> Result<()> {
         }
         ensure!(!text.lines().flat_map(|line| line.split(',')).any(|cell| cell.starts_with("=H")), "{text}");
 
-        let workbook = reports.bytes(report, "xlsx", "application/vnd.openxmlformats").await?;
+        let workbook = bytes(&hr, report, "xlsx", "application/vnd.openxmlformats").await?;
         assert_eq!(names_in(workbook)?, NAMES, "{report}");
 
-        let pages = reports.bytes(report, "pdf", "application/pdf").await?;
+        let pages = bytes(&hr, report, "pdf", "application/pdf").await?;
         ensure!(pages.starts_with(b"%PDF-") && pages.len() > 5000, "{report}: {} bytes", pages.len());
     }
     for report in ["punctuality", "silence"] {
         for (format, kind) in [("json", "application/json"), ("csv", "text/csv"), ("pdf", "application/pdf")]
         {
-            reports.bytes(report, format, kind).await?;
+            bytes(&hr, report, format, kind).await?;
         }
     }
     Ok(())
@@ -144,11 +123,11 @@ async fn names_are_right_in_every_report_and_format() -> Result<()> {
 async fn pages_of_a_report_are_the_whole_report() -> Result<()> {
     let ground = Ground::new()?;
     let hub = company(&ground).await?;
-    let reports = Reports::open(&hub).await?;
+    let hr = Api::open(&hub, "hr").await?;
     for report in ["timesheet", "overtime", "exceptions"] {
         let (mut seen, mut more) = (Vec::new(), "&limit=3".to_owned());
         loop {
-            let answer = reports.answer(report, "json", &more).await?.error_for_status()?;
+            let answer = ask(&hr, report, "json", &more).await?.error_for_status()?;
             let next = answer.headers().get("x-next-after").map(|value| value.to_str().map(str::to_owned));
             let page: Vec<Value> = answer.json().await?;
             ensure!(page.len() <= 3, "{report}: {} rows", page.len());
@@ -157,7 +136,7 @@ async fn pages_of_a_report_are_the_whole_report() -> Result<()> {
             more = format!("&limit=3&after={next}");
         }
         let whole: Vec<Value> =
-            serde_json::from_slice(&reports.bytes(report, "json", "application/json").await?)?;
+            serde_json::from_slice(&bytes(&hr, report, "json", "application/json").await?)?;
         assert_eq!(seen, whole, "{report}");
     }
     Ok(())
