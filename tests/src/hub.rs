@@ -48,6 +48,15 @@ impl Hub {
         Ok(hub)
     }
 
+    /// Configures and starts a second one on the same database.
+    pub fn second(&self, ground: &Ground, more: &str) -> Result<Self> {
+        let url = ground.join("url");
+        std::fs::write(&url, self.cluster().url())?;
+        let mut hub = Self::configure(ground, "second", &format!("database_url_file = {url:?}\n{more}"))?;
+        hub.start()?;
+        Ok(hub)
+    }
+
     /// Starts it and waits until it serves.
     pub fn start(&mut self) -> Result<()> {
         let mut child = self.spawn()?;

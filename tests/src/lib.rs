@@ -6,10 +6,12 @@
 #![allow(clippy::unnecessary_debug_formatting, reason = "paths are quoted as TOML wants them")]
 
 pub mod api;
+pub mod company;
 pub mod database;
 pub mod ground;
 pub mod hub;
 pub mod intruder;
+pub mod office;
 pub mod smtp;
 pub mod terminal;
 

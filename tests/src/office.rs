@@ -1,0 +1,187 @@
+//! An office whose people are told what happened.
+
+use std::collections::HashSet;
+
+use anyhow::{Result, ensure};
+
+use crate::eventually;
+use crate::ground::Ground;
+use crate::hub::Hub;
+use crate::smtp::{self, Mail, Smtp};
+
+/// What webhooks are signed with.
+pub const SECRET: &str = "a secret of thirty-two characters";
+
+/// A shift from 9 to 5, and the door that everybody uses.
+const PLAN: &str = r#"
+    insert into shifts (name, rules) values ('Early', '{"start": "09:00", "end": "17:00"}');
+    insert into schedules (name, anchor, cycle_days) values ('Daily', '2025-01-06', 1);
+    insert into schedule_days (schedule, day, shift) select c.id, 0, s.id from schedules c, shifts s;
+    insert into terminals (device, name, state, certificate_sha256, expires_at, reported_through, created_at)
+        values (repeat('0', 32), 'Door', 'accepted', '\x00', now() + interval '1 year', now(), '2025-01-01');
+"#;
+
+/// A hub that runs, with a plan and a boss (9000).
+pub async fn office(ground: &Ground, channels: &str) -> Result<Hub> {
+    let mut hub = Hub::configure(ground, "hub", channels)?;
+    hub.start()?;
+    hub.cluster().execute(PLAN).await?;
+    let boss = Person { number: "9000", name: "Berta Boss", email: "boss@example.org", ..Person::default() };
+    boss.join(&hub).await?;
+    Ok(hub)
+}
+
+/// Somebody; what is empty is not there.
+#[derive(Default)]
+pub struct Person<'a> {
+    /// Their number.
+    pub number: &'a str,
+    /// Their name.
+    pub name: &'a str,
+    /// Where letters go.
+    pub email: &'a str,
+    /// Whether they read German.
+    pub german: bool,
+    /// Their manager's number.
+    pub manager: &'a str,
+    /// The kinds of messages that they do not want.
+    pub muted: &'a str,
+}
+
+impl Person<'_> {
+    /// Enters them.
+    pub async fn join(&self, hub: &Hub) -> Result<()> {
+        let Self { number, name, email, german, manager, muted } = self;
+        let language = if *german { "de" } else { "en" };
+        let text = format!(
+            "insert into people (id, number, name, email, language, manager, muted)
+            values (gen_random_uuid(), '{number}', '{name}', nullif('{email}', ''), '{language}',
+                (select id from people where number = '{manager}'), string_to_array('{muted}', ','))"
+        );
+        hub.cluster().execute(&text).await
+    }
+}
+
+/// Gives somebody a shift so many days ago, with punches at local times (`'09:30', '17:00'`).
+pub async fn works(hub: &Hub, number: &str, days_ago: u32, times: &str) -> Result<()> {
+    let text = format!(
+        r"create temporary table day as
+            select p.id as person, (now() at time zone 'Europe/Berlin')::date - {days_ago} as date
+            from people p where p.number = '{number}';
+        insert into assignments (person, schedule, from_date, to_date)
+            select d.person, c.id, d.date, d.date from day d, schedules c;
+        insert into punches (id, device, epoch, seq, person, at, clock, direction, distance, hash)
+            select gen_random_uuid(), repeat('0', 32), 1,
+                (select coalesce(max(seq), 0) from punches) + row_number() over (), d.person,
+                (d.date + t.time) at time zone 'Europe/Berlin', 'synchronised', 'unknown', 0.1, '\x00'
+            from day d, unnest(array[{times}]::time[]) as t (time);
+        insert into jobs (person, from_date, to_date) select person, date, date from day;
+        select pg_notify('rollcall_job', '');"
+    );
+    hub.cluster().execute(&text).await
+}
+
+/// They came half an hour late yesterday.
+pub async fn late(hub: &Hub, number: &str) -> Result<()> {
+    works(hub, number, 1, "'09:30', '17:00'").await
+}
+
+/// People from number 2000 on who were to work yesterday, all asked for. The terminal is silent.
+pub async fn crowd(hub: &Hub, people: u32) -> Result<()> {
+    let text = format!(
+        "begin;
+        update terminals set reported_through = now() - interval '10 days';
+        insert into people (id, number, name, email)
+            select gen_random_uuid(), n::text, 'Person ' || n, n || '@example.org'
+            from generate_series(2000, 1999 + {people}) as g (n);
+        insert into assignments (person, schedule, from_date, to_date)
+            select p.id, c.id, d.date, d.date from people p, schedules c,
+                (select (now() at time zone 'Europe/Berlin')::date - 1) as d (date)
+            where p.number between '2000' and '2999';
+        insert into jobs (person, from_date, to_date) select person, from_date, to_date from assignments;
+        select pg_notify('rollcall_job', '');
+        commit;"
+    );
+    hub.cluster().execute(&text).await
+}
+
+/// The terminal delivers punches of so many of the crowd, in one commit with its word that there
+/// are no more.
+pub async fn deliver(hub: &Hub, people: u32, times: &str) -> Result<()> {
+    let text = format!(
+        r"begin;
+        insert into punches (id, device, epoch, seq, person, at, clock, direction, distance, hash)
+            select gen_random_uuid(), repeat('0', 32), 1, row_number() over (), a.person,
+                (a.from_date + t.time) at time zone 'Europe/Berlin', 'synchronised', 'unknown', 0.1, '\x00'
+            from assignments a join people p on p.id = a.person, unnest(array[{times}]::time[]) as t (time)
+            where p.number between '2000' and (1999 + {people})::text;
+        insert into jobs (person, from_date, to_date)
+            select a.person, a.from_date, a.to_date from assignments a join people p on p.id = a.person
+            where p.number between '2000' and (1999 + {people})::text;
+        update terminals set reported_through = now();
+        select pg_notify('rollcall_job', '');
+        commit;"
+    );
+    hub.cluster().execute(&text).await
+}
+
+/// Waits until a message was dropped for a reason.
+pub async fn dropped(hub: &Hub, reason: &str) -> Result<()> {
+    let which = format!("state = 'dropped' and error = '{reason}'");
+    eventually("a message to be dropped", async || {
+        ensure!(count(hub, &which).await? == 1, "{}", hub.logged());
+        Ok(())
+    })
+    .await
+}
+
+/// How many messages are as the condition says.
+pub async fn count(hub: &Hub, which: &str) -> Result<i64> {
+    hub.cluster().number(&format!("select count(*) from outbox where {which}")).await
+}
+
+/// Waits until so many messages have been sent and none waits.
+pub async fn all_sent(hub: &Hub, messages: i64) -> Result<()> {
+    eventually("every message to be sent", async || {
+        let (sent, waiting) = (count(hub, "state = 'sent'").await?, count(hub, "state = 'pending'").await?);
+        ensure!(sent == messages && waiting == 0, "{sent} sent, {waiting} wait; {}", hub.logged());
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until an attempt to send a message has failed.
+pub async fn refused(hub: &Hub) -> Result<()> {
+    eventually("a failure", async || {
+        ensure!(count(hub, "state = 'pending' and error is not null").await? > 0, "{}", hub.logged());
+        Ok(())
+    })
+    .await
+}
+
+/// Checks that each of these addresses got one message and nobody got another, in any order.
+pub fn each_once(smtp: &Smtp, mut expected: Vec<String>) -> Result<()> {
+    let inbox = smtp.inbox()?;
+    let ids: HashSet<&str> = inbox.iter().map(Mail::id).collect();
+    let mut found: Vec<&str> = inbox.iter().map(Mail::to).collect();
+    found.sort_unstable();
+    expected.sort_unstable();
+    ensure!(found == expected, "{found:?}, not {expected:?}");
+    ensure!(ids.len() == inbox.len(), "one id twice: {inbox:?}");
+    Ok(())
+}
+
+/// No address and no password may stand in a log or beside a message that waits.
+pub async fn nothing_is_given_away(hub: &Hub) -> Result<()> {
+    let logged = hub.logged();
+    for secret in ["@example.org", smtp::PASSWORD, SECRET, "Ann Early"] {
+        ensure!(!logged.contains(secret), "{secret} in the log");
+    }
+    ensure!(count(hub, "error like '%@%'").await? == 0, "an address in an error");
+    Ok(())
+}
+
+/// Ann Early, whose name may stand in no log.
+pub fn ann<'a>(number: &'a str, email: &'a str) -> Person<'a> {
+    Person { number, name: "Ann Early", email, ..Person::default() }
+}
