@@ -28,7 +28,8 @@ pub const COLUMNS: &[Column] = &[
 
 /// Everybody who is in.
 pub async fn page(conn: &mut PgConnection, filter: &Filter, within_s: u32, now: Timestamp) -> Result<Page> {
-    let recent = reports::recent(conn, now.checked_sub(LONGEST_H.hours())?, now).await?;
+    let mut recent = reports::recent(conn, now.checked_sub(LONGEST_H.hours())?, now).await?;
+    recent.sort_by_key(|row| row.person); // those of one person stay in the order of time
     let inside = inside(&recent, i64::from(within_s));
     let terminals: HashMap<String, String> =
         store::terminals::list(conn).await?.into_iter().map(|one| (one.device, one.name)).collect();
@@ -57,6 +58,9 @@ fn inside(recent: &[RecentRow], within_s: i64) -> HashMap<Uuid, &RecentRow> {
 /// The punch by which somebody came who has not gone: an explicit direction says which way, any
 /// other punch turns it round.
 fn came(rows: &[RecentRow], within_s: i64) -> Option<&RecentRow> {
+    if let [only] = rows {
+        return (Direction::read(&only.direction) != Direction::Out).then_some(only);
+    }
     let punch = |(index, row): (usize, &RecentRow)| {
         let direction = Direction::read(&row.direction);
         // The index stands in for the terminal: it only has to come back.
@@ -101,6 +105,8 @@ mod tests {
         assert_eq!(since(&[(0, "unknown"), (100, "unknown"), (200, "unknown")]), Some(200));
         assert_eq!(since(&[(0, "in"), (100, "in")]), Some(0));
         assert_eq!(since(&[(0, "in"), (100, "out")]), None);
+        assert_eq!(since(&[(0, "in")]), Some(0));
+        assert_eq!(since(&[(0, "out")]), None);
         assert_eq!(since(&[(0, "out"), (100, "unknown")]), Some(100));
     }
 }
