@@ -81,6 +81,7 @@ impl Attention {
 
 #[cfg(test)]
 mod tests {
+    use models::Verdict;
     use models::geometry::Rect;
 
     use super::*;
@@ -93,6 +94,7 @@ mod tests {
             score: 0.9,
             candidate: Some(Candidate { person: Uuid::from_u128(person), distance }),
             threshold: 0.4,
+            verdict: if distance <= 0.4 { Verdict::Known } else { Verdict::Unknown },
             agreement,
         }
     }

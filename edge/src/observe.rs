@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use models::{Eyes, Frame, Gallery, Pipeline, Sighting};
+use models::{Eyes, Frame, Gallery, Pipeline, Sighting, Verdict};
 use serde_json::json;
 
 use crate::camera::Camera;
@@ -74,6 +74,10 @@ fn line(frame: u64, sighting: &Sighting) -> serde_json::Value {
         "nearest": sighting.candidate.map(|c| c.person),
         "distance": sighting.candidate.map(|c| round(c.distance)),
         "threshold": round(sighting.threshold),
-        "recognised": sighting.recognised().is_some(),
+        "verdict": match sighting.verdict {
+            Verdict::Known => "known",
+            Verdict::Ambiguous => "ambiguous",
+            Verdict::Unknown => "unknown",
+        },
     })
 }

@@ -68,14 +68,13 @@ impl Roster {
 
     /// The templates, ready to be searched.
     pub fn gallery(&self) -> Gallery {
-        let mut gallery = Gallery::default();
-        for (person, bytes) in &self.people {
-            match Template::from_bytes(bytes, self.dimensions) {
-                Ok(template) => gallery.put(*person, &template),
-                Err(error) => warn!(%person, %error, "a template that can't be used"),
-            }
-        }
-        gallery
+        let usable = |(person, bytes): (&Uuid, &Zeroizing<Vec<u8>>)| {
+            Template::from_bytes(bytes, self.dimensions)
+                .inspect_err(|error| warn!(%person, %error, "a template that can't be used"))
+                .ok()
+                .map(|template| (*person, template))
+        };
+        Gallery::of(self.people.iter().filter_map(usable))
     }
 
     /// Takes what the hub sent. The file is replaced before the memory changes.

@@ -40,7 +40,7 @@ pub async fn next(
             .push(Embedding::from_bytes(&bytes, bytes.len() / BYTES_A_NUMBER)?);
     }
     let entries = people.into_iter().map(|person| {
-        let template = faces.get(&person).and_then(|faces| Template::mean(faces));
+        let template = faces.get(&person).and_then(Template::mean);
         if template.is_none() && faces.contains_key(&person) {
             warn!(%person, "photos that have no mean; the person can't be recognised");
         }

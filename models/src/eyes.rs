@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::detect::{Detection, Detector};
-use crate::embed::Embedder;
+use crate::embed::{Embedder, Look};
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::manifest::{Folder, Role};
@@ -50,8 +50,8 @@ impl Eyes {
     }
 
     /// The embedding of a face. `None` where it can't be aligned.
-    pub fn embed(&mut self, frame: &Frame, face: &Landmarks) -> Result<Option<Embedding>> {
-        self.embedder.embed(&mut self.sampler, frame, face)
+    pub fn embed(&mut self, frame: &Frame, face: &Landmarks, look: Look) -> Result<Option<Embedding>> {
+        self.embedder.embed(&mut self.sampler, frame, face, look)
     }
 
     /// The embedder: its hash, size and thresholds.

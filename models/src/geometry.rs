@@ -109,6 +109,18 @@ impl Similarity {
         }
     }
 
+    /// Followed by scaling about the point (`about`, `about`).
+    #[must_use]
+    pub fn scaled_about(&self, scale: f32, about: f32) -> Self {
+        let shift = about * (1.0 - scale);
+        Self {
+            a: self.a * scale,
+            b: self.b * scale,
+            tx: self.tx * scale + shift,
+            ty: self.ty * scale + shift,
+        }
+    }
+
     /// How much longer things get.
     pub fn scale(&self) -> f32 {
         self.a.hypot(self.b)

@@ -170,6 +170,40 @@ pub struct EmbedderSpec {
     pub template: Vec<Anchor>,
     /// Measured operating points, the largest `far` first.
     pub thresholds: Vec<OperatingPoint>,
+    /// How faces are looked for among many people.
+    pub identification: IdentificationSpec,
+}
+
+/// How a face is told from many people: see [`crate::identify`].
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentificationSpec {
+    /// People from whom on it counts how crowded it is around a face.
+    pub people: usize,
+    /// How many people make a crowd.
+    pub neighbours: usize,
+    /// How much a crowd's similarity weighs.
+    pub weight: f32,
+    /// The usual similarity to a crowd, at which nothing is taken off.
+    pub usual: f32,
+    /// The distance up to which a candidate is the person, in galleries of `people` or more: measured
+    /// so that one look in a hundred at a stranger finds somebody.
+    pub distance: f32,
+    /// Two people whose similarities differ by less are not told apart.
+    pub margin: f32,
+}
+
+impl IdentificationSpec {
+    fn check(&self) -> std::result::Result<(), String> {
+        let shares = [self.weight, self.usual, self.margin].iter().all(|share| (0.0..=1.0).contains(share));
+        if !shares || !(0.0..=2.0).contains(&self.distance) {
+            return Err("embedder.identification: weight, usual and margin lie between 0 and 1, distance between 0 and 2".into());
+        }
+        if !(1..=64).contains(&self.neighbours) || self.people <= self.neighbours {
+            return Err("embedder.identification: neighbours from 1 to 64, and more people than that".into());
+        }
+        Ok(())
+    }
 }
 
 /// A model file's manifest.
@@ -249,7 +283,7 @@ impl EmbedderSpec {
         {
             return Err("embedder.thresholds: far lies between 0 and 1, distance between 0 and 2".into());
         }
-        Ok(())
+        self.identification.check()
     }
 }
 

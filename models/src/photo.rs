@@ -1,5 +1,6 @@
 //! Enrolment: the one face of a photo.
 
+use crate::embed::Look;
 use crate::error::Error;
 use crate::eyes::Eyes;
 use crate::frame::Frame;
@@ -39,7 +40,7 @@ pub fn embed_photo(eyes: &mut Eyes, photo: &Frame) -> Result<Embedding, PhotoErr
         [(face, _)] if face.face.width() < NARROWEST_FACE => {
             Err(PhotoError::TooSmall(face.face.width() as u32))
         }
-        [(_, landmarks)] => eyes.embed(photo, landmarks)?.ok_or(PhotoError::NoFace),
+        [(_, landmarks)] => eyes.embed(photo, landmarks, Look::Study)?.ok_or(PhotoError::NoFace),
         several => Err(PhotoError::SeveralFaces(several.len())),
     }
 }

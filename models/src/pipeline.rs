@@ -5,13 +5,18 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::embed::Look;
 use crate::error::Result;
 use crate::eyes::Eyes;
 use crate::frame::Frame;
-use crate::gallery::{Candidate, Gallery};
+use crate::gallery::Gallery;
 use crate::geometry::Rect;
-use crate::threshold::Thresholds;
+use crate::identify::{Candidate, Identifier, Verdict};
+use crate::template::{Embedding, Template};
 use crate::track::{TrackId, Tracker};
+
+/// Looks of one face that are remembered and judged together, at most: the best ones.
+const LOOKS: usize = 5;
 
 /// A face in a frame and whom it resembles. Carries no picture and no embedding.
 #[derive(Clone, Debug)]
@@ -24,19 +29,21 @@ pub struct Sighting {
     pub face: Rect,
     /// How sure the detector is, 0 to 1.
     pub score: f32,
-    /// The nearest person, if the gallery holds anybody.
+    /// The nearest person, if the gallery holds anybody: of the best looks at this face so far.
     pub candidate: Option<Candidate>,
-    /// The distance up to which the candidate is taken for the person, for this gallery's size.
+    /// The distance up to which the candidate is taken for the person, for this gallery.
     pub threshold: f32,
-    /// Frames of this track so far that named this candidate within the threshold, less those
-    /// that named somebody else.
+    /// How sure it is that the candidate is the person.
+    pub verdict: Verdict,
+    /// Frames of this track so far that were sure of this candidate, less those that were sure of
+    /// somebody else.
     pub agreement: i32,
 }
 
 impl Sighting {
-    /// The candidate, if near enough.
+    /// The candidate, if that is sure.
     pub fn recognised(&self) -> Option<Candidate> {
-        self.candidate.filter(|candidate| candidate.distance <= self.threshold)
+        self.candidate.filter(|_| self.verdict == Verdict::Known)
     }
 }
 
@@ -57,9 +64,19 @@ struct Ballot {
     frames: u32,
     width: f32,
     votes: HashMap<Uuid, i32>,
+    /// The best looks, each with how good it was.
+    looks: Vec<(f32, Embedding)>,
 }
 
 impl Ballot {
+    /// Remembers a look, and gives the mean of the best ones.
+    fn look(&mut self, quality: f32, face: Embedding) -> Option<Template> {
+        let at = self.looks.partition_point(|(other, _)| *other >= quality);
+        self.looks.insert(at, (quality, face));
+        self.looks.truncate(LOOKS);
+        Template::mean(self.looks.iter().map(|(_, face)| face))
+    }
+
     fn cast(&mut self, person: Uuid) {
         *self.votes.entry(person).or_default() += 1;
     }
@@ -73,7 +90,7 @@ impl Ballot {
 /// The eyes with a memory of who is in view.
 pub struct Pipeline {
     eyes: Eyes,
-    thresholds: Thresholds,
+    identifier: Identifier,
     tracker: Tracker,
     ballots: HashMap<TrackId, Ballot>,
     departures: Vec<Departure>,
@@ -82,10 +99,10 @@ pub struct Pipeline {
 impl Pipeline {
     /// Starts with nobody in view.
     pub fn new(eyes: Eyes) -> Self {
-        let thresholds = eyes.embedder().thresholds();
+        let identifier = eyes.embedder().identifier();
         Self {
             eyes,
-            thresholds,
+            identifier,
             tracker: Tracker::default(),
             ballots: HashMap::new(),
             departures: Vec::new(),
@@ -102,22 +119,23 @@ impl Pipeline {
         let faces = self.eyes.detect(frame)?;
         let boxes: Vec<Rect> = faces.iter().map(|face| face.face).collect();
         let tracks = self.tracker.update(&boxes, frame.at);
-        let threshold = self.thresholds.for_gallery(gallery.len());
         let mut sightings = Vec::with_capacity(faces.len());
         for (face, track) in faces.iter().zip(tracks) {
             let Some(landmarks) = self.eyes.landmarks(frame, face)? else { continue };
-            let Some(embedding) = self.eyes.embed(frame, &landmarks)? else { continue };
-            let candidate = gallery.nearest(&embedding);
+            let Some(look) = self.eyes.embed(frame, &landmarks, Look::Glance)? else { continue };
+            let ballot = self.ballots.entry(track).or_default();
+            let Some(fused) = ballot.look(face.score * face.face.width(), look) else { continue };
+            let finding = self.identifier.identify(fused.embedding(), gallery);
             let mut sighting = Sighting {
                 track,
                 at: frame.at,
                 face: face.face,
                 score: face.score,
-                candidate,
-                threshold,
+                candidate: finding.map(|finding| finding.candidate),
+                threshold: finding.map_or(0.0, |finding| finding.threshold),
+                verdict: finding.map_or(Verdict::Unknown, |finding| finding.verdict),
                 agreement: 0,
             };
-            let ballot = self.ballots.entry(track).or_default();
             ballot.frames += 1;
             ballot.width = ballot.width.max(face.face.width());
             if let Some(candidate) = sighting.recognised() {

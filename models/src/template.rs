@@ -53,8 +53,9 @@ pub struct Template(Embedding);
 
 impl Template {
     /// The mean of one or more embeddings. `None` for none, or if they cancel out.
-    pub fn mean(embeddings: &[Embedding]) -> Option<Self> {
-        let mut sum = Zeroizing::new(vec![0.0; embeddings.first()?.0.len()]);
+    pub fn mean<'a>(embeddings: impl IntoIterator<Item = &'a Embedding>) -> Option<Self> {
+        let mut embeddings = embeddings.into_iter().peekable();
+        let mut sum = Zeroizing::new(vec![0.0; embeddings.peek()?.0.len()]);
         for embedding in embeddings {
             for (total, value) in sum.iter_mut().zip(embedding.values()) {
                 *total += value;
@@ -122,6 +123,6 @@ mod tests {
         let (one, other) = (unit(&[1.0, 0.0]), unit(&[0.0, 1.0]));
         let template = Template::mean(&[one.clone(), other]).expect("two photos");
         assert!((template.embedding().distance(&one) - 0.765_366_9).abs() < 1e-5);
-        assert!(Template::mean(&[]).is_none());
+        assert!(Template::mean([]).is_none());
     }
 }

@@ -91,7 +91,9 @@ fn folder_with_another_embedder() -> (tempfile::TempDir, PathBuf) {
         scale = [0.0078125, 0.0078125, 0.0078125]\noffset = [-1.0, -1.0, -1.0]\n\
         [[outputs]]\nname = \"embedding\"\nshape = [1, 1, 1, 1404]\ntype = \"f32\"\n\
         [embedder]\ntemplate = [{{ mesh = 33, at = [60.0, 70.0] }}, {{ mesh = 263, at = [132.0, 70.0] }}]\n\
-        thresholds = [{{ far = 1e-2, distance = 0.5 }}, {{ far = 1e-4, distance = 0.4 }}]\n"
+        thresholds = [{{ far = 1e-2, distance = 0.5 }}, {{ far = 1e-4, distance = 0.4 }}]\n\
+        [embedder.identification]\npeople = 20\nneighbours = 3\nweight = 0.2\nusual = 0.9\ndistance = 0.3\n\
+        margin = 0.01\n"
     );
     std::fs::write(folder.path().join("embedder.toml"), manifest).expect("written");
     let path = folder.path().to_owned();
@@ -120,6 +122,8 @@ fn a_manifest_that_does_not_fit_its_model_is_refused() {
         ("role = \"embedder\"", "role = \"mesh\"", "role is"),
         ("far = 1e-4", "far = 1e-1", "thresholds"),
         ("mesh = 33", "mesh = 900", "template"),
+        ("neighbours = 3", "neighbours = 20", "neighbours"),
+        ("weight = 0.2", "weight = 2.0", "weight"),
         ("order = \"bgr\"", "colour = \"bgr\"", "colour"),
     ] {
         std::fs::write(&file, good.replace(from, to)).expect("written");

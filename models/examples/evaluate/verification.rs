@@ -1,38 +1,17 @@
-//! How often the eyes are right: verification on pairs of photos, identification in a gallery.
-//!
-//! `cargo run --release -p models --example evaluate -- --images DIR --pairs FILE
-//! [--identities FILE]` prints one JSON object.
+//! Two photos: the same person or not; and a photo among many, everybody enrolled.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
-use models::geometry::Point;
-use models::{Detection, Embedding, Eyes, Frame};
-use serde_json::json;
+use models::{Embedding, Eyes, Look};
+use serde_json::{Value, json};
 
-#[path = "shared/photos.rs"]
-mod photos;
+use crate::{embed, photos, progress, tell};
 
 const FOLDS: usize = 10;
 /// Further apart than any two unit vectors: the distance to a face that was not found.
 const UNSEEN: f32 = 9.0;
-
-/// Measures accuracy.
-#[derive(Parser)]
-struct Arguments {
-    /// The folder that the names of photos start from; a photo's folder is its person.
-    #[arg(long)]
-    images: PathBuf,
-    /// Lines of `a<TAB>b<TAB>1|0`: two photos and whether they show the same person.
-    #[arg(long)]
-    pairs: PathBuf,
-    /// Lines of `name<TAB>gallery<TAB>probe`: a person with a photo to enrol and one to recognise.
-    #[arg(long)]
-    identities: Option<PathBuf>,
-}
 
 struct Pair {
     one: String,
@@ -40,47 +19,40 @@ struct Pair {
     same: bool,
 }
 
-type Faces = HashMap<String, Option<Embedding>>;
-
-fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+/// A face as it is enrolled, and as it is recognised in a single photo.
+struct Face {
+    enrolled: Embedding,
+    seen: Embedding,
 }
 
-fn run(arguments: &Arguments) -> Result<()> {
-    let pairs = pairs(&arguments.pairs)?;
-    let identities = arguments.identities.as_deref().map(identities).transpose()?.unwrap_or_default();
+type Faces = HashMap<String, Option<Face>>;
+
+/// Measures accuracy on pairs, all of whose photos are looked at as at enrolment, and the share of
+/// people whose other photo is nearest to them.
+pub fn measure(images: &Path, pairs: &Path, identities: Option<&Path>) -> Result<Value> {
+    let pairs = read_pairs(pairs)?;
+    let identities = identities.map(read_identities).transpose()?.unwrap_or_default();
     let mut names: BTreeSet<&str> = pairs.iter().flat_map(|p| [p.one.as_str(), p.other.as_str()]).collect();
     names.extend(identities.iter().flat_map(|(gallery, probe)| [gallery.as_str(), probe.as_str()]));
-    let faces = embed_all(&arguments.images, &names)?;
-    let detected = faces.values().flatten().count();
+    let faces = embed_all(images, &names)?;
     let (genuine, impostor) = all_distances(&faces);
     let by_fold = accuracy(&pairs, &faces);
-    let rank1 = (!identities.is_empty()).then(|| rank1(&identities, &faces));
     let thresholds: Vec<_> = [1e-2, 1e-3, 1e-4, 1e-5]
         .into_iter()
         .filter_map(|far| Some(json!({ "far": far, "distance": threshold(&impostor, far)? })))
         .collect();
-    println!(
-        "{}",
-        json!({
-            "images": names.len(),
-            "detected": detected,
-            "pairs": pairs.len(),
-            "accuracy": by_fold.iter().sum::<f64>() / by_fold.len() as f64,
-            "accuracy_folds": by_fold,
-            "tar_at_far_1e-2": tar(&genuine, &impostor, 1e-2),
-            "tar_at_far_1e-3": tar(&genuine, &impostor, 1e-3),
-            "rank1": rank1,
-            "thresholds": thresholds,
-        })
-    );
-    Ok(())
+    let mut report = json!({
+        "images": names.len(), "detected": faces.values().flatten().count(), "pairs": pairs.len(),
+        "accuracy_folds": by_fold, "thresholds": thresholds,
+    });
+    let mean = by_fold.iter().sum::<f64>() / by_fold.len() as f64;
+    tell(&mut report, "accuracy", Some(mean), pairs.len());
+    for (name, far) in [("tar_at_far_1e-2", 1e-2), ("tar_at_far_1e-3", 1e-3)] {
+        tell(&mut report, name, tar(&genuine, &impostor, far), genuine.len());
+    }
+    let rank1 = (!identities.is_empty()).then(|| rank1(&identities, &faces));
+    tell(&mut report, "rank1", rank1, identities.len());
+    Ok(report)
 }
 
 fn fields(path: &Path, count: usize) -> Result<Vec<Vec<String>>> {
@@ -96,7 +68,7 @@ fn fields(path: &Path, count: usize) -> Result<Vec<Vec<String>>> {
     Ok(lines)
 }
 
-fn pairs(path: &Path) -> Result<Vec<Pair>> {
+fn read_pairs(path: &Path) -> Result<Vec<Pair>> {
     let lines = fields(path, 3)?.into_iter().enumerate();
     lines
         .map(|(number, parts)| {
@@ -111,7 +83,7 @@ fn pairs(path: &Path) -> Result<Vec<Pair>> {
         .collect()
 }
 
-fn identities(path: &Path) -> Result<Vec<(String, String)>> {
+fn read_identities(path: &Path) -> Result<Vec<(String, String)>> {
     Ok(fields(path, 3)?.into_iter().map(|mut parts| (parts.remove(1), parts.remove(1))).collect())
 }
 
@@ -120,30 +92,17 @@ fn embed_all(images: &Path, names: &BTreeSet<&str>) -> Result<Faces> {
     let mut faces = Faces::new();
     for (done, name) in names.iter().enumerate() {
         let photo = photos::open(&images.join(name))?;
-        faces.insert((*name).to_owned(), embed(&mut eyes, &photo)?);
-        if done % 500 == 499 {
-            eprintln!("{} of {} photos", done + 1, names.len());
-        }
+        let looks = embed(&mut eyes, &photo, &[Look::Study, Look::Close])?;
+        let face = looks.and_then(|looks| <[_; 2]>::try_from(looks).ok());
+        faces.insert((*name).to_owned(), face.map(|[enrolled, seen]| Face { enrolled, seen }));
+        progress(done + 1, names.len());
     }
     Ok(faces)
 }
 
-fn embed(eyes: &mut Eyes, photo: &Frame) -> Result<Option<Embedding>> {
-    let Some(face) = central(&eyes.detect(photo)?, photo) else { return Ok(None) };
-    let Some(landmarks) = eyes.landmarks(photo, &face)? else { return Ok(None) };
-    Ok(eyes.embed(photo, &landmarks)?)
-}
-
-/// The face nearest to the middle, a larger one counting as nearer by a quarter of its width.
-fn central(faces: &[Detection], photo: &Frame) -> Option<Detection> {
-    let middle = Point { x: photo.width() as f32 / 2.0, y: photo.height() as f32 / 2.0 };
-    let off = |face: &Detection| face.face.centre().distance(middle) - 0.25 * face.face.width();
-    faces.iter().copied().min_by(|one, other| off(one).total_cmp(&off(other)))
-}
-
 fn distance(faces: &Faces, one: &str, other: &str) -> f32 {
     match (&faces[one], &faces[other]) {
-        (Some(one), Some(other)) => one.distance(other),
+        (Some(one), Some(other)) => one.enrolled.distance(&other.enrolled),
         _ => UNSEEN,
     }
 }
@@ -190,7 +149,8 @@ fn all_distances(faces: &Faces) -> (Vec<f32>, Vec<f32>) {
             let same = person == other_person;
             match (face, other) {
                 (Some(face), Some(other)) => {
-                    if same { &mut genuine } else { &mut impostor }.push(face.distance(other));
+                    if same { &mut genuine } else { &mut impostor }
+                        .push(face.enrolled.distance(&other.enrolled));
                 }
                 _ if same => genuine.push(UNSEEN),
                 _ => {}
@@ -219,11 +179,14 @@ fn tar(genuine: &[f32], impostor: &[f32], far: f64) -> Option<f64> {
 
 /// The share of probes whose nearest gallery photo is of the same person.
 fn rank1(identities: &[(String, String)], faces: &Faces) -> f64 {
+    let far = |gallery: &str, probe: &Face| {
+        faces[gallery].as_ref().map_or(UNSEEN, |face| face.enrolled.distance(&probe.seen))
+    };
     let right = identities.iter().filter(|(gallery, probe)| {
-        let nearest = identities
-            .iter()
-            .min_by(|one, other| distance(faces, &one.0, probe).total_cmp(&distance(faces, &other.0, probe)));
-        faces[probe].is_some() && nearest.is_some_and(|(found, _)| person(found) == person(gallery))
+        let Some(probe) = &faces[probe] else { return false };
+        let nearest =
+            identities.iter().min_by(|one, other| far(&one.0, probe).total_cmp(&far(&other.0, probe)));
+        nearest.is_some_and(|(found, _)| person(found) == person(gallery))
     });
     right.count() as f64 / identities.len() as f64
 }

@@ -1,0 +1,103 @@
+//! How often the eyes are right: on pairs of photos, and among many people with strangers passing by.
+//!
+//! `cargo run --release -p models --example evaluate -- --images DIR --pairs FILE
+//! [--identities FILE]`, or `-- --open-set --images DIR --strangers DIR`, prints one JSON object.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use models::geometry::Point;
+use models::{Detection, Embedding, Eyes, Frame, Look};
+use serde_json::{Value, json};
+
+#[path = "../shared/photos.rs"]
+mod photos;
+
+mod open_set;
+mod verification;
+
+/// Measures accuracy. All shares come with 95 % bounds.
+#[derive(Parser)]
+struct Arguments {
+    /// The folder that the names of photos start from; a photo's folder is its person.
+    #[arg(long)]
+    images: PathBuf,
+    /// Lines of `a<TAB>b<TAB>1|0`: two photos and whether they show the same person.
+    #[arg(long, required_unless_present = "open_set")]
+    pairs: Option<PathBuf>,
+    /// Lines of `name<TAB>gallery<TAB>probe`: a person with a photo to enrol and one to recognise.
+    #[arg(long)]
+    identities: Option<PathBuf>,
+    /// Look for people among many instead: of each person below --images with four photos or more the
+    /// first three are enrolled and the fourth is recognised.
+    #[arg(long, requires = "strangers", conflicts_with_all = ["pairs", "identities"])]
+    open_set: bool,
+    /// Photos of strangers; people who are below --images are left out.
+    #[arg(long)]
+    strangers: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(report) => {
+            println!("{report}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<Value> {
+    if let Some(strangers) = &arguments.strangers {
+        return open_set::measure(&arguments.images, strangers);
+    }
+    let pairs = arguments.pairs.as_deref().context("--pairs is missing")?;
+    verification::measure(&arguments.images, pairs, arguments.identities.as_deref())
+}
+
+/// The face of a photo, looked at in some ways. `None` where none is found.
+fn embed(eyes: &mut Eyes, photo: &Frame, looks: &[Look]) -> Result<Option<Vec<Embedding>>> {
+    let Some(face) = central(&eyes.detect(photo)?, photo) else { return Ok(None) };
+    let Some(landmarks) = eyes.landmarks(photo, &face)? else { return Ok(None) };
+    let faces: models::error::Result<Option<Vec<Embedding>>> =
+        looks.iter().map(|look| eyes.embed(photo, &landmarks, *look)).collect();
+    Ok(faces?)
+}
+
+/// The face nearest to the middle, a larger one counting as nearer by a quarter of its width.
+fn central(faces: &[Detection], photo: &Frame) -> Option<Detection> {
+    let middle = Point { x: photo.width() as f32 / 2.0, y: photo.height() as f32 / 2.0 };
+    let off = |face: &Detection| face.face.centre().distance(middle) - 0.25 * face.face.width();
+    faces.iter().copied().min_by(|one, other| off(one).total_cmp(&off(other)))
+}
+
+/// The bounds between which a share lies with 95 % certainty, seen `share` in `trials` (Wilson's score
+/// interval).
+fn bounds(share: f64, trials: usize) -> [f64; 2] {
+    const Z: f64 = 1.959_964;
+    let n = trials.max(1) as f64;
+    let middle = share + Z * Z / (2.0 * n);
+    let reach = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
+    [(middle - reach), (middle + reach)].map(|bound| round((bound / (1.0 + Z * Z / n)).clamp(0.0, 1.0)))
+}
+
+fn round(share: f64) -> f64 {
+    (share * 1e5).round() / 1e5
+}
+
+fn progress(done: usize, of: usize) {
+    if done.is_multiple_of(500) || done == of {
+        eprintln!("{done} of {of} photos");
+    }
+}
+
+/// A share with its bounds, under `name` and `name_95`.
+fn tell(report: &mut Value, name: &str, share: Option<f64>, trials: usize) {
+    report[name] = json!(share.map(round));
+    report[format!("{name}_95")] = json!(share.map(|share| bounds(share, trials)));
+}

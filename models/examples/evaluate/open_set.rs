@@ -1,0 +1,252 @@
+//! People among many, with strangers among those who pass: 1:N, open set.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use models::geometry::Similarity;
+use models::sample::Sampler;
+use models::{Embedding, Eyes, Frame, Gallery, Identifier, Look, Template, Verdict};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{bounds, embed, photos, progress, round};
+
+/// People in the galleries.
+const SIZES: [usize; 5] = [50, 200, 300, 500, 1000];
+/// Galleries of each size.
+const GALLERIES: u64 = 30;
+/// Photos that enrol a person, at most; the next one is recognised.
+const ENROLLED: usize = 3;
+/// Strangers who may be taken for somebody.
+const FALSE_POSITIVES: f64 = 0.01;
+
+/// What is known of a person.
+struct Person {
+    enrolled: Vec<Embedding>,
+    probe: Probe,
+}
+
+/// Somebody who passes.
+struct Probe {
+    /// One photo.
+    still: Embedding,
+    /// The first frame of a pass, glanced at.
+    frame: Embedding,
+    /// Three of its frames, fused.
+    pass: Template,
+}
+
+/// Measures how many enrolled people are missed (FNIR) where one stranger in a hundred is taken for
+/// somebody (FPIR).
+pub fn measure(images: &Path, strangers: &Path) -> Result<Value> {
+    let mut eyes = Eyes::open(None, 1)?;
+    let identifier = eyes.embedder().identifier();
+    let enrolled: BTreeMap<String, Vec<PathBuf>> =
+        by_person(images)?.into_iter().filter(|(_, photos)| photos.len() > ENROLLED).collect();
+    ensure!(!enrolled.is_empty(), "nobody below {} has four photos", images.display());
+    let names: BTreeSet<&String> = enrolled.keys().collect();
+    let others = by_person(strangers)?.into_iter().filter(|(name, _)| !names.contains(name));
+    let others: Vec<PathBuf> = others.flat_map(|(_, photos)| photos).collect();
+    eprintln!("{} people", enrolled.len());
+    let people = enrol(&mut eyes, enrolled.values())?;
+    let strangers = look_at(&mut eyes, &others)?;
+    ensure!(!strangers.is_empty(), "there are no strangers");
+    let (mut stills, mut frames, mut passes) = (Vec::new(), Vec::new(), Vec::new());
+    for size in SIZES.into_iter().filter(|size| *size <= people.len()) {
+        for photos in [1, ENROLLED] {
+            let trial =
+                Trial { people: &people, strangers: &strangers, identifier: &identifier, size, photos };
+            stills.push(trial.run(|probe| &probe.still));
+            frames.push(trial.run(|probe| &probe.frame));
+            passes.push(trial.run(|probe| probe.pass.embedding()));
+        }
+    }
+    Ok(json!({
+        "people": people.len(),
+        "strangers": strangers.len(),
+        "fpir": FALSE_POSITIVES,
+        "open_set": stills,
+        "open_set_frame": frames,
+        "open_set_pass": passes,
+    }))
+}
+
+/// Photos by the name of their folder, each in order.
+fn by_person(folder: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>> {
+    let mut people: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for path in photos::below(folder)? {
+        let name = path.parent().and_then(Path::file_name).context("a photo without a folder")?;
+        people.entry(name.to_string_lossy().into_owned()).or_default().push(path);
+    }
+    Ok(people)
+}
+
+/// Who has no face in one of their photos is left out, and told.
+fn enrol<'a>(eyes: &mut Eyes, people: impl Iterator<Item = &'a Vec<PathBuf>>) -> Result<Vec<Person>> {
+    let mut enrolled = Vec::new();
+    for paths in people {
+        let mut faces = Vec::new();
+        for path in &paths[..ENROLLED] {
+            faces
+                .extend(embed(eyes, &photos::open(path)?, &[Look::Study])?.and_then(|mut looks| looks.pop()));
+        }
+        let probe = pass(eyes, &photos::open(&paths[ENROLLED])?)?;
+        match probe {
+            Some(probe) if faces.len() == ENROLLED => enrolled.push(Person { enrolled: faces, probe }),
+            _ => eprintln!("left out, a photo without a face: {}", paths[0].display()),
+        }
+    }
+    Ok(enrolled)
+}
+
+fn look_at(eyes: &mut Eyes, paths: &[PathBuf]) -> Result<Vec<Probe>> {
+    let mut found = Vec::new();
+    for (done, path) in paths.iter().enumerate() {
+        found.extend(pass(eyes, &photos::open(path)?)?);
+        progress(done + 1, paths.len());
+    }
+    Ok(found)
+}
+
+/// Somebody of whom there is one photo: as a still, and as frames of a pass.
+fn pass(eyes: &mut Eyes, photo: &Frame) -> Result<Option<Probe>> {
+    let Some([still]) = embed(eyes, photo, &[Look::Close])?.and_then(|looks| <[_; 1]>::try_from(looks).ok())
+    else {
+        return Ok(None);
+    };
+    let mut frames = Vec::new();
+    for moment in &MOMENTS {
+        frames.extend(embed(eyes, &moment.frame(photo)?, &[Look::Glance])?.into_iter().flatten());
+    }
+    let pass = Template::mean(&frames);
+    Ok(frames.into_iter().next().zip(pass).map(|(frame, pass)| Probe { still, frame, pass }))
+}
+
+/// How a frame of a pass differs from the photo.
+struct Moment {
+    turn: f32,
+    scale: f32,
+    shift: (f32, f32),
+    light: f32,
+    seed: u64,
+}
+
+const MOMENTS: [Moment; 3] = [
+    Moment { turn: 0.05, scale: 0.92, shift: (3.4, -2.1), light: 0.8, seed: 1 },
+    Moment { turn: -0.03, scale: 1.0, shift: (-1.7, 1.2), light: 1.0, seed: 2 },
+    Moment { turn: 0.02, scale: 1.07, shift: (0.6, 4.3), light: 1.2, seed: 3 },
+];
+/// Standard deviation of a frame's noise, in values of 255.
+const NOISE: f32 = 4.0;
+
+impl Moment {
+    fn frame(&self, photo: &Frame) -> Result<Frame> {
+        let side = photo.width().max(photo.height());
+        let (sin, cos) = self.turn.sin_cos();
+        let middle = side as f32 / 2.0;
+        let (a, b) = (cos * self.scale, sin * self.scale);
+        let onto = Similarity {
+            a,
+            b,
+            tx: middle + self.shift.0 - (a - b) * middle,
+            ty: middle + self.shift.1 - (a + b) * middle,
+        };
+        let mut rgb = Vec::new();
+        Sampler::default().cut(photo, &onto, side, &mut rgb)?;
+        let mut chance = Chance(self.seed);
+        for value in &mut rgb {
+            *value = (f32::from(*value) * self.light + chance.normal() * NOISE).clamp(0.0, 255.0) as u8;
+        }
+        Ok(Frame::new(side, side, rgb, photo.at)?)
+    }
+}
+
+/// Galleries of one size, with so many photos a person.
+struct Trial<'a> {
+    people: &'a [Person],
+    strangers: &'a [Probe],
+    identifier: &'a Identifier,
+    size: usize,
+    photos: usize,
+}
+
+impl Trial<'_> {
+    fn run(&self, look: impl Fn(&Probe) -> &Embedding) -> Value {
+        let (mut missed, mut thresholds, mut as_set) = (0.0, 0.0, [0.0; 2]);
+        for seed in 0..GALLERIES {
+            let members = Chance(seed + 1).pick(self.people.len(), self.size);
+            let template = |member: &usize| {
+                let faces = &self.people[*member].enrolled[..self.photos];
+                (Uuid::from_u128(*member as u128), Template::mean(faces).expect("a photo has a direction"))
+            };
+            let gallery = Gallery::of(members.iter().map(template));
+            let find =
+                |face: &Embedding| self.identifier.identify(face, &gallery).expect("somebody is there");
+            let strangers: Vec<_> = self.strangers.iter().map(|stranger| find(look(stranger))).collect();
+            let mut alarms: Vec<f32> =
+                strangers.iter().map(|found| alarm(found.verdict, found.candidate.distance)).collect();
+            alarms.sort_by(f32::total_cmp);
+            let threshold = alarms[(FALSE_POSITIVES * alarms.len() as f64) as usize];
+            thresholds += f64::from(threshold);
+            let known = |verdict| verdict == Verdict::Known;
+            as_set[1] +=
+                share(strangers.iter().filter(|found| known(found.verdict)).count(), strangers.len());
+            let own = members.iter().map(|member| (*member, find(look(&self.people[*member].probe))));
+            let own: Vec<_> =
+                own.filter(|(member, found)| found.candidate.person.as_u128() == *member as u128).collect();
+            let right =
+                own.iter().filter(|(_, found)| alarm(found.verdict, found.candidate.distance) < threshold);
+            missed += 1.0 - share(right.count(), self.size);
+            as_set[0] += 1.0 - share(own.iter().filter(|(_, found)| known(found.verdict)).count(), self.size);
+        }
+        let mean = |sum: f64| round(sum / GALLERIES as f64);
+        let fnir = mean(missed);
+        // The same people stand in many of the galleries: they are what there is to count.
+        let [low, high] = bounds(fnir, self.people.len());
+        json!({
+            "n": self.size, "photos": self.photos, "fnir": fnir, "low": low, "high": high,
+            "distance": mean(thresholds), "as_set": { "fnir": mean(as_set[0]), "fpir": mean(as_set[1]) },
+        })
+    }
+}
+
+/// The distance at which a face would raise an alarm: one that is ambiguous never does.
+fn alarm(verdict: Verdict, distance: f32) -> f32 {
+    if verdict == Verdict::Ambiguous { 2.0 } else { distance }
+}
+
+fn share(count: usize, of: usize) -> f64 {
+    count as f64 / of as f64
+}
+
+/// Chance that is the same in every run (xorshift).
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// About normal: four uniform values summed.
+    fn normal(&mut self) -> f32 {
+        let bits = self.next();
+        let sum: u64 = (0..4).map(|k| bits >> (16 * k) & 0xFFFF).sum();
+        (sum as f32 / 65536.0 - 2.0) * 1.732
+    }
+
+    /// So many different numbers below `of`.
+    fn pick(&mut self, of: usize, count: usize) -> Vec<usize> {
+        let mut all: Vec<usize> = (0..of).collect();
+        for place in 0..count {
+            let other = place + (self.next() % (of - place) as u64) as usize;
+            all.swap(place, other);
+        }
+        all.truncate(count);
+        all
+    }
+}
