@@ -163,7 +163,7 @@ impl Sight {
             frames.close();
             result
         });
-        let pipeline = Pipeline::new(eyes);
+        let pipeline = Pipeline::new(eyes, config.vision.agreement);
         let vision = tokio::task::spawn_blocking(move || {
             vision::run(pipeline, &slot, &gallery, &seen, &health, &clock)
         });

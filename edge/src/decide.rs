@@ -27,7 +27,7 @@ pub enum Decision {
 /// never.
 pub fn decide(sighting: &Sighting, policy: &Vision, last_seen: Option<Duration>) -> Decision {
     let Some(candidate) = sighting.recognised() else { return Decision::Wait };
-    let near = sighting.face.width() >= policy.narrowest_face;
+    let near = sighting.looked && sighting.face.width() >= policy.narrowest_face;
     let agreed = sighting.agreement >= policy.agreement;
     let armed = last_seen.is_none_or(|ago| ago >= Duration::from_secs(policy.rearm_s));
     if near && agreed && armed { Decision::Punch(candidate) } else { Decision::Wait }
@@ -96,6 +96,7 @@ mod tests {
             threshold: 0.4,
             verdict: if distance <= 0.4 { Verdict::Known } else { Verdict::Unknown },
             agreement,
+            looked: true,
         }
     }
 
@@ -118,6 +119,8 @@ mod tests {
         let mut far = sighting(1, 7, 0.3, 9, 0);
         far.face.x1 = 40.0;
         assert_eq!(attention.attend(&far), Decision::Wait);
+        let followed = Sighting { looked: false, ..sighting(1, 7, 0.3, 9, 0) };
+        assert_eq!(attention.attend(&followed), Decision::Wait, "it may be somebody else's face by now");
         assert!(matches!(attention.attend(&sighting(1, 7, 0.3, 9, 1)), Decision::Punch(_)));
     }
 

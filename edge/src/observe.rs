@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::camera::Camera;
 use crate::camera::replay::Replay;
 use crate::camera::v4l2::V4l2;
-use crate::config::Config;
+use crate::config::{Config, Vision};
 use crate::roster::Roster;
 
 /// One photo as a camera that shows it once.
@@ -29,7 +29,8 @@ pub fn observe(source: &Path, config: Option<&Config>, frames: Option<u64>) -> R
     let mut camera = open(source)?;
     let eyes = Eyes::open(config.and_then(|c| c.vision.models.as_deref()), 1)?;
     let gallery = config.map(|config| gallery(config, &eyes)).transpose()?.unwrap_or_default();
-    let mut pipeline = Pipeline::new(eyes);
+    let agreement = config.map_or_else(|| Vision::default().agreement, |config| config.vision.agreement);
+    let mut pipeline = Pipeline::new(eyes, agreement);
     let (mut looked, mut faces) = (0, 0);
     while frames.is_none_or(|most| looked < most) {
         let Some(frame) = camera.next()? else { break };

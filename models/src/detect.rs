@@ -6,7 +6,7 @@
 use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::frame::Frame;
-use crate::geometry::{Point, Rect};
+use crate::geometry::{Point, Rect, Similarity};
 use crate::manifest::{DetectorSpec, Folder, Role};
 use crate::sample::{Letterbox, Sampler};
 use crate::tflite::{Model, Runtime};
@@ -69,6 +69,23 @@ impl Detector {
     /// Finds the faces of a frame, the surest first.
     pub fn detect(&mut self, sampler: &mut Sampler, frame: &Frame) -> Result<Vec<Detection>> {
         let letterbox = sampler.letterbox(frame, self.side, &mut self.square)?;
+        self.find(letterbox)
+    }
+
+    /// Finds the faces in a square of `side` pixels of a frame, the surest first.
+    pub fn detect_near(
+        &mut self,
+        sampler: &mut Sampler,
+        frame: &Frame,
+        centre: Point,
+        side: f32,
+    ) -> Result<Vec<Detection>> {
+        let onto = Similarity::centred(centre, 0.0, self.side as f32 / side, self.side as f32);
+        sampler.cut(frame, &onto, self.side, &mut self.square)?;
+        self.find(Letterbox::of(&onto))
+    }
+
+    fn find(&mut self, letterbox: Letterbox) -> Result<Vec<Detection>> {
         self.feed.run(&mut self.model, &self.square)?;
         self.model.read(self.outputs.0, &mut self.boxes)?;
         self.model.read(self.outputs.1, &mut self.scores)?;

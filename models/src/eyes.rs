@@ -6,11 +6,15 @@ use crate::detect::{Detection, Detector};
 use crate::embed::{Embedder, Look};
 use crate::error::Result;
 use crate::frame::Frame;
+use crate::geometry::Rect;
 use crate::manifest::{Folder, Role};
-use crate::mesh::{Landmarks, Mesh};
+use crate::mesh::{Landmarks, Mesh, Region};
 use crate::sample::Sampler;
 use crate::template::Embedding;
 use crate::tflite::Runtime;
+
+/// How much more than what moved is looked at: a head moves against a wall of its own colour, too.
+const AROUND: f32 = 1.2;
 
 /// Everything that looks at pixels. One thread at a time.
 pub struct Eyes {
@@ -46,7 +50,22 @@ impl Eyes {
 
     /// The mesh of a detected face. `None` where there is no face after all.
     pub fn landmarks(&mut self, frame: &Frame, face: &Detection) -> Result<Option<Landmarks>> {
+        self.mesh.place(&mut self.sampler, frame, &face.into())
+    }
+
+    /// The mesh of a face that was there a frame ago. `None` where it is no more.
+    pub fn follow(&mut self, frame: &Frame, face: &Region) -> Result<Option<Landmarks>> {
         self.mesh.place(&mut self.sampler, frame, face)
+    }
+
+    /// The faces near a part of the frame, the surest first, at less cost than [`Self::detect`]. Faces
+    /// that are small beside that part are missed, and all where it is most of the frame.
+    pub fn detect_near(&mut self, frame: &Frame, part: &Rect) -> Result<Vec<Detection>> {
+        let side = part.width().max(part.height()) * AROUND;
+        if side > frame.width().min(frame.height()) as f32 {
+            return Ok(Vec::new());
+        }
+        self.near.detect_near(&mut self.sampler, frame, part.centre(), side)
     }
 
     /// The embedding of a face. `None` where it can't be aligned.

@@ -55,12 +55,11 @@ impl Clone for Gallery {
 impl Gallery {
     /// A gallery of many people, each of whom comes once.
     pub fn of<T: Borrow<Template>>(people: impl IntoIterator<Item = (Uuid, T)>) -> Self {
+        let people: Vec<(Uuid, T)> = people.into_iter().collect();
         let mut gallery = Self::default();
-        for (person, template) in people {
-            gallery.add(person, template.borrow());
+        for (person, template) in &people {
+            gallery.add(*person, template.borrow(), people.len());
         }
-        gallery.people.shrink_to_fit();
-        gallery.codes.shrink_to_fit();
         gallery
     }
 
@@ -79,20 +78,37 @@ impl Gallery {
         self.codes.capacity() + self.people.capacity() * size_of::<Uuid>()
     }
 
-    /// Puts a person's template in, or replaces it.
+    /// Puts a person's template in, or replaces it. One of another embedder than those that are there
+    /// changes nothing.
     pub fn put(&mut self, person: Uuid, template: &Template) {
         self.forget_crowds();
-        if let Some(place) = self.people.iter().position(|known| *known == person) {
-            let codes = encode(template.embedding());
-            self.codes[place * self.dimensions..][..self.dimensions].copy_from_slice(&codes);
-        } else {
-            self.add(person, template);
+        let codes = encode(template.embedding());
+        match self.people.iter().position(|known| *known == person) {
+            Some(place) if codes.len() == self.dimensions => {
+                self.codes[place * self.dimensions..][..self.dimensions].copy_from_slice(&codes);
+            }
+            Some(_) => {}
+            None => self.add(person, template, self.people.len() + self.people.len() / 4 + 1),
         }
     }
 
-    fn add(&mut self, person: Uuid, template: &Template) {
+    /// Adds somebody to a gallery that is going to hold so many.
+    fn add(&mut self, person: Uuid, template: &Template, expected: usize) {
         let codes = encode(template.embedding());
-        self.dimensions = codes.len();
+        if self.people.is_empty() {
+            self.dimensions = codes.len();
+        }
+        if codes.len() != self.dimensions {
+            return;
+        }
+        if self.codes.capacity() < self.codes.len() + codes.len() {
+            // What grows is copied, and what is left behind would stay in memory.
+            let mut larger = Vec::with_capacity((expected * codes.len()).max(self.codes.len() + codes.len()));
+            larger.extend_from_slice(&self.codes);
+            self.codes.zeroize();
+            self.codes = larger;
+            self.people.reserve_exact(expected.saturating_sub(self.people.len()));
+        }
         self.people.push(person);
         self.codes.extend_from_slice(&codes);
     }
@@ -106,6 +122,9 @@ impl Gallery {
     /// How crowded it is around somebody: the mean similarity of the `neighbours` people most similar
     /// to them. `None` where there are too few.
     pub fn crowd(&self, found: &Match, neighbours: usize) -> Option<f32> {
+        if self.dimensions == 0 || neighbours == 0 {
+            return None;
+        }
         let known = self.crowds.lock().unwrap_or_else(PoisonError::into_inner).get(&found.place).copied();
         if known.is_some() {
             return known;
@@ -258,6 +277,16 @@ mod tests {
             }
             assert_eq!(sum, expected);
         }
+    }
+
+    #[test]
+    fn another_embedders_templates_are_left_out() {
+        let mut gallery = Gallery::of([(Uuid::from_u128(1), template(&[1.0, 0.0, 0.0]))]);
+        gallery.put(Uuid::from_u128(2), &template(&[1.0, 0.0]));
+        gallery.put(Uuid::from_u128(1), &template(&[1.0, 0.0]));
+        assert_eq!(gallery.len(), 1);
+        assert!(gallery.nearest(&unit(&[1.0, 0.0]), 1).is_empty());
+        assert_eq!(gallery.nearest(&unit(&[1.0, 0.0, 0.0]), 1).len(), 1);
     }
 
     #[test]

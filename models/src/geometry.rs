@@ -45,6 +45,12 @@ impl Rect {
         Point { x: f32::midpoint(self.x0, self.x1), y: f32::midpoint(self.y0, self.y1) }
     }
 
+    /// The same box elsewhere.
+    #[must_use]
+    pub fn moved(&self, x: f32, y: f32) -> Self {
+        Self { x0: self.x0 + x, y0: self.y0 + y, x1: self.x1 + x, y1: self.y1 + y }
+    }
+
     /// The shared area over the joint area, from 0 to 1.
     pub fn overlap(&self, other: &Self) -> f32 {
         let width = (self.x1.min(other.x1) - self.x0.max(other.x0)).max(0.0);

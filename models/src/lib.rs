@@ -5,6 +5,7 @@
 //! no picture anywhere: only its working memory holds parts of the last one.
 
 pub mod align;
+mod ballot;
 pub mod detect;
 pub mod embed;
 pub mod error;
@@ -16,6 +17,7 @@ pub mod geometry;
 pub mod identify;
 pub mod manifest;
 pub mod mesh;
+pub mod motion;
 pub mod photo;
 pub mod pipeline;
 pub mod sample;

@@ -4,7 +4,7 @@ use crate::detect::Detection;
 use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::frame::Frame;
-use crate::geometry::{Point, Similarity};
+use crate::geometry::{Point, Rect, Similarity};
 use crate::manifest::{Folder, MeshSpec, Role};
 use crate::sample::Sampler;
 use crate::tflite::{Model, Runtime};
@@ -12,10 +12,29 @@ use crate::tflite::{Model, Runtime};
 /// Points of a mesh.
 pub const POINTS: usize = 468;
 
+/// The corners of the eyes on the picture's left and right: the line that is level in a region.
+const EYES: (usize, usize) = (33, 263);
+
+/// Where a face is looked for: a middle, an angle and how long its longer side is, in the frame's
+/// pixels and radians.
+#[derive(Clone, Copy, Debug)]
+pub struct Region {
+    centre: Point,
+    roll: f32,
+    longer: f32,
+}
+
+impl From<&Detection> for Region {
+    fn from(face: &Detection) -> Self {
+        let longer = face.face.width().max(face.face.height());
+        Self { centre: face.face.centre(), roll: face.roll(), longer }
+    }
+}
+
 /// The mesh of one face, in the frame's pixels.
 #[derive(Clone)]
 pub struct Landmarks {
-    points: Vec<Point>,
+    points: Box<[Point; POINTS]>,
     /// How sure the model is that it saw a face, 0 to 1.
     pub presence: f32,
 }
@@ -24,6 +43,28 @@ impl Landmarks {
     /// Point `index`, 0 to 467 in MediaPipe's numbering.
     pub fn point(&self, index: usize) -> Point {
         self.points[index]
+    }
+
+    /// All points in one place.
+    #[cfg(test)]
+    pub(crate) fn at(point: Point) -> Self {
+        Self { points: Box::new([point; POINTS]), presence: 1.0 }
+    }
+
+    /// The box around all points.
+    pub fn bounds(&self) -> Rect {
+        around(self.points.iter().copied())
+    }
+
+    /// Where the face will be in the next frame, if it does not move: no detector is needed to follow
+    /// it.
+    pub fn region(&self) -> Region {
+        let (left, right) = (self.points[EYES.0], self.points[EYES.1]);
+        let roll = (right.y - left.y).atan2(right.x - left.x);
+        let level = Similarity { a: roll.cos(), b: -roll.sin(), tx: 0.0, ty: 0.0 };
+        let upright = around(self.points.iter().map(|point| level.apply(*point)));
+        let centre = level.inverse().apply(upright.centre());
+        Region { centre, roll, longer: upright.width().max(upright.height()) }
     }
 }
 
@@ -56,19 +97,18 @@ impl Mesh {
         })
     }
 
-    /// Places the mesh on a detected face. `None` where the model sees no face there.
+    /// Places the mesh on a face. `None` where the model sees no face there.
     pub fn place(
         &mut self,
         sampler: &mut Sampler,
         frame: &Frame,
-        face: &Detection,
+        region: &Region,
     ) -> Result<Option<Landmarks>> {
-        let longer = face.face.width().max(face.face.height());
-        if longer < 1.0 {
+        if region.longer < 1.0 {
             return Ok(None);
         }
-        let scale = self.side as f32 / (self.spec.margin * longer);
-        let onto = Similarity::centred(face.face.centre(), face.roll(), scale, self.side as f32);
+        let scale = self.side as f32 / (self.spec.margin * region.longer);
+        let onto = Similarity::centred(region.centre, region.roll, scale, self.side as f32);
         sampler.cut(frame, &onto, self.side, &mut self.square)?;
         self.feed.run(&mut self.model, &self.square)?;
         self.model.read(self.outputs.1, &mut self.values)?;
@@ -78,8 +118,39 @@ impl Mesh {
         }
         self.model.read(self.outputs.0, &mut self.values)?;
         let back = onto.inverse();
-        let points = self.values.chunks_exact(3).take(POINTS);
-        let points = points.map(|p| back.apply(Point { x: p[0], y: p[1] })).collect();
+        let mut points = Box::new([Point::default(); POINTS]);
+        for (point, values) in points.iter_mut().zip(self.values.chunks_exact(3)) {
+            *point = back.apply(Point { x: values[0], y: values[1] });
+        }
         Ok(Some(Landmarks { points, presence }))
+    }
+}
+
+fn around(points: impl Iterator<Item = Point>) -> Rect {
+    let none = Rect { x0: f32::MAX, y0: f32::MAX, x1: f32::MIN, y1: f32::MIN };
+    points.fold(none, |rect, point| Rect {
+        x0: rect.x0.min(point.x),
+        y0: rect.y0.min(point.y),
+        x1: rect.x1.max(point.x),
+        y1: rect.y1.max(point.y),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_turns_with_the_face() {
+        let turned = Similarity { a: 0.8, b: 0.6, tx: 300.0, ty: 100.0 };
+        let mut points = Box::new([Point { x: 50.0, y: 70.0 }; POINTS]);
+        points[EYES.0] = Point { x: 0.0, y: 40.0 };
+        points[EYES.1] = Point { x: 100.0, y: 40.0 };
+        points[2] = Point { x: 50.0, y: 160.0 };
+        points.iter_mut().for_each(|point| *point = turned.apply(*point));
+        let region = Landmarks { points, presence: 1.0 }.region();
+        assert!((region.roll - 0.6_f32.atan2(0.8)).abs() < 1e-4);
+        assert!((region.longer - 120.0).abs() < 0.1, "{}", region.longer);
+        assert!(region.centre.distance(turned.apply(Point { x: 50.0, y: 100.0 })) < 0.1);
     }
 }

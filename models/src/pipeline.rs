@@ -1,10 +1,14 @@
-//! From a frame to sightings: detect, track, align, embed, search.
+//! From a frame to sightings, without doing what is not needed.
+//!
+//! Where nothing moves, no model runs. A face that was there a frame ago is followed by its mesh; the
+//! detector looks for new ones where something moves. A face is embedded until enough frames agree on
+//! who it is, then now and again: somebody else may have taken its place.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use uuid::Uuid;
-
+use crate::ballot::Ballot;
+use crate::detect::Detection;
 use crate::embed::Look;
 use crate::error::Result;
 use crate::eyes::Eyes;
@@ -12,11 +16,20 @@ use crate::frame::Frame;
 use crate::gallery::Gallery;
 use crate::geometry::Rect;
 use crate::identify::{Candidate, Identifier, Verdict};
-use crate::template::{Embedding, Template};
+use crate::mesh::Landmarks;
+use crate::motion::Motion;
 use crate::track::{TrackId, Tracker};
 
-/// Looks of one face that are remembered and judged together, at most: the best ones.
-const LOOKS: usize = 5;
+/// Faces that are embedded in one frame, at most: five people come at once, and frames go on.
+const AT_ONCE: usize = 2;
+/// Faces that are followed, at most: more are a poster or a photo of a class.
+const MOST: usize = 10;
+/// A face that was found is one that is followed from this overlap on.
+const SAME_FACE: f32 = 0.3;
+/// Frames between two searches for new faces where something moves beside one that is followed.
+const SEARCH: u32 = 5;
+/// Frames between two searches where nothing seems to move.
+const IDLE: u32 = 15;
 
 /// A face in a frame and whom it resembles. Carries no picture and no embedding.
 #[derive(Clone, Debug)]
@@ -27,7 +40,7 @@ pub struct Sighting {
     pub at: Duration,
     /// Where, in the frame's pixels.
     pub face: Rect,
-    /// How sure the detector is, 0 to 1.
+    /// How sure it is that this is a face, 0 to 1.
     pub score: f32,
     /// The nearest person, if the gallery holds anybody: of the best looks at this face so far.
     pub candidate: Option<Candidate>,
@@ -38,6 +51,8 @@ pub struct Sighting {
     /// Frames of this track so far that were sure of this candidate, less those that were sure of
     /// somebody else.
     pub agreement: i32,
+    /// Whether the face was looked at in this frame, and not only followed.
+    pub looked: bool,
 }
 
 impl Sighting {
@@ -58,54 +73,42 @@ pub struct Departure {
     pub width: f32,
 }
 
-/// What a track's frames said.
-#[derive(Default)]
-struct Ballot {
-    frames: u32,
-    width: f32,
-    votes: HashMap<Uuid, i32>,
-    /// The best looks, each with how good it was.
-    looks: Vec<(f32, Embedding)>,
-}
-
-impl Ballot {
-    /// Remembers a look, and gives the mean of the best ones.
-    fn look(&mut self, quality: f32, face: Embedding) -> Option<Template> {
-        let at = self.looks.partition_point(|(other, _)| *other >= quality);
-        self.looks.insert(at, (quality, face));
-        self.looks.truncate(LOOKS);
-        Template::mean(self.looks.iter().map(|(_, face)| face))
-    }
-
-    fn cast(&mut self, person: Uuid) {
-        *self.votes.entry(person).or_default() += 1;
-    }
-
-    fn agreement(&self, person: Uuid) -> i32 {
-        let total: i32 = self.votes.values().sum();
-        2 * self.votes.get(&person).copied().unwrap_or(0) - total
-    }
+/// A face in this frame.
+struct Face {
+    track: TrackId,
+    landmarks: Landmarks,
+    looked: bool,
 }
 
 /// The eyes with a memory of who is in view.
 pub struct Pipeline {
     eyes: Eyes,
     identifier: Identifier,
+    agreement: i32,
+    motion: Motion,
     tracker: Tracker,
     ballots: HashMap<TrackId, Ballot>,
     departures: Vec<Departure>,
+    /// Frames since the detector last looked.
+    since_search: u32,
+    /// When the frame before was taken.
+    before: Duration,
 }
 
 impl Pipeline {
-    /// Starts with nobody in view.
-    pub fn new(eyes: Eyes) -> Self {
+    /// Starts with nobody in view. Faces are looked at closely until `agreement` frames agree.
+    pub fn new(eyes: Eyes, agreement: i32) -> Self {
         let identifier = eyes.embedder().identifier();
         Self {
             eyes,
             identifier,
+            agreement,
+            motion: Motion::default(),
             tracker: Tracker::default(),
             ballots: HashMap::new(),
             departures: Vec::new(),
+            since_search: 0,
+            before: Duration::ZERO,
         }
     }
 
@@ -116,36 +119,119 @@ impl Pipeline {
 
     /// Looks at a frame: one sighting for each face in it.
     pub fn observe(&mut self, frame: &Frame, gallery: &Gallery) -> Result<Vec<Sighting>> {
-        let faces = self.eyes.detect(frame)?;
-        let boxes: Vec<Rect> = faces.iter().map(|face| face.face).collect();
-        let tracks = self.tracker.update(&boxes, frame.at);
-        let mut sightings = Vec::with_capacity(faces.len());
-        for (face, track) in faces.iter().zip(tracks) {
-            let Some(landmarks) = self.eyes.landmarks(frame, face)? else { continue };
-            let Some(look) = self.eyes.embed(frame, &landmarks, Look::Glance)? else { continue };
-            let ballot = self.ballots.entry(track).or_default();
-            let Some(fused) = ballot.look(face.score * face.face.width(), look) else { continue };
-            let finding = self.identifier.identify(fused.embedding(), gallery);
-            let mut sighting = Sighting {
-                track,
-                at: frame.at,
-                face: face.face,
-                score: face.score,
-                candidate: finding.map(|finding| finding.candidate),
-                threshold: finding.map_or(0.0, |finding| finding.threshold),
-                verdict: finding.map_or(Verdict::Unknown, |finding| finding.verdict),
-                agreement: 0,
-            };
-            ballot.frames += 1;
-            ballot.width = ballot.width.max(face.face.width());
-            if let Some(candidate) = sighting.recognised() {
-                ballot.cast(candidate.person);
-                sighting.agreement = ballot.agreement(candidate.person);
-            }
-            sightings.push(sighting);
-        }
         self.part(frame.at);
-        Ok(sightings)
+        let moved = self.motion.look(frame);
+        let known = self.ballots.len();
+        let mut faces = self.follow(frame)?;
+        if self.must_search(moved.is_some(), faces.len() < known, known == 0) {
+            self.since_search = 0;
+            if let Some(part) = moved.filter(|_| known == 0) {
+                let found = self.eyes.detect_near(frame, &part)?;
+                self.welcome(frame, &found, &mut faces)?;
+            }
+            if faces.is_empty() || known > 0 {
+                let found = self.eyes.detect(frame)?;
+                self.welcome(frame, &found, &mut faces)?;
+            }
+        }
+        self.look_closely(frame, &mut faces, gallery)?;
+        self.before = frame.at;
+        Ok(faces.iter().filter_map(|face| self.sighting(face, frame.at)).collect())
+    }
+
+    fn must_search(&mut self, moved: bool, lost: bool, nobody: bool) -> bool {
+        self.since_search += 1;
+        lost || (moved && (nobody || self.since_search >= SEARCH)) || self.since_search >= IDLE
+    }
+
+    /// The faces of the frame before, where they are now.
+    fn follow(&mut self, frame: &Frame) -> Result<Vec<Face>> {
+        let mut faces = Vec::with_capacity(self.ballots.len());
+        for (track, ballot) in &self.ballots {
+            let Some(region) = &ballot.region else { continue };
+            if let Some(landmarks) = self.eyes.follow(frame, region)? {
+                faces.push(Face { track: *track, landmarks, looked: false });
+            }
+        }
+        let places: Vec<(TrackId, Rect)> =
+            faces.iter().map(|face| (face.track, face.landmarks.bounds())).collect();
+        let believed = self.tracker.follow(&places, frame.at);
+        faces.retain(|face| believed.contains(&face.track));
+        faces.sort_by_key(|face| face.track);
+        Ok(faces)
+    }
+
+    /// Adds the faces that were found and not followed.
+    fn welcome(&mut self, frame: &Frame, found: &[Detection], faces: &mut Vec<Face>) -> Result<()> {
+        let mut meshes = Vec::with_capacity(found.len());
+        for face in found {
+            let inside = |other: &Face| other.landmarks.bounds().overlap(&face.face) > SAME_FACE;
+            if meshes.len() + self.ballots.len() < MOST && !faces.iter().any(inside) {
+                meshes.extend(self.eyes.landmarks(frame, face)?);
+            }
+        }
+        let places: Vec<Rect> = meshes.iter().map(Landmarks::bounds).collect();
+        let tracks = self.tracker.update(&places, frame.at);
+        for (landmarks, track) in meshes.into_iter().zip(tracks) {
+            if let Some(track) = track {
+                faces.push(Face { track, landmarks, looked: false });
+            }
+        }
+        Ok(())
+    }
+
+    /// Embeds those faces that need it most, and judges them.
+    fn look_closely(&mut self, frame: &Frame, faces: &mut [Face], gallery: &Gallery) -> Result<()> {
+        for face in &*faces {
+            let ballot = self.ballots.entry(face.track).or_default();
+            ballot.see(face.landmarks.region(), &face.landmarks.bounds(), frame.at, self.before);
+        }
+        let wanting = |face: &&mut Face| self.ballots[&face.track].wants_a_look(self.agreement);
+        let mut wanting: Vec<&mut Face> = faces.iter_mut().filter(wanting).collect();
+        wanting.sort_by_key(|face| self.ballots[&face.track].turn());
+        for face in wanting.into_iter().take(AT_ONCE) {
+            let Some(look) = self.eyes.embed(frame, &face.landmarks, Look::Glance)? else { continue };
+            if self.ballots[&face.track].is_other(&look) {
+                let Some(new) = self.doubt(face.track) else { continue };
+                face.track = new;
+            }
+            let Some(ballot) = self.ballots.get_mut(&face.track) else { continue };
+            face.looked = true;
+            if let Some(fused) = ballot.look(face.landmarks.presence, look) {
+                ballot.cast(self.identifier.identify(fused.embedding(), gallery));
+            }
+        }
+        Ok(())
+    }
+
+    /// A look was at somebody else: the next one decides. If that is, too, the face left whose track
+    /// this was, and somebody new is there, whose track is returned.
+    fn doubt(&mut self, track: TrackId) -> Option<TrackId> {
+        let ballot = self.ballots.get_mut(&track)?;
+        if !ballot.doubt() {
+            return None;
+        }
+        let (new, anew) = (self.tracker.renew(track), ballot.anew());
+        self.departures.push(Departure { track, frames: ballot.frames, width: ballot.widest });
+        self.ballots.remove(&track);
+        self.ballots.insert(new, anew);
+        Some(new)
+    }
+
+    fn sighting(&self, face: &Face, at: Duration) -> Option<Sighting> {
+        let ballot = self.ballots.get(&face.track)?;
+        let finding = ballot.finding;
+        Some(Sighting {
+            track: face.track,
+            at,
+            face: face.landmarks.bounds(),
+            score: face.landmarks.presence,
+            candidate: finding.map(|finding| finding.candidate),
+            threshold: finding.map_or(0.0, |finding| finding.threshold),
+            verdict: finding.map_or(Verdict::Unknown, |finding| finding.verdict),
+            agreement: ballot.agreement(),
+            looked: face.looked,
+        })
     }
 
     /// The faces that left the view since this was last asked.
@@ -161,7 +247,7 @@ impl Pipeline {
     fn part(&mut self, at: Duration) {
         for track in self.tracker.departed(at) {
             if let Some(ballot) = self.ballots.remove(&track) {
-                self.departures.push(Departure { track, frames: ballot.frames, width: ballot.width });
+                self.departures.push(Departure { track, frames: ballot.frames, width: ballot.widest });
             }
         }
     }

@@ -19,6 +19,11 @@ pub struct Letterbox {
 }
 
 impl Letterbox {
+    /// Where a cut that is not turned came to lie.
+    pub fn of(onto: &Similarity) -> Self {
+        Self { scale: onto.scale(), x: onto.tx, y: onto.ty }
+    }
+
     /// A point of the square, in pixels of the frame.
     pub fn to_frame(&self, p: Point) -> Point {
         Point { x: (p.x - self.x) / self.scale, y: (p.y - self.y) / self.scale }

@@ -1,22 +1,54 @@
-//! Which face of this frame is which of the frames before: by the overlap of their boxes.
+//! Which face of this frame is which of the frames before.
+//!
+//! A face is followed from where it was, and expected where its motion takes it. While another face
+//! hides it, it keeps its name for a second; two tracks never share one face.
 
 use std::time::Duration;
 
-use crate::geometry::Rect;
+use crate::geometry::{Point, Rect};
 
 /// Names one face from its appearance to its departure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TrackId(pub u64);
 
-/// A face is the same one from this overlap of its boxes in two frames on.
+/// A face is the one that was expected from this overlap of their boxes on.
 const SAME: f32 = 0.2;
+/// Two boxes with this overlap are around one face.
+const SHARED: f32 = 0.4;
+/// A face that is followed moves by at most so much of its width from where it was expected.
+const JUMP: f32 = 0.6;
 /// A face that is not seen for so long has left.
 const GONE: Duration = Duration::from_secs(1);
+/// What a face that was hidden must be nearer by, in widths, than one that was seen a frame ago: who
+/// steps before somebody else does not become them.
+const HIDDEN: f32 = 0.2;
+/// How much of a new velocity is believed: boxes tremble.
+const TURN: f32 = 0.4;
 
 struct Track {
     id: TrackId,
     face: Rect,
+    /// Pixels a second.
+    velocity: Point,
     seen: Duration,
+}
+
+impl Track {
+    /// Where the face should be.
+    fn expected(&self, at: Duration) -> Rect {
+        let after = at.saturating_sub(self.seen).as_secs_f32();
+        self.face.moved(self.velocity.x * after, self.velocity.y * after)
+    }
+
+    fn see(&mut self, face: Rect, at: Duration) {
+        let after = at.saturating_sub(self.seen).as_secs_f32();
+        if after > 0.0 {
+            let (from, to) = (self.face.centre(), face.centre());
+            self.velocity.x += ((to.x - from.x) / after - self.velocity.x) * TURN;
+            self.velocity.y += ((to.y - from.y) / after - self.velocity.y) * TURN;
+        }
+        (self.face, self.seen) = (face, at);
+    }
 }
 
 /// Keeps the faces in view apart.
@@ -24,16 +56,48 @@ struct Track {
 pub struct Tracker {
     tracks: Vec<Track>,
     next: u64,
+    /// When the frame before was taken.
+    before: Duration,
 }
 
 impl Tracker {
-    /// Names the faces of a frame taken at `at`. The best overlaps are matched first; a face that
+    /// Takes faces that were followed, each from where its track was, and returns those that are
+    /// believed: none that jumped, and of two on one face the one that was expected there.
+    pub fn follow(&mut self, followed: &[(TrackId, Rect)], at: Duration) -> Vec<TrackId> {
+        let before = std::mem::replace(&mut self.before, at);
+        let mut found: Vec<(f32, usize, Rect)> = Vec::with_capacity(followed.len());
+        for (index, track) in self.tracks.iter().enumerate() {
+            if let Some((_, face)) = followed.iter().find(|(id, _)| *id == track.id) {
+                let off = track.expected(at).centre().distance(face.centre()) / face.width().max(1.0);
+                if off <= JUMP {
+                    let handicap = if track.seen < before { HIDDEN } else { 0.0 };
+                    found.push((off + handicap, index, *face));
+                }
+            }
+        }
+        found.sort_by(|one, other| one.0.total_cmp(&other.0));
+        let mut believed: Vec<(TrackId, Rect)> = Vec::with_capacity(found.len());
+        for (_, index, face) in found {
+            if believed.iter().all(|(_, other)| other.overlap(&face) < SHARED) {
+                self.tracks[index].see(face, at);
+                believed.push((self.tracks[index].id, face));
+            }
+        }
+        believed.into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// Names the faces that were found anew in a frame taken at `at`. `None`: one that is followed
+    /// already. The best overlaps with where faces are expected are matched first; a face that
     /// overlaps none is new.
-    pub fn update(&mut self, faces: &[Rect], at: Duration) -> Vec<TrackId> {
+    pub fn update(&mut self, faces: &[Rect], at: Duration) -> Vec<Option<TrackId>> {
+        let followed = |face: &Rect| {
+            self.tracks.iter().any(|track| track.seen == at && track.face.overlap(face) >= SAME)
+        };
+        let known: Vec<bool> = faces.iter().map(followed).collect();
         let mut pairs: Vec<(f32, usize, usize)> = Vec::new();
-        for (t, track) in self.tracks.iter().enumerate() {
-            for (f, face) in faces.iter().enumerate() {
-                let overlap = track.face.overlap(face);
+        for (t, track) in self.tracks.iter().enumerate().filter(|(_, track)| track.seen != at) {
+            for (f, face) in faces.iter().enumerate().filter(|(f, _)| !known[*f]) {
+                let overlap = track.expected(at).overlap(face).max(track.face.overlap(face));
                 if overlap >= SAME {
                     pairs.push((overlap, t, f));
                 }
@@ -49,19 +113,29 @@ impl Tracker {
             }
         }
         let mut named = Vec::with_capacity(faces.len());
-        for (face, owner) in faces.iter().zip(owner) {
-            let index = owner.unwrap_or_else(|| self.begin());
-            self.tracks[index].face = *face;
-            self.tracks[index].seen = at;
-            named.push(self.tracks[index].id);
+        for ((face, owner), known) in faces.iter().zip(owner).zip(known) {
+            named.push((!known).then(|| {
+                let index = owner.unwrap_or_else(|| self.begin(*face, at));
+                self.tracks[index].see(*face, at);
+                self.tracks[index].id
+            }));
         }
         named
     }
 
-    fn begin(&mut self) -> usize {
+    fn begin(&mut self, face: Rect, at: Duration) -> usize {
         self.next += 1;
-        self.tracks.push(Track { id: TrackId(self.next), face: Rect::default(), seen: Duration::ZERO });
+        self.tracks.push(Track { id: TrackId(self.next), face, velocity: Point::default(), seen: at });
         self.tracks.len() - 1
+    }
+
+    /// Gives a face another name: it turned out to be somebody else's.
+    pub fn renew(&mut self, id: TrackId) -> TrackId {
+        self.next += 1;
+        if let Some(track) = self.tracks.iter_mut().find(|track| track.id == id) {
+            track.id = TrackId(self.next);
+        }
+        TrackId(self.next)
     }
 
     /// Forgets the faces that were last seen more than a second before `at`, and names them.
@@ -85,21 +159,86 @@ mod tests {
         Duration::from_millis(ms)
     }
 
+    fn new(tracker: &mut Tracker, x: f32, at: Duration) -> TrackId {
+        tracker.update(&[face(x)], at)[0].expect("a new face")
+    }
+
     #[test]
     fn a_moving_face_keeps_its_name_and_a_second_one_gets_its_own() {
         let mut tracker = Tracker::default();
-        let first = tracker.update(&[face(0.0)], ms(0));
+        let first = new(&mut tracker, 0.0, ms(0));
         let both = tracker.update(&[face(300.0), face(20.0)], ms(66));
-        assert_eq!(both[1], first[0]);
-        assert_ne!(both[0], first[0]);
+        assert_eq!(both[1], Some(first));
+        assert!(both[0].is_some_and(|other| other != first));
     }
 
     #[test]
     fn a_face_departs_after_a_second_and_comes_back_as_another() {
         let mut tracker = Tracker::default();
-        let first = tracker.update(&[face(0.0)], ms(0));
+        let first = new(&mut tracker, 0.0, ms(0));
         assert!(tracker.departed(ms(1000)).is_empty());
-        assert_eq!(tracker.departed(ms(1001)), first);
-        assert_ne!(tracker.update(&[face(0.0)], ms(1100)), first);
+        assert_eq!(tracker.departed(ms(1001)), [first]);
+        assert_ne!(new(&mut tracker, 0.0, ms(1100)), first);
+    }
+
+    #[test]
+    fn what_is_followed_is_not_found_again_and_what_jumps_is_not_believed() {
+        let mut tracker = Tracker::default();
+        let first = new(&mut tracker, 0.0, ms(0));
+        assert_eq!(tracker.follow(&[(first, face(10.0))], ms(66)), [first]);
+        assert_eq!(tracker.update(&[face(12.0)], ms(66)), [None]);
+        assert!(tracker.follow(&[(first, face(250.0))], ms(133)).is_empty());
+        assert_eq!(tracker.update(&[face(20.0)], ms(133)), [Some(first)], "a blink or a turn");
+    }
+
+    /// One walks to the right, one to the left; in the middle the first hides the second, and both
+    /// are followed onto the same face.
+    #[test]
+    fn two_who_cross_keep_their_names() {
+        let mut tracker = Tracker::default();
+        let (right, left) = (|n: u64| 20.0 * n as f32, |n: u64| 600.0 - 20.0 * n as f32);
+        let named = tracker.update(&[face(right(0)), face(left(0))], ms(0));
+        let (one, other) = (named[0].expect("new"), named[1].expect("new"));
+        for n in 1..=30 {
+            let (a, b) = (face(right(n)), face(left(n)));
+            let hidden = a.overlap(&b) > 0.1;
+            let seen = [(one, a), (other, if hidden { a } else { b })];
+            let believed = tracker.follow(&seen, ms(66 * n));
+            assert!(believed.contains(&one), "frame {n}");
+            if hidden {
+                assert!(!believed.contains(&other), "frame {n}: two tracks share a face");
+            }
+            if !believed.contains(&other) && !hidden {
+                assert_eq!(tracker.update(&[a, b], ms(66 * n)), [None, Some(other)], "frame {n}");
+            }
+        }
+    }
+
+    /// Somebody walks up and stays before somebody who stands still.
+    #[test]
+    fn who_steps_before_another_does_not_become_them() {
+        for stop in (0..80).step_by(4) {
+            let mut tracker = Tracker::default();
+            let (stands, end) = (300.0, 260.0 + stop as f32);
+            let named = tracker.update(&[face(end - 160.0), face(stands)], ms(0));
+            let (walks, hidden) = (named[0].expect("new"), named[1].expect("new"));
+            for n in 1..=60_u64 {
+                let tremble = ((n * 7 % 5) as f32 - 2.0) * 0.8;
+                let place = face((end - 160.0 + 16.0 * n as f32).min(end) + tremble);
+                let covered = place.overlap(&face(stands)) > 0.1;
+                let seen = [(walks, place), (hidden, if covered { place } else { face(stands) })];
+                let believed = tracker.follow(&seen, ms(66 * n));
+                assert!(believed.contains(&walks), "stopped at {end}, frame {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn somebody_else_gets_another_name() {
+        let mut tracker = Tracker::default();
+        let first = new(&mut tracker, 0.0, ms(0));
+        let other = tracker.renew(first);
+        assert_ne!(first, other);
+        assert_eq!(tracker.follow(&[(first, face(0.0)), (other, face(0.0))], ms(66)), [other]);
     }
 }

@@ -48,7 +48,7 @@ fn a_pipeline_recognises_agrees_and_parts() {
     let template = Template::mean(&[embed(&mut eyes, "obama.jpg")]).expect("one photo");
     let (person, mut gallery) = (Uuid::from_u128(7), Gallery::default());
     gallery.put(person, &template);
-    let mut pipeline = Pipeline::new(eyes);
+    let mut pipeline = Pipeline::new(eyes, 3);
     for (number, frame) in std::iter::repeat_n(photo("obama2.jpg"), 3).enumerate() {
         let frame = seen_at(frame, Duration::from_millis(100 * number as u64));
         let sightings = pipeline.observe(&frame, &gallery).expect("observes");

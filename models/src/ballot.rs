@@ -1,0 +1,231 @@
+//! What the frames of one face said: its looks, and who they were.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::geometry::Rect;
+use crate::identify::{Finding, Verdict};
+use crate::mesh::Region;
+use crate::template::{Embedding, Template};
+
+/// Looks of one face that are remembered and judged together, at most: the best ones.
+const LOOKS: usize = 5;
+/// Frames between two looks at a face that is known, or that so many looks did not find, unless it
+/// came nearer by this factor.
+const AGAIN: u32 = 10;
+const ENOUGH: u32 = 30;
+const NEARER: f32 = 1.2;
+/// What a look's quality is worth one look later: a good one long ago must not hide who is there.
+const AGEING: f32 = 0.95;
+/// Further from the mean of a track's looks than this, a look is at somebody else, and two in a row
+/// make it somebody new. Of LFW's pairs 4 % of different people lie nearer, and of the same person
+/// 0.5 % further apart.
+const OTHER: f32 = 0.45;
+
+/// What a track's frames said.
+#[derive(Default)]
+pub(crate) struct Ballot {
+    /// Where the face was last, and when.
+    pub region: Option<Region>,
+    seen: Duration,
+    /// In how many frames it was.
+    pub frames: u32,
+    /// Its width in pixels: now, at its widest, and when looks were last counted anew.
+    width: f32,
+    pub widest: f32,
+    looked_at: f32,
+    votes: HashMap<Uuid, i32>,
+    /// The best looks, each with how good it was.
+    looks: Vec<(f32, Embedding)>,
+    /// Looks that found nobody since the face last came nearer, and frames since the last look.
+    vain: u32,
+    since: u32,
+    /// Whether the last look was at somebody else.
+    doubt: bool,
+    /// What the looks say.
+    pub finding: Option<Finding>,
+}
+
+impl Ballot {
+    /// The face is in a frame; the one before that was taken at `before`.
+    pub fn see(&mut self, region: Region, face: &Rect, at: Duration, before: Duration) {
+        if self.frames > 0 && self.seen < before {
+            // It was hidden, and may be somebody else's now: who it is must be agreed on anew.
+            self.votes.clear();
+            self.since = AGAIN;
+        }
+        self.region = Some(region);
+        (self.seen, self.frames, self.since) = (at, self.frames + 1, self.since + 1);
+        self.width = face.width();
+        self.widest = self.widest.max(self.width);
+    }
+
+    /// Whether the face should be embedded: until so many frames agree, then now and again.
+    pub fn wants_a_look(&self, agreement: i32) -> bool {
+        let nearer = self.width > NEARER * self.looked_at;
+        let unsure = self.finding.is_some_and(|finding| finding.verdict != Verdict::Unknown);
+        nearer || self.since >= AGAIN || (self.agreement() < agreement && (unsure || self.vain < ENOUGH))
+    }
+
+    /// Who waited longest comes first; of those, who has been looked at least.
+    pub fn turn(&self) -> (std::cmp::Reverse<u32>, usize) {
+        (std::cmp::Reverse(self.since), self.looks.len())
+    }
+
+    /// Whether a look is at somebody else than those before.
+    pub fn is_other(&self, face: &Embedding) -> bool {
+        self.looks.len() >= 3 && self.mean().is_some_and(|mean| mean.embedding().distance(face) > OTHER)
+    }
+
+    /// Lets the next look decide whether somebody else is there. `true`: this one did.
+    pub fn doubt(&mut self) -> bool {
+        self.since = AGAIN;
+        std::mem::replace(&mut self.doubt, true)
+    }
+
+    /// Of somebody new in the same place.
+    pub fn anew(&self) -> Self {
+        Self {
+            region: self.region,
+            seen: self.seen,
+            frames: 1,
+            width: self.width,
+            widest: self.width,
+            ..Self::default()
+        }
+    }
+
+    /// Remembers a look, and gives the mean of the best ones. `None`: it was worse than all of them.
+    pub fn look(&mut self, presence: f32, face: Embedding) -> Option<Template> {
+        (self.since, self.doubt) = (0, false);
+        if self.width > NEARER * self.looked_at {
+            (self.looked_at, self.vain) = (self.width, 0);
+        }
+        for (quality, _) in &mut self.looks {
+            *quality *= AGEING;
+        }
+        let quality = presence * self.width;
+        let at = self.looks.partition_point(|(other, _)| *other >= quality);
+        self.looks.insert(at, (quality, face));
+        self.looks.truncate(LOOKS);
+        if at == LOOKS { None } else { self.mean() }
+    }
+
+    fn mean(&self) -> Option<Template> {
+        Template::mean(self.looks.iter().map(|(_, face)| face))
+    }
+
+    /// Counts what the looks say.
+    pub fn cast(&mut self, finding: Option<Finding>) {
+        self.finding = finding;
+        if let Some(Finding { candidate, verdict: Verdict::Known, .. }) = finding {
+            *self.votes.entry(candidate.person).or_default() += 1;
+        } else {
+            self.vain += 1;
+            self.votes.values_mut().for_each(|votes| *votes = (*votes - 1).max(0));
+        }
+    }
+
+    /// Votes for who the face seems to be, less those for others; none while that is not sure.
+    pub fn agreement(&self) -> i32 {
+        let total: i32 = self.votes.values().sum();
+        let known = self.finding.filter(|finding| finding.verdict == Verdict::Known);
+        known.map_or(0, |finding| 2 * self.votes.get(&finding.candidate.person).copied().unwrap_or(0) - total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::Point;
+    use crate::identify::Candidate;
+    use crate::mesh::Landmarks;
+
+    fn cast(ballot: &mut Ballot, person: u128, verdict: Verdict) {
+        let candidate = Candidate { person: Uuid::from_u128(person), distance: 0.2 };
+        ballot.cast(Some(Finding { candidate, threshold: 0.3, verdict }));
+    }
+
+    fn face(values: [f32; 3]) -> Embedding {
+        Embedding::normalised(&values).expect("direction")
+    }
+
+    fn see(ballot: &mut Ballot, width: f32, frame: u64) {
+        let rect = Rect { x0: 0.0, y0: 0.0, x1: width, y1: width };
+        let at = |frame: u64| Duration::from_millis(66 * frame);
+        ballot.see(Landmarks::at(Point::default()).region(), &rect, at(frame), at(frame.saturating_sub(1)));
+    }
+
+    #[test]
+    fn votes_for_others_and_looks_at_nobody_count_against() {
+        let mut ballot = Ballot::default();
+        for person in [1, 1, 2, 1] {
+            cast(&mut ballot, person, Verdict::Known);
+        }
+        assert_eq!(ballot.agreement(), 2);
+        cast(&mut ballot, 1, Verdict::Unknown);
+        assert_eq!(ballot.agreement(), 0, "not sure now");
+        cast(&mut ballot, 1, Verdict::Known);
+        assert_eq!(ballot.agreement(), 3, "three for, none against are left");
+    }
+
+    #[test]
+    fn a_face_is_looked_at_until_frames_agree_and_when_it_comes_nearer() {
+        let mut ballot = Ballot::default();
+        for frame in 1..=3 {
+            see(&mut ballot, 100.0, frame);
+            assert!(ballot.wants_a_look(3), "frame {frame}");
+            ballot.look(1.0, face([1.0, 0.0, 0.0]));
+            cast(&mut ballot, 1, Verdict::Known);
+        }
+        see(&mut ballot, 100.0, 4);
+        assert!(!ballot.wants_a_look(3));
+        see(&mut ballot, 130.0, 5);
+        assert!(ballot.wants_a_look(3), "nearer");
+        ballot.look(1.0, face([1.0, 0.0, 0.0]));
+        let later = (6..30).find(|frame| {
+            see(&mut ballot, 130.0, *frame);
+            ballot.wants_a_look(3)
+        });
+        assert_eq!(later, Some(15), "now and again");
+    }
+
+    #[test]
+    fn who_was_hidden_must_be_agreed_on_anew() {
+        let mut ballot = Ballot::default();
+        see(&mut ballot, 100.0, 1);
+        (0..3).for_each(|_| cast(&mut ballot, 1, Verdict::Known));
+        see(&mut ballot, 100.0, 2);
+        assert_eq!(ballot.agreement(), 3);
+        see(&mut ballot, 100.0, 4);
+        assert_eq!(ballot.agreement(), 0);
+        assert!(ballot.wants_a_look(3));
+    }
+
+    #[test]
+    fn two_looks_at_somebody_else_make_them_somebody_new() {
+        let mut ballot = Ballot::default();
+        see(&mut ballot, 100.0, 1);
+        (0..3).for_each(|_| drop(ballot.look(1.0, face([1.0, 0.0, 0.0]))));
+        assert!(!ballot.is_other(&face([1.0, 0.1, 0.0])));
+        assert!(ballot.is_other(&face([0.0, 1.0, 0.0])));
+        assert!(!ballot.doubt());
+        ballot.look(1.0, face([1.0, 0.1, 0.0]));
+        assert!(!ballot.doubt(), "the doubt was dispelled");
+        assert!(ballot.doubt());
+        assert_eq!((ballot.anew().frames, ballot.anew().agreement()), (1, 0));
+    }
+
+    #[test]
+    fn good_looks_of_long_ago_give_way() {
+        let mut ballot = Ballot::default();
+        see(&mut ballot, 200.0, 1);
+        (0..5).for_each(|_| drop(ballot.look(1.0, face([1.0, 0.0, 0.0]))));
+        see(&mut ballot, 100.0, 2);
+        assert!(ballot.look(1.0, face([0.0, 1.0, 0.0])).is_none());
+        let entered = (0..40).position(|_| ballot.look(1.0, face([0.0, 1.0, 0.0])).is_some());
+        assert!(entered.is_some_and(|looks| looks < 20), "{entered:?}");
+    }
+}
