@@ -25,6 +25,13 @@ const PLAN: &str = r#"
 pub async fn office(ground: &Ground, channels: &str) -> Result<Hub> {
     let mut hub = Hub::configure(ground, "hub", channels)?;
     hub.start()?;
+    // Later, the turn of the day would compute everybody's days anew, whatever a test made of them.
+    eventually("the turn of the day", async || {
+        let sites = hub.cluster().number("select count(*) from sites where swept_through is null").await?;
+        ensure!(sites == 0, "{sites} sites wait");
+        Ok(())
+    })
+    .await?;
     hub.cluster().execute(PLAN).await?;
     let boss = Person { number: "9000", name: "Berta Boss", email: "boss@example.org", ..Person::default() };
     boss.join(&hub).await?;
