@@ -14,8 +14,8 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::template::{Embedding, Template};
 
 /// The number that a byte of 127 stands for, in standard deviations of a random unit vector's
-/// numbers. Of 4300 photos of LFW no number lay beyond; one that does is cut off. Measured there, the
-/// people found are those that whole floats find (README, Measuring).
+/// numbers. Of 3268 photos of LFW no number lay beyond; one that does is cut off. With bytes as many
+/// enrolled people were missed there as with floats, within one in a hundred.
 const REACH: f32 = 4.3;
 /// What a searched embedding's numbers are multiplied by; they are at most 1.
 const FINE: f32 = 8192.0;

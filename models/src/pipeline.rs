@@ -67,7 +67,7 @@ impl Sighting {
 pub struct Departure {
     /// Which one.
     pub track: TrackId,
-    /// In how many frames it was looked at.
+    /// In how many frames it was.
     pub frames: u32,
     /// Its greatest width in pixels: how near it came.
     pub width: f32,
