@@ -50,8 +50,10 @@ impl Attendant {
                 return Ok(());
             };
             for sighting in &what.sightings {
-                if let Decision::Punch(_) = attention.attend(sighting) {
-                    self.punch(sighting, &what.moment, &stop).await;
+                match attention.attend(sighting) {
+                    Decision::Punch(_) => self.punch(sighting, &what.moment, &stop).await,
+                    Decision::Challenge => drop(self.door.send(Signal::Turn).await),
+                    Decision::Wait => {}
                 }
             }
             for departure in &what.departures {

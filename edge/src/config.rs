@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use models::liveness::Policy;
 use serde::Deserialize;
 
 /// The whole file. `deploy/edge.example.toml` shows every key.
@@ -126,11 +127,13 @@ pub struct Vision {
     pub narrowest_face: f32,
     /// Seconds that somebody must be out of sight before they are punched again.
     pub rearm_s: u64,
+    /// What a face must show to be no photo.
+    pub liveness: Policy,
 }
 
 impl Default for Vision {
     fn default() -> Self {
-        Self { models: None, agreement: 3, narrowest_face: 60.0, rearm_s: 60 }
+        Self { models: None, agreement: 3, narrowest_face: 60.0, rearm_s: 60, liveness: Policy::Off }
     }
 }
 

@@ -163,7 +163,7 @@ impl Sight {
             frames.close();
             result
         });
-        let pipeline = Pipeline::new(eyes, config.vision.agreement);
+        let pipeline = Pipeline::new(eyes, config.vision.agreement).with_liveness(config.vision.liveness);
         let vision = tokio::task::spawn_blocking(move || {
             vision::run(pipeline, &slot, &gallery, &seen, &health, &clock)
         });

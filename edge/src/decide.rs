@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use models::liveness::Policy;
 use models::{Candidate, Departure, Sighting, TrackId};
 use uuid::Uuid;
 
@@ -19,6 +20,8 @@ const FLEETING: u32 = 3;
 pub enum Decision {
     /// Punch this person.
     Punch(Candidate),
+    /// Ask them to turn their head: all else is sure.
+    Challenge,
     /// Not sure yet, or somebody who was punched a moment ago.
     Wait,
 }
@@ -30,7 +33,11 @@ pub fn decide(sighting: &Sighting, policy: &Vision, last_seen: Option<Duration>)
     let near = sighting.looked && sighting.face.width() >= policy.narrowest_face;
     let agreed = sighting.agreement >= policy.agreement;
     let armed = last_seen.is_none_or(|ago| ago >= Duration::from_secs(policy.rearm_s));
-    if near && agreed && armed { Decision::Punch(candidate) } else { Decision::Wait }
+    match (near && agreed && armed, sighting.alive) {
+        (true, true) => Decision::Punch(candidate),
+        (true, false) if policy.liveness == Policy::Challenge => Decision::Challenge,
+        _ => Decision::Wait,
+    }
 }
 
 /// Who is in front of the terminal, and who was a moment ago.
@@ -55,7 +62,8 @@ impl Attention {
         let decision = decide(sighting, &self.policy, last_seen);
         let agreed = sighting.agreement >= self.policy.agreement;
         // Only who was punched keeps a re-arming clock: who is not sure yet must stay armed.
-        if decision != Decision::Wait || (agreed && last_seen.is_some_and(|ago| ago < self.rearm())) {
+        let punched = matches!(decision, Decision::Punch(_));
+        if punched || (agreed && last_seen.is_some_and(|ago| ago < self.rearm())) {
             self.seen.insert(candidate.person, sighting.at);
             self.known.insert(sighting.track);
         }
@@ -81,8 +89,8 @@ impl Attention {
 
 #[cfg(test)]
 mod tests {
-    use models::Verdict;
     use models::geometry::Rect;
+    use models::{Liveness, Verdict};
 
     use super::*;
 
@@ -97,6 +105,8 @@ mod tests {
             verdict: if distance <= 0.4 { Verdict::Known } else { Verdict::Unknown },
             agreement,
             looked: true,
+            liveness: Liveness::default(),
+            alive: true,
         }
     }
 
@@ -122,6 +132,18 @@ mod tests {
         let followed = Sighting { looked: false, ..sighting(1, 7, 0.3, 9, 0) };
         assert_eq!(attention.attend(&followed), Decision::Wait, "it may be somebody else's face by now");
         assert!(matches!(attention.attend(&sighting(1, 7, 0.3, 9, 1)), Decision::Punch(_)));
+    }
+
+    #[test]
+    fn a_photo_waits_and_may_be_asked_to_turn_its_head() {
+        let photo = Sighting { alive: false, ..sighting(1, 7, 0.3, 5, 0) };
+        assert_eq!(attention().attend(&photo), Decision::Wait);
+        let mut asking = Attention::new(Vision { liveness: Policy::Challenge, ..Vision::default() });
+        assert_eq!(asking.attend(&photo), Decision::Challenge);
+        let unsure = Sighting { agreement: 1, ..photo.clone() };
+        assert_eq!(asking.attend(&unsure), Decision::Wait, "only who is known is asked");
+        assert!(matches!(asking.attend(&sighting(1, 7, 0.3, 5, 1)), Decision::Punch(_)));
+        assert_eq!(asking.attend(&photo), Decision::Wait, "punched a moment ago");
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub enum Fault {
 pub enum Signal {
     /// A punch is durable.
     Counted,
+    /// Turn your head, please: a blink of the green light, again and again.
+    Turn,
     /// Red until it is well again.
     Trouble(Fault),
     /// This is well again.
@@ -84,6 +86,8 @@ fn open(choice: &Choice) -> Result<Box<dyn Lines>> {
     Ok(Box::new(Raspberry(pins)))
 }
 
+/// How long the green light blinks to ask for a turn of the head.
+const BLINK: Duration = Duration::from_millis(200);
 /// How long each line stays on after a punch.
 const PULSES: [(Line, Duration); 3] = [
     (Line::Green, Duration::from_secs(1)),
@@ -133,12 +137,13 @@ impl Door {
     fn show(&mut self, signal: Signal) {
         match signal {
             Signal::Counted => {
-                for (line, time) in PULSES.into_iter().filter(|(line, _)| self.opens || *line != Line::Relay)
-                {
-                    self.lines.set(line, true);
-                    self.until.insert(line, Instant::now() + time);
+                let opens = self.opens;
+                for (line, time) in PULSES.into_iter().filter(|(line, _)| opens || *line != Line::Relay) {
+                    self.pulse(line, time);
                 }
             }
+            Signal::Turn if self.until.contains_key(&Line::Green) => {} // lit for somebody counted
+            Signal::Turn => self.pulse(Line::Green, BLINK),
             Signal::Trouble(fault) => {
                 let dark = self.faults.is_empty();
                 if self.faults.insert(fault) {
@@ -155,6 +160,11 @@ impl Door {
                 }
             }
         }
+    }
+
+    fn pulse(&mut self, line: Line, time: Duration) {
+        self.lines.set(line, true);
+        self.until.insert(line, Instant::now() + time);
     }
 
     fn expire(&mut self) {

@@ -29,8 +29,8 @@ pub fn observe(source: &Path, config: Option<&Config>, frames: Option<u64>) -> R
     let mut camera = open(source)?;
     let eyes = Eyes::open(config.and_then(|c| c.vision.models.as_deref()), 1)?;
     let gallery = config.map(|config| gallery(config, &eyes)).transpose()?.unwrap_or_default();
-    let agreement = config.map_or_else(|| Vision::default().agreement, |config| config.vision.agreement);
-    let mut pipeline = Pipeline::new(eyes, agreement);
+    let vision = config.map_or_else(Vision::default, |config| config.vision.clone());
+    let mut pipeline = Pipeline::new(eyes, vision.agreement).with_liveness(vision.liveness);
     let (mut looked, mut faces) = (0, 0);
     while frames.is_none_or(|most| looked < most) {
         let Some(frame) = camera.next()? else { break };
@@ -80,5 +80,8 @@ fn line(frame: u64, sighting: &Sighting) -> serde_json::Value {
             Verdict::Ambiguous => "ambiguous",
             Verdict::Unknown => "unknown",
         },
+        "liveness": round(sighting.liveness.score),
+        "turned": sighting.liveness.turned.round() as i32,
+        "alive": sighting.alive,
     })
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::geometry::Rect;
 use crate::identify::{Finding, Verdict};
+use crate::liveness::Watch;
 use crate::mesh::Region;
 use crate::template::{Embedding, Template};
 
@@ -46,6 +47,8 @@ pub(crate) struct Ballot {
     doubt: bool,
     /// What the looks say.
     pub finding: Option<Finding>,
+    /// Whether the face is a person's.
+    pub watch: Watch,
 }
 
 impl Ballot {
@@ -54,7 +57,7 @@ impl Ballot {
         if self.frames > 0 && self.seen < before {
             // It was hidden, and may be somebody else's now: who it is must be agreed on anew.
             self.votes.clear();
-            self.since = AGAIN;
+            (self.since, self.watch) = (AGAIN, Watch::default());
         }
         self.region = Some(region);
         (self.seen, self.frames, self.since) = (at, self.frames + 1, self.since + 1);
@@ -67,6 +70,11 @@ impl Ballot {
         let nearer = self.width > NEARER * self.looked_at;
         let unsure = self.finding.is_some_and(|finding| finding.verdict != Verdict::Unknown);
         nearer || self.since >= AGAIN || (self.agreement() < agreement && (unsure || self.vain < ENOUGH))
+    }
+
+    /// Lets the face be looked at next: something else about it was found out.
+    pub fn hurry(&mut self) {
+        self.since = AGAIN;
     }
 
     /// Who waited longest comes first; of those, who has been looked at least.

@@ -7,8 +7,10 @@ use crate::embed::{Embedder, Look};
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::geometry::Rect;
+use crate::liveness::Skin;
 use crate::manifest::{Folder, Role};
 use crate::mesh::{Landmarks, Mesh, Region};
+use crate::opinion::Opinion;
 use crate::sample::Sampler;
 use crate::template::Embedding;
 use crate::tflite::Runtime;
@@ -23,6 +25,8 @@ pub struct Eyes {
     near: Detector,
     mesh: Mesh,
     embedder: Embedder,
+    opinion: Option<Opinion>,
+    square: Vec<u8>,
 }
 
 impl Eyes {
@@ -37,6 +41,8 @@ impl Eyes {
             near: Detector::load(&runtime, &folder, Role::DetectorNear, threads)?,
             mesh: Mesh::load(&runtime, &folder, threads)?,
             embedder: Embedder::load(&runtime, &folder, threads)?,
+            opinion: Opinion::load(&runtime, &folder, threads)?,
+            square: Vec::new(),
         })
     }
 
@@ -71,6 +77,24 @@ impl Eyes {
     /// The embedding of a face. `None` where it can't be aligned.
     pub fn embed(&mut self, frame: &Frame, face: &Landmarks, look: Look) -> Result<Option<Embedding>> {
         self.embedder.embed(&mut self.sampler, frame, face, look)
+    }
+
+    /// Cuts out a face's skin, to be followed.
+    pub(crate) fn skin(&mut self, frame: &Frame, face: &Landmarks, skin: &mut Skin) -> Result<()> {
+        skin.cut(&mut self.sampler, frame, face, &mut self.square)
+    }
+
+    /// Whether there is a model that tells people from pictures.
+    pub fn has_opinion(&self) -> bool {
+        self.opinion.is_some()
+    }
+
+    /// How likely a face is a person's, and from which likelihood on it is one. `None` without a model
+    /// that can tell.
+    pub fn opinion(&mut self, frame: &Frame, face: &Landmarks) -> Result<Option<(f32, f32)>> {
+        let Some(opinion) = &mut self.opinion else { return Ok(None) };
+        let likely = opinion.ask(&mut self.sampler, frame, face)?;
+        Ok(Some((likely, opinion.threshold())))
     }
 
     /// The embedder: its hash, size and thresholds.

@@ -2,7 +2,7 @@
 //!
 //! Owns pixels, models and similarity: it finds faces, aligns them, turns them into embeddings and
 //! searches a gallery. It refuses to know what a punch, a terminal or a network is, and it writes
-//! no picture anywhere: only its working memory holds parts of the last one.
+//! no picture anywhere: only its working memory holds parts of the last one, and faces in view.
 
 pub mod align;
 mod ballot;
@@ -15,9 +15,11 @@ pub mod frame;
 pub mod gallery;
 pub mod geometry;
 pub mod identify;
+pub mod liveness;
 pub mod manifest;
 pub mod mesh;
 pub mod motion;
+pub mod opinion;
 pub mod photo;
 pub mod pipeline;
 pub mod sample;
@@ -33,6 +35,7 @@ pub use eyes::Eyes;
 pub use frame::Frame;
 pub use gallery::Gallery;
 pub use identify::{Candidate, Finding, Identifier, Verdict};
+pub use liveness::Liveness;
 pub use manifest::{Folder, Manifest, Role};
 pub use pipeline::{Departure, Pipeline, Sighting};
 pub use template::{Embedding, Template};

@@ -23,6 +23,8 @@ pub enum Role {
     Mesh,
     /// Turns an aligned face into an embedding.
     Embedder,
+    /// Tells people from pictures; a folder may do without.
+    Liveness,
 }
 
 impl Role {
@@ -32,6 +34,7 @@ impl Role {
             Self::DetectorNear => "detector-near.toml",
             Self::Mesh => "mesh.toml",
             Self::Embedder => "embedder.toml",
+            Self::Liveness => "liveness.toml",
         }
     }
 }
@@ -206,6 +209,31 @@ impl IdentificationSpec {
     }
 }
 
+/// How a face is cut out for a liveness model, and how its output `alive` is read.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LivenessSpec {
+    /// Side of the piece that is cut out, over the longer side of the face.
+    pub margin: f32,
+    /// Which number of the output is that of people.
+    #[serde(default)]
+    pub class: usize,
+    /// Whether the output holds logits; else shares from 0 to 1.
+    #[serde(default)]
+    pub logits: bool,
+    /// A person from this share on (0 to 1).
+    pub threshold: f32,
+}
+
+impl LivenessSpec {
+    fn check(&self) -> std::result::Result<(), String> {
+        if !(0.5..=8.0).contains(&self.margin) || !(0.0..=1.0).contains(&self.threshold) {
+            return Err("liveness: margin lies between 0.5 and 8, threshold between 0 and 1".into());
+        }
+        Ok(())
+    }
+}
+
 /// A model file's manifest.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -230,6 +258,8 @@ pub struct Manifest {
     pub mesh: Option<MeshSpec>,
     /// For the embedder.
     pub embedder: Option<EmbedderSpec>,
+    /// For liveness.
+    pub liveness: Option<LivenessSpec>,
 }
 
 impl Manifest {
@@ -258,14 +288,13 @@ impl Manifest {
             Role::Detector | Role::DetectorNear => self.detector.is_some(),
             Role::Mesh => self.mesh.is_some(),
             Role::Embedder => self.embedder.is_some(),
+            Role::Liveness => self.liveness.is_some(),
         };
         if !wanted {
             return Err(format!("the section for the role {role:?} is missing"));
         }
-        match &self.embedder {
-            Some(spec) => spec.check(),
-            None => Ok(()),
-        }
+        self.embedder.as_ref().map_or(Ok(()), EmbedderSpec::check)?;
+        self.liveness.as_ref().map_or(Ok(()), LivenessSpec::check)
     }
 }
 
@@ -310,6 +339,11 @@ impl Folder {
             Some(place) => Ok(Self(place.clone())),
             None => Err(Error::ModelsMissing { looked: listed(&places) }),
         }
+    }
+
+    /// Whether there is a manifest of that role.
+    pub fn has(&self, role: Role) -> bool {
+        self.0.join(role.file()).exists()
     }
 
     /// Reads the manifest of a role and the bytes that it names, their hash checked.

@@ -1,4 +1,4 @@
-//! 468 points on a face, for alignment (and later for blinks and pose).
+//! 468 points on a face, for alignment, blinks and turns.
 
 use crate::detect::Detection;
 use crate::error::{Error, Result};
@@ -14,6 +14,9 @@ pub const POINTS: usize = 468;
 
 /// The corners of the eyes on the picture's left and right: the line that is level in a region.
 const EYES: (usize, usize) = (33, 263);
+
+/// The edges of the face on the picture's left and right.
+const CHEEKS: (usize, usize) = (234, 454);
 
 /// Where a face is looked for: a middle, an angle and how long its longer side is, in the frame's
 /// pixels and radians.
@@ -35,6 +38,7 @@ impl From<&Detection> for Region {
 #[derive(Clone)]
 pub struct Landmarks {
     points: Box<[Point; POINTS]>,
+    depths: Box<[f32; POINTS]>,
     /// How sure the model is that it saw a face, 0 to 1.
     pub presence: f32,
 }
@@ -45,10 +49,16 @@ impl Landmarks {
         self.points[index]
     }
 
+    /// How far behind the middle of the head point `index` lies, in the frame's pixels, as the model
+    /// guesses.
+    pub fn depth(&self, index: usize) -> f32 {
+        self.depths[index]
+    }
+
     /// All points in one place.
     #[cfg(test)]
     pub(crate) fn at(point: Point) -> Self {
-        Self { points: Box::new([point; POINTS]), presence: 1.0 }
+        Self { points: Box::new([point; POINTS]), depths: Box::new([0.0; POINTS]), presence: 1.0 }
     }
 
     /// The box around all points.
@@ -56,11 +66,23 @@ impl Landmarks {
         around(self.points.iter().copied())
     }
 
+    /// The angle of the line through the eyes, in radians; 0 is level.
+    pub fn roll(&self) -> f32 {
+        let (left, right) = (self.points[EYES.0], self.points[EYES.1]);
+        (right.y - left.y).atan2(right.x - left.x)
+    }
+
+    /// How far the head is turned to the side, in radians, as the model guesses; 0 is straight on.
+    pub fn yaw(&self) -> f32 {
+        let (left, right) = (CHEEKS.0, CHEEKS.1);
+        let across = self.points[left].distance(self.points[right]);
+        (self.depths[right] - self.depths[left]).atan2(across)
+    }
+
     /// Where the face will be in the next frame, if it does not move: no detector is needed to follow
     /// it.
     pub fn region(&self) -> Region {
-        let (left, right) = (self.points[EYES.0], self.points[EYES.1]);
-        let roll = (right.y - left.y).atan2(right.x - left.x);
+        let roll = self.roll();
         let level = Similarity { a: roll.cos(), b: -roll.sin(), tx: 0.0, ty: 0.0 };
         let upright = around(self.points.iter().map(|point| level.apply(*point)));
         let centre = level.inverse().apply(upright.centre());
@@ -119,10 +141,14 @@ impl Mesh {
         self.model.read(self.outputs.0, &mut self.values)?;
         let back = onto.inverse();
         let mut points = Box::new([Point::default(); POINTS]);
-        for (point, values) in points.iter_mut().zip(self.values.chunks_exact(3)) {
+        let mut depths = Box::new([0.0; POINTS]);
+        for ((point, depth), values) in
+            points.iter_mut().zip(depths.iter_mut()).zip(self.values.chunks_exact(3))
+        {
             *point = back.apply(Point { x: values[0], y: values[1] });
+            *depth = values[2] * back.scale();
         }
-        Ok(Some(Landmarks { points, presence }))
+        Ok(Some(Landmarks { points, depths, presence }))
     }
 }
 
@@ -148,7 +174,7 @@ mod tests {
         points[EYES.1] = Point { x: 100.0, y: 40.0 };
         points[2] = Point { x: 50.0, y: 160.0 };
         points.iter_mut().for_each(|point| *point = turned.apply(*point));
-        let region = Landmarks { points, presence: 1.0 }.region();
+        let region = Landmarks { points, ..Landmarks::at(Point::default()) }.region();
         assert!((region.roll - 0.6_f32.atan2(0.8)).abs() < 1e-4);
         assert!((region.longer - 120.0).abs() < 0.1, "{}", region.longer);
         assert!(region.centre.distance(turned.apply(Point { x: 50.0, y: 100.0 })) < 0.1);

@@ -16,6 +16,7 @@ use crate::frame::Frame;
 use crate::gallery::Gallery;
 use crate::geometry::Rect;
 use crate::identify::{Candidate, Identifier, Verdict};
+use crate::liveness::{Liveness, Policy};
 use crate::mesh::Landmarks;
 use crate::motion::Motion;
 use crate::track::{TrackId, Tracker};
@@ -53,6 +54,10 @@ pub struct Sighting {
     pub agreement: i32,
     /// Whether the face was looked at in this frame, and not only followed.
     pub looked: bool,
+    /// What speaks for a person, as far as it was watched for.
+    pub liveness: Liveness,
+    /// Whether that is enough.
+    pub alive: bool,
 }
 
 impl Sighting {
@@ -85,6 +90,7 @@ pub struct Pipeline {
     eyes: Eyes,
     identifier: Identifier,
     agreement: i32,
+    policy: Policy,
     motion: Motion,
     tracker: Tracker,
     ballots: HashMap<TrackId, Ballot>,
@@ -103,6 +109,7 @@ impl Pipeline {
             eyes,
             identifier,
             agreement,
+            policy: Policy::Off,
             motion: Motion::default(),
             tracker: Tracker::default(),
             ballots: HashMap::new(),
@@ -112,9 +119,21 @@ impl Pipeline {
         }
     }
 
+    /// Has faces watched for what the policy wants.
+    #[must_use]
+    pub fn with_liveness(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
     /// The models.
     pub fn eyes(&mut self) -> &mut Eyes {
         &mut self.eyes
+    }
+
+    /// Gives the models back.
+    pub fn into_eyes(self) -> Eyes {
+        self.eyes
     }
 
     /// Looks at a frame: one sighting for each face in it.
@@ -133,6 +152,9 @@ impl Pipeline {
                 let found = self.eyes.detect(frame)?;
                 self.welcome(frame, &found, &mut faces)?;
             }
+        }
+        for face in &faces {
+            self.watch(frame, face)?;
         }
         self.look_closely(frame, &mut faces, gallery)?;
         self.before = frame.at;
@@ -180,12 +202,22 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Remembers where a face is, and looks for signs of life until there are enough.
+    fn watch(&mut self, frame: &Frame, face: &Face) -> Result<()> {
+        let ballot = self.ballots.entry(face.track).or_default();
+        ballot.see(face.landmarks.region(), &face.landmarks.bounds(), frame.at, self.before);
+        if !self.policy.is_met(&ballot.watch.liveness()) {
+            self.eyes.skin(frame, &face.landmarks, &mut ballot.watch.skin)?;
+            ballot.watch.see(&face.landmarks, self.eyes.has_opinion());
+            if self.policy.is_met(&ballot.watch.liveness()) {
+                ballot.hurry();
+            }
+        }
+        Ok(())
+    }
+
     /// Embeds those faces that need it most, and judges them.
     fn look_closely(&mut self, frame: &Frame, faces: &mut [Face], gallery: &Gallery) -> Result<()> {
-        for face in &*faces {
-            let ballot = self.ballots.entry(face.track).or_default();
-            ballot.see(face.landmarks.region(), &face.landmarks.bounds(), frame.at, self.before);
-        }
         let wanting = |face: &&mut Face| self.ballots[&face.track].wants_a_look(self.agreement);
         let mut wanting: Vec<&mut Face> = faces.iter_mut().filter(wanting).collect();
         wanting.sort_by_key(|face| self.ballots[&face.track].turn());
@@ -197,6 +229,11 @@ impl Pipeline {
             }
             let Some(ballot) = self.ballots.get_mut(&face.track) else { continue };
             face.looked = true;
+            if self.policy != Policy::Off
+                && let Some((likely, threshold)) = self.eyes.opinion(frame, &face.landmarks)?
+            {
+                ballot.watch.hear(likely, threshold);
+            }
             if let Some(fused) = ballot.look(face.landmarks.presence, look) {
                 ballot.cast(self.identifier.identify(fused.embedding(), gallery));
             }
@@ -221,6 +258,7 @@ impl Pipeline {
     fn sighting(&self, face: &Face, at: Duration) -> Option<Sighting> {
         let ballot = self.ballots.get(&face.track)?;
         let finding = ballot.finding;
+        let liveness = ballot.watch.liveness();
         Some(Sighting {
             track: face.track,
             at,
@@ -231,6 +269,8 @@ impl Pipeline {
             verdict: finding.map_or(Verdict::Unknown, |finding| finding.verdict),
             agreement: ballot.agreement(),
             looked: face.looked,
+            liveness,
+            alive: self.policy.is_met(&liveness),
         })
     }
 

@@ -12,11 +12,15 @@ use models::geometry::Point;
 use models::{Detection, Embedding, Eyes, Frame, Look};
 use serde_json::{Value, json};
 
+#[path = "../shared/bounds.rs"]
+mod bounds;
 #[path = "../shared/photos.rs"]
 mod photos;
 
 mod open_set;
 mod verification;
+
+use bounds::{bounds, round};
 
 /// Measures accuracy. All shares come with 95 % bounds.
 #[derive(Parser)]
@@ -74,20 +78,6 @@ fn central(faces: &[Detection], photo: &Frame) -> Option<Detection> {
     let middle = Point { x: photo.width() as f32 / 2.0, y: photo.height() as f32 / 2.0 };
     let off = |face: &Detection| face.face.centre().distance(middle) - 0.25 * face.face.width();
     faces.iter().copied().min_by(|one, other| off(one).total_cmp(&off(other)))
-}
-
-/// The bounds between which a share lies with 95 % certainty, seen `share` in `trials` (Wilson's score
-/// interval).
-fn bounds(share: f64, trials: usize) -> [f64; 2] {
-    const Z: f64 = 1.959_964;
-    let n = trials.max(1) as f64;
-    let middle = share + Z * Z / (2.0 * n);
-    let reach = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    [(middle - reach), (middle + reach)].map(|bound| round((bound / (1.0 + Z * Z / n)).clamp(0.0, 1.0)))
-}
-
-fn round(share: f64) -> f64 {
-    (share * 1e5).round() / 1e5
 }
 
 fn progress(done: usize, of: usize) {
