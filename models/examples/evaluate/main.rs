@@ -1,7 +1,8 @@
 //! How often the eyes are right: on pairs of photos, and among many people with strangers passing by.
 //!
 //! `cargo run --release -p models --example evaluate -- --images DIR --pairs FILE
-//! [--identities FILE]`, or `-- --open-set --images DIR --strangers DIR`, prints one JSON object.
+//! [--identities FILE]`, `-- --conditions --images DIR --pairs FILE [--photos N]`, or
+//! `-- --open-set --images DIR --strangers DIR`, prints one JSON object.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use models::geometry::Point;
+use models::mesh::Landmarks;
 use models::{Detection, Embedding, Eyes, Frame, Look};
 use serde_json::{Value, json};
 
@@ -17,6 +19,9 @@ mod bounds;
 #[path = "../shared/photos.rs"]
 mod photos;
 
+mod chance;
+mod conditions;
+mod door;
 mod open_set;
 mod verification;
 
@@ -34,6 +39,13 @@ struct Arguments {
     /// Lines of `name<TAB>gallery<TAB>probe`: a person with a photo to enrol and one to recognise.
     #[arg(long)]
     identities: Option<PathBuf>,
+    /// Measure what a door does to a picture: the second photo of each pair is seen in other light, from
+    /// afar, blurred and so on, the first stays as it is.
+    #[arg(long, requires = "pairs", conflicts_with_all = ["identities", "open_set"])]
+    conditions: bool,
+    /// So many second photos at most, chosen by chance.
+    #[arg(long, requires = "conditions")]
+    photos: Option<usize>,
     /// Look for people among many instead: of each person below --images with four photos or more the
     /// first three are enrolled and the fourth is recognised.
     #[arg(long, requires = "strangers", conflicts_with_all = ["pairs", "identities"])]
@@ -61,16 +73,24 @@ fn run(arguments: &Arguments) -> Result<Value> {
         return open_set::measure(&arguments.images, strangers);
     }
     let pairs = arguments.pairs.as_deref().context("--pairs is missing")?;
+    if arguments.conditions {
+        return conditions::measure(&arguments.images, pairs, arguments.photos);
+    }
     verification::measure(&arguments.images, pairs, arguments.identities.as_deref())
 }
 
 /// The face of a photo, looked at in some ways. `None` where none is found.
 fn embed(eyes: &mut Eyes, photo: &Frame, looks: &[Look]) -> Result<Option<Vec<Embedding>>> {
-    let Some(face) = central(&eyes.detect(photo)?, photo) else { return Ok(None) };
-    let Some(landmarks) = eyes.landmarks(photo, &face)? else { return Ok(None) };
+    let Some((_, landmarks)) = find(eyes, photo)? else { return Ok(None) };
     let faces: models::error::Result<Option<Vec<Embedding>>> =
         looks.iter().map(|look| eyes.embed(photo, &landmarks, *look)).collect();
     Ok(faces?)
+}
+
+/// The face of a photo: where it is, and its mesh. `None` where none is found.
+fn find(eyes: &mut Eyes, photo: &Frame) -> Result<Option<(Detection, Landmarks)>> {
+    let Some(face) = central(&eyes.detect(photo)?, photo) else { return Ok(None) };
+    Ok(eyes.landmarks(photo, &face)?.map(|landmarks| (face, landmarks)))
 }
 
 /// The face nearest to the middle, a larger one counting as nearer by a quarter of its width.

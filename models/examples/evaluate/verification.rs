@@ -11,12 +11,13 @@ use crate::{embed, photos, progress, tell};
 
 const FOLDS: usize = 10;
 /// Further apart than any two unit vectors: the distance to a face that was not found.
-const UNSEEN: f32 = 9.0;
+pub const UNSEEN: f32 = 9.0;
 
-struct Pair {
-    one: String,
-    other: String,
-    same: bool,
+/// Two photos, and whether they are of the same person.
+pub struct Pair {
+    pub one: String,
+    pub other: String,
+    pub same: bool,
 }
 
 /// A face as it is enrolled, and as it is recognised in a single photo.
@@ -68,7 +69,8 @@ fn fields(path: &Path, count: usize) -> Result<Vec<Vec<String>>> {
     Ok(lines)
 }
 
-fn read_pairs(path: &Path) -> Result<Vec<Pair>> {
+/// The pairs of a file.
+pub fn read_pairs(path: &Path) -> Result<Vec<Pair>> {
     let lines = fields(path, 3)?.into_iter().enumerate();
     lines
         .map(|(number, parts)| {
@@ -107,20 +109,29 @@ fn distance(faces: &Faces, one: &str, other: &str) -> f32 {
     }
 }
 
-/// The share of pairs judged rightly in each fold (line number modulo ten), with the threshold
-/// that is best on the other folds. A face that was not found makes a pair "different".
+/// The share of pairs judged rightly in each fold (line number modulo ten).
 fn accuracy(pairs: &[Pair], faces: &Faces) -> Vec<f64> {
-    let judged: Vec<(f32, bool)> =
-        pairs.iter().map(|p| (distance(faces, &p.one, &p.other), p.same)).collect();
+    let judged: Vec<_> = pairs.iter().map(|p| (distance(faces, &p.one, &p.other), p.same)).collect();
+    let right = judge(&judged);
     (0..FOLDS)
         .map(|fold| {
-            let (test, train): (Vec<_>, Vec<_>) =
-                judged.iter().enumerate().partition(|(line, _)| line % FOLDS == fold);
-            let best = best_threshold(train.into_iter().map(|(_, pair)| *pair).collect());
-            let right = test.iter().filter(|(_, pair)| (pair.0 < best) == pair.1).count();
-            right as f64 / test.len() as f64
+            let fold: Vec<bool> = right.iter().copied().skip(fold).step_by(FOLDS).collect();
+            fold.iter().filter(|right| **right).count() as f64 / fold.len() as f64
         })
         .collect()
+}
+
+/// Which pairs are judged rightly, each with the threshold that is best on the other nine folds. A face
+/// that was not found makes a pair "different".
+pub fn judge(pairs: &[(f32, bool)]) -> Vec<bool> {
+    let thresholds: Vec<f32> = (0..FOLDS)
+        .map(|fold| {
+            let others = pairs.iter().enumerate().filter(|(line, _)| line % FOLDS != fold);
+            best_threshold(others.map(|(_, pair)| *pair).collect())
+        })
+        .collect();
+    let lines = pairs.iter().enumerate();
+    lines.map(|(line, pair)| (pair.0 < thresholds[line % FOLDS]) == pair.1).collect()
 }
 
 /// The middle of the gap between two distances that separates the pairs best.
@@ -161,16 +172,18 @@ fn all_distances(faces: &Faces) -> (Vec<f32>, Vec<f32>) {
     (genuine, impostor)
 }
 
-fn person(name: &str) -> &str {
+/// Whom a photo shows.
+pub fn person(name: &str) -> &str {
     name.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 /// The distance below which the given share of pairs of different people lies.
-fn threshold(impostor: &[f32], far: f64) -> Option<f32> {
+pub fn threshold(impostor: &[f32], far: f64) -> Option<f32> {
     let index = (far * impostor.len() as f64) as usize;
     (index >= 3).then(|| impostor[index])
 }
 
+/// The share of same-person pairs nearer than the threshold of a false-accept rate.
 fn tar(genuine: &[f32], impostor: &[f32], far: f64) -> Option<f64> {
     let threshold = threshold(impostor, far)?;
     let accepted = genuine.iter().filter(|distance| **distance < threshold).count();
