@@ -146,14 +146,19 @@ def squares(photos, size, per_photo=20):
         yield [(lit * (2 / 255.0) - 1)[None].astype(np.float32)]
 
 
-def convert(data, size, photos):
-    """Returns the int8 model, with float inputs, heads and outputs, calibrated on the photos."""
+def as_float(data):
+    """Returns the float model that is quantized."""
     model = Model(data)
     model.fold_float16()
     # In between, the tensors are numbered anew: their order decides that of the finished file's.
     model = Model(model.pack())
     model.fuse_relus()
-    folded = model.pack()
+    return model.pack()
+
+
+def convert(data, size, photos):
+    """Returns the int8 model, with float inputs, heads and outputs, calibrated on the photos."""
+    folded = as_float(data)
     heads = set(Model(folded).heads())
     calibrated = Calibrator(folded).calibrate(lambda: squares(photos, size))
     return mlir_quantize(

@@ -94,13 +94,22 @@ def variants(crops):
     ]
 
 
-def convert(weights, short_range, photos):
-    """Returns the int8 model: weights and activations quantized, calibrated on the photos."""
-    images = variants(faces(ShortRange(short_range), photos))
+def converter_of(weights):
     forward = network(*dlib_weights.load(weights))
     signature = tf.TensorSpec((1, 150, 150, 3), tf.float32, name="image")
     function = tf.function(forward).get_concrete_function(signature)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+    return tf.lite.TFLiteConverter.from_concrete_functions([function])
+
+
+def as_float(weights):
+    """Returns the float model: raw RGB from 0 to 255 as floats."""
+    return converter_of(weights).convert()
+
+
+def convert(weights, short_range, photos):
+    """Returns the int8 model: weights and activations quantized, calibrated on the photos."""
+    images = variants(faces(ShortRange(short_range), photos))
+    converter = converter_of(weights)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([image[None]] for image in images)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
