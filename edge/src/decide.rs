@@ -90,7 +90,7 @@ impl Attention {
 #[cfg(test)]
 mod tests {
     use models::geometry::Rect;
-    use models::{Liveness, Verdict};
+    use models::{Liveness, Quality, Verdict};
 
     use super::*;
 
@@ -105,6 +105,7 @@ mod tests {
             verdict: if distance <= 0.4 { Verdict::Known } else { Verdict::Unknown },
             agreement,
             looked: true,
+            quality: Quality::default(),
             liveness: Liveness::default(),
             alive: true,
         }

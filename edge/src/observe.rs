@@ -80,6 +80,8 @@ fn line(frame: u64, sighting: &Sighting) -> serde_json::Value {
             Verdict::Ambiguous => "ambiguous",
             Verdict::Unknown => "unknown",
         },
+        "flaw": sighting.quality.flaw().map(|flaw| format!("{flaw:?}").to_lowercase()),
+        "worth": round(sighting.quality.worth()),
         "liveness": round(sighting.liveness.score),
         "turned": sighting.liveness.turned.round() as i32,
         "alive": sighting.alive,

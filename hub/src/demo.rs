@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::clock;
 use crate::command::{demo_state, sign};
 use crate::config::Config;
+use crate::enrolment;
 use crate::identity::{self, Role, Scope};
 use crate::people::{self, PersonError};
 use crate::reports::timesheet::{Period, timesheet};
@@ -168,8 +169,8 @@ impl Show {
             }
             people::consent(pool, ACTOR, person.number).await?;
             let files: Vec<PathBuf> = person.photos.iter().map(|photo| self.photos.join(photo)).collect();
-            let photos = people::read_photos(&files)?;
-            people::enrol(pool, &self.app.vault, None, ACTOR, person.number, photos).await?;
+            let photos = enrolment::read_photos(&files)?;
+            enrolment::enrol(pool, &self.app.vault, None, ACTOR, person.number, photos).await?;
             println!(
                 "enrolled {} {} from {} (the photos are not kept)",
                 person.number,

@@ -13,6 +13,7 @@ mod corrections;
 mod day;
 mod demo;
 mod denial;
+mod enrolment;
 mod fleet;
 mod identity;
 mod import;

@@ -1,36 +1,20 @@
-//! People: adding them, their consent, their face.
-//!
-//! No consent, no template. A photo is looked at once, in memory, and never written anywhere.
+//! People: adding them, looking them up, their consent.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
-
-use models::photo::{PhotoError, embed_photo};
-use models::{Embedding, Eyes, Frame};
+use models::photo::PhotoError;
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::denial::{Denial, worded};
+use crate::enrolment::{KEPT, PHOTOS};
 use crate::identity::Actor;
 use crate::store;
 use crate::store::people::{Entry, Known, Person, Sought};
-use crate::store::templates::Sealed;
-use crate::vault::{Label, Vault};
 
 /// Characters of a number, at most.
 const NUMBER: usize = 64;
 /// Characters of a name, at most.
 const NAME: usize = 200;
-/// Photos of one enrolment, at most.
-pub const PHOTOS: usize = 10;
-/// Bytes of a photo, at most.
-pub const PHOTO_BYTES: usize = 12 << 20;
-/// Photos kept of one person, at most.
-const KEPT: i64 = 20;
-/// The models take memory and both cores: one enrolment at a time.
-static EYES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(1)));
 
 /// Why something about a person could not be done, as the one who asked should read it.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +41,11 @@ pub enum PersonError {
         /// Why not.
         reason: PhotoError,
     },
+    /// A photo shows somebody else than the others.
+    #[error(
+        "{0} shows somebody else than the other photos of this person: leave it out, or withdraw the consent and record it anew if those are wrong"
+    )]
+    SomebodyElse(String),
     /// No photos, or too many.
     #[error(
         "one to {PHOTOS} photos at a time, {KEPT} a person: withdraw the consent and record it anew to start again"
@@ -71,14 +60,6 @@ impl From<sqlx::Error> for PersonError {
     fn from(error: sqlx::Error) -> Self {
         Self::Other(error.into())
     }
-}
-
-/// A photo that somebody chose.
-pub struct Photo {
-    /// What they call it.
-    pub name: String,
-    /// JPEG or PNG.
-    pub bytes: Vec<u8>,
 }
 
 /// Adds a person.
@@ -186,84 +167,7 @@ pub async fn withdraw(pool: &PgPool, actor: &str, number: &str) -> Result<u64, P
     Ok(templates)
 }
 
-/// Enrols a person from photos, all or none, and drops the photos.
-pub async fn enrol(
-    pool: &PgPool,
-    vault: &Vault,
-    models: Option<&Path>,
-    actor: &str,
-    number: &str,
-    photos: Vec<Photo>,
-) -> Result<usize, PersonError> {
-    let count = photos.len();
-    if count == 0 || count > PHOTOS {
-        return Err(PersonError::Count);
-    }
-    // Before the work: nothing is looked at without consent.
-    let mut transaction = pool.begin().await?;
-    allowed(&locked(&mut transaction, number).await?, count)?;
-    transaction.rollback().await?;
-
-    let (embedder, faces) = embed(models.map(Path::to_owned), photos).await?;
-
-    let mut transaction = pool.begin().await?;
-    let person = locked(&mut transaction, number).await?;
-    allowed(&person, count)?; // it may have been withdrawn meanwhile
-    for face in &faces {
-        let id = Uuid::now_v7();
-        let label = Label { person: person.id, template: id, embedder: &embedder };
-        let sealed = Sealed { id, person: person.id, bytes: vault.seal(label, &face.to_bytes())? };
-        store::templates::insert(&mut transaction, &sealed, &embedder, vault.key_id()).await?;
-    }
-    store::roster::touch(&mut transaction, person.id).await?;
-    let detail = json!({"photos": count});
-    store::audit::record(&mut transaction, actor, "person.enrol", &person.id.to_string(), detail).await?;
-    transaction.commit().await?;
-    Ok(count)
-}
-
-async fn locked(conn: &mut PgConnection, number: &str) -> Result<Person, PersonError> {
+/// The person with a number, held until the transaction ends.
+pub async fn locked(conn: &mut PgConnection, number: &str) -> Result<Person, PersonError> {
     store::people::lock(conn, number).await?.ok_or_else(|| PersonError::Unknown(number.to_owned()))
-}
-
-fn allowed(person: &Person, more: usize) -> Result<(), PersonError> {
-    if !person.consent {
-        return Err(PersonError::NoConsent(person.number.clone()));
-    }
-    if person.photos + more as i64 > KEPT {
-        return Err(PersonError::Count);
-    }
-    Ok(())
-}
-
-async fn embed(models: Option<PathBuf>, photos: Vec<Photo>) -> Result<(String, Vec<Embedding>), PersonError> {
-    let place = EYES.clone().acquire_owned().await.map_err(anyhow::Error::from)?;
-    tokio::task::spawn_blocking(move || {
-        let _place = place; // kept as long as the work lasts, whether or not anybody still waits
-        let mut eyes = Eyes::open(models.as_deref(), 2).map_err(anyhow::Error::from)?;
-        let mut faces = Vec::with_capacity(photos.len());
-        for photo in photos {
-            let face = Frame::decode(&photo.bytes)
-                .map_err(PhotoError::from)
-                .and_then(|frame| embed_photo(&mut eyes, &frame))
-                .map_err(|reason| PersonError::Photo { photo: photo.name, reason })?;
-            faces.push(face);
-        }
-        Ok((eyes.embedder().sha256().to_owned(), faces))
-    })
-    .await
-    .map_err(anyhow::Error::from)?
-}
-
-/// Reads photos from files.
-pub fn read_photos(files: &[PathBuf]) -> anyhow::Result<Vec<Photo>> {
-    use anyhow::{Context, ensure};
-    let read = |file: &PathBuf| {
-        let name = file.display().to_string();
-        let size = std::fs::metadata(file).with_context(|| format!("cannot read {name}"))?.len();
-        ensure!(size <= PHOTO_BYTES as u64, "{name} is larger than {} MiB", PHOTO_BYTES >> 20);
-        let bytes = std::fs::read(file).with_context(|| format!("cannot read {name}"))?;
-        Ok(Photo { name, bytes })
-    };
-    files.iter().map(read).collect()
 }

@@ -9,6 +9,7 @@ use crate::geometry::Rect;
 use crate::identify::{Finding, Verdict};
 use crate::liveness::Watch;
 use crate::mesh::Region;
+use crate::quality::Quality;
 use crate::template::{Embedding, Template};
 
 /// Looks of one face that are remembered and judged together, at most: the best ones.
@@ -18,7 +19,7 @@ const LOOKS: usize = 5;
 const AGAIN: u32 = 10;
 const ENOUGH: u32 = 30;
 const NEARER: f32 = 1.2;
-/// What a look's quality is worth one look later: a good one long ago must not hide who is there.
+/// What is left of a look's worth one look later: a good one long ago must not hide who is there.
 const AGEING: f32 = 0.95;
 /// Further from the mean of a track's looks than this, a look is at somebody else, and two in a row
 /// make it somebody new. Of LFW's pairs 4 % of different people lie nearer, and of the same person
@@ -38,7 +39,7 @@ pub(crate) struct Ballot {
     pub widest: f32,
     looked_at: f32,
     votes: HashMap<Uuid, i32>,
-    /// The best looks, each with how good it was.
+    /// The best looks, each with what it is worth.
     looks: Vec<(f32, Embedding)>,
     /// Looks that found nobody since the face last came nearer, and frames since the last look.
     vain: u32,
@@ -47,6 +48,8 @@ pub(crate) struct Ballot {
     doubt: bool,
     /// What the looks say.
     pub finding: Option<Finding>,
+    /// How well the face was seen at the last look.
+    pub quality: Quality,
     /// Whether the face is a person's.
     pub watch: Watch,
 }
@@ -105,18 +108,18 @@ impl Ballot {
         }
     }
 
-    /// Remembers a look, and gives the mean of the best ones. `None`: it was worse than all of them.
-    pub fn look(&mut self, presence: f32, face: Embedding) -> Option<Template> {
+    /// Remembers a look and what it is worth, and gives the mean of the best ones. `None`: it was worse
+    /// than all of them.
+    pub fn look(&mut self, worth: f32, face: Embedding) -> Option<Template> {
         (self.since, self.doubt) = (0, false);
         if self.width > NEARER * self.looked_at {
             (self.looked_at, self.vain) = (self.width, 0);
         }
-        for (quality, _) in &mut self.looks {
-            *quality *= AGEING;
+        for (worth, _) in &mut self.looks {
+            *worth *= AGEING;
         }
-        let quality = presence * self.width;
-        let at = self.looks.partition_point(|(other, _)| *other >= quality);
-        self.looks.insert(at, (quality, face));
+        let at = self.looks.partition_point(|(other, _)| *other >= worth);
+        self.looks.insert(at, (worth, face));
         self.looks.truncate(LOOKS);
         if at == LOOKS { None } else { self.mean() }
     }
@@ -232,8 +235,8 @@ mod tests {
         see(&mut ballot, 200.0, 1);
         (0..5).for_each(|_| drop(ballot.look(1.0, face([1.0, 0.0, 0.0]))));
         see(&mut ballot, 100.0, 2);
-        assert!(ballot.look(1.0, face([0.0, 1.0, 0.0])).is_none());
-        let entered = (0..40).position(|_| ballot.look(1.0, face([0.0, 1.0, 0.0])).is_some());
+        assert!(ballot.look(0.5, face([0.0, 1.0, 0.0])).is_none());
+        let entered = (0..40).position(|_| ballot.look(0.5, face([0.0, 1.0, 0.0])).is_some());
         assert!(entered.is_some_and(|looks| looks < 20), "{entered:?}");
     }
 }

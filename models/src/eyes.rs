@@ -11,6 +11,7 @@ use crate::liveness::Skin;
 use crate::manifest::{Folder, Role};
 use crate::mesh::{Landmarks, Mesh, Region};
 use crate::opinion::Opinion;
+use crate::quality::Quality;
 use crate::sample::Sampler;
 use crate::template::Embedding;
 use crate::tflite::Runtime;
@@ -72,6 +73,11 @@ impl Eyes {
             return Ok(Vec::new());
         }
         self.near.detect_near(&mut self.sampler, frame, part.centre(), side)
+    }
+
+    /// How well a face can be seen.
+    pub fn quality(&mut self, frame: &Frame, face: &Landmarks) -> Result<Quality> {
+        Quality::of(&mut self.sampler, frame, face, &mut self.square)
     }
 
     /// The embedding of a face. `None` where it can't be aligned.

@@ -18,6 +18,9 @@ const EYES: (usize, usize) = (33, 263);
 /// The edges of the face on the picture's left and right.
 const CHEEKS: (usize, usize) = (234, 454);
 
+/// The middle of the forehead's edge and the chin.
+const BROW_AND_CHIN: (usize, usize) = (10, 152);
+
 /// Where a face is looked for: a middle, an angle and how long its longer side is, in the frame's
 /// pixels and radians.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +80,13 @@ impl Landmarks {
         let (left, right) = (CHEEKS.0, CHEEKS.1);
         let across = self.points[left].distance(self.points[right]);
         (self.depths[right] - self.depths[left]).atan2(across)
+    }
+
+    /// How far the head is turned down, in radians, as the model guesses; about 0 is straight on.
+    pub fn pitch(&self) -> f32 {
+        let (top, bottom) = BROW_AND_CHIN;
+        let across = self.points[top].distance(self.points[bottom]);
+        (self.depths[bottom] - self.depths[top]).atan2(across)
     }
 
     /// Where the face will be in the next frame, if it does not move: no detector is needed to follow

@@ -4,11 +4,8 @@ use crate::embed::Look;
 use crate::error::Error;
 use crate::eyes::Eyes;
 use crate::frame::Frame;
+use crate::quality::Flaw;
 use crate::template::Embedding;
-
-/// The narrowest face, in pixels, that a photo for enrolment may show. Recognition of narrower
-/// ones falls off (the embedder's input shows the face about 80 pixels wide).
-pub const NARROWEST_FACE: f32 = 64.0;
 
 /// Why a photo can't be used for enrolment, as the person who chose it should read it.
 #[derive(Debug, thiserror::Error)]
@@ -19,9 +16,9 @@ pub enum PhotoError {
     /// More than one person on it.
     #[error("{0} faces were found: use a photo of one person alone, or crop it")]
     SeveralFaces(usize),
-    /// Too far away.
-    #[error("the face is only {0} pixels wide: use a photo in which it is at least {NARROWEST_FACE} wide")]
-    TooSmall(u32),
+    /// The face can't be seen well enough.
+    #[error(transparent)]
+    Poor(#[from] Flaw),
     /// Anything else.
     #[error(transparent)]
     Eyes(#[from] Error),
@@ -31,16 +28,14 @@ pub enum PhotoError {
 pub fn embed_photo(eyes: &mut Eyes, photo: &Frame) -> Result<Embedding, PhotoError> {
     let mut faces = Vec::new();
     for face in eyes.detect(photo)? {
-        if let Some(landmarks) = eyes.landmarks(photo, &face)? {
-            faces.push((face, landmarks));
-        }
+        faces.extend(eyes.landmarks(photo, &face)?);
     }
     match &faces[..] {
         [] => Err(PhotoError::NoFace),
-        [(face, _)] if face.face.width() < NARROWEST_FACE => {
-            Err(PhotoError::TooSmall(face.face.width() as u32))
-        }
-        [(_, landmarks)] => eyes.embed(photo, landmarks, Look::Study)?.ok_or(PhotoError::NoFace),
+        [landmarks] => match eyes.quality(photo, landmarks)?.flaw() {
+            Some(flaw) => Err(flaw.into()),
+            None => eyes.embed(photo, landmarks, Look::Study)?.ok_or(PhotoError::NoFace),
+        },
         several => Err(PhotoError::SeveralFaces(several.len())),
     }
 }

@@ -19,6 +19,7 @@ use crate::identify::{Candidate, Identifier, Verdict};
 use crate::liveness::{Liveness, Policy};
 use crate::mesh::Landmarks;
 use crate::motion::Motion;
+use crate::quality::Quality;
 use crate::track::{TrackId, Tracker};
 
 /// Faces that are embedded in one frame, at most: five people come at once, and frames go on.
@@ -54,6 +55,8 @@ pub struct Sighting {
     pub agreement: i32,
     /// Whether the face was looked at in this frame, and not only followed.
     pub looked: bool,
+    /// How well the face was seen when it was last looked at.
+    pub quality: Quality,
     /// What speaks for a person, as far as it was watched for.
     pub liveness: Liveness,
     /// Whether that is enough.
@@ -223,18 +226,19 @@ impl Pipeline {
         wanting.sort_by_key(|face| self.ballots[&face.track].turn());
         for face in wanting.into_iter().take(AT_ONCE) {
             let Some(look) = self.eyes.embed(frame, &face.landmarks, Look::Glance)? else { continue };
+            let quality = self.eyes.quality(frame, &face.landmarks)?;
             if self.ballots[&face.track].is_other(&look) {
                 let Some(new) = self.doubt(face.track) else { continue };
                 face.track = new;
             }
             let Some(ballot) = self.ballots.get_mut(&face.track) else { continue };
-            face.looked = true;
+            (face.looked, ballot.quality) = (true, quality);
             if self.policy != Policy::Off
                 && let Some((likely, threshold)) = self.eyes.opinion(frame, &face.landmarks)?
             {
                 ballot.watch.hear(likely, threshold);
             }
-            if let Some(fused) = ballot.look(face.landmarks.presence, look) {
+            if let Some(fused) = ballot.look(quality.worth(), look) {
                 ballot.cast(self.identifier.identify(fused.embedding(), gallery));
             }
         }
@@ -269,6 +273,7 @@ impl Pipeline {
             verdict: finding.map_or(Verdict::Unknown, |finding| finding.verdict),
             agreement: ballot.agreement(),
             looked: face.looked,
+            quality: ballot.quality,
             liveness,
             alive: self.policy.is_met(&liveness),
         })

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use models::photo::{PhotoError, embed_photo};
-use models::{Embedding, Eyes, Frame, Gallery, Pipeline, Template};
+use models::{Embedding, Eyes, Flaw, Frame, Gallery, Pipeline, Template};
 use uuid::Uuid;
 
 fn photo(name: &str) -> Frame {
@@ -70,6 +70,61 @@ fn an_empty_picture_shows_nobody() {
     let grey = Frame::new(640, 480, vec![127; 640 * 480 * 3], Duration::ZERO).expect("a frame");
     assert!(eyes.detect(&grey).expect("detects").is_empty());
     assert!(matches!(embed_photo(&mut eyes, &grey), Err(PhotoError::NoFace)));
+}
+
+/// A photo with each value changed.
+fn changed(name: &str, change: impl Fn(f32) -> f32) -> Frame {
+    let mut photo = photo(name);
+    for value in photo.rgb_mut() {
+        *value = change(f32::from(*value)).clamp(0.0, 255.0) as u8;
+    }
+    photo
+}
+
+/// The photo out of focus: by a share of the face's width.
+fn blurred(eyes: &mut Eyes, name: &str, share: f32) -> Frame {
+    let photo = photo(name);
+    let face = eyes.detect(&photo).expect("looks")[0].face;
+    let (width, height) = (photo.width() as u32, photo.height() as u32);
+    let picture = image::RgbImage::from_raw(width, height, photo.rgb().to_vec()).expect("a picture");
+    let picture = image::imageops::fast_blur(&picture, share * face.width());
+    Frame::new(photo.width(), photo.height(), picture.into_raw(), photo.at).expect("a frame")
+}
+
+/// A mask over mouth and chin.
+fn masked(eyes: &mut Eyes, name: &str) -> Frame {
+    let mut photo = photo(name);
+    let face = eyes.detect(&photo).expect("looks")[0];
+    let mesh = eyes.landmarks(&photo, &face).expect("looks").expect("a face");
+    let (left, right, nose, chin) = (mesh.point(132), mesh.point(361), mesh.point(2), mesh.point(152));
+    let width = photo.width();
+    for (at, pixel) in photo.rgb_mut().chunks_exact_mut(3).enumerate() {
+        let (x, y) = ((at % width) as f32, (at / width) as f32);
+        if x > left.x && x < right.x && y > nose.y && y < chin.y {
+            pixel.copy_from_slice(&[150, 190, 220]);
+        }
+    }
+    photo
+}
+
+#[test]
+fn a_poor_photo_is_refused_with_the_reason() {
+    let mut eyes = Eyes::open(None, 1).expect("eyes");
+    let name = "obama2.jpg";
+    assert!(embed_photo(&mut eyes, &photo(name)).is_ok());
+    let poor = [
+        (changed(name, |value| value * 0.15), Flaw::Dark),
+        (changed(name, |value| value * 2.2 + 60.0), Flaw::Bright),
+        (masked(&mut eyes, name), Flaw::Covered),
+        (blurred(&mut eyes, name, 0.03), Flaw::Blurred),
+    ];
+    for (photo, expected) in poor {
+        match embed_photo(&mut eyes, &photo) {
+            Err(PhotoError::Poor(flaw)) => assert_eq!(flaw, expected),
+            Err(error) => panic!("{expected:?}: {error}"),
+            Ok(_) => panic!("{expected:?} was taken"),
+        }
+    }
 }
 
 /// A models folder whose embedder is the mesh model: another input (192 pixels of floats), another

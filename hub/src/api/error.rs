@@ -91,7 +91,7 @@ impl From<PersonError> for ApiError {
             {
                 return anyhow::Error::from(error).into();
             }
-            PersonError::Photo { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            PersonError::Photo { .. } | PersonError::SomebodyElse(_) => StatusCode::UNPROCESSABLE_ENTITY,
             PersonError::Other(error) => return error.into(),
         };
         Self::new(status, error.to_string())

@@ -13,7 +13,8 @@ use crate::api::access::Trial;
 use crate::api::error::Refusal;
 use crate::api::{ApiError, Caller};
 use crate::app::App;
-use crate::people::{self, PHOTO_BYTES, PHOTOS, Photo};
+use crate::enrolment::{self, PHOTO_BYTES, PHOTOS, Photo};
+use crate::people;
 use crate::planning::people::PersonSetting;
 use crate::planning::{self, Effect};
 use crate::store::people::{Entry, Sought};
@@ -223,6 +224,10 @@ pub async fn withdraw(
 pub struct Enrolled {
     /// Photos that templates were made of.
     photos: usize,
+    /// The number of somebody who looks so much like them that a terminal may take one for the other.
+    lookalike: Option<String>,
+    /// What to do about that.
+    warning: Option<String>,
 }
 
 /// The form of an enrolment.
@@ -260,9 +265,10 @@ pub async fn enrol(
         }
         photos.push(Photo { name, bytes: bytes.into() });
     }
-    let photos =
-        people::enrol(&app.pool, &app.vault, app.models.as_deref(), &actor.name, &number, photos).await?;
-    Ok(Json(Enrolled { photos }))
+    let models = app.models.as_deref();
+    let done = enrolment::enrol(&app.pool, &app.vault, models, &actor.name, &number, photos).await?;
+    let warning = done.lookalike.as_deref().map(|other| enrolment::confusable(&number, other));
+    Ok(Json(Enrolled { photos: done.photos, lookalike: done.lookalike, warning }))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use sqlx::PgPool;
 
 use crate::command::ACTOR;
 use crate::config::Config;
-use crate::{people, serve};
+use crate::{enrolment, people, serve};
 
 /// People.
 #[derive(Subcommand)]
@@ -26,7 +26,8 @@ pub enum PersonCommand {
         number: String,
     },
     /// Enrol a person from one to ten photos of their face alone (three are better than one).
-    /// The photos are not kept.
+    /// The photos are not kept. A poor photo is refused with the reason, and so is one of somebody else;
+    /// somebody who looks much like them is named.
     Enrol {
         /// Whose face.
         number: String,
@@ -56,9 +57,13 @@ pub async fn person(config: &Config, pool: &PgPool, command: PersonCommand) -> R
         }
         PersonCommand::Enrol { number, photos } => {
             let vault = serve::open_vault(config, pool).await?;
-            let photos = people::read_photos(&photos)?;
-            let count = people::enrol(pool, &vault, config.models.as_deref(), ACTOR, &number, photos).await?;
-            println!("{number} enrolled from {count} photos; the photos were not kept");
+            let photos = enrolment::read_photos(&photos)?;
+            let models = config.models.as_deref();
+            let enrolled = enrolment::enrol(pool, &vault, models, ACTOR, &number, photos).await?;
+            println!("{number} enrolled from {} photos; the photos were not kept", enrolled.photos);
+            if let Some(other) = enrolled.lookalike {
+                eprintln!("warning: {}", enrolment::confusable(&number, &other));
+            }
         }
         PersonCommand::Withdraw { number } => {
             let count = people::withdraw(pool, ACTOR, &number).await?;

@@ -1,5 +1,6 @@
 //! Sealed templates, one a photo.
 
+use futures_util::stream::BoxStream;
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
 
@@ -38,6 +39,21 @@ pub async fn of(conn: &mut PgConnection, people: &[Uuid], embedder: &str) -> Res
     )
     .fetch_all(conn)
     .await
+}
+
+/// The templates of everybody but one person for one embedder, each person's together.
+pub fn of_others<'a>(
+    conn: &'a mut PgConnection,
+    person: Uuid,
+    embedder: &'a str,
+) -> BoxStream<'a, Result<Sealed>> {
+    sqlx::query_as!(
+        Sealed,
+        "select id, person, sealed as bytes from templates where person <> $1 and embedder = $2 order by person, id",
+        person,
+        embedder
+    )
+    .fetch(conn)
 }
 
 /// Deletes a person's templates and says how many there were.

@@ -1,11 +1,11 @@
 //! What a door does to a picture, and what that costs: the enrolled photo is as it is, the other one
 //! is seen in other light, from afar, blurred, turned or with a mask.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use anyhow::Result;
-use models::{Embedding, Eyes, Look};
+use models::{Embedding, Eyes, Frame, Look, Quality};
 use serde_json::{Value, json};
 
 use crate::chance::Chance;
@@ -18,6 +18,13 @@ const FAR: f64 = 1e-3;
 
 /// The faces of photos. `None` where none was found.
 type Faces<'a> = HashMap<&'a str, Option<Embedding>>;
+
+/// The faces of photos under one condition, and how well they were seen.
+#[derive(Default)]
+struct Probes<'a> {
+    faces: Faces<'a>,
+    qualities: Vec<Quality>,
+}
 
 /// Measures detection, accuracy and TAR under each condition, and what is lost against the photos as
 /// they are. Of the second photos of the pairs `photos` are taken, or all.
@@ -36,7 +43,7 @@ pub fn measure(images: &Path, pairs: &Path, photos: Option<usize>) -> Result<Val
     let trials: Vec<Trial> = probes.iter().map(|probes| Trial::of(&pairs, &enrolled, probes)).collect();
     let reports = CONDITIONS.iter().zip(&trials);
     let reports: Vec<Value> = reports.map(|((name, _), trial)| trial.report(name, &trials[0])).collect();
-    Ok(json!({ "photos": probes[0].len(), "pairs": pairs.len(), "conditions": reports }))
+    Ok(json!({ "photos": probes[0].faces.len(), "pairs": pairs.len(), "conditions": reports }))
 }
 
 fn names<'a>(names: impl Iterator<Item = &'a String>) -> BTreeSet<&'a str> {
@@ -53,21 +60,26 @@ fn keep(pairs: &mut Vec<Pair>, count: usize) {
 }
 
 /// The faces of photos under each condition.
-fn look_at<'a>(eyes: &mut Eyes, images: &Path, names: &BTreeSet<&'a str>) -> Result<Vec<Faces<'a>>> {
-    let mut faces: Vec<Faces> = CONDITIONS.iter().map(|_| Faces::new()).collect();
+fn look_at<'a>(eyes: &mut Eyes, images: &Path, names: &BTreeSet<&'a str>) -> Result<Vec<Probes<'a>>> {
+    let mut probes: Vec<Probes> = CONDITIONS.iter().map(|_| Probes::default()).collect();
     for (done, name) in names.iter().enumerate() {
         let photo = photos::open(&images.join(name))?;
         let scene = find(eyes, &photo)?.map(|(face, mesh)| Scene { photo, face, mesh });
-        for (faces, (_, change)) in faces.iter_mut().zip(&CONDITIONS) {
-            let looks = match &scene {
-                Some(scene) => embed(eyes, &scene.seen(change)?, &[Look::Close])?,
-                None => None,
-            };
-            faces.insert(name, looks.and_then(|mut looks| looks.pop()));
+        for (probes, (_, change)) in probes.iter_mut().zip(&CONDITIONS) {
+            let face = scene.as_ref().map(|scene| look(eyes, &scene.seen(change)?)).transpose()?.flatten();
+            probes.qualities.extend(face.as_ref().map(|(_, quality)| *quality));
+            probes.faces.insert(name, face.map(|(face, _)| face));
         }
         progress(done + 1, names.len());
     }
-    Ok(faces)
+    Ok(probes)
+}
+
+/// The face of a photo as it is recognised, and how well it was seen.
+fn look(eyes: &mut Eyes, photo: &Frame) -> Result<Option<(Embedding, Quality)>> {
+    let Some((_, mesh)) = find(eyes, photo)? else { return Ok(None) };
+    let quality = eyes.quality(photo, &mesh)?;
+    Ok(eyes.embed(photo, &mesh, Look::Close)?.map(|face| (face, quality)))
 }
 
 /// What came out under one condition.
@@ -82,10 +94,12 @@ struct Trial {
     impostor: Vec<f32>,
     /// The distance at which the false-accept rate is reached.
     threshold: f32,
+    /// How well the faces were seen.
+    qualities: Vec<Quality>,
 }
 
 impl Trial {
-    fn of(pairs: &[Pair], enrolled: &Faces, probes: &Faces) -> Self {
+    fn of(pairs: &[Pair], enrolled: &Faces, Probes { faces: probes, qualities }: &Probes) -> Self {
         let distance = |one: &str, other: &str| match (&enrolled[one], &probes[other]) {
             (Some(one), Some(other)) => one.distance(other),
             _ => UNSEEN,
@@ -110,6 +124,7 @@ impl Trial {
             threshold: verification::threshold(&impostor, FAR).unwrap_or_default(),
             genuine,
             impostor,
+            qualities: qualities.clone(),
         }
     }
 
@@ -126,9 +141,33 @@ impl Trial {
             report[format!("{name}_lost_95")] = json!(bounds);
         }
         let as_set = |distances: &[f32]| round(share(&below(distances, as_is.threshold)));
+        let flawed: Vec<bool> = self.qualities.iter().map(|quality| quality.flaw().is_some()).collect();
+        tell(&mut report, "flawed", Some(share(&flawed)), flawed.len());
+        report["quality"] = json!(medians(&self.qualities));
         report["as_set"] = json!({ "tar": as_set(&self.genuine), "far": as_set(&self.impostor) });
         report
     }
+}
+
+/// The median of each measure.
+fn medians(qualities: &[Quality]) -> BTreeMap<&'static str, f32> {
+    let median = |measure: fn(&Quality) -> f32| {
+        let mut values: Vec<f32> = qualities.iter().map(measure).collect();
+        values.sort_by(f32::total_cmp);
+        values.get(values.len() / 2).map_or(0.0, |value| (value * 1e4).round() / 1e4)
+    };
+    [
+        ("width", median(|quality| quality.width)),
+        ("yaw", median(|quality| quality.yaw.abs())),
+        ("pitch", median(|quality| quality.pitch)),
+        ("light", median(|quality| quality.light)),
+        ("clipped", median(|quality| quality.clipped)),
+        ("contrast", median(|quality| quality.contrast)),
+        ("sharpness", median(|quality| quality.sharpness)),
+        ("mouth", median(|quality| quality.mouth)),
+        ("worth", median(Quality::worth)),
+    ]
+    .into()
 }
 
 fn below(distances: &[f32], threshold: f32) -> Vec<bool> {
