@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::frame::Frame;
 use crate::identify::Identifier;
+use crate::light::Light;
 use crate::manifest::{EmbedderSpec, Folder, Role};
 use crate::mesh::Landmarks;
 use crate::sample::Sampler;
@@ -110,6 +111,7 @@ impl Embedder {
                 self.side,
                 &mut self.square,
             )?;
+            Light::of(&self.square, self.side).even(&mut self.square, self.side);
             self.add(&mut sum)?;
             mirror(&mut self.square, self.side);
             self.add(&mut sum)?;

@@ -15,6 +15,7 @@ pub mod frame;
 pub mod gallery;
 pub mod geometry;
 pub mod identify;
+mod light;
 pub mod liveness;
 pub mod manifest;
 pub mod mesh;
