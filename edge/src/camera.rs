@@ -4,6 +4,7 @@ mod mjpeg;
 pub mod replay;
 pub mod v4l2;
 pub mod walk;
+mod yuyv;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

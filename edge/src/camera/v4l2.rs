@@ -15,9 +15,8 @@ use v4l::io::traits::CaptureStream;
 use v4l::video::Capture;
 use v4l::video::capture::Parameters;
 use v4l::{Device, Format, FourCC};
-use yuv::{YuvPackedImage, YuvRange, YuvStandardMatrix, yuyv422_to_rgb};
 
-use crate::camera::{Camera, mjpeg};
+use crate::camera::{Camera, mjpeg, yuyv};
 
 const BUFFERS: u32 = 4;
 /// A camera that gives nothing for so long is opened anew.
@@ -79,7 +78,7 @@ impl V4l2 {
     fn decode(&self, bytes: &[u8]) -> Result<Vec<u8>> {
         match self.pixels {
             Pixels::Mjpeg => mjpeg::decode(bytes, self.width, self.height),
-            Pixels::Yuyv => decode_yuyv(bytes, self.width, self.height, self.stride),
+            Pixels::Yuyv => yuyv::decode(bytes, self.width, self.height, self.stride),
         }
     }
 }
@@ -102,21 +101,6 @@ fn negotiate(camera: &Device, width: u32, height: u32) -> Result<(Format, Pixels
         answers.push(given.fourcc.to_string());
     }
     bail!("it offers neither YUYV nor motion JPEG, but {}", answers.join(", "))
-}
-
-fn decode_yuyv(bytes: &[u8], width: usize, height: usize, stride: usize) -> Result<Vec<u8>> {
-    let stride = stride.max(width * 2);
-    ensure!(bytes.len() >= stride * height, "a frame of {} bytes, expected {}", bytes.len(), stride * height);
-    let picture = YuvPackedImage {
-        yuy: &bytes[..stride * height],
-        yuy_stride: stride as u32,
-        width: width as u32,
-        height: height as u32,
-    };
-    let mut rgb = vec![0; width * height * 3];
-    yuyv422_to_rgb(&picture, &mut rgb, width as u32 * 3, YuvRange::Limited, YuvStandardMatrix::Bt601)
-        .map_err(|e| anyhow::anyhow!("a damaged frame: {e}"))?;
-    Ok(rgb)
 }
 
 impl Camera for V4l2 {
@@ -155,17 +139,6 @@ impl Drop for V4l2 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn yuyv_becomes_rgb_with_padding_skipped() {
-        // two rows of four pixels, four bytes of padding a row: white above, red below
-        let (white, red) = ([235, 128, 235, 128], [81, 90, 81, 240]);
-        let row = |pair: [u8; 4]| [pair, pair, [9; 4]].concat();
-        let rgb = decode_yuyv(&[row(white), row(red)].concat(), 4, 2, 12).expect("decodes");
-        assert!(rgb[..12].iter().all(|v| *v >= 253), "{rgb:?}");
-        assert!(rgb[12] > 250 && rgb[13] < 5 && rgb[14] < 5, "{:?}", &rgb[12..15]);
-        assert!(decode_yuyv(&[0; 10], 4, 2, 12).is_err());
-    }
 
     #[test]
     fn only_known_formats_are_accepted() {
