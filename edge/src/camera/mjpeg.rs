@@ -24,9 +24,12 @@ pub fn decode(jpeg: &[u8], width: usize, height: usize) -> Result<Vec<u8>> {
         .set_max_width(width)
         .set_max_height(height);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(jpeg.as_ref()), options);
-    let rgb = decoder.decode().map_err(|e| anyhow::anyhow!("a damaged frame: {e:?}"))?;
+    let damaged = |e| anyhow::anyhow!("a damaged frame: {e:?}");
+    // The size is looked at first: nothing is allocated for a frame of another one.
+    decoder.decode_headers().map_err(damaged)?;
     let (found_width, found_height) = decoder.dimensions().context("a frame without a size")?;
     ensure!((found_width, found_height) == (width, height), "a frame of {found_width}x{found_height}");
+    let rgb = decoder.decode().map_err(damaged)?;
     Ok(rgb)
 }
 
