@@ -1,15 +1,17 @@
 //! A picture in memory: packed RGB, with the time at which it was seen.
 
+use std::io::Cursor;
 use std::time::Duration;
 
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use image::error::ImageFormatHint;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use crate::error::{Error, Result};
 
 /// The longest side, in pixels, that a photo may have: what large phones deliver, and a bound on memory.
 pub const MAX_SIDE: u32 = 12_000;
-/// The most memory, in bytes, that decoding one photo may take.
-const MAX_DECODE_BYTES: u64 = 256 << 20;
+/// The most memory, in bytes, that a decoded photo may take: 108 megapixels in RGB.
+const MAX_DECODE_BYTES: u64 = 320 << 20;
 
 /// Packed 8-bit RGB, row after row without padding.
 #[derive(Clone)]
@@ -43,9 +45,16 @@ impl Frame {
         limits.max_image_width = Some(MAX_SIDE);
         limits.max_image_height = Some(MAX_SIDE);
         limits.max_alloc = Some(MAX_DECODE_BYTES);
-        let mut reader = ImageReader::new(std::io::Cursor::new(bytes)).with_guessed_format()?;
-        reader.limits(limits);
+        // Another crate of the program may have taught `image` more formats than these two.
+        let format = match image::guess_format(bytes)? {
+            known @ (ImageFormat::Jpeg | ImageFormat::Png) => known,
+            other => return Err(ImageError::Unsupported(ImageFormatHint::Exact(other).into())),
+        };
+        let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+        reader.limits(limits.clone());
         let mut decoder = reader.into_decoder()?;
+        // A decoder counts what it needs itself, but not the picture that it fills.
+        limits.reserve(decoder.total_bytes())?;
         let orientation = decoder.orientation()?;
         let mut image = DynamicImage::from_decoder(decoder)?;
         image.apply_orientation(orientation);
@@ -75,6 +84,8 @@ impl Frame {
 
 #[cfg(test)]
 mod tests {
+    use image::codecs::jpeg::JpegEncoder;
+
     use super::*;
 
     #[test]
@@ -88,5 +99,23 @@ mod tests {
     fn what_is_no_picture_is_refused() {
         assert!(matches!(Frame::decode(b"no picture"), Err(Error::Picture(_))));
         assert!(matches!(Frame::decode(b""), Err(Error::Picture(_))));
+    }
+
+    #[test]
+    fn other_formats_are_refused_whatever_the_decoder_knows() {
+        let gif = b"GIF89a\x01\0\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
+        assert!(matches!(Frame::decode(gif), Err(Error::Picture(_))));
+    }
+
+    #[test]
+    fn a_small_file_may_not_unfold_into_much_memory() {
+        let mut bytes = Vec::new();
+        image::RgbImage::new(8, 8).write_with_encoder(JpegEncoder::new(&mut bytes)).expect("encodes");
+        assert!(Frame::decode(&bytes).is_ok());
+        let start = bytes.windows(2).position(|two| two == [0xFF, 0xC0]).expect("a start of frame");
+        let sides = [12_000_u16.to_be_bytes(), 12_000_u16.to_be_bytes()].concat();
+        bytes[start + 5..start + 9].copy_from_slice(&sides);
+        let error = Frame::decode(&bytes).err().expect("refused").to_string();
+        assert!(error.to_lowercase().contains("memory"), "{error}");
     }
 }
