@@ -116,6 +116,13 @@ pub struct Grid {
     pub anchors: usize,
 }
 
+impl Grid {
+    /// All its anchors. `None` for none, or too many to count.
+    fn count(&self) -> Option<usize> {
+        self.cells.checked_mul(self.cells)?.checked_mul(self.anchors).filter(|all| *all > 0)
+    }
+}
+
 /// How a detector's output is read.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -268,8 +275,13 @@ impl Manifest {
         let bad = |reason: String| Error::Manifest { path: path.to_owned(), reason };
         let text =
             std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        let manifest: Self = toml::from_str(&text).map_err(|e| bad(one_line(&e.to_string())))?;
-        manifest.check(role).map_err(bad)?;
+        Self::parse(&text, role).map_err(bad)
+    }
+
+    /// Takes a manifest's text apart and checks it. An error is the first thing wrong with it.
+    pub fn parse(text: &str, role: Role) -> std::result::Result<Self, String> {
+        let manifest: Self = toml::from_str(text).map_err(|e| one_line(&e.to_string()))?;
+        manifest.check(role)?;
         Ok(manifest)
     }
 
@@ -284,17 +296,44 @@ impl Manifest {
             [1, height, width, 3] if height == width && (16..=1024).contains(&height) => {}
             _ => return Err("input.shape must be [1, side, side, 3] with a side from 16 to 1024".into()),
         }
-        let wanted = match role {
-            Role::Detector | Role::DetectorNear => self.detector.is_some(),
-            Role::Mesh => self.mesh.is_some(),
-            Role::Embedder => self.embedder.is_some(),
-            Role::Liveness => self.liveness.is_some(),
-        };
-        if !wanted {
-            return Err(format!("the section for the role {role:?} is missing"));
+        if !self.input.scale.iter().chain(&self.input.offset).all(|number| number.is_finite()) {
+            return Err("input: scale and offset must be finite".into());
         }
-        self.embedder.as_ref().map_or(Ok(()), EmbedderSpec::check)?;
-        self.liveness.as_ref().map_or(Ok(()), LivenessSpec::check)
+        let checked = match role {
+            Role::Detector | Role::DetectorNear => self.detector.as_ref().map(|spec| spec.check(self.rows())),
+            Role::Mesh => self.mesh.as_ref().map(MeshSpec::check),
+            Role::Embedder => self.embedder.as_ref().map(EmbedderSpec::check),
+            Role::Liveness => self.liveness.as_ref().map(LivenessSpec::check),
+        };
+        checked.unwrap_or_else(|| Err(format!("the section for the role {role:?} is missing")))
+    }
+
+    /// The rows of a detector's output.
+    fn rows(&self) -> usize {
+        let boxes = self.outputs.iter().find(|output| output.name == "boxes");
+        boxes.and_then(|output| output.shape.get(1)).copied().unwrap_or(0)
+    }
+}
+
+impl DetectorSpec {
+    fn check(&self, rows: usize) -> std::result::Result<(), String> {
+        if !(0.0..=1.0).contains(&self.score) || !(0.0..=1.0).contains(&self.overlap) {
+            return Err("detector: score and overlap lie between 0 and 1".into());
+        }
+        let all = self.grids.iter().try_fold(0_usize, |sum, grid| sum.checked_add(grid.count()?));
+        if all != Some(rows) {
+            return Err(format!("detector.grids must have one anchor for each of the {rows} boxes"));
+        }
+        Ok(())
+    }
+}
+
+impl MeshSpec {
+    fn check(&self) -> std::result::Result<(), String> {
+        if !(0.1..=10.0).contains(&self.margin) || !(0.0..=1.0).contains(&self.presence) {
+            return Err("mesh: margin lies between 0.1 and 10, presence between 0 and 1".into());
+        }
+        Ok(())
     }
 }
 
@@ -303,8 +342,13 @@ impl EmbedderSpec {
         if self.template.len() < 2 || self.template.iter().any(|anchor| anchor.mesh >= 468) {
             return Err("embedder.template needs at least two mesh points from 0 to 467".into());
         }
-        let falling =
-            |pair: &[OperatingPoint]| pair[1].far < pair[0].far && pair[1].distance < pair[0].distance;
+        if !self.template.iter().flat_map(|anchor| anchor.at).all(f32::is_finite) {
+            return Err("embedder.template: the places must be finite".into());
+        }
+        // Their logarithms are what is reckoned with: two that are the same have no slope between them.
+        let falling = |pair: &[OperatingPoint]| {
+            pair[1].far.log10() < pair[0].far.log10() && pair[1].distance < pair[0].distance
+        };
         if self.thresholds.len() < 2 || !self.thresholds.windows(2).all(falling) {
             return Err("embedder.thresholds needs two points or more, far and distance falling".into());
         }
@@ -377,4 +421,44 @@ pub(crate) fn read_pinned(path: &Path, expected: &str) -> Result<Vec<u8>> {
         return Err(Error::Altered { path: path.to_owned(), found, expected: expected.to_owned() });
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DETECTOR: &str = include_str!("../data/detector.toml");
+    const MESH: &str = include_str!("../data/mesh.toml");
+    const EMBEDDER: &str = include_str!("../data/embedder.toml");
+
+    #[test]
+    fn the_manifests_of_this_release_are_right() {
+        let near = include_str!("../data/detector-near.toml");
+        let all = [DETECTOR, near, MESH, EMBEDDER];
+        let roles = [Role::Detector, Role::DetectorNear, Role::Mesh, Role::Embedder];
+        for (text, role) in all.into_iter().zip(roles) {
+            assert_eq!(Manifest::parse(text, role).expect("right").role, role);
+            assert!(Manifest::parse(&text.replace("sha256", "hash"), role).is_err());
+        }
+        assert!(Manifest::parse(MESH, Role::Detector).is_err());
+    }
+
+    #[test]
+    fn numbers_out_of_bounds_are_refused() {
+        let wrong = [
+            (Role::Detector, DETECTOR, "cells = 48", "cells = 4000000000"),
+            (Role::Detector, DETECTOR, "cells = 48", "cells = 47"),
+            (Role::Detector, DETECTOR, "[{ cells", "[{ cells = 4000000000, anchors = 0 }, { cells"),
+            (Role::Detector, DETECTOR, "score = 0.5", "score = nan"),
+            (Role::Detector, DETECTOR, "[-1.0, -1.0, -1.0]", "[inf, 0.0, 0.0]"),
+            (Role::Mesh, MESH, "margin = 1.5", "margin = 0.0"),
+            (Role::Embedder, EMBEDDER, "[74.0112, 87.7798]", "[nan, 87.7798]"),
+            (Role::Embedder, EMBEDDER, "far = 1e-3", "far = 1e-1"),
+            (Role::Embedder, EMBEDDER, "far = 1e-3", "far = 0.009999999999999999"),
+        ];
+        for (role, text, right, instead) in wrong {
+            assert!(text.contains(right), "{right}");
+            assert!(Manifest::parse(&text.replace(right, instead), role).is_err(), "{instead}");
+        }
+    }
 }
