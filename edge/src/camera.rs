@@ -97,3 +97,37 @@ fn watch(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What fuzzing keeps; each target there says how its files are taken apart (fuzz/README.md).
+    fn corpus(target: &str) -> Vec<Vec<u8>> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+        let files = std::fs::read_dir(folder).expect("a corpus");
+        files.map(|file| std::fs::read(file.expect("a file").path()).expect("bytes")).collect()
+    }
+
+    #[test]
+    fn frames_from_fuzzing_are_errors_or_have_the_promised_size() {
+        let mut pictures = 0;
+        for bytes in corpus("mjpeg") {
+            let [width, height, jpeg @ ..] = &bytes[..] else { continue };
+            let (width, height) = (usize::from(*width), usize::from(*height));
+            if let Ok(rgb) = mjpeg::decode(jpeg, width, height) {
+                assert_eq!(rgb.len(), width * height * 3);
+                pictures += 1;
+            }
+        }
+        for bytes in corpus("yuyv") {
+            let Some((head, pixels)) = bytes.split_first_chunk::<6>() else { continue };
+            let number = |at: usize| usize::from(u16::from_le_bytes([head[at], head[at + 1]]));
+            if let Ok(rgb) = yuyv::decode(pixels, number(0), number(2), number(4)) {
+                assert_eq!(rgb.len(), number(0) * number(2) * 3);
+                pictures += 1;
+            }
+        }
+        assert!(pictures > 5, "{pictures}");
+    }
+}

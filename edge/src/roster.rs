@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use crate::identity::{sync_folder, write_new};
 
 /// Marks the file and binds it to its purpose.
-const HEADER: &[u8] = b"rollcall roster 1\n";
+pub const HEADER: &[u8] = b"rollcall roster 1\n";
 const NONCE_BYTES: usize = 12;
 
 /// The replica.

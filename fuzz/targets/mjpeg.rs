@@ -1,0 +1,15 @@
+//! A frame of a motion-JPEG camera. The first two bytes are the size that the camera promised.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../edge/src/camera/mjpeg.rs"]
+mod mjpeg;
+
+fuzz_target!(|bytes: &[u8]| {
+    let [width, height, jpeg @ ..] = bytes else { return };
+    let (width, height) = (usize::from(*width), usize::from(*height));
+    if let Ok(rgb) = mjpeg::decode(jpeg, width, height) {
+        assert_eq!(rgb.len(), width * height * 3);
+    }
+});
