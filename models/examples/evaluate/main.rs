@@ -9,13 +9,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use models::geometry::Point;
 use models::mesh::Landmarks;
 use models::{Detection, Embedding, Eyes, Frame, Look};
 use serde_json::{Value, json};
 
 #[path = "../shared/bounds.rs"]
 mod bounds;
+#[path = "../shared/central.rs"]
+mod central;
 #[path = "../shared/photos.rs"]
 mod photos;
 
@@ -26,6 +27,7 @@ mod open_set;
 mod verification;
 
 use bounds::{bounds, round};
+use central::central;
 
 /// Measures accuracy. All shares come with 95 % bounds.
 #[derive(Parser)]
@@ -91,13 +93,6 @@ fn embed(eyes: &mut Eyes, photo: &Frame, looks: &[Look]) -> Result<Option<Vec<Em
 fn find(eyes: &mut Eyes, photo: &Frame) -> Result<Option<(Detection, Landmarks)>> {
     let Some(face) = central(&eyes.detect(photo)?, photo) else { return Ok(None) };
     Ok(eyes.landmarks(photo, &face)?.map(|landmarks| (face, landmarks)))
-}
-
-/// The face nearest to the middle, a larger one counting as nearer by a quarter of its width.
-fn central(faces: &[Detection], photo: &Frame) -> Option<Detection> {
-    let middle = Point { x: photo.width() as f32 / 2.0, y: photo.height() as f32 / 2.0 };
-    let off = |face: &Detection| face.face.centre().distance(middle) - 0.25 * face.face.width();
-    faces.iter().copied().min_by(|one, other| off(one).total_cmp(&off(other)))
 }
 
 fn progress(done: usize, of: usize) {

@@ -1,0 +1,92 @@
+//! Looks at one picture after another when asked to: our side of `models/bench/peers.sh`.
+//!
+//! Reads a line with the path of a binary PPM, answers with a line of JSON: `box`, the face's corners, or
+//! null where none was found; `located_ms`, from the picture to the placed mesh; `ms`, to the embedding;
+//! and `embedding`. One thread; reading the file is not timed.
+
+use std::io::{BufRead, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
+use models::{Eyes, Frame, Look};
+use serde_json::{Value, json};
+
+#[path = "shared/central.rs"]
+mod central;
+
+use central::central;
+
+/// Answers a path a line on stdin with a line of JSON on stdout.
+#[derive(Parser)]
+struct Arguments {
+    /// How closely a face is looked at.
+    #[arg(long, value_enum, default_value = "glance")]
+    look: Closeness,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Closeness {
+    /// As at each frame of a face that is not known yet.
+    Glance,
+    /// As at enrolment.
+    Study,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let look = match arguments.look {
+        Closeness::Glance => Look::Glance,
+        Closeness::Study => Look::Study,
+    };
+    let mut eyes = Eyes::open(None, 1)?;
+    let mut answers = std::io::stdout().lock();
+    writeln!(answers, "{}", json!({ "ready": concat!("Rollcall ", env!("CARGO_PKG_VERSION")) }))?;
+    for path in std::io::stdin().lock().lines() {
+        let answer = answer(&mut eyes, &read(path?.as_ref())?, look)?;
+        writeln!(answers, "{}", answer.unwrap_or_else(|| json!({ "box": null })))?;
+    }
+    Ok(())
+}
+
+fn answer(eyes: &mut Eyes, picture: &Frame, look: Look) -> Result<Option<Value>> {
+    let start = Instant::now();
+    let Some(face) = central(&eyes.detect(picture)?, picture) else { return Ok(None) };
+    let Some(landmarks) = eyes.landmarks(picture, &face)? else { return Ok(None) };
+    let located = start.elapsed();
+    let Some(embedding) = eyes.embed(picture, &landmarks, look)? else { return Ok(None) };
+    let all = start.elapsed();
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    Ok(Some(json!({
+        "box": [face.face.x0, face.face.y0, face.face.x1, face.face.y1],
+        "located_ms": ms(located), "ms": ms(all), "embedding": embedding.values(),
+    })))
+}
+
+/// Reads a binary PPM with three lines of header: no decoder, so the same pixels for everybody.
+fn read(path: &Path) -> Result<Frame> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    parse(&bytes).with_context(|| format!("not a binary PPM: {}", path.display()))
+}
+
+fn parse(bytes: &[u8]) -> Option<Frame> {
+    let mut lines = bytes.splitn(4, |byte| *byte == b'\n');
+    let (magic, size, depth, rgb) = (lines.next()?, lines.next()?, lines.next()?, lines.next()?);
+    let (width, height) = std::str::from_utf8(size).ok()?.split_once(' ')?;
+    let (width, height) = (width.parse().ok()?, height.parse().ok()?);
+    if (magic, depth) != (b"P6", b"255") {
+        return None;
+    }
+    Frame::new(width, height, rgb.to_vec(), Duration::ZERO).ok()
+}
