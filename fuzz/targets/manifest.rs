@@ -6,7 +6,7 @@ use models::{Embedding, Gallery, Identifier, Manifest, Role, Template, Threshold
 use uuid::Uuid;
 
 fuzz_target!(|text: &str| {
-    for role in [Role::Detector, Role::DetectorNear, Role::Mesh, Role::Embedder] {
+    for role in [Role::Detector, Role::DetectorNear, Role::Mesh, Role::Embedder, Role::Liveness] {
         let Ok(manifest) = Manifest::parse(text, role) else { continue };
         assert!((16..=1024).contains(&manifest.input.side()));
         if role == Role::Embedder {

@@ -19,7 +19,7 @@ fn photos_are_decoded_or_refused() {
 
 #[test]
 fn manifests_are_taken_or_refused() {
-    let roles = [Role::Detector, Role::DetectorNear, Role::Mesh, Role::Embedder];
+    let roles = [Role::Detector, Role::DetectorNear, Role::Mesh, Role::Embedder, Role::Liveness];
     let texts: Vec<String> =
         corpus("manifest").iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect();
     for role in roles {
