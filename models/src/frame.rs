@@ -76,6 +76,11 @@ impl Frame {
         &self.rgb
     }
 
+    /// The memory, to be used again.
+    pub fn into_rgb(self) -> Vec<u8> {
+        self.rgb
+    }
+
     /// The pixels, to draw on.
     pub fn rgb_mut(&mut self) -> &mut [u8] {
         &mut self.rgb

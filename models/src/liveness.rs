@@ -123,11 +123,18 @@ pub(crate) struct Watch {
     asked: bool,
     opinions: (f32, u32),
     threshold: f32,
+    /// What all frames say.
+    said: Liveness,
 }
 
 impl Watch {
     /// Takes up a frame, whose skin was cut out into `self.skin`. `asked`: a model gives its opinion, too.
     pub fn see(&mut self, face: &Landmarks, asked: bool) {
+        self.take(face, asked);
+        self.said = self.sum_up();
+    }
+
+    fn take(&mut self, face: &Landmarks, asked: bool) {
         (self.frames, self.asked) = (self.frames + 1, asked);
         self.blinks.see(face);
         self.traces.see(&self.skin, self.frames);
@@ -178,10 +185,15 @@ impl Watch {
     pub fn hear(&mut self, likely: f32, threshold: f32) {
         self.threshold = threshold;
         self.opinions = (self.opinions.0 + likely, self.opinions.1 + 1);
+        self.said = self.sum_up();
     }
 
     /// What all frames say.
     pub fn liveness(&self) -> Liveness {
+        self.said
+    }
+
+    fn sum_up(&self) -> Liveness {
         let mut evidence: Vec<f32> = self.evidence.iter().copied().collect();
         evidence.sort_by(|one, other| other.total_cmp(one));
         let moved = evidence.get(SAYING - 1).copied().unwrap_or(0.0);

@@ -102,6 +102,10 @@ pub struct Pipeline {
     since_search: u32,
     /// When the frame before was taken.
     before: Duration,
+    /// The last frame's faces and where they were; kept for their memory.
+    faces: Vec<Face>,
+    places: Vec<(TrackId, Rect)>,
+    sightings: Vec<Sighting>,
 }
 
 impl Pipeline {
@@ -119,6 +123,9 @@ impl Pipeline {
             departures: Vec::new(),
             since_search: 0,
             before: Duration::ZERO,
+            faces: Vec::new(),
+            places: Vec::new(),
+            sightings: Vec::new(),
         }
     }
 
@@ -140,11 +147,12 @@ impl Pipeline {
     }
 
     /// Looks at a frame: one sighting for each face in it.
-    pub fn observe(&mut self, frame: &Frame, gallery: &Gallery) -> Result<Vec<Sighting>> {
+    pub fn observe(&mut self, frame: &Frame, gallery: &Gallery) -> Result<&[Sighting]> {
         self.part(frame.at);
         let moved = self.motion.look(frame);
         let known = self.ballots.len();
-        let mut faces = self.follow(frame)?;
+        let mut faces = std::mem::take(&mut self.faces);
+        self.follow(frame, &mut faces)?;
         if self.must_search(moved.is_some(), faces.len() < known, known == 0) {
             self.since_search = 0;
             if let Some(part) = moved.filter(|_| known == 0) {
@@ -161,7 +169,12 @@ impl Pipeline {
         }
         self.look_closely(frame, &mut faces, gallery)?;
         self.before = frame.at;
-        Ok(faces.iter().filter_map(|face| self.sighting(face, frame.at)).collect())
+        self.sightings.clear();
+        for face in &faces {
+            self.sightings.extend(self.sighting(face, frame.at));
+        }
+        self.faces = faces;
+        Ok(&self.sightings)
     }
 
     fn must_search(&mut self, moved: bool, lost: bool, nobody: bool) -> bool {
@@ -169,21 +182,21 @@ impl Pipeline {
         lost || (moved && (nobody || self.since_search >= SEARCH)) || self.since_search >= IDLE
     }
 
-    /// The faces of the frame before, where they are now.
-    fn follow(&mut self, frame: &Frame) -> Result<Vec<Face>> {
-        let mut faces = Vec::with_capacity(self.ballots.len());
+    /// The faces of the frame before, where they are now; in place of what is in `faces`.
+    fn follow(&mut self, frame: &Frame, faces: &mut Vec<Face>) -> Result<()> {
+        faces.clear();
         for (track, ballot) in &self.ballots {
             let Some(region) = &ballot.region else { continue };
             if let Some(landmarks) = self.eyes.follow(frame, region)? {
                 faces.push(Face { track: *track, landmarks, looked: false });
             }
         }
-        let places: Vec<(TrackId, Rect)> =
-            faces.iter().map(|face| (face.track, face.landmarks.bounds())).collect();
-        let believed = self.tracker.follow(&places, frame.at);
+        self.places.clear();
+        self.places.extend(faces.iter().map(|face| (face.track, face.landmarks.bounds())));
+        let believed = self.tracker.follow(&self.places, frame.at);
         faces.retain(|face| believed.contains(&face.track));
-        faces.sort_by_key(|face| face.track);
-        Ok(faces)
+        faces.sort_unstable_by_key(|face| face.track);
+        Ok(())
     }
 
     /// Adds the faces that were found and not followed.

@@ -37,7 +37,7 @@ fn watch(eyes: Eyes, kind: Kind, name: &str, seed: u64, policy: Policy) -> (Eyes
     for n in 0..FRAMES {
         let frame = sequence.frame(n).expect("a frame");
         let sightings = pipeline.observe(&frame, &Gallery::default()).expect("observes");
-        for sighting in &sightings {
+        for sighting in sightings {
             assert_eq!(sighting.alive, policy.is_met(&sighting.liveness), "{name} {n}");
         }
         said.extend(sightings.first().map(|sighting| sighting.liveness));
