@@ -81,7 +81,7 @@ fn line(frame: u64, sighting: &Sighting) -> serde_json::Value {
             Verdict::Ambiguous => "ambiguous",
             Verdict::Unknown => "unknown",
         },
-        "flaw": sighting.quality.flaw().map(|flaw| format!("{flaw:?}").to_lowercase()),
+        "flaw": sighting.quality.flaw().filter(|_| sighting.quality.width > 0.0).map(|flaw| format!("{flaw:?}").to_lowercase()),
         "worth": round(sighting.quality.worth()),
         "liveness": round(sighting.liveness.score),
         "turned": sighting.liveness.turned.round() as i32,

@@ -30,6 +30,8 @@ const MOST: usize = 10;
 const SAME_FACE: f32 = 0.3;
 /// Frames between two searches for new faces where something moves beside one that is followed.
 const SEARCH: u32 = 5;
+/// Further to the side, in degrees, a look can't tell that somebody else is there.
+const TURNED: f32 = 25.0;
 /// Frames between two searches where nothing seems to move.
 const IDLE: u32 = 15;
 
@@ -222,10 +224,12 @@ impl Pipeline {
     fn watch(&mut self, frame: &Frame, face: &Face) -> Result<()> {
         let ballot = self.ballots.entry(face.track).or_default();
         ballot.see(face.landmarks.region(), &face.landmarks.bounds(), frame.at, self.before);
-        if !self.policy.is_met(&ballot.watch.liveness()) {
+        // A face that is cut by the frame's edge has a border that is no skin.
+        if !self.policy.is_met(&ballot.watch.liveness()) && frame.holds(&face.landmarks.bounds()) {
             self.eyes.skin(frame, &face.landmarks, &mut ballot.watch.skin)?;
             ballot.watch.see(&face.landmarks, self.eyes.has_opinion());
             if self.policy.is_met(&ballot.watch.liveness()) {
+                ballot.watch.rest();
                 ballot.hurry();
             }
         }
@@ -241,6 +245,9 @@ impl Pipeline {
             let Some(look) = self.eyes.embed(frame, &face.landmarks, Look::Glance)? else { continue };
             let quality = self.eyes.quality(frame, &face.landmarks)?;
             if self.ballots[&face.track].is_other(&look) {
+                if quality.yaw.abs() > TURNED {
+                    continue; // who turns their head looks like somebody else
+                }
                 let Some(new) = self.doubt(face.track) else { continue };
                 face.track = new;
             }
