@@ -212,7 +212,7 @@ impl Watch {
             moved,
             turned: span(&self.yaw),
             screen: self.traces.of_a_screen(),
-            opinion: self.asked.then(|| count >= OPINIONS && opinion >= self.threshold),
+            opinion: self.asked.then_some(count >= OPINIONS && opinion >= self.threshold),
         }
     }
 }

@@ -183,7 +183,9 @@ mod tests {
         points[EYES.0] = Point { x: 0.0, y: 40.0 };
         points[EYES.1] = Point { x: 100.0, y: 40.0 };
         points[2] = Point { x: 50.0, y: 160.0 };
-        points.iter_mut().for_each(|point| *point = turned.apply(*point));
+        for point in &mut points {
+            *point = turned.apply(*point);
+        }
         let region = Landmarks { points, ..Landmarks::at(Point::default()) }.region();
         assert!((region.roll - 0.6_f32.atan2(0.8)).abs() < 1e-4);
         assert!((region.longer - 120.0).abs() < 0.1, "{}", region.longer);

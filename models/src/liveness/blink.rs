@@ -22,7 +22,7 @@ const REMEMBERED: usize = 150;
 pub struct Blinks {
     openness: VecDeque<(f32, f32)>,
     /// Frames since each of the last blinks.
-    blinks: Vec<usize>,
+    counted: Vec<usize>,
     /// Frames until the next may be counted.
     rest: usize,
 }
@@ -35,15 +35,15 @@ impl Blinks {
 
     fn take(&mut self, openness: (f32, f32)) {
         self.rest = self.rest.saturating_sub(1);
-        self.blinks.iter_mut().for_each(|since| *since += 1);
-        self.blinks.retain(|since| *since < REMEMBERED);
+        self.counted.iter_mut().for_each(|since| *since += 1);
+        self.counted.retain(|since| *since < REMEMBERED);
         self.openness.push_back(openness);
         if self.openness.len() <= COMPARED {
             return;
         }
         self.openness.pop_front();
         if self.rest == 0 && self.dip() >= SHUT {
-            self.blinks.push(0);
+            self.counted.push(0);
             self.rest = AFTER + 2;
         }
     }
@@ -63,7 +63,7 @@ impl Blinks {
 
     /// Blinks in the last frames.
     pub fn count(&self) -> usize {
-        self.blinks.len()
+        self.counted.len()
     }
 }
 
