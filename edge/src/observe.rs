@@ -35,7 +35,7 @@ pub fn observe(source: &Path, config: Option<&Config>, frames: Option<u64>) -> R
     while frames.is_none_or(|most| looked < most) {
         let Some(frame) = camera.next(spare)? else { break };
         for sighting in pipeline.observe(&frame, &gallery)? {
-            println!("{}", line(looked, &sighting));
+            println!("{}", line(looked, sighting));
             faces += 1;
         }
         looked += 1;
