@@ -63,7 +63,7 @@ impl Ballot {
             // It was hidden, and may be somebody else's now: who it is must be agreed on anew.
             self.votes.clear();
             (self.since, self.watch) = (AGAIN, Watch::default());
-            if self.looks.len() < FEW {
+            if !self.knows_the_face() {
                 self.looks.clear(); // too few to tell somebody else by
             }
         }
@@ -90,9 +90,14 @@ impl Ballot {
         (std::cmp::Reverse(self.since), self.looks.len())
     }
 
+    /// Whether there are enough looks to tell somebody else by.
+    pub fn knows_the_face(&self) -> bool {
+        self.looks.len() >= FEW
+    }
+
     /// Whether a look is at somebody else than those before.
     pub fn is_other(&self, face: &Embedding) -> bool {
-        self.mean().is_some_and(|mean| mean.embedding().distance(face) > OTHER)
+        self.knows_the_face() && self.mean().is_some_and(|mean| mean.embedding().distance(face) > OTHER)
     }
 
     /// Lets the next look decide whether somebody else is there. `true`: this one did.

@@ -224,8 +224,10 @@ impl Pipeline {
     fn watch(&mut self, frame: &Frame, face: &Face) -> Result<()> {
         let ballot = self.ballots.entry(face.track).or_default();
         ballot.see(face.landmarks.region(), &face.landmarks.bounds(), frame.at, self.before);
-        // A face that is cut by the frame's edge has a border that is no skin.
-        if !self.policy.is_met(&ballot.watch.liveness()) && frame.holds(&face.landmarks.bounds()) {
+        // One face's life must not serve another's, and a face that is cut by the frame's edge has a
+        // border that is no skin.
+        let watchable = ballot.knows_the_face() && frame.holds(&face.landmarks.bounds());
+        if watchable && !self.policy.is_met(&ballot.watch.liveness()) {
             self.eyes.skin(frame, &face.landmarks, &mut ballot.watch.skin)?;
             ballot.watch.see(&face.landmarks, self.eyes.has_opinion());
             if self.policy.is_met(&ballot.watch.liveness()) {
