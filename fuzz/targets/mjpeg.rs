@@ -9,8 +9,7 @@ mod mjpeg;
 fuzz_target!(|bytes: &[u8]| {
     let [width, height, jpeg @ ..] = bytes else { return };
     let (width, height) = (usize::from(*width), usize::from(*height));
-    let mut rgb = Vec::new();
-    if mjpeg::decode(jpeg, width, height, &mut rgb).is_ok() {
+    if let Ok(rgb) = mjpeg::decode(jpeg, width, height) {
         assert_eq!(rgb.len(), width * height * 3);
     }
 });

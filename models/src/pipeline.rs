@@ -30,8 +30,6 @@ const MOST: usize = 10;
 const SAME_FACE: f32 = 0.3;
 /// Frames between two searches for new faces where something moves beside one that is followed.
 const SEARCH: u32 = 5;
-/// Further to the side, in degrees, a look can't tell that somebody else is there.
-const TURNED: f32 = 25.0;
 /// Frames between two searches where nothing seems to move.
 const IDLE: u32 = 15;
 
@@ -104,10 +102,6 @@ pub struct Pipeline {
     since_search: u32,
     /// When the frame before was taken.
     before: Duration,
-    /// The last frame's faces and where they were; kept for their memory.
-    faces: Vec<Face>,
-    places: Vec<(TrackId, Rect)>,
-    sightings: Vec<Sighting>,
 }
 
 impl Pipeline {
@@ -125,9 +119,6 @@ impl Pipeline {
             departures: Vec::new(),
             since_search: 0,
             before: Duration::ZERO,
-            faces: Vec::new(),
-            places: Vec::new(),
-            sightings: Vec::new(),
         }
     }
 
@@ -149,12 +140,11 @@ impl Pipeline {
     }
 
     /// Looks at a frame: one sighting for each face in it.
-    pub fn observe(&mut self, frame: &Frame, gallery: &Gallery) -> Result<&[Sighting]> {
+    pub fn observe(&mut self, frame: &Frame, gallery: &Gallery) -> Result<Vec<Sighting>> {
         self.part(frame.at);
         let moved = self.motion.look(frame);
         let known = self.ballots.len();
-        let mut faces = std::mem::take(&mut self.faces);
-        self.follow(frame, &mut faces)?;
+        let mut faces = self.follow(frame)?;
         if self.must_search(moved.is_some(), faces.len() < known, known == 0) {
             self.since_search = 0;
             if let Some(part) = moved.filter(|_| known == 0) {
@@ -171,12 +161,7 @@ impl Pipeline {
         }
         self.look_closely(frame, &mut faces, gallery)?;
         self.before = frame.at;
-        self.sightings.clear();
-        for face in &faces {
-            self.sightings.extend(self.sighting(face, frame.at));
-        }
-        self.faces = faces;
-        Ok(&self.sightings)
+        Ok(faces.iter().filter_map(|face| self.sighting(face, frame.at)).collect())
     }
 
     fn must_search(&mut self, moved: bool, lost: bool, nobody: bool) -> bool {
@@ -184,21 +169,21 @@ impl Pipeline {
         lost || (moved && (nobody || self.since_search >= SEARCH)) || self.since_search >= IDLE
     }
 
-    /// The faces of the frame before, where they are now; in place of what is in `faces`.
-    fn follow(&mut self, frame: &Frame, faces: &mut Vec<Face>) -> Result<()> {
-        faces.clear();
+    /// The faces of the frame before, where they are now.
+    fn follow(&mut self, frame: &Frame) -> Result<Vec<Face>> {
+        let mut faces = Vec::with_capacity(self.ballots.len());
         for (track, ballot) in &self.ballots {
             let Some(region) = &ballot.region else { continue };
             if let Some(landmarks) = self.eyes.follow(frame, region)? {
                 faces.push(Face { track: *track, landmarks, looked: false });
             }
         }
-        self.places.clear();
-        self.places.extend(faces.iter().map(|face| (face.track, face.landmarks.bounds())));
-        let believed = self.tracker.follow(&self.places, frame.at);
+        let places: Vec<(TrackId, Rect)> =
+            faces.iter().map(|face| (face.track, face.landmarks.bounds())).collect();
+        let believed = self.tracker.follow(&places, frame.at);
         faces.retain(|face| believed.contains(&face.track));
-        faces.sort_unstable_by_key(|face| face.track);
-        Ok(())
+        faces.sort_by_key(|face| face.track);
+        Ok(faces)
     }
 
     /// Adds the faces that were found and not followed.
@@ -224,14 +209,10 @@ impl Pipeline {
     fn watch(&mut self, frame: &Frame, face: &Face) -> Result<()> {
         let ballot = self.ballots.entry(face.track).or_default();
         ballot.see(face.landmarks.region(), &face.landmarks.bounds(), frame.at, self.before);
-        // One face's life must not serve another's, and a face that is cut by the frame's edge has a
-        // border that is no skin.
-        let watchable = ballot.knows_the_face() && frame.holds(&face.landmarks.bounds());
-        if watchable && !self.policy.is_met(&ballot.watch.liveness()) {
+        if !self.policy.is_met(&ballot.watch.liveness()) {
             self.eyes.skin(frame, &face.landmarks, &mut ballot.watch.skin)?;
             ballot.watch.see(&face.landmarks, self.eyes.has_opinion());
             if self.policy.is_met(&ballot.watch.liveness()) {
-                ballot.watch.rest();
                 ballot.hurry();
             }
         }
@@ -247,9 +228,6 @@ impl Pipeline {
             let Some(look) = self.eyes.embed(frame, &face.landmarks, Look::Glance)? else { continue };
             let quality = self.eyes.quality(frame, &face.landmarks)?;
             if self.ballots[&face.track].is_other(&look) {
-                if quality.yaw.abs() > TURNED {
-                    continue; // who turns their head looks like somebody else
-                }
                 let Some(new) = self.doubt(face.track) else { continue };
                 face.track = new;
             }

@@ -58,39 +58,32 @@ pub struct Tracker {
     next: u64,
     /// When the frame before was taken.
     before: Duration,
-    /// Faces that were followed, nearest to where they were expected first, and who of them is believed;
-    /// kept for their memory.
-    found: Vec<(f32, usize, Rect)>,
-    believed: Vec<TrackId>,
 }
 
 impl Tracker {
     /// Takes faces that were followed, each from where its track was, and returns those that are
     /// believed: none that jumped, and of two on one face the one that was expected there.
-    pub fn follow(&mut self, followed: &[(TrackId, Rect)], at: Duration) -> &[TrackId] {
+    pub fn follow(&mut self, followed: &[(TrackId, Rect)], at: Duration) -> Vec<TrackId> {
         let before = std::mem::replace(&mut self.before, at);
-        self.found.clear();
+        let mut found: Vec<(f32, usize, Rect)> = Vec::with_capacity(followed.len());
         for (index, track) in self.tracks.iter().enumerate() {
             if let Some((_, face)) = followed.iter().find(|(id, _)| *id == track.id) {
                 let off = track.expected(at).centre().distance(face.centre()) / face.width().max(1.0);
                 if off <= JUMP {
                     let handicap = if track.seen < before { HIDDEN } else { 0.0 };
-                    self.found.push((off + handicap, index, *face));
+                    found.push((off + handicap, index, *face));
                 }
             }
         }
-        self.found.sort_unstable_by(|one, other| one.0.total_cmp(&other.0));
-        self.believed.clear();
-        for rank in 0..self.found.len() {
-            let (_, index, face) = self.found[rank];
-            let shared =
-                |track: &Track| self.believed.contains(&track.id) && track.face.overlap(&face) >= SHARED;
-            if !self.tracks.iter().any(shared) {
+        found.sort_by(|one, other| one.0.total_cmp(&other.0));
+        let mut believed: Vec<(TrackId, Rect)> = Vec::with_capacity(found.len());
+        for (_, index, face) in found {
+            if believed.iter().all(|(_, other)| other.overlap(&face) < SHARED) {
                 self.tracks[index].see(face, at);
-                self.believed.push(self.tracks[index].id);
+                believed.push((self.tracks[index].id, face));
             }
         }
-        &self.believed
+        believed.into_iter().map(|(id, _)| id).collect()
     }
 
     /// Names the faces that were found anew in a frame taken at `at`. `None`: one that is followed
@@ -147,15 +140,10 @@ impl Tracker {
 
     /// Forgets the faces that were last seen more than a second before `at`, and names them.
     pub fn departed(&mut self, at: Duration) -> Vec<TrackId> {
-        let mut gone = Vec::new();
-        self.tracks.retain(|track| {
-            let here = at.saturating_sub(track.seen) <= GONE;
-            if !here {
-                gone.push(track.id);
-            }
-            here
-        });
-        gone
+        let (gone, here): (Vec<_>, Vec<_>) =
+            self.tracks.drain(..).partition(|track| at.saturating_sub(track.seen) > GONE);
+        self.tracks = here;
+        gone.into_iter().map(|track| track.id).collect()
     }
 }
 

@@ -89,8 +89,7 @@ impl From<PersonError> for ApiError {
             PersonError::Photo { reason: models::photo::PhotoError::Eyes(ref inner), .. }
                 if !matches!(inner, models::Error::Picture(_)) =>
             {
-                // A photo's name is often a person's, and this goes to the log.
-                return anyhow::anyhow!("a photo could not be looked at: {inner}").into();
+                return anyhow::Error::from(error).into();
             }
             PersonError::Photo { .. } | PersonError::SomebodyElse(_) => StatusCode::UNPROCESSABLE_ENTITY,
             PersonError::Other(error) => return error.into(),
