@@ -25,8 +25,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 /// A source of frames.
 pub trait Camera {
     /// Waits for the next frame. `None`: there are no more. After an error the camera must be
-    /// opened anew.
-    fn next(&mut self) -> Result<Option<Frame>>;
+    /// opened anew. `spare` is memory to use again.
+    fn next(&mut self, spare: Vec<u8>) -> Result<Option<Frame>>;
 }
 
 /// Opens the configured camera. `models` is where the models are, to find the faces of photos. The
@@ -84,7 +84,7 @@ fn watch(
 ) -> Result<()> {
     let mut first = true;
     while !stop.is_cancelled() {
-        let Some(frame) = camera.next()? else {
+        let Some(frame) = camera.next(slot.spare())? else {
             info!("the recording has ended");
             return Ok(());
         };
@@ -111,11 +111,11 @@ mod tests {
 
     #[test]
     fn frames_from_fuzzing_are_errors_or_have_the_promised_size() {
-        let mut pictures = 0;
+        let (mut pictures, mut rgb) = (0, Vec::new());
         for bytes in corpus("mjpeg") {
             let [width, height, jpeg @ ..] = &bytes[..] else { continue };
             let (width, height) = (usize::from(*width), usize::from(*height));
-            if let Ok(rgb) = mjpeg::decode(jpeg, width, height) {
+            if mjpeg::decode(jpeg, width, height, &mut rgb).is_ok() {
                 assert_eq!(rgb.len(), width * height * 3);
                 pictures += 1;
             }
@@ -123,7 +123,7 @@ mod tests {
         for bytes in corpus("yuyv") {
             let Some((head, pixels)) = bytes.split_first_chunk::<6>() else { continue };
             let number = |at: usize| usize::from(u16::from_le_bytes([head[at], head[at + 1]]));
-            if let Ok(rgb) = yuyv::decode(pixels, number(0), number(2), number(4)) {
+            if yuyv::decode(pixels, number(0), number(2), number(4), &mut rgb).is_ok() {
                 assert_eq!(rgb.len(), number(0) * number(2) * 3);
                 pictures += 1;
             }

@@ -63,7 +63,8 @@ impl Attention {
         let agreed = sighting.agreement >= self.policy.agreement;
         // Only who was punched keeps a re-arming clock: who is not sure yet must stay armed.
         let punched = matches!(decision, Decision::Punch(_));
-        if punched || (agreed && last_seen.is_some_and(|ago| ago < self.rearm())) {
+        // A picture of somebody must not keep them from being punched.
+        if punched || (agreed && sighting.alive && last_seen.is_some_and(|ago| ago < self.rearm())) {
             self.seen.insert(candidate.person, sighting.at);
             self.known.insert(sighting.track);
         }
@@ -145,6 +146,17 @@ mod tests {
         assert_eq!(asking.attend(&unsure), Decision::Wait, "only who is known is asked");
         assert!(matches!(asking.attend(&sighting(1, 7, 0.3, 5, 1)), Decision::Punch(_)));
         assert_eq!(asking.attend(&photo), Decision::Wait, "punched a moment ago");
+    }
+
+    #[test]
+    fn a_portrait_on_the_wall_keeps_nobody_from_being_punched() {
+        let mut attention = attention();
+        assert!(matches!(attention.attend(&sighting(1, 7, 0.3, 5, 0)), Decision::Punch(_)));
+        for s in (1..=100).step_by(9) {
+            attention.attend(&Sighting { alive: false, ..sighting(2, 7, 0.3, 5, s) });
+            attention.forget(Duration::from_secs(s));
+        }
+        assert!(matches!(attention.attend(&sighting(3, 7, 0.3, 5, 101)), Decision::Punch(_)));
     }
 
     #[test]

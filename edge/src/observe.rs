@@ -17,7 +17,7 @@ use crate::roster::Roster;
 struct Photo(Option<PathBuf>);
 
 impl Camera for Photo {
-    fn next(&mut self) -> Result<Option<Frame>> {
+    fn next(&mut self, _spare: Vec<u8>) -> Result<Option<Frame>> {
         let Some(path) = self.0.take() else { return Ok(None) };
         let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(Some(Frame::decode(&bytes).with_context(|| path.display().to_string())?))
@@ -31,14 +31,15 @@ pub fn observe(source: &Path, config: Option<&Config>, frames: Option<u64>) -> R
     let gallery = config.map(|config| gallery(config, &eyes)).transpose()?.unwrap_or_default();
     let vision = config.map_or_else(Vision::default, |config| config.vision.clone());
     let mut pipeline = Pipeline::new(eyes, vision.agreement).with_liveness(vision.liveness);
-    let (mut looked, mut faces) = (0, 0);
+    let (mut looked, mut faces, mut spare) = (0, 0, Vec::new());
     while frames.is_none_or(|most| looked < most) {
-        let Some(frame) = camera.next()? else { break };
+        let Some(frame) = camera.next(spare)? else { break };
         for sighting in pipeline.observe(&frame, &gallery)? {
-            println!("{}", line(looked, &sighting));
+            println!("{}", line(looked, sighting));
             faces += 1;
         }
         looked += 1;
+        spare = frame.into_rgb();
     }
     eprintln!("{looked} frames, {faces} sightings");
     Ok(())
@@ -80,7 +81,7 @@ fn line(frame: u64, sighting: &Sighting) -> serde_json::Value {
             Verdict::Ambiguous => "ambiguous",
             Verdict::Unknown => "unknown",
         },
-        "flaw": sighting.quality.flaw().map(|flaw| format!("{flaw:?}").to_lowercase()),
+        "flaw": sighting.quality.flaw().filter(|_| sighting.quality.width > 0.0).map(|flaw| format!("{flaw:?}").to_lowercase()),
         "worth": round(sighting.quality.worth()),
         "liveness": round(sighting.liveness.score),
         "turned": sighting.liveness.turned.round() as i32,

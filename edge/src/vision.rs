@@ -14,20 +14,41 @@ use crate::health::Health;
 /// One frame between camera and vision. The latest wins: a stale face is worthless.
 #[derive(Default)]
 pub struct Slot {
-    state: Mutex<(Option<Frame>, bool)>,
+    state: Mutex<State>,
     filled: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    frame: Option<Frame>,
+    closed: bool,
+    /// The memory of a frame that was looked at, or that nobody took.
+    spare: Vec<u8>,
 }
 
 impl Slot {
     /// Puts a frame in, over one that nobody took.
     pub fn put(&self, frame: Frame) {
-        self.lock().0 = Some(frame);
+        let mut state = self.lock();
+        if let Some(stale) = state.frame.replace(frame) {
+            state.spare = stale.into_rgb();
+        }
         self.filled.notify_one();
+    }
+
+    /// Memory for the next frame: that of an earlier one, if there is any.
+    pub fn spare(&self) -> Vec<u8> {
+        std::mem::take(&mut self.lock().spare)
+    }
+
+    /// Takes back a frame that was looked at.
+    fn give_back(&self, frame: Frame) {
+        self.lock().spare = frame.into_rgb();
     }
 
     /// There will be no more frames.
     pub fn close(&self) {
-        self.lock().1 = true;
+        self.lock().closed = true;
         self.filled.notify_one();
     }
 
@@ -35,17 +56,17 @@ impl Slot {
     fn take(&self) -> Option<Frame> {
         let mut state = self.lock();
         loop {
-            if let Some(frame) = state.0.take() {
+            if let Some(frame) = state.frame.take() {
                 return Some(frame);
             }
-            if state.1 {
+            if state.closed {
                 return None;
             }
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, (Option<Frame>, bool)> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -75,8 +96,9 @@ pub fn run(
     while let Some(frame) = slot.take() {
         let moment = clock.now();
         let people = gallery.borrow().clone();
-        let sightings = pipeline.observe(&frame, &people)?;
+        let sightings = pipeline.observe(&frame, &people)?.to_vec();
         last = frame.at;
+        slot.give_back(frame);
         health.frame();
         tell(seen, Seen { at: last, moment, sightings, departures: pipeline.departures() });
     }

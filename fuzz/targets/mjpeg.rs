@@ -9,7 +9,8 @@ mod mjpeg;
 fuzz_target!(|bytes: &[u8]| {
     let [width, height, jpeg @ ..] = bytes else { return };
     let (width, height) = (usize::from(*width), usize::from(*height));
-    if let Ok(rgb) = mjpeg::decode(jpeg, width, height) {
+    let mut rgb = Vec::new();
+    if mjpeg::decode(jpeg, width, height, &mut rgb).is_ok() {
         assert_eq!(rgb.len(), width * height * 3);
     }
 });

@@ -83,11 +83,10 @@ pub async fn enrol(
 
     let found = embed(models.map(Path::to_owned), photos).await?;
 
+    let lookalike = compare(pool, vault, actor, number, &found).await?;
     let mut transaction = pool.begin().await?;
     let person = locked(&mut transaction, number).await?;
     allowed(&person, count)?; // it may have been withdrawn meanwhile
-    let template = of_one_person(&mut transaction, vault, &person, &found).await?;
-    let lookalike = lookalike(&mut transaction, vault, &person, &found, &template).await?;
     for (_, face) in &found.named {
         let id = Uuid::now_v7();
         let label = Label { person: person.id, template: id, embedder: &found.embedder };
@@ -105,6 +104,30 @@ pub async fn enrol(
     Ok(Enrolled { photos: count, lookalike })
 }
 
+/// Compares the faces with each other, with the person's own and with everybody else's: nothing is held
+/// for that long. Names a lookalike; an error where a photo shows somebody else, which is audited, for
+/// the answer tells whether a face is the person's.
+async fn compare(
+    pool: &PgPool,
+    vault: &Vault,
+    actor: &str,
+    number: &str,
+    found: &Faces,
+) -> Result<Option<Uuid>, PersonError> {
+    let mut conn = pool.acquire().await?;
+    let person = store::people::known(&mut conn, number).await?;
+    let person = person.ok_or_else(|| PersonError::Unknown(number.to_owned()))?.id;
+    match of_one_person(&mut conn, vault, person, found).await {
+        Ok(template) => lookalike(&mut conn, vault, person, found, &template).await,
+        Err(refusal) => {
+            let detail = json!({"photos": found.named.len()});
+            let (action, subject) = ("person.enrol.refused", person.to_string());
+            store::audit::record(&mut conn, actor, action, &subject, detail).await?;
+            Err(refusal)
+        }
+    }
+}
+
 fn allowed(person: &Person, more: usize) -> Result<(), PersonError> {
     if !person.consent {
         return Err(PersonError::NoConsent(person.number.clone()));
@@ -120,19 +143,25 @@ fn allowed(person: &Person, more: usize) -> Result<(), PersonError> {
 async fn of_one_person(
     conn: &mut PgConnection,
     vault: &Vault,
-    person: &Person,
+    person: Uuid,
     found: &Faces,
 ) -> Result<Template, PersonError> {
     let mut known = Vec::new();
-    for row in store::templates::of(conn, &[person.id], &found.embedder).await? {
+    for row in store::templates::of(conn, &[person], &found.embedder).await? {
         known.push(unseal(vault, &row, &found.embedder)?);
     }
+    let mut furthest: Option<(f32, &str)> = None;
     for (index, (name, face)) in found.named.iter().enumerate() {
         let others = found.named.iter().enumerate().filter(|(other, _)| *other != index);
         let others = others.map(|(_, (_, face))| face).chain(&known);
-        if Template::mean(others).is_some_and(|others| others.embedding().distance(face) > OTHER) {
-            return Err(PersonError::SomebodyElse(name.clone()));
+        let Some(others) = Template::mean(others) else { continue };
+        let distance = others.embedding().distance(face);
+        if furthest.is_none_or(|(other, _)| distance >= other) {
+            furthest = Some((distance, name));
         }
+    }
+    if let Some((_, name)) = furthest.filter(|(distance, _)| *distance > OTHER) {
+        return Err(PersonError::SomebodyElse(name.to_owned()));
     }
     let all = found.named.iter().map(|(_, face)| face).chain(&known);
     Ok(Template::mean(all).context("photos that have no mean")?)
@@ -142,13 +171,13 @@ async fn of_one_person(
 async fn lookalike(
     conn: &mut PgConnection,
     vault: &Vault,
-    person: &Person,
+    person: Uuid,
     found: &Faces,
     template: &Template,
 ) -> Result<Option<Uuid>, PersonError> {
     let mut people: Vec<(Uuid, Template)> = Vec::new();
     let mut faces: Vec<Embedding> = Vec::new();
-    let mut rows = store::templates::of_others(conn, person.id, &found.embedder);
+    let mut rows = store::templates::of_others(conn, person, &found.embedder);
     let mut whose = None;
     loop {
         let row = rows.try_next().await?;

@@ -179,7 +179,7 @@ impl Row {
     fn observe(&mut self, frame: &Frame, gallery: &Gallery) -> Result<(f64, Vec<models::Sighting>)> {
         let start = Instant::now();
         let sightings = self.pipeline.observe(frame, gallery)?;
-        Ok((start.elapsed().as_secs_f64() * 1e3, sightings))
+        Ok((start.elapsed().as_secs_f64() * 1e3, sightings.to_vec()))
     }
 
     /// The picture as the camera has it at the next moment: moved by a pixel or two, with noise.

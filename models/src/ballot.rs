@@ -21,6 +21,8 @@ const ENOUGH: u32 = 30;
 const NEARER: f32 = 1.2;
 /// What is left of a look's worth one look later: a good one long ago must not hide who is there.
 const AGEING: f32 = 0.95;
+/// Looks that make a mean by which somebody else is told.
+const FEW: usize = 3;
 /// Further from the mean of a track's looks than this, a look is at somebody else, and two in a row
 /// make it somebody new. Of LFW's pairs 4 % of different people lie nearer, and of the same person
 /// 0.5 % further apart.
@@ -61,6 +63,9 @@ impl Ballot {
             // It was hidden, and may be somebody else's now: who it is must be agreed on anew.
             self.votes.clear();
             (self.since, self.watch) = (AGAIN, Watch::default());
+            if !self.knows_the_face() {
+                self.looks.clear(); // too few to tell somebody else by
+            }
         }
         self.region = Some(region);
         (self.seen, self.frames, self.since) = (at, self.frames + 1, self.since + 1);
@@ -85,14 +90,19 @@ impl Ballot {
         (std::cmp::Reverse(self.since), self.looks.len())
     }
 
+    /// Whether there are enough looks to tell somebody else by.
+    pub fn knows_the_face(&self) -> bool {
+        self.looks.len() >= FEW
+    }
+
     /// Whether a look is at somebody else than those before.
     pub fn is_other(&self, face: &Embedding) -> bool {
-        self.looks.len() >= 3 && self.mean().is_some_and(|mean| mean.embedding().distance(face) > OTHER)
+        self.knows_the_face() && self.mean().is_some_and(|mean| mean.embedding().distance(face) > OTHER)
     }
 
     /// Lets the next look decide whether somebody else is there. `true`: this one did.
     pub fn doubt(&mut self) -> bool {
-        self.since = AGAIN;
+        (self.since, self.watch) = (AGAIN, Watch::default());
         std::mem::replace(&mut self.doubt, true)
     }
 

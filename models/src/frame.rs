@@ -7,6 +7,7 @@ use image::error::ImageFormatHint;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use crate::error::{Error, Result};
+use crate::geometry::Rect;
 
 /// The longest side, in pixels, that a photo may have: what large phones deliver, and a bound on memory.
 pub const MAX_SIDE: u32 = 12_000;
@@ -71,9 +72,19 @@ impl Frame {
         self.height
     }
 
+    /// Whether all of a box lies inside.
+    pub fn holds(&self, part: &Rect) -> bool {
+        part.x0 >= 0.0 && part.y0 >= 0.0 && part.x1 <= self.width as f32 && part.y1 <= self.height as f32
+    }
+
     /// The pixels.
     pub fn rgb(&self) -> &[u8] {
         &self.rgb
+    }
+
+    /// The memory, to be used again.
+    pub fn into_rgb(self) -> Vec<u8> {
+        self.rgb
     }
 
     /// The pixels, to draw on.

@@ -53,11 +53,25 @@ impl Rect {
 
     /// The shared area over the joint area, from 0 to 1.
     pub fn overlap(&self, other: &Self) -> f32 {
+        let shared = self.shared(other);
+        let joint = self.area() + other.area() - shared;
+        if joint > 0.0 { shared / joint } else { 0.0 }
+    }
+
+    /// The shared area over that of the smaller one, from 0 to 1.
+    pub fn covering(&self, other: &Self) -> f32 {
+        let smaller = self.area().min(other.area());
+        if smaller > 0.0 { self.shared(other) / smaller } else { 0.0 }
+    }
+
+    fn shared(&self, other: &Self) -> f32 {
         let width = (self.x1.min(other.x1) - self.x0.max(other.x0)).max(0.0);
         let height = (self.y1.min(other.y1) - self.y0.max(other.y0)).max(0.0);
-        let shared = width * height;
-        let joint = self.width() * self.height() + other.width() * other.height() - shared;
-        if joint > 0.0 { shared / joint } else { 0.0 }
+        width * height
+    }
+
+    fn area(&self) -> f32 {
+        self.width() * self.height()
     }
 }
 
@@ -190,5 +204,8 @@ mod tests {
         assert!((one.overlap(&one) - 1.0).abs() < 1e-6);
         assert!((one.overlap(&half) - 0.5).abs() < 1e-6);
         assert!(one.overlap(&Rect { x0: 20.0, x1: 30.0, ..one }).abs() < 1e-6);
+        assert!((one.covering(&half) - 1.0).abs() < 1e-6);
+        assert!((half.covering(&half.moved(2.5, 0.0)) - 0.5).abs() < 1e-6);
+        assert!(one.covering(&Rect { x1: 0.0, ..one }).abs() < 1e-6, "no area");
     }
 }

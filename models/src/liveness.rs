@@ -6,7 +6,9 @@
 //! twice. A screen's pattern over the face speaks against one, and so may a model (see
 //! [`crate::opinion`]).
 //!
-//! What this can't tell: a film of the person on a good screen, a mask, a head made of paper. How often
+//! What this can't tell: a film of the person on a good screen, a mask, a head made of paper, two photos
+//! of a person, from the front and from the side, one put before the other; for blinks, a photo with holes
+//! for the eyes. How often
 //! it is wrong was measured on rendered sequences alone (`cargo run --example liveness`).
 
 mod blink;
@@ -30,7 +32,7 @@ use traces::Traces;
 /// turned by 4 to 16 degrees 95 % left more than .0152 and .0146.
 const MESH: f32 = 0.0112;
 const SKIN: f32 = 0.009;
-/// So many of the last frames must say so: three seconds.
+/// So many of the last frames must say so: of three seconds, at fifteen frames a second.
 const SAYING: usize = 3;
 const REMEMBERED: usize = 45;
 /// Blinks that make a person of somebody who stands still.
@@ -49,7 +51,7 @@ const CLEAR: f32 = 1.5;
 /// Frames before which nothing is said: a screen's pattern takes some to be seen.
 const WATCHED: usize = 8;
 /// Opinions of a model whose mean counts.
-const OPINIONS: u32 = 2;
+const OPINIONS: usize = 2;
 
 /// What a face must show before it may be recognised.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -78,9 +80,11 @@ impl Policy {
 /// What speaks for a person, so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Liveness {
-    /// How much moved as no picture does: from 1 on it was a person.
+    /// How much moved as no picture does, or blinked: from 1 on it was a person.
     pub score: f32,
-    /// How far the head turned from one side to the other, in degrees.
+    /// How much of that is movement.
+    pub moved: f32,
+    /// How far the head turned from one side to the other in the last frames, in degrees.
     pub turned: f32,
     /// The pattern of a screen lies over the face.
     pub screen: bool,
@@ -94,9 +98,9 @@ impl Liveness {
         self.score >= 1.0 && self.is_unsuspected()
     }
 
-    /// Whether somebody who was asked to turn their head did.
+    /// Whether the head turned as no picture can. Blinks do not count here.
     pub fn has_turned(&self) -> bool {
-        self.score >= CLEAR && self.turned >= TURN && self.is_unsuspected()
+        self.moved >= CLEAR && self.turned >= TURN && self.is_unsuspected()
     }
 
     fn is_unsuspected(&self) -> bool {
@@ -115,25 +119,30 @@ pub(crate) struct Watch {
     evidence: VecDeque<f32>,
     lost: u32,
     frames: usize,
-    yaw: Option<(f32, f32)>,
+    /// Degrees.
+    yaw: VecDeque<f32>,
     blinks: Blinks,
     traces: Traces,
-    /// Whether there is a model, the sum and number of its opinions, and from which mean on it means a
-    /// person.
+    /// Whether there is a model, its last opinions, and from which mean on they mean a person.
     asked: bool,
-    opinions: (f32, u32),
+    opinions: VecDeque<f32>,
     threshold: f32,
+    /// What all frames say.
+    said: Liveness,
 }
 
 impl Watch {
     /// Takes up a frame, whose skin was cut out into `self.skin`. `asked`: a model gives its opinion, too.
     pub fn see(&mut self, face: &Landmarks, asked: bool) {
+        self.take(face, asked);
+        self.said = self.sum_up();
+    }
+
+    fn take(&mut self, face: &Landmarks, asked: bool) {
         (self.frames, self.asked) = (self.frames + 1, asked);
         self.blinks.see(face);
         self.traces.see(&self.skin, self.frames);
-        let yaw = face.yaw().to_degrees();
-        let (low, high) = self.yaw.unwrap_or((yaw, yaw));
-        self.yaw = Some((low.min(yaw), high.max(yaw)));
+        remember(&mut self.yaw, face.yaw().to_degrees());
         let Some(shape) = self.shape(face) else { return };
         let width = face.bounds().width();
         let Some((first, skin, narrow)) = &self.first else {
@@ -147,10 +156,7 @@ impl Watch {
             (self.lost, self.first) = (0, Some((shape, self.skin.clone(), width)));
         }
         if let Some((mesh, skin)) = parts {
-            if self.evidence.len() == REMEMBERED {
-                self.evidence.pop_front();
-            }
-            self.evidence.push_back((mesh / MESH).min(skin / SKIN));
+            remember(&mut self.evidence, (mesh / MESH).min(skin / SKIN));
         }
     }
 
@@ -174,24 +180,53 @@ impl Watch {
         Some((0..self.shapes[0].len()).map(mean).collect())
     }
 
+    /// It is known to be alive: no picture of it is kept any longer.
+    pub fn rest(&mut self) {
+        self.first = None;
+        self.skin = Skin::default();
+        self.shapes.clear();
+    }
+
     /// A model's opinion of a frame: how likely a person is, and from which likelihood on it is one.
     pub fn hear(&mut self, likely: f32, threshold: f32) {
         self.threshold = threshold;
-        self.opinions = (self.opinions.0 + likely, self.opinions.1 + 1);
+        remember(&mut self.opinions, likely);
+        self.said = self.sum_up();
     }
 
     /// What all frames say.
     pub fn liveness(&self) -> Liveness {
+        self.said
+    }
+
+    fn sum_up(&self) -> Liveness {
         let mut evidence: Vec<f32> = self.evidence.iter().copied().collect();
         evidence.sort_by(|one, other| other.total_cmp(one));
-        let moved = evidence.get(SAYING - 1).copied().unwrap_or(0.0);
+        let watched = self.frames >= WATCHED;
+        let moved = evidence.get(SAYING - 1).copied().filter(|_| watched).unwrap_or(0.0);
         let blinked = self.blinks.count() as f32 / BLINKS;
-        let (sum, count) = self.opinions;
+        let count = self.opinions.len();
+        let opinion = self.opinions.iter().sum::<f32>() / count.max(1) as f32;
         Liveness {
-            score: if self.frames < WATCHED { 0.0 } else { moved.max(blinked) },
-            turned: self.yaw.map_or(0.0, |(low, high)| high - low),
+            score: moved.max(blinked),
+            moved,
+            turned: span(&self.yaw),
             screen: self.traces.of_a_screen(),
-            opinion: self.asked.then(|| count >= OPINIONS && sum / count as f32 >= self.threshold),
+            opinion: self.asked.then_some(count >= OPINIONS && opinion >= self.threshold),
         }
     }
+}
+
+/// Adds to the last values.
+fn remember(values: &mut VecDeque<f32>, value: f32) {
+    if values.len() == REMEMBERED {
+        values.pop_front();
+    }
+    values.push_back(value);
+}
+
+fn span(values: &VecDeque<f32>) -> f32 {
+    let high = values.iter().copied().fold(f32::MIN, f32::max);
+    let low = values.iter().copied().fold(f32::MAX, f32::min);
+    (high - low).max(0.0)
 }

@@ -233,9 +233,14 @@ pub struct LivenessSpec {
 }
 
 impl LivenessSpec {
-    fn check(&self) -> std::result::Result<(), String> {
+    fn check(&self, classes: usize) -> std::result::Result<(), String> {
         if !(0.5..=8.0).contains(&self.margin) || !(0.0..=1.0).contains(&self.threshold) {
             return Err("liveness: margin lies between 0.5 and 8, threshold between 0 and 1".into());
+        }
+        if self.class >= classes {
+            return Err(format!(
+                "liveness.class is one of the {classes} numbers of the output `alive`, from 0 on"
+            ));
         }
         Ok(())
     }
@@ -303,9 +308,15 @@ impl Manifest {
             Role::Detector | Role::DetectorNear => self.detector.as_ref().map(|spec| spec.check(self.rows())),
             Role::Mesh => self.mesh.as_ref().map(MeshSpec::check),
             Role::Embedder => self.embedder.as_ref().map(EmbedderSpec::check),
-            Role::Liveness => self.liveness.as_ref().map(LivenessSpec::check),
+            Role::Liveness => self.liveness.as_ref().map(|spec| spec.check(self.classes())),
         };
         checked.unwrap_or_else(|| Err(format!("the section for the role {role:?} is missing")))
+    }
+
+    /// The numbers of a liveness model's output.
+    fn classes(&self) -> usize {
+        let alive = self.outputs.iter().find(|output| output.name == "alive");
+        alive.map_or(0, |output| output.shape.iter().fold(1, |sum, size| sum.saturating_mul(*size)))
     }
 
     /// The rows of a detector's output.

@@ -40,8 +40,8 @@ impl From<&Detection> for Region {
 /// The mesh of one face, in the frame's pixels.
 #[derive(Clone)]
 pub struct Landmarks {
-    points: Box<[Point; POINTS]>,
-    depths: Box<[f32; POINTS]>,
+    points: [Point; POINTS],
+    depths: [f32; POINTS],
     /// How sure the model is that it saw a face, 0 to 1.
     pub presence: f32,
 }
@@ -61,7 +61,7 @@ impl Landmarks {
     /// All points in one place.
     #[cfg(test)]
     pub(crate) fn at(point: Point) -> Self {
-        Self { points: Box::new([point; POINTS]), depths: Box::new([0.0; POINTS]), presence: 1.0 }
+        Self { points: [point; POINTS], depths: [0.0; POINTS], presence: 1.0 }
     }
 
     /// The box around all points.
@@ -150,8 +150,8 @@ impl Mesh {
         }
         self.model.read(self.outputs.0, &mut self.values)?;
         let back = onto.inverse();
-        let mut points = Box::new([Point::default(); POINTS]);
-        let mut depths = Box::new([0.0; POINTS]);
+        let mut points = [Point::default(); POINTS];
+        let mut depths = [0.0; POINTS];
         for ((point, depth), values) in
             points.iter_mut().zip(depths.iter_mut()).zip(self.values.chunks_exact(3))
         {
@@ -179,11 +179,13 @@ mod tests {
     #[test]
     fn a_region_turns_with_the_face() {
         let turned = Similarity { a: 0.8, b: 0.6, tx: 300.0, ty: 100.0 };
-        let mut points = Box::new([Point { x: 50.0, y: 70.0 }; POINTS]);
+        let mut points = [Point { x: 50.0, y: 70.0 }; POINTS];
         points[EYES.0] = Point { x: 0.0, y: 40.0 };
         points[EYES.1] = Point { x: 100.0, y: 40.0 };
         points[2] = Point { x: 50.0, y: 160.0 };
-        points.iter_mut().for_each(|point| *point = turned.apply(*point));
+        for point in &mut points {
+            *point = turned.apply(*point);
+        }
         let region = Landmarks { points, ..Landmarks::at(Point::default()) }.region();
         assert!((region.roll - 0.6_f32.atan2(0.8)).abs() < 1e-4);
         assert!((region.longer - 120.0).abs() < 0.1, "{}", region.longer);

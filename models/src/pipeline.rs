@@ -26,10 +26,10 @@ use crate::track::{TrackId, Tracker};
 const AT_ONCE: usize = 2;
 /// Faces that are followed, at most: more are a poster or a photo of a class.
 const MOST: usize = 10;
-/// A face that was found is one that is followed from this overlap on.
-const SAME_FACE: f32 = 0.3;
 /// Frames between two searches for new faces where something moves beside one that is followed.
 const SEARCH: u32 = 5;
+/// Further to the side, in degrees, a look can't tell that somebody else is there.
+const TURNED: f32 = 25.0;
 /// Frames between two searches where nothing seems to move.
 const IDLE: u32 = 15;
 
@@ -102,6 +102,10 @@ pub struct Pipeline {
     since_search: u32,
     /// When the frame before was taken.
     before: Duration,
+    /// The last frame's faces and where they were; kept for their memory.
+    faces: Vec<Face>,
+    places: Vec<(TrackId, Rect)>,
+    sightings: Vec<Sighting>,
 }
 
 impl Pipeline {
@@ -119,6 +123,9 @@ impl Pipeline {
             departures: Vec::new(),
             since_search: 0,
             before: Duration::ZERO,
+            faces: Vec::new(),
+            places: Vec::new(),
+            sightings: Vec::new(),
         }
     }
 
@@ -140,11 +147,12 @@ impl Pipeline {
     }
 
     /// Looks at a frame: one sighting for each face in it.
-    pub fn observe(&mut self, frame: &Frame, gallery: &Gallery) -> Result<Vec<Sighting>> {
+    pub fn observe(&mut self, frame: &Frame, gallery: &Gallery) -> Result<&[Sighting]> {
         self.part(frame.at);
         let moved = self.motion.look(frame);
         let known = self.ballots.len();
-        let mut faces = self.follow(frame)?;
+        let mut faces = std::mem::take(&mut self.faces);
+        self.follow(frame, &mut faces)?;
         if self.must_search(moved.is_some(), faces.len() < known, known == 0) {
             self.since_search = 0;
             if let Some(part) = moved.filter(|_| known == 0) {
@@ -161,7 +169,12 @@ impl Pipeline {
         }
         self.look_closely(frame, &mut faces, gallery)?;
         self.before = frame.at;
-        Ok(faces.iter().filter_map(|face| self.sighting(face, frame.at)).collect())
+        self.sightings.clear();
+        for face in &faces {
+            self.sightings.extend(self.sighting(face, frame.at));
+        }
+        self.faces = faces;
+        Ok(&self.sightings)
     }
 
     fn must_search(&mut self, moved: bool, lost: bool, nobody: bool) -> bool {
@@ -169,29 +182,28 @@ impl Pipeline {
         lost || (moved && (nobody || self.since_search >= SEARCH)) || self.since_search >= IDLE
     }
 
-    /// The faces of the frame before, where they are now.
-    fn follow(&mut self, frame: &Frame) -> Result<Vec<Face>> {
-        let mut faces = Vec::with_capacity(self.ballots.len());
+    /// The faces of the frame before, where they are now; in place of what is in `faces`.
+    fn follow(&mut self, frame: &Frame, faces: &mut Vec<Face>) -> Result<()> {
+        faces.clear();
         for (track, ballot) in &self.ballots {
             let Some(region) = &ballot.region else { continue };
             if let Some(landmarks) = self.eyes.follow(frame, region)? {
                 faces.push(Face { track: *track, landmarks, looked: false });
             }
         }
-        let places: Vec<(TrackId, Rect)> =
-            faces.iter().map(|face| (face.track, face.landmarks.bounds())).collect();
-        let believed = self.tracker.follow(&places, frame.at);
+        self.places.clear();
+        self.places.extend(faces.iter().map(|face| (face.track, face.landmarks.bounds())));
+        let believed = self.tracker.follow(&self.places, frame.at);
         faces.retain(|face| believed.contains(&face.track));
-        faces.sort_by_key(|face| face.track);
-        Ok(faces)
+        faces.sort_unstable_by_key(|face| face.track);
+        Ok(())
     }
 
     /// Adds the faces that were found and not followed.
     fn welcome(&mut self, frame: &Frame, found: &[Detection], faces: &mut Vec<Face>) -> Result<()> {
         let mut meshes = Vec::with_capacity(found.len());
         for face in found {
-            let inside = |other: &Face| other.landmarks.bounds().overlap(&face.face) > SAME_FACE;
-            if meshes.len() + self.ballots.len() < MOST && !faces.iter().any(inside) {
+            if meshes.len() + self.ballots.len() < MOST && !self.tracker.has(&face.face, frame.at) {
                 meshes.extend(self.eyes.landmarks(frame, face)?);
             }
         }
@@ -209,10 +221,14 @@ impl Pipeline {
     fn watch(&mut self, frame: &Frame, face: &Face) -> Result<()> {
         let ballot = self.ballots.entry(face.track).or_default();
         ballot.see(face.landmarks.region(), &face.landmarks.bounds(), frame.at, self.before);
-        if !self.policy.is_met(&ballot.watch.liveness()) {
+        // One face's life must not serve another's, and a face that is cut by the frame's edge has a
+        // border that is no skin.
+        let watchable = ballot.knows_the_face() && frame.holds(&face.landmarks.bounds());
+        if watchable && !self.policy.is_met(&ballot.watch.liveness()) {
             self.eyes.skin(frame, &face.landmarks, &mut ballot.watch.skin)?;
             ballot.watch.see(&face.landmarks, self.eyes.has_opinion());
             if self.policy.is_met(&ballot.watch.liveness()) {
+                ballot.watch.rest();
                 ballot.hurry();
             }
         }
@@ -228,6 +244,9 @@ impl Pipeline {
             let Some(look) = self.eyes.embed(frame, &face.landmarks, Look::Glance)? else { continue };
             let quality = self.eyes.quality(frame, &face.landmarks)?;
             if self.ballots[&face.track].is_other(&look) {
+                if quality.yaw.abs() > TURNED {
+                    continue; // who turns their head looks like somebody else
+                }
                 let Some(new) = self.doubt(face.track) else { continue };
                 face.track = new;
             }

@@ -27,8 +27,7 @@ const FURTHEST_COLOUR: f32 = 35.0;
 /// Of 100 photos blurred by 2 % of the face's width (standard deviation) four in five have less, of those
 /// as they are none.
 const BLURRED: f32 = 0.03;
-/// Points around the eyes and of the lips.
-const EYES: [usize; 16] = [33, 160, 159, 158, 133, 153, 145, 144, 362, 385, 386, 387, 263, 373, 374, 380];
+/// Points of the lips.
 const LIPS: [usize; 16] = [61, 40, 37, 0, 267, 270, 291, 321, 314, 17, 84, 91, 13, 14, 78, 308];
 /// Points of the upper cheeks and the forehead, and of the lower cheeks and the chin.
 const UPPER: [usize; 10] = [117, 346, 118, 347, 50, 280, 151, 9, 108, 337];
@@ -45,15 +44,13 @@ pub struct Quality {
     pub pitch: f32,
     /// Mean grey value of the face, 0 to 255.
     pub light: f32,
-    /// The share of the face that is as bright or as dark as can be.
+    /// The share of the face that is as bright as can be.
     pub clipped: f32,
     /// How much the grey values vary over the face (standard deviation).
     pub contrast: f32,
     /// Detail at the finest scale over the contrast.
     pub sharpness: f32,
-    /// Detail of the eyes and of the mouth, over that of the whole face: little where they are covered.
-    pub eyes: f32,
-    /// See `eyes`.
+    /// Detail of the mouth over that of the whole face: little where it is covered.
     pub mouth: f32,
     /// How far the colour of the lower face is from that of the upper one (Cb and Cr).
     pub colour: f32,
@@ -140,7 +137,7 @@ impl Piece<'_> {
         let n = all.len().max(1) as f32;
         let light = all.iter().map(|at| self.grey[*at]).sum::<f32>() / n;
         let variance = all.iter().map(|at| (self.grey[*at] - light).powi(2)).sum::<f32>() / n;
-        let clipped = all.iter().filter(|at| !(8.0..=247.0).contains(&self.grey[**at])).count();
+        let clipped = all.iter().filter(|at| self.grey[**at] > 247.0).count();
         let detail = |points: &mut dyn Iterator<Item = usize>, step: usize| {
             let (mut sum, mut count) = (1e-3, 1.0);
             for at in points {
@@ -157,7 +154,6 @@ impl Piece<'_> {
             clipped: clipped as f32 / n,
             contrast: variance.sqrt(),
             sharpness: detail(&mut all.iter().copied(), 1) / variance.sqrt().max(1.0),
-            eyes: detail(&mut EYES.iter().filter_map(at), 2) / coarse,
             mouth: detail(&mut LIPS.iter().filter_map(at), 2) / coarse,
             colour: (upper.0 - lower.0).hypot(upper.1 - lower.1),
             ..Quality::default()
@@ -208,7 +204,6 @@ mod tests {
             clipped: 0.0,
             contrast: 36.0,
             sharpness: 0.08,
-            eyes: 1.5,
             mouth: 1.2,
             colour: 3.7,
         }

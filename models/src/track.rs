@@ -13,8 +13,9 @@ pub struct TrackId(pub u64);
 
 /// A face is the one that was expected from this overlap of their boxes on.
 const SAME: f32 = 0.2;
-/// Two boxes with this overlap are around one face.
-const SHARED: f32 = 0.4;
+/// Two boxes of which one covers so much of the other are around one face: of two people, one would
+/// hide the other.
+const SHARED: f32 = 0.5;
 /// A face that is followed moves by at most so much of its width from where it was expected.
 const JUMP: f32 = 0.6;
 /// A face that is not seen for so long has left.
@@ -58,75 +59,86 @@ pub struct Tracker {
     next: u64,
     /// When the frame before was taken.
     before: Duration,
+    /// Faces that were followed, nearest to where they were expected first, and who of them is believed;
+    /// kept for their memory.
+    found: Vec<(f32, usize, Rect)>,
+    believed: Vec<TrackId>,
 }
 
 impl Tracker {
     /// Takes faces that were followed, each from where its track was, and returns those that are
     /// believed: none that jumped, and of two on one face the one that was expected there.
-    pub fn follow(&mut self, followed: &[(TrackId, Rect)], at: Duration) -> Vec<TrackId> {
+    pub fn follow(&mut self, followed: &[(TrackId, Rect)], at: Duration) -> &[TrackId] {
         let before = std::mem::replace(&mut self.before, at);
-        let mut found: Vec<(f32, usize, Rect)> = Vec::with_capacity(followed.len());
+        self.found.clear();
         for (index, track) in self.tracks.iter().enumerate() {
             if let Some((_, face)) = followed.iter().find(|(id, _)| *id == track.id) {
                 let off = track.expected(at).centre().distance(face.centre()) / face.width().max(1.0);
                 if off <= JUMP {
                     let handicap = if track.seen < before { HIDDEN } else { 0.0 };
-                    found.push((off + handicap, index, *face));
+                    self.found.push((off + handicap, index, *face));
                 }
             }
         }
-        found.sort_by(|one, other| one.0.total_cmp(&other.0));
-        let mut believed: Vec<(TrackId, Rect)> = Vec::with_capacity(found.len());
-        for (_, index, face) in found {
-            if believed.iter().all(|(_, other)| other.overlap(&face) < SHARED) {
+        self.found.sort_unstable_by(|one, other| one.0.total_cmp(&other.0));
+        self.believed.clear();
+        for rank in 0..self.found.len() {
+            let (_, index, face) = self.found[rank];
+            let shared =
+                |track: &Track| self.believed.contains(&track.id) && track.face.covering(&face) >= SHARED;
+            if !self.tracks.iter().any(shared) {
                 self.tracks[index].see(face, at);
-                believed.push((self.tracks[index].id, face));
+                self.believed.push(self.tracks[index].id);
             }
         }
-        believed.into_iter().map(|(id, _)| id).collect()
+        &self.believed
     }
 
-    /// Names the faces that were found anew in a frame taken at `at`. `None`: one that is followed
-    /// already. The best overlaps with where faces are expected are matched first; a face that
-    /// overlaps none is new.
+    /// Whether a face in a frame taken at `at` is one that was followed or named there.
+    pub fn has(&self, face: &Rect, at: Duration) -> bool {
+        let same = |place: &Rect| place.overlap(face) >= SAME || place.covering(face) >= SHARED;
+        self.tracks.iter().any(|track| track.seen == at && same(&track.face))
+    }
+
+    /// Names the faces that were found anew in a frame taken at `at`, the surest first. `None`: one
+    /// that has a name already. The best overlaps with where faces are expected are matched first; a
+    /// face that overlaps none is new.
     pub fn update(&mut self, faces: &[Rect], at: Duration) -> Vec<Option<TrackId>> {
-        let followed = |face: &Rect| {
-            self.tracks.iter().any(|track| track.seen == at && track.face.overlap(face) >= SAME)
-        };
-        let known: Vec<bool> = faces.iter().map(followed).collect();
-        let mut pairs: Vec<(f32, usize, usize)> = Vec::new();
+        let mut named = vec![None; faces.len()];
+        for (_, track, face) in self.likely(faces, at) {
+            if self.tracks[track].seen != at && !self.has(&faces[face], at) {
+                self.tracks[track].see(faces[face], at);
+                named[face] = Some(self.tracks[track].id);
+            }
+        }
+        for (face, name) in faces.iter().zip(&mut named) {
+            if !self.has(face, at) {
+                *name = Some(self.begin(*face, at));
+            }
+        }
+        named
+    }
+
+    /// Tracks without a face in this frame and the faces that may be theirs, the likeliest first.
+    fn likely(&self, faces: &[Rect], at: Duration) -> Vec<(f32, usize, usize)> {
+        let mut pairs = Vec::new();
         for (t, track) in self.tracks.iter().enumerate().filter(|(_, track)| track.seen != at) {
-            for (f, face) in faces.iter().enumerate().filter(|(f, _)| !known[*f]) {
+            for (f, face) in faces.iter().enumerate() {
                 let overlap = track.expected(at).overlap(face).max(track.face.overlap(face));
                 if overlap >= SAME {
                     pairs.push((overlap, t, f));
                 }
             }
         }
-        pairs.sort_by(|one, other| other.0.total_cmp(&one.0));
-        let mut owner: Vec<Option<usize>> = vec![None; faces.len()];
-        let mut taken = vec![false; self.tracks.len()];
-        for (_, t, f) in pairs {
-            if owner[f].is_none() && !taken[t] {
-                owner[f] = Some(t);
-                taken[t] = true;
-            }
-        }
-        let mut named = Vec::with_capacity(faces.len());
-        for ((face, owner), known) in faces.iter().zip(owner).zip(known) {
-            named.push((!known).then(|| {
-                let index = owner.unwrap_or_else(|| self.begin(*face, at));
-                self.tracks[index].see(*face, at);
-                self.tracks[index].id
-            }));
-        }
-        named
+        pairs.sort_by(|one: &(f32, usize, usize), other| other.0.total_cmp(&one.0));
+        pairs
     }
 
-    fn begin(&mut self, face: Rect, at: Duration) -> usize {
+    fn begin(&mut self, face: Rect, at: Duration) -> TrackId {
         self.next += 1;
-        self.tracks.push(Track { id: TrackId(self.next), face, velocity: Point::default(), seen: at });
-        self.tracks.len() - 1
+        let id = TrackId(self.next);
+        self.tracks.push(Track { id, face, velocity: Point::default(), seen: at });
+        id
     }
 
     /// Gives a face another name: it turned out to be somebody else's.
@@ -140,10 +152,15 @@ impl Tracker {
 
     /// Forgets the faces that were last seen more than a second before `at`, and names them.
     pub fn departed(&mut self, at: Duration) -> Vec<TrackId> {
-        let (gone, here): (Vec<_>, Vec<_>) =
-            self.tracks.drain(..).partition(|track| at.saturating_sub(track.seen) > GONE);
-        self.tracks = here;
-        gone.into_iter().map(|track| track.id).collect()
+        let mut gone = Vec::new();
+        self.tracks.retain(|track| {
+            let here = at.saturating_sub(track.seen) <= GONE;
+            if !here {
+                gone.push(track.id);
+            }
+            here
+        });
+        gone
     }
 }
 
@@ -179,6 +196,17 @@ mod tests {
         assert!(tracker.departed(ms(1000)).is_empty());
         assert_eq!(tracker.departed(ms(1001)), [first]);
         assert_ne!(new(&mut tracker, 0.0, ms(1100)), first);
+    }
+
+    /// A blurred face is found at several sizes at times.
+    #[test]
+    fn boxes_within_each_other_are_one_face() {
+        let mut tracker = Tracker::default();
+        let (inner, outer) = (Rect { x1: 40.0, y1: 50.0, ..face(0.0) }, face(0.0));
+        let named = tracker.update(&[inner, outer, face(300.0)], ms(0));
+        assert!(named[0].is_some() && named[1].is_none() && named[2].is_some(), "{named:?}");
+        assert!(tracker.has(&outer, ms(0)));
+        assert_eq!(tracker.update(&[outer, inner], ms(66)), [None, named[0]], "the likelier one");
     }
 
     #[test]

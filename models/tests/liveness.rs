@@ -37,7 +37,7 @@ fn watch(eyes: Eyes, kind: Kind, name: &str, seed: u64, policy: Policy) -> (Eyes
     for n in 0..FRAMES {
         let frame = sequence.frame(n).expect("a frame");
         let sightings = pipeline.observe(&frame, &Gallery::default()).expect("observes");
-        for sighting in &sightings {
+        for sighting in sightings {
             assert_eq!(sighting.alive, policy.is_met(&sighting.liveness), "{name} {n}");
         }
         said.extend(sightings.first().map(|sighting| sighting.liveness));
@@ -72,7 +72,7 @@ fn who_is_asked_turns_their_head_and_a_photo_does_not() {
 }
 
 /// The models with one more: it takes bright faces for people.
-fn with_opinion(threshold: f32) -> (tempfile::TempDir, PathBuf) {
+fn with_opinion(threshold: f32, class: usize) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let models = std::env::var_os("ROLLCALL_MODELS").expect("ROLLCALL_MODELS");
     for entry in std::fs::read_dir(models).expect("models") {
@@ -98,7 +98,7 @@ fn with_opinion(threshold: f32) -> (tempfile::TempDir, PathBuf) {
         type = "f32"
         [liveness]
         margin = 1.5
-        class = 1
+        class = {class}
         logits = true
         threshold = {threshold}
         "#,
@@ -112,7 +112,7 @@ fn with_opinion(threshold: f32) -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn a_model_that_is_dropped_in_has_its_say() {
     for (threshold, expected) in [(0.000_1, true), (0.999_9, false)] {
-        let (_kept, folder) = with_opinion(threshold);
+        let (_kept, folder) = with_opinion(threshold, 1);
         let eyes = Eyes::open(Some(&folder), 1).expect("eyes");
         let (_, said) = watch(eyes, Kind::Asked, "obama.jpg", 1, Policy::Passive);
         assert_eq!(said.last().and_then(|liveness| liveness.opinion), Some(expected));
@@ -122,7 +122,9 @@ fn a_model_that_is_dropped_in_has_its_say() {
 
 #[test]
 fn a_liveness_manifest_with_impossible_numbers_is_refused() {
-    let (_kept, folder) = with_opinion(1.5);
-    let error = Eyes::open(Some(&folder), 1).err().expect("refused").to_string();
-    assert!(error.contains("threshold between 0 and 1"), "{error}");
+    for (threshold, class, expected) in [(1.5, 1, "threshold between 0 and 1"), (0.5, 2, "liveness.class")] {
+        let (_kept, folder) = with_opinion(threshold, class);
+        let error = Eyes::open(Some(&folder), 1).err().expect("refused").to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }

@@ -15,8 +15,9 @@ const START: [u8; 2] = [0xFF, 0xD8];
 const HUFFMAN: u8 = 0xC4;
 const SCAN: u8 = 0xDA;
 
-/// Decodes to packed RGB; `width` and `height` are what the camera promised.
-pub fn decode(jpeg: &[u8], width: usize, height: usize) -> Result<Vec<u8>> {
+/// Decodes to packed RGB, which takes the place of what is in `rgb`; `width` and `height` are what the
+/// camera promised.
+pub fn decode(jpeg: &[u8], width: usize, height: usize, rgb: &mut Vec<u8>) -> Result<()> {
     ensure!(jpeg.starts_with(&START), "a frame that is no JPEG");
     let jpeg = with_tables(jpeg);
     let options = DecoderOptions::default()
@@ -29,8 +30,8 @@ pub fn decode(jpeg: &[u8], width: usize, height: usize) -> Result<Vec<u8>> {
     decoder.decode_headers().map_err(damaged)?;
     let (found_width, found_height) = decoder.dimensions().context("a frame without a size")?;
     ensure!((found_width, found_height) == (width, height), "a frame of {found_width}x{found_height}");
-    let rgb = decoder.decode().map_err(damaged)?;
-    Ok(rgb)
+    rgb.resize(width * height * 3, 0);
+    decoder.decode_into(rgb).map_err(damaged)
 }
 
 fn with_tables(jpeg: &[u8]) -> Cow<'_, [u8]> {
@@ -59,6 +60,11 @@ fn has_tables(jpeg: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn decode(jpeg: &[u8], width: usize, height: usize) -> Result<Vec<u8>> {
+        let mut rgb = vec![7; 5]; // left over from another frame
+        super::decode(jpeg, width, height, &mut rgb).map(|()| rgb)
+    }
 
     fn jpeg() -> Vec<u8> {
         let picture = image::RgbImage::from_fn(32, 16, |x, y| image::Rgb([x as u8 * 7, y as u8 * 11, 90]));

@@ -60,7 +60,7 @@ impl Replay {
 }
 
 impl Camera for Replay {
-    fn next(&mut self) -> Result<Option<Frame>> {
+    fn next(&mut self, _spare: Vec<u8>) -> Result<Option<Frame>> {
         if self.next == self.files.len() {
             if !self.repeat {
                 return Ok(None);
@@ -97,11 +97,12 @@ mod tests {
     fn frames_come_in_order_and_end_or_start_again() {
         let folder = folder(3);
         let mut once = Replay::open(folder.path(), None, false).expect("opens");
-        let values: Vec<u8> =
-            std::iter::from_fn(|| once.next().expect("reads")).map(|frame| frame.rgb()[0]).collect();
+        let values: Vec<u8> = std::iter::from_fn(|| once.next(Vec::new()).expect("reads"))
+            .map(|frame| frame.rgb()[0])
+            .collect();
         assert_eq!(values, [0, 20, 40]);
         let mut again = Replay::open(folder.path(), None, true).expect("opens");
-        assert!((0..7).all(|_| again.next().expect("reads").is_some()));
+        assert!((0..7).all(|_| again.next(Vec::new()).expect("reads").is_some()));
     }
 
     #[test]

@@ -44,10 +44,7 @@ impl Pixels {
 pub struct V4l2 {
     /// Taken only on drop.
     stream: Option<Stream<'static>>,
-    pixels: Pixels,
-    width: usize,
-    height: usize,
-    stride: usize,
+    shape: Shape,
     origin: Instant,
     damaged: u32,
 }
@@ -66,19 +63,32 @@ impl V4l2 {
         stream.set_timeout(STALLED);
         Ok(Self {
             stream: Some(stream),
-            pixels,
-            width: format.width as usize,
-            height: format.height as usize,
-            stride: format.stride as usize,
+            shape: Shape {
+                pixels,
+                width: format.width as usize,
+                height: format.height as usize,
+                stride: format.stride as usize,
+            },
             origin,
             damaged: 0,
         })
     }
+}
 
-    fn decode(&self, bytes: &[u8]) -> Result<Vec<u8>> {
+/// What the driver promised.
+struct Shape {
+    pixels: Pixels,
+    width: usize,
+    height: usize,
+    /// Bytes of a row.
+    stride: usize,
+}
+
+impl Shape {
+    fn decode(&self, bytes: &[u8], rgb: &mut Vec<u8>) -> Result<()> {
         match self.pixels {
-            Pixels::Mjpeg => mjpeg::decode(bytes, self.width, self.height),
-            Pixels::Yuyv => yuyv::decode(bytes, self.width, self.height, self.stride),
+            Pixels::Mjpeg => mjpeg::decode(bytes, self.width, self.height, rgb),
+            Pixels::Yuyv => yuyv::decode(bytes, self.width, self.height, self.stride, rgb),
         }
     }
 }
@@ -104,18 +114,16 @@ fn negotiate(camera: &Device, width: u32, height: u32) -> Result<(Format, Pixels
 }
 
 impl Camera for V4l2 {
-    fn next(&mut self) -> Result<Option<Frame>> {
+    fn next(&mut self, mut rgb: Vec<u8>) -> Result<Option<Frame>> {
         loop {
             let at = self.origin.elapsed();
-            let bytes = {
-                let stream = self.stream.as_mut().context("the camera is closed")?;
-                let (bytes, meta) = stream.next().context("the camera gives no frames")?;
-                bytes[..bytes.len().min(meta.bytesused as usize)].to_vec()
-            };
-            match self.decode(&bytes) {
-                Ok(rgb) => {
+            let stream = self.stream.as_mut().context("the camera is closed")?;
+            let (bytes, meta) = stream.next().context("the camera gives no frames")?;
+            let bytes = &bytes[..bytes.len().min(meta.bytesused as usize)];
+            match self.shape.decode(bytes, &mut rgb) {
+                Ok(()) => {
                     self.damaged = 0;
-                    return Ok(Some(Frame::new(self.width, self.height, rgb, at)?));
+                    return Ok(Some(Frame::new(self.shape.width, self.shape.height, rgb, at)?));
                 }
                 Err(error) => {
                     self.damaged += 1;

@@ -85,7 +85,7 @@ impl Walk {
 }
 
 impl Camera for Walk {
-    fn next(&mut self) -> Result<Option<Frame>> {
+    fn next(&mut self, mut rgb: Vec<u8>) -> Result<Option<Frame>> {
         let passes = self.people.len() as u32 * (FRAMES + EMPTY);
         if self.frame >= passes {
             match self.pause {
@@ -101,8 +101,8 @@ impl Camera for Walk {
             self.frame += 1;
         }
         let noise = &mut self.noise;
-        let rgb =
-            canvas.into_iter().map(|value| (value + noise.next() * NOISE).clamp(0.0, 255.0) as u8).collect();
+        rgb.clear();
+        rgb.extend(canvas.into_iter().map(|value| (value + noise.next() * NOISE).clamp(0.0, 255.0) as u8));
         let at = self.pace.wait();
         Ok(Some(Frame::new(WIDTH, HEIGHT, rgb, at)?))
     }

@@ -3,9 +3,9 @@
 use anyhow::{Context, Result};
 use yuv::{YuvPackedImage, YuvRange, YuvStandardMatrix, yuyv422_to_rgb};
 
-/// Decodes to packed RGB; `width`, `height` and the bytes of a row (`stride`) are what the camera
-/// promised.
-pub fn decode(bytes: &[u8], width: usize, height: usize, stride: usize) -> Result<Vec<u8>> {
+/// Decodes to packed RGB, which takes the place of what is in `rgb`; `width`, `height` and the bytes of
+/// a row (`stride`) are what the camera promised.
+pub fn decode(bytes: &[u8], width: usize, height: usize, stride: usize, rgb: &mut Vec<u8>) -> Result<()> {
     let stride = stride.max(width.next_multiple_of(2) * 2);
     // Nothing is allocated for a promise that the bytes don't keep.
     let pixels = stride
@@ -14,15 +14,19 @@ pub fn decode(bytes: &[u8], width: usize, height: usize, stride: usize) -> Resul
         .with_context(|| format!("a frame of {} bytes, expected {height} rows of {stride}", bytes.len()))?;
     let picture =
         YuvPackedImage { yuy: pixels, yuy_stride: stride as u32, width: width as u32, height: height as u32 };
-    let mut rgb = vec![0; width * height * 3];
-    yuyv422_to_rgb(&picture, &mut rgb, width as u32 * 3, YuvRange::Limited, YuvStandardMatrix::Bt601)
-        .map_err(|e| anyhow::anyhow!("a damaged frame: {e}"))?;
-    Ok(rgb)
+    rgb.resize(width * height * 3, 0);
+    yuyv422_to_rgb(&picture, rgb, width as u32 * 3, YuvRange::Limited, YuvStandardMatrix::Bt601)
+        .map_err(|e| anyhow::anyhow!("a damaged frame: {e}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn decode(bytes: &[u8], width: usize, height: usize, stride: usize) -> Result<Vec<u8>> {
+        let mut rgb = vec![7; 5]; // left over from another frame
+        super::decode(bytes, width, height, stride, &mut rgb).map(|()| rgb)
+    }
 
     const WHITE: [u8; 4] = [235, 128, 235, 128];
     const RED: [u8; 4] = [81, 90, 81, 240];

@@ -89,7 +89,8 @@ impl From<PersonError> for ApiError {
             PersonError::Photo { reason: models::photo::PhotoError::Eyes(ref inner), .. }
                 if !matches!(inner, models::Error::Picture(_)) =>
             {
-                return anyhow::Error::from(error).into();
+                // A photo's name is often a person's, and this goes to the log.
+                return anyhow::anyhow!("a photo could not be looked at: {inner}").into();
             }
             PersonError::Photo { .. } | PersonError::SomebodyElse(_) => StatusCode::UNPROCESSABLE_ENTITY,
             PersonError::Other(error) => return error.into(),

@@ -1,4 +1,8 @@
-"""A worker's side of the conversation: a path a line comes in, a line of JSON goes out."""
+"""A worker's side of the conversation: a path a line comes in, a line of JSON goes out.
+
+Workers count processor time, of all their threads: it is what the clock on the wall would show if
+nobody else wanted the core, and it doesn't favour whoever is done before the others' next turn.
+"""
 
 import json
 import sys

@@ -14,12 +14,15 @@ const AFTER: usize = 4;
 /// A blink closes both eyes by this share of how far they are usually open: of 240 pictures that were
 /// moved and tilted none seemed to.
 const SHUT: f32 = 0.25;
+/// Frames for which a blink counts: people blink every three to five seconds.
+const REMEMBERED: usize = 150;
 
 /// Counts blinks.
 #[derive(Default)]
 pub struct Blinks {
     openness: VecDeque<(f32, f32)>,
-    count: u32,
+    /// Frames since each of the last blinks.
+    counted: Vec<usize>,
     /// Frames until the next may be counted.
     rest: usize,
 }
@@ -32,13 +35,15 @@ impl Blinks {
 
     fn take(&mut self, openness: (f32, f32)) {
         self.rest = self.rest.saturating_sub(1);
+        self.counted.iter_mut().for_each(|since| *since += 1);
+        self.counted.retain(|since| *since < REMEMBERED);
         self.openness.push_back(openness);
         if self.openness.len() <= COMPARED {
             return;
         }
         self.openness.pop_front();
         if self.rest == 0 && self.dip() >= SHUT {
-            self.count += 1;
+            self.counted.push(0);
             self.rest = AFTER + 2;
         }
     }
@@ -56,9 +61,9 @@ impl Blinks {
         (1.0 - less).min(1.0 - (left + right) / before.min(after).max(f32::EPSILON))
     }
 
-    /// Blinks so far.
-    pub fn count(&self) -> u32 {
-        self.count
+    /// Blinks in the last frames.
+    pub fn count(&self) -> usize {
+        self.counted.len()
     }
 }
 
@@ -78,13 +83,13 @@ fn openness(face: &Landmarks, [one, other, up, up_too, down, down_too]: [usize; 
 mod tests {
     use super::*;
 
-    fn count(frames: impl IntoIterator<Item = (f32, f32)>) -> u32 {
+    fn count(frames: impl IntoIterator<Item = (f32, f32)>) -> usize {
         let mut blinks = Blinks::default();
         frames.into_iter().for_each(|eyes| blinks.take(eyes));
         blinks.count()
     }
 
-    fn eyes(frames: usize, shut: impl Fn(usize) -> (f32, f32)) -> u32 {
+    fn eyes(frames: usize, shut: impl Fn(usize) -> (f32, f32)) -> usize {
         count((0..frames).map(|n| {
             let (left, right) = shut(n);
             let tremble = 0.005 * ((n * 7) % 5) as f32;
@@ -96,6 +101,11 @@ mod tests {
     fn shutting_both_eyes_for_a_moment_counts_once() {
         assert_eq!(eyes(60, |n| if (20..23).contains(&n) { (0.5, 0.6) } else { (0.0, 0.0) }), 1);
         assert_eq!(eyes(60, |n| if n % 25 == 20 { (0.5, 0.6) } else { (0.0, 0.0) }), 2);
+    }
+
+    #[test]
+    fn blinks_of_long_ago_do_not_count() {
+        assert_eq!(eyes(400, |n| if n == 20 || n == 300 { (0.5, 0.6) } else { (0.0, 0.0) }), 1);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Whether points moved as those of a flat picture do.
 //!
-//! A flat picture that is moved, turned or tilted changes by a homography, whatever the lens; a head
-//! that turns does not. The homography that explains points best leaves a residue: next to nothing
+//! A flat picture that is moved, turned or tilted changes by a homography, as far as the lens keeps
+//! straight lines straight; a head that turns does not. The homography that explains points best leaves a residue: next to nothing
 //! for a photo, what is deep or moved by itself for a face.
 
 use crate::geometry::Point;

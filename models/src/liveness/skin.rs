@@ -104,8 +104,8 @@ fn grey(pixel: &[u8]) -> f32 {
 
 /// A piece with the slopes of its grey values.
 struct Piece {
-    values: Vec<f32>,
-    slopes: Vec<(f32, f32)>,
+    values: [f32; CELLS],
+    slopes: [(f32, f32); CELLS],
     mean: f32,
     /// Inverse of the slopes' second moments: xx, xy, yy.
     inverse: (f32, f32, f32),
@@ -124,11 +124,11 @@ fn window(centre: Point) -> Option<impl Iterator<Item = (f32, f32)>> {
 
 impl Piece {
     fn of(skin: &Skin, centre: Point) -> Option<Self> {
-        let (mut values, mut slopes) = (Vec::with_capacity(CELLS), Vec::with_capacity(CELLS));
-        for (x, y) in window(centre)? {
-            values.push(skin.at(x, y));
+        let (mut values, mut slopes) = ([0.0; CELLS], [(0.0, 0.0); CELLS]);
+        for (at, (x, y)) in window(centre)?.enumerate() {
+            values[at] = skin.at(x, y);
             let slope = |dx: f32, dy: f32| (skin.at(x + dx, y + dy) - skin.at(x - dx, y - dy)) / 2.0;
-            slopes.push((slope(1.0, 0.0), slope(0.0, 1.0)));
+            slopes[at] = (slope(1.0, 0.0), slope(0.0, 1.0));
         }
         let count = CELLS as f32;
         let mean = values.iter().sum::<f32>() / count;
