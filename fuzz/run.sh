@@ -23,6 +23,9 @@ seconds=$((${1:-3600} / ${#targets[@]}))
 
 # The gallery's file is written anew for each try: not on a disk, if there is memory for it.
 [[ -w /dev/shm ]] && export TMPDIR=/dev/shm
+TMPDIR=$(mktemp -d) # the target that writes there leaves its folder behind
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
 
 for target in "${targets[@]}"; do
   cargo +nightly fuzz build "$target"
@@ -32,6 +35,6 @@ for target in "${targets[@]}"; do
   mkdir -p "found/$target"
   # New finds go into the first folder; the corpus is only read.
   cargo +nightly fuzz run "$target" "found/$target" "corpus/$target" -- \
-    -max_total_time="$seconds" -max_len=8192 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1
+    -max_total_time="$seconds" -max_len=8192 -timeout=30 -rss_limit_mb=1024 -print_final_stats=1
 done
 echo "fuzz: nothing found"
