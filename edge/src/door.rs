@@ -86,7 +86,7 @@ fn open(choice: &Choice) -> Result<Box<dyn Lines>> {
     Ok(Box::new(Raspberry(pins)))
 }
 
-/// How long the green light blinks to ask for a turn of the head.
+/// How long the green light is on, and then off, while it asks for a turn of the head.
 const BLINK: Duration = Duration::from_millis(200);
 /// How long each line stays on after a punch.
 const PULSES: [(Line, Duration); 3] = [
@@ -101,6 +101,8 @@ pub struct Door {
     /// Whether a punch opens the door: only where a relay is configured.
     opens: bool,
     until: HashMap<Line, Instant>,
+    /// When the green light may blink next.
+    blink: Option<Instant>,
     faults: HashSet<Fault>,
 }
 
@@ -108,7 +110,11 @@ impl Door {
     /// Opens the configured backend with everything off.
     pub fn open(choice: &Choice) -> Result<Self> {
         let opens = matches!(choice, Choice::Raspberry { relay: Some(_), .. });
-        Ok(Self { lines: open(choice)?, opens, until: HashMap::new(), faults: HashSet::new() })
+        Ok(Self::on(open(choice)?, opens))
+    }
+
+    fn on(lines: Box<dyn Lines>, opens: bool) -> Self {
+        Self { lines, opens, until: HashMap::new(), blink: None, faults: HashSet::new() }
     }
 
     /// Shows what comes in until told to stop.
@@ -142,8 +148,7 @@ impl Door {
                     self.pulse(line, time);
                 }
             }
-            Signal::Turn if self.until.contains_key(&Line::Green) => {} // lit for somebody counted
-            Signal::Turn => self.pulse(Line::Green, BLINK),
+            Signal::Turn => self.blink(),
             Signal::Trouble(fault) => {
                 let dark = self.faults.is_empty();
                 if self.faults.insert(fault) {
@@ -159,6 +164,16 @@ impl Door {
                     self.lines.set(Line::Red, false);
                 }
             }
+        }
+    }
+
+    /// Lights up shortly, unless the light is on, for somebody counted perhaps, or must be off between
+    /// two blinks.
+    fn blink(&mut self) {
+        let now = Instant::now();
+        if !self.until.contains_key(&Line::Green) && self.blink.is_none_or(|next| next <= now) {
+            self.blink = Some(now + 2 * BLINK);
+            self.pulse(Line::Green, BLINK);
         }
     }
 
@@ -193,12 +208,7 @@ mod tests {
     #[tokio::test]
     async fn a_punch_is_a_pulse_and_trouble_stays_red_until_it_is_well() {
         let record = Arc::new(Mutex::new(Vec::new()));
-        let door = Door {
-            lines: Box::new(Record(record.clone())),
-            opens: true,
-            until: HashMap::new(),
-            faults: HashSet::new(),
-        };
+        let door = Door::on(Box::new(Record(record.clone())), true);
         let (send, receive) = mpsc::channel(4);
         let mut running = tokio::task::JoinSet::new();
         running.spawn(door.run(receive, CancellationToken::new()));
@@ -219,5 +229,29 @@ mod tests {
         for line in [Line::Green, Line::Buzzer, Line::Relay, Line::Red] {
             assert_eq!(on_off(line).first_chunk(), Some(&[true, false]), "{line:?}");
         }
+    }
+    #[tokio::test(start_paused = true)]
+    async fn who_is_asked_sees_green_blinks_and_no_door_opens() {
+        let record = Arc::new(Mutex::new(Vec::new()));
+        let door = Door::on(Box::new(Record(record.clone())), true);
+        let (send, receive) = mpsc::channel(4);
+        let mut running = tokio::task::JoinSet::new();
+        running.spawn(door.run(receive, CancellationToken::new()));
+        for _ in 0..15 {
+            send.send(Signal::Turn).await.expect("door runs");
+            tokio::time::sleep(Duration::from_millis(66)).await;
+        }
+        let seen = record.lock().expect("no panic").clone();
+        assert_eq!(seen, [true, false, true, false, true].map(|on| (Line::Green, on)), "a second of asking");
+        send.send(Signal::Counted).await.expect("door runs");
+        for _ in 0..14 {
+            send.send(Signal::Turn).await.expect("door runs");
+            tokio::time::sleep(Duration::from_millis(66)).await;
+        }
+        let seen = record.lock().expect("no panic").clone();
+        let mut green = seen.iter().skip(5).filter(|(line, _)| *line == Line::Green);
+        assert!(green.all(|(_, on)| *on), "counted, and lit for a second: {seen:?}");
+        drop(send);
+        running.join_all().await;
     }
 }

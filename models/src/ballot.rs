@@ -28,6 +28,10 @@ const FEW: usize = 3;
 /// 0.5 % further apart.
 const OTHER: f32 = 0.45;
 
+/// A face that the detector missed so often in a row, while its mesh was followed, is none: nobody
+/// turns away for that long and still shows a face.
+const MISSED: u32 = 5;
+
 /// What a track's frames said.
 #[derive(Default)]
 pub(crate) struct Ballot {
@@ -48,6 +52,8 @@ pub(crate) struct Ballot {
     since: u32,
     /// Whether the last look was at somebody else.
     doubt: bool,
+    /// How often in a row the detector missed it.
+    missed: u32,
     /// What the looks say.
     pub finding: Option<Finding>,
     /// How well the face was seen at the last look.
@@ -71,6 +77,16 @@ impl Ballot {
         (self.seen, self.frames, self.since) = (at, self.frames + 1, self.since + 1);
         self.width = face.width();
         self.widest = self.widest.max(self.width);
+    }
+
+    /// The detector looked, and found the face or missed it.
+    pub fn search(&mut self, found: bool) {
+        self.missed = if found { 0 } else { self.missed + 1 };
+    }
+
+    /// Whether it is a face at all.
+    pub fn is_face(&self) -> bool {
+        self.missed < MISSED
     }
 
     /// Whether the face should be embedded: until so many frames agree, then now and again.

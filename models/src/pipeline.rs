@@ -20,7 +20,7 @@ use crate::liveness::{Liveness, Policy};
 use crate::mesh::Landmarks;
 use crate::motion::Motion;
 use crate::quality::Quality;
-use crate::track::{TrackId, Tracker};
+use crate::track::{TrackId, Tracker, one_face};
 
 /// Faces that are embedded in one frame, at most: five people come at once, and frames go on.
 const AT_ONCE: usize = 2;
@@ -75,7 +75,7 @@ impl Sighting {
 pub struct Departure {
     /// Which one.
     pub track: TrackId,
-    /// In how many frames it was.
+    /// In how many frames it was: none, if it turned out to be no face.
     pub frames: u32,
     /// Its greatest width in pixels: how near it came.
     pub width: f32,
@@ -161,6 +161,7 @@ impl Pipeline {
             }
             if faces.is_empty() || known > 0 {
                 let found = self.eyes.detect(frame)?;
+                self.doubt_missed(&found, &mut faces);
                 self.welcome(frame, &found, &mut faces)?;
             }
         }
@@ -197,6 +198,21 @@ impl Pipeline {
         faces.retain(|face| believed.contains(&face.track));
         faces.sort_unstable_by_key(|face| face.track);
         Ok(())
+    }
+
+    /// Drops what was followed without being a face: the detector never finds it.
+    fn doubt_missed(&mut self, found: &[Detection], faces: &mut Vec<Face>) {
+        faces.retain(|face| {
+            let Some(ballot) = self.ballots.get_mut(&face.track) else { return true };
+            let bounds = face.landmarks.bounds();
+            ballot.search(found.iter().any(|other| one_face(&bounds, &other.face)));
+            if !ballot.is_face() {
+                self.ballots.remove(&face.track);
+                self.tracker.drop(face.track);
+                self.departures.push(Departure { track: face.track, frames: 0, width: 0.0 });
+            }
+            self.ballots.contains_key(&face.track)
+        });
     }
 
     /// Adds the faces that were found and not followed.

@@ -52,6 +52,11 @@ impl Track {
     }
 }
 
+/// Whether a box that was found is around a face that has a name.
+pub fn one_face(named: &Rect, found: &Rect) -> bool {
+    named.overlap(found) >= SAME || named.covering(found) >= SHARED
+}
+
 /// Keeps the faces in view apart.
 #[derive(Default)]
 pub struct Tracker {
@@ -96,8 +101,12 @@ impl Tracker {
 
     /// Whether a face in a frame taken at `at` is one that was followed or named there.
     pub fn has(&self, face: &Rect, at: Duration) -> bool {
-        let same = |place: &Rect| place.overlap(face) >= SAME || place.covering(face) >= SHARED;
-        self.tracks.iter().any(|track| track.seen == at && same(&track.face))
+        self.tracks.iter().any(|track| track.seen == at && one_face(&track.face, face))
+    }
+
+    /// Forgets a track: it was no face.
+    pub fn drop(&mut self, id: TrackId) {
+        self.tracks.retain(|track| track.id != id);
     }
 
     /// Names the faces that were found anew in a frame taken at `at`, the surest first. `None`: one

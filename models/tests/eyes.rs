@@ -64,6 +64,22 @@ fn a_pipeline_recognises_agrees_and_parts() {
     assert_eq!(pipeline.departures().len(), 1);
 }
 
+/// A face fades until its mesh alone is still to be seen, as in a stain on the wall.
+#[test]
+fn what_is_followed_and_never_found_is_no_face() {
+    let mut pipeline = Pipeline::new(Eyes::open(None, 1).expect("eyes"), 3);
+    let mut watch = |n: u32| {
+        let contrast = (1.0 - n as f32 / 40.0).max(0.025);
+        let frame = changed("obama.jpg", |value| 128.0 + (value - 128.0) * contrast);
+        let frame = seen_at(frame, Duration::from_millis(66) * n);
+        pipeline.observe(&frame, &Gallery::default()).expect("observes").len()
+    };
+    assert!((0..60).all(|n| watch(n) == 1), "it is followed for a while");
+    assert_eq!((60..160).map(&mut watch).last(), Some(0));
+    let left: Vec<u32> = pipeline.departures().iter().map(|departure| departure.frames).collect();
+    assert_eq!(left.last(), Some(&0), "nobody was there: {left:?}");
+}
+
 #[test]
 fn an_empty_picture_shows_nobody() {
     let mut eyes = Eyes::open(None, 1).expect("eyes");
