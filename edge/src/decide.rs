@@ -3,7 +3,7 @@
 //! One decision a pass. A person is punched once enough frames of a track agree, and not again
 //! before they have been out of sight for a while. A face that leaves undecided was a stranger.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use models::liveness::Policy;
@@ -45,14 +45,14 @@ pub struct Attention {
     policy: Vision,
     /// When each person was last recognised, since the camera was opened.
     seen: HashMap<Uuid, Duration>,
-    /// Tracks that were recognised.
-    known: HashSet<TrackId>,
+    /// Tracks that were recognised, and whether they were punched.
+    known: HashMap<TrackId, bool>,
 }
 
 impl Attention {
     /// Nobody yet.
     pub fn new(policy: Vision) -> Self {
-        Self { policy, seen: HashMap::new(), known: HashSet::new() }
+        Self { policy, seen: HashMap::new(), known: HashMap::new() }
     }
 
     /// Judges a sighting and remembers it.
@@ -61,19 +61,23 @@ impl Attention {
         let last_seen = self.seen.get(&candidate.person).map(|seen| sighting.at.saturating_sub(*seen));
         let decision = decide(sighting, &self.policy, last_seen);
         let agreed = sighting.agreement >= self.policy.agreement;
-        // Only who was punched keeps a re-arming clock: who is not sure yet must stay armed.
+        let again = agreed && last_seen.is_some_and(|ago| ago < self.rearm());
         let punched = matches!(decision, Decision::Punch(_));
-        // A picture of somebody must not keep them from being punched.
-        if punched || (agreed && sighting.alive && last_seen.is_some_and(|ago| ago < self.rearm())) {
-            self.seen.insert(candidate.person, sighting.at);
-            self.known.insert(sighting.track);
+        if punched || again {
+            let before = self.known.entry(sighting.track).or_default();
+            *before |= punched;
+            // Only who was punched keeps a re-arming clock: who is not sure yet must stay armed. And a
+            // picture of somebody must not keep them from being punched.
+            if *before || sighting.alive {
+                self.seen.insert(candidate.person, sighting.at);
+            }
         }
         decision
     }
 
     /// Whether a face that left was a stranger who came near enough to be recognised.
     pub fn part(&mut self, departure: &Departure) -> bool {
-        let known = self.known.remove(&departure.track);
+        let known = self.known.remove(&departure.track).is_some();
         !known && departure.frames >= FLEETING && departure.width >= self.policy.narrowest_face
     }
 
@@ -157,6 +161,19 @@ mod tests {
             attention.forget(Duration::from_secs(s));
         }
         assert!(matches!(attention.attend(&sighting(3, 7, 0.3, 5, 101)), Decision::Punch(_)));
+    }
+
+    #[test]
+    fn who_stays_is_punched_once_though_nothing_shows_their_life_any_more() {
+        let mut attention = attention();
+        assert!(matches!(attention.attend(&sighting(1, 7, 0.3, 5, 0)), Decision::Punch(_)));
+        for s in (1..=100).step_by(9) {
+            attention.attend(&Sighting { alive: false, ..sighting(1, 7, 0.3, 5, s) });
+            attention.forget(Duration::from_secs(s));
+        }
+        assert_eq!(attention.attend(&sighting(1, 7, 0.3, 5, 101)), Decision::Wait);
+        attention.attend(&Sighting { alive: false, ..sighting(2, 7, 0.3, 5, 110) });
+        assert!(!attention.part(&Departure { track: TrackId(2), frames: 9, width: 90.0 }), "no stranger");
     }
 
     #[test]

@@ -87,6 +87,7 @@ pub async fn enrol(
     let mut transaction = pool.begin().await?;
     let person = locked(&mut transaction, number).await?;
     allowed(&person, count)?; // it may have been withdrawn meanwhile
+    of_one_person(&mut transaction, vault, person.id, &found).await?; // or others enrolled
     for (_, face) in &found.named {
         let id = Uuid::now_v7();
         let label = Label { person: person.id, template: id, embedder: &found.embedder };
@@ -119,12 +120,13 @@ async fn compare(
     let person = person.ok_or_else(|| PersonError::Unknown(number.to_owned()))?.id;
     match of_one_person(&mut conn, vault, person, found).await {
         Ok(template) => lookalike(&mut conn, vault, person, found, &template).await,
-        Err(refusal) => {
+        Err(refusal @ PersonError::SomebodyElse(_)) => {
             let detail = json!({"photos": found.named.len()});
             let (action, subject) = ("person.enrol.refused", person.to_string());
             store::audit::record(&mut conn, actor, action, &subject, detail).await?;
             Err(refusal)
         }
+        Err(failure) => Err(failure),
     }
 }
 
@@ -150,12 +152,15 @@ async fn of_one_person(
     for row in store::templates::of(conn, &[person], &found.embedder).await? {
         known.push(unseal(vault, &row, &found.embedder)?);
     }
+    // Of several new photos of somebody else each has company: those that are known count by themselves, too.
+    let before = Template::mean(&known);
     let mut furthest: Option<(f32, &str)> = None;
     for (index, (name, face)) in found.named.iter().enumerate() {
         let others = found.named.iter().enumerate().filter(|(other, _)| *other != index);
         let others = others.map(|(_, (_, face))| face).chain(&known);
-        let Some(others) = Template::mean(others) else { continue };
-        let distance = others.embedding().distance(face);
+        let means = [Template::mean(others), before.clone()];
+        let distances = means.iter().flatten().map(|mean| mean.embedding().distance(face));
+        let Some(distance) = distances.reduce(f32::max) else { continue };
         if furthest.is_none_or(|(other, _)| distance >= other) {
             furthest = Some((distance, name));
         }

@@ -9,8 +9,10 @@ use crate::geometry::Rect;
 use crate::identify::{Finding, Verdict};
 use crate::liveness::Watch;
 use crate::mesh::Region;
+use crate::pipeline::Departure;
 use crate::quality::Quality;
 use crate::template::{Embedding, Template};
+use crate::track::TrackId;
 
 /// Looks of one face that are remembered and judged together, at most: the best ones.
 const LOOKS: usize = 5;
@@ -28,9 +30,12 @@ const FEW: usize = 3;
 /// 0.5 % further apart.
 const OTHER: f32 = 0.45;
 
-/// A face that the detector missed so often in a row, while its mesh was followed, is none: nobody
-/// turns away for that long and still shows a face.
+/// A face that the detector missed so often in a row, and for so long, while its mesh was followed, is
+/// let go.
 const MISSED: u32 = 5;
+const UNFOUND: Duration = Duration::from_secs(3);
+/// Frames that a look that must not wait counts as having waited.
+const AT_ONCE: u32 = 1 << 20;
 
 /// What a track's frames said.
 #[derive(Default)]
@@ -52,8 +57,10 @@ pub(crate) struct Ballot {
     since: u32,
     /// Whether the last look was at somebody else.
     doubt: bool,
-    /// How often in a row the detector missed it.
+    /// How often the detector found it, how often in a row it missed it since, and since when.
+    found: u32,
     missed: u32,
+    found_at: Duration,
     /// What the looks say.
     pub finding: Option<Finding>,
     /// How well the face was seen at the last look.
@@ -79,14 +86,22 @@ impl Ballot {
         self.widest = self.widest.max(self.width);
     }
 
-    /// The detector looked, and found the face or missed it.
-    pub fn search(&mut self, found: bool) {
-        self.missed = if found { 0 } else { self.missed + 1 };
+    /// The detector found the face.
+    pub fn find(&mut self, at: Duration) {
+        (self.found, self.missed, self.found_at) = (self.found + 1, 0, at);
     }
 
-    /// Whether it is a face at all.
-    pub fn is_face(&self) -> bool {
-        self.missed < MISSED
+    /// The detector looked and missed it. `true`: for too long.
+    pub fn miss(&mut self, at: Duration) -> bool {
+        self.missed += 1;
+        self.missed >= MISSED && at.saturating_sub(self.found_at) >= UNFOUND
+    }
+
+    /// Who left: nobody, where only the first glance took it for a face.
+    pub fn departure(&self, track: TrackId) -> Departure {
+        let nobody = self.found <= 1 && self.missed >= MISSED;
+        let frames = if nobody { 0 } else { self.frames };
+        Departure { track, frames, width: self.widest }
     }
 
     /// Whether the face should be embedded: until so many frames agree, then now and again.
@@ -96,9 +111,19 @@ impl Ballot {
         nearer || self.since >= AGAIN || (self.agreement() < agreement && (unsure || self.vain < ENOUGH))
     }
 
-    /// Lets the face be looked at next: something else about it was found out.
+    /// Lets the face be looked at in this frame: something else about it was found out.
     pub fn hurry(&mut self) {
-        self.since = AGAIN;
+        self.since = AT_ONCE;
+    }
+
+    /// A look said nothing about who it is.
+    pub fn skip(&mut self) {
+        self.since = 0;
+    }
+
+    /// A look at a turned head, which may be somebody else's: its life is not this face's.
+    pub fn turn_away(&mut self) {
+        (self.since, self.watch) = (0, Watch::default());
     }
 
     /// Who waited longest comes first; of those, who has been looked at least.
@@ -128,6 +153,7 @@ impl Ballot {
             region: self.region,
             seen: self.seen,
             frames: 1,
+            found_at: self.found_at,
             width: self.width,
             widest: self.width,
             ..Self::default()

@@ -75,6 +75,13 @@ impl Eyes {
         self.near.detect_near(&mut self.sampler, frame, part.centre(), side)
     }
 
+    /// Whether the short-range detector, too, sees a face in this place.
+    pub fn is_near(&mut self, frame: &Frame, place: &Rect) -> Result<bool> {
+        let side = place.width().max(place.height()) * 2.0;
+        let found = self.near.detect_near(&mut self.sampler, frame, place.centre(), side)?;
+        Ok(found.iter().any(|face| face.face.covering(place) >= 0.5))
+    }
+
     /// How well a face can be seen.
     pub fn quality(&mut self, frame: &Frame, face: &Landmarks) -> Result<Quality> {
         Quality::of(&mut self.sampler, frame, face, &mut self.square)

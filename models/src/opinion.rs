@@ -1,7 +1,7 @@
 //! What a model says about whether a face is a person's: the slot for one.
 //!
 //! Rollcall brings none: no freely licensed one worked. A folder of models with a `liveness.toml` has
-//! one, and it is asked for each look at a face.
+//! one, and unless liveness is off it is asked for each look at a face.
 
 use crate::error::{Error, Result};
 use crate::feed::Feed;

@@ -161,7 +161,7 @@ impl Pipeline {
             }
             if faces.is_empty() || known > 0 {
                 let found = self.eyes.detect(frame)?;
-                self.doubt_missed(&found, &mut faces);
+                self.let_go(frame, &found, &mut faces)?;
                 self.welcome(frame, &found, &mut faces)?;
             }
         }
@@ -200,19 +200,26 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Drops what was followed without being a face: the detector never finds it.
-    fn doubt_missed(&mut self, found: &[Detection], faces: &mut Vec<Face>) {
-        faces.retain(|face| {
-            let Some(ballot) = self.ballots.get_mut(&face.track) else { return true };
+    /// Lets go what is followed and, for too long, not found: a stain on the wall.
+    fn let_go(&mut self, frame: &Frame, found: &[Detection], faces: &mut Vec<Face>) -> Result<()> {
+        for face in faces.iter() {
             let bounds = face.landmarks.bounds();
-            ballot.search(found.iter().any(|other| one_face(&bounds, &other.face)));
-            if !ballot.is_face() {
-                self.ballots.remove(&face.track);
-                self.tracker.drop(face.track);
-                self.departures.push(Departure { track: face.track, frames: 0, width: 0.0 });
+            let Some(ballot) = self.ballots.get_mut(&face.track) else { continue };
+            if found.iter().any(|other| one_face(&bounds, &other.face)) {
+                ballot.find(frame.at);
+            } else if ballot.miss(frame.at) {
+                // The detector that looks for those who are far misses who is very near.
+                if self.eyes.is_near(frame, &bounds)? {
+                    ballot.find(frame.at);
+                } else {
+                    self.departures.push(ballot.departure(face.track));
+                    self.ballots.remove(&face.track);
+                    self.tracker.drop(face.track);
+                }
             }
-            self.ballots.contains_key(&face.track)
-        });
+        }
+        faces.retain(|face| self.ballots.contains_key(&face.track));
+        Ok(())
     }
 
     /// Adds the faces that were found and not followed.
@@ -227,6 +234,7 @@ impl Pipeline {
         let tracks = self.tracker.update(&places, frame.at);
         for (landmarks, track) in meshes.into_iter().zip(tracks) {
             if let Some(track) = track {
+                self.ballots.entry(track).or_default().find(frame.at);
                 faces.push(Face { track, landmarks, looked: false });
             }
         }
@@ -257,10 +265,15 @@ impl Pipeline {
         let mut wanting: Vec<&mut Face> = faces.iter_mut().filter(wanting).collect();
         wanting.sort_by_key(|face| self.ballots[&face.track].turn());
         for face in wanting.into_iter().take(AT_ONCE) {
-            let Some(look) = self.eyes.embed(frame, &face.landmarks, Look::Glance)? else { continue };
+            let Some(ballot) = self.ballots.get_mut(&face.track) else { continue };
+            let Some(look) = self.eyes.embed(frame, &face.landmarks, Look::Glance)? else {
+                ballot.skip();
+                continue;
+            };
             let quality = self.eyes.quality(frame, &face.landmarks)?;
-            if self.ballots[&face.track].is_other(&look) {
+            if ballot.is_other(&look) {
                 if quality.yaw.abs() > TURNED {
+                    ballot.turn_away();
                     continue; // who turns their head looks like somebody else
                 }
                 let Some(new) = self.doubt(face.track) else { continue };
@@ -288,7 +301,7 @@ impl Pipeline {
             return None;
         }
         let (new, anew) = (self.tracker.renew(track), ballot.anew());
-        self.departures.push(Departure { track, frames: ballot.frames, width: ballot.widest });
+        self.departures.push(ballot.departure(track));
         self.ballots.remove(&track);
         self.ballots.insert(new, anew);
         Some(new)
@@ -327,7 +340,7 @@ impl Pipeline {
     fn part(&mut self, at: Duration) {
         for track in self.tracker.departed(at) {
             if let Some(ballot) = self.ballots.remove(&track) {
-                self.departures.push(Departure { track, frames: ballot.frames, width: ballot.widest });
+                self.departures.push(ballot.departure(track));
             }
         }
     }

@@ -166,11 +166,13 @@ async fn people_are_enrolled_over_the_api() -> Result<()> {
     let person = json!({"number": "42", "name": "Forty-two"});
     answered(201, hr.post("/people", &person).await?)?;
     answered(409, hr.post("/people", &person).await?)?;
-    let upload = async |number: &str, photo: Vec<u8>| {
-        let form = multipart::Form::new().part("photo", multipart::Part::bytes(photo).file_name("photo.jpg"));
+    let upload = async |number: &str, photos: Vec<Vec<u8>>| {
+        let form = photos.into_iter().fold(multipart::Form::new(), |form, photo| {
+            form.part("photo", multipart::Part::bytes(photo).file_name("photo.jpg"))
+        });
         hr.upload(&format!("/people/{number}/photos"), form).await
     };
-    let enrol = async |photo: Vec<u8>| upload("42", photo).await;
+    let enrol = async |photo: Vec<u8>| upload("42", vec![photo]).await;
     let biden = std::fs::read(photo("biden.jpg")?)?;
     let early = answered(409, enrol(biden.clone()).await?)?;
     ensure!(early.to_string().contains("has not consented"), "{early}");
@@ -178,14 +180,17 @@ async fn people_are_enrolled_over_the_api() -> Result<()> {
     let alone = answered(200, enrol(biden.clone()).await?)?;
     ensure!(alone["lookalike"].is_null() && alone["warning"].is_null(), "{alone}");
     answered(422, enrol(b"rubbish".to_vec()).await?)?;
-    let other = answered(422, enrol(std::fs::read(photo("obama.jpg")?)?).await?)?;
-    ensure!(other.to_string().contains("shows somebody else"), "{other}");
+    let obama = std::fs::read(photo("obama.jpg")?)?;
+    for others in [vec![obama.clone()], vec![obama; 3]] {
+        let other = answered(422, upload("42", others).await?)?;
+        ensure!(other.to_string().contains("shows somebody else"), "{other}");
+    }
     let list = hr.list("/people").await?;
     ensure!(list[0]["consent"] == true && list[0]["photos"] == 1, "{list:?}");
     // The same face under another number.
     answered(201, hr.post("/people", &json!({"number": "43", "name": "Forty-three"})).await?)?;
     answered(204, hr.put("/people/43/consent", &Value::Null).await?)?;
-    let twice = answered(200, upload("43", biden).await?)?;
+    let twice = answered(200, upload("43", vec![biden]).await?)?;
     ensure!(twice["lookalike"] == "42", "{twice}");
     ensure!(twice["warning"].as_str().is_some_and(|warning| warning.contains("42")), "{twice}");
     answered(204, hr.delete("/people/42/consent").await?)?;

@@ -30,6 +30,7 @@ pub fn decode(jpeg: &[u8], width: usize, height: usize, rgb: &mut Vec<u8>) -> Re
     decoder.decode_headers().map_err(damaged)?;
     let (found_width, found_height) = decoder.dimensions().context("a frame without a size")?;
     ensure!((found_width, found_height) == (width, height), "a frame of {found_width}x{found_height}");
+    rgb.clear(); // what a damaged frame leaves out must not be of another one
     rgb.resize(width * height * 3, 0);
     decoder.decode_into(rgb).map_err(damaged)
 }
