@@ -110,9 +110,9 @@ def similarity(source, target):
     return np.hstack([rotation, (target_mean - rotation @ source_mean)[:, None]])
 
 
-def align(rgb, keypoints, size=150):
+def align(rgb, keypoints, size=150, template=TEMPLATE):
     """Cuts the face out of the image as the embedder wants it."""
-    matrix = similarity(keypoints[:4], TEMPLATE)
+    matrix = similarity(keypoints[:4], template)
     scale = np.hypot(matrix[0, 0], matrix[1, 0])
     if scale < 0.5:  # a big face is shrunk first: bilinear sampling would alias
         factor = 2 ** int(np.floor(np.log2(1 / scale)))

@@ -1,4 +1,4 @@
-"""Makes the four model files again from the unpacked packages, and compares them.
+"""Makes the five model files again from the unpacked packages, and compares them.
 
 usage: convert.py [--float] PACKAGES OUTPUT    (make.sh calls it)
 
@@ -16,6 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import detector  # noqa: E402  (the log level must be set before TensorFlow is loaded)
 import embedder  # noqa: E402
+import second  # noqa: E402
 
 SHIPPED = Path(__file__).resolve().parent.parent / "data"
 # Where the face mesh model lies in the archive that its package ships.
@@ -32,6 +33,7 @@ def main(packages, output, in_float):
         packages / "face_recognition_models-0.3.0/face_recognition_models/models"
         "/dlib_face_recognition_resnet_model_v1.dat"
     )
+    human = packages / "human"
     photos = sorted((packages / "face-api/package/demo").glob("sample*.jpg"))
     assert len(photos) == 6, photos
 
@@ -41,6 +43,7 @@ def main(packages, output, in_float):
         write(output, "detector", detector.as_float(full_range.read_bytes()))
         write(output, "detector-near", detector.as_float(short_range.read_bytes()))
         write(output, "embedder", embedder.as_float(weights))
+        write(output, "embedder-second", second.as_float(human, short_range, photos))
         return 0
 
     recipes = {
@@ -48,6 +51,7 @@ def main(packages, output, in_float):
         "detector.tflite": lambda: detector.convert(full_range.read_bytes(), 192, photos),
         "detector-near.tflite": lambda: detector.convert(short_range.read_bytes(), 128, photos),
         "embedder.tflite": lambda: embedder.convert(weights, short_range, photos),
+        "embedder-second.tflite": lambda: second.convert(human, short_range, photos),
     }
     differing = 0
     for name, recipe in recipes.items():

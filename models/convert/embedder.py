@@ -58,8 +58,8 @@ def network(mean, convolutions, dense):
     return forward
 
 
-def faces(detector, photos):
-    """Every face of the photos once, aligned. Overlapping crops find the small ones, too."""
+def faces(detector, photos, crop=align):
+    """Every face of the photos once, aligned. Overlapping tiles find the small ones, too."""
     crops = []
     for photo in photos:
         rgb = np.ascontiguousarray(cv2.imread(str(photo))[:, :, ::-1])
@@ -80,7 +80,7 @@ def faces(detector, photos):
                         if any(np.hypot(*(centre - other)) < eyes for other in seen):
                             continue
                         seen.append(centre)
-                        crops.append(align(rgb, keypoints).astype(np.float32))
+                        crops.append(crop(rgb, keypoints).astype(np.float32))
     return crops
 
 
@@ -94,25 +94,29 @@ def variants(crops):
     ]
 
 
-def converter_of(weights):
-    forward = network(*dlib_weights.load(weights))
-    signature = tf.TensorSpec((1, 150, 150, 3), tf.float32, name="image")
+def converter_of(forward, side):
+    """A converter of a network that takes a square of so many pixels a side."""
+    signature = tf.TensorSpec((1, side, side, 3), tf.float32, name="image")
     function = tf.function(forward).get_concrete_function(signature)
     return tf.lite.TFLiteConverter.from_concrete_functions([function])
 
 
-def as_float(weights):
-    """Returns the float model: raw RGB from 0 to 255 as floats."""
-    return converter_of(weights).convert()
-
-
-def convert(weights, short_range, photos):
-    """Returns the int8 model: weights and activations quantized, calibrated on the photos."""
-    images = variants(faces(ShortRange(short_range), photos))
-    converter = converter_of(weights)
+def quantized(converter, images):
+    """Converts to int8, calibrated on the images: bytes in, bytes out."""
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([image[None]] for image in images)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.uint8
     converter.inference_output_type = tf.int8
     return converter.convert()
+
+
+def as_float(weights):
+    """Returns the float model: raw RGB from 0 to 255 as floats."""
+    return converter_of(network(*dlib_weights.load(weights)), 150).convert()
+
+
+def convert(weights, short_range, photos):
+    """Returns the int8 model: weights and activations quantized, calibrated on the photos."""
+    images = variants(faces(ShortRange(short_range), photos))
+    return quantized(converter_of(network(*dlib_weights.load(weights)), 150), images)

@@ -35,6 +35,8 @@ npm_package @mediapipe/face_mesh@0.4.1657299874 mediapipe-face_mesh-0.4.16572998
   face_mesh c08a7e0742a326285da666cf81d77c8b6f3a181a2ee948cadaf166008e0d3bc7
 npm_package @vladmandic/face-api@1.7.15 vladmandic-face-api-1.7.15.tgz \
   face-api 0d77fffeef362ef9c0939cf6c567f3a2e8e177f114fa257a3270cbd2e509b031
+npm_package @vladmandic/human@3.3.6 vladmandic-human-3.3.6.tgz \
+  human 425e9c51dbbca0c8934362b170cb0d54c2529c11c654b3c03092b16e9d6ad3f7
 
 # PyPI NAME==VERSION ARCHIVE SHA256, and how to choose the archive
 pip_package() {

@@ -9,8 +9,8 @@ use models::{Embedding, Gallery, Template};
 use serde_json::json;
 use uuid::Uuid;
 
-/// As the embedder has it.
-const DIMENSIONS: usize = 128;
+/// As the two embedders have it.
+const DIMENSIONS: usize = 256;
 const SIZES: [usize; 4] = [1_000, 10_000, 100_000, 1_000_000];
 /// People who are searched for, in each gallery.
 const SEARCHES: usize = 101;

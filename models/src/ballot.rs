@@ -37,6 +37,14 @@ const UNFOUND: Duration = Duration::from_secs(3);
 /// Frames that a look that must not wait counts as having waited.
 const AT_ONCE: u32 = 1 << 20;
 
+/// A look that is remembered.
+struct Held {
+    worth: f32,
+    face: Embedding,
+    /// What the second embedder said, if it was asked.
+    second: Option<Embedding>,
+}
+
 /// What a track's frames said.
 #[derive(Default)]
 pub(crate) struct Ballot {
@@ -50,8 +58,9 @@ pub(crate) struct Ballot {
     pub widest: f32,
     looked_at: f32,
     votes: HashMap<Uuid, i32>,
-    /// The best looks, each with what it is worth.
-    looks: Vec<(f32, Embedding)>,
+    /// The best looks, and the place of the last one among them.
+    looks: Vec<Held>,
+    latest: usize,
     /// Looks that found nobody since the face last came nearer, and frames since the last look.
     vain: u32,
     since: u32,
@@ -167,17 +176,24 @@ impl Ballot {
         if self.width > NEARER * self.looked_at {
             (self.looked_at, self.vain) = (self.width, 0);
         }
-        for (worth, _) in &mut self.looks {
-            *worth *= AGEING;
+        for look in &mut self.looks {
+            look.worth *= AGEING;
         }
-        let at = self.looks.partition_point(|(other, _)| *other >= worth);
-        self.looks.insert(at, (worth, face));
+        self.latest = self.looks.partition_point(|other| other.worth >= worth);
+        self.looks.insert(self.latest, Held { worth, face, second: None });
         self.looks.truncate(LOOKS);
-        if at == LOOKS { None } else { self.mean() }
+        if self.latest == LOOKS { None } else { self.mean() }
+    }
+
+    /// Adds to the last look what the second embedder says, and gives the mean of what it ever said of
+    /// the looks that are remembered.
+    pub fn look_twice(&mut self, second: Embedding) -> Option<Template> {
+        self.looks.get_mut(self.latest)?.second = Some(second);
+        Template::mean(self.looks.iter().filter_map(|look| look.second.as_ref()))
     }
 
     fn mean(&self) -> Option<Template> {
-        Template::mean(self.looks.iter().map(|(_, face)| face))
+        Template::mean(self.looks.iter().map(|look| &look.face))
     }
 
     /// Counts what the looks say.
@@ -279,6 +295,22 @@ mod tests {
         assert!(!ballot.doubt(), "the doubt was dispelled");
         assert!(ballot.doubt());
         assert_eq!((ballot.anew().frames, ballot.anew().agreement()), (1, 0));
+    }
+
+    #[test]
+    fn the_second_embedder_is_heard_as_often_as_it_was_asked() {
+        let mut ballot = Ballot::default();
+        see(&mut ballot, 200.0, 1);
+        let second = |ballot: &mut Ballot, values| {
+            let mean = ballot.look_twice(face(values)).expect("a mean");
+            mean.embedding().values().to_vec()
+        };
+        ballot.look(1.0, face([1.0, 0.0, 0.0]));
+        assert_eq!(second(&mut ballot, [0.0, 1.0, 0.0]), [0.0, 1.0, 0.0]);
+        ballot.look(2.0, face([1.0, 0.0, 0.0]));
+        ballot.look(0.5, face([1.0, 0.0, 0.0]));
+        let mean = second(&mut ballot, [1.0, 0.0, 0.0]);
+        assert!((mean[0] - mean[1]).abs() < 1e-6 && mean[0] > 0.7, "{mean:?}");
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! An aligned face into an embedding.
 
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::align;
 use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::frame::Frame;
-use crate::identify::Identifier;
+use crate::identify::{Identifier, Rules};
 use crate::light::Light;
-use crate::manifest::{EmbedderSpec, Folder, Role};
+use crate::manifest::{EmbedderSpec, Folder, Manifest, Role, SecondSpec};
 use crate::mesh::Landmarks;
 use crate::sample::Sampler;
 use crate::template::Embedding;
@@ -19,7 +20,7 @@ use crate::threshold::Thresholds;
 /// with its mirror image. What that gains stands in models/README.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// One piece: for each frame of a face that is not known yet.
+    /// One piece: for each frame of a face that is not known yet. Of two embedders the first alone.
     Glance,
     /// Three, a little larger and smaller: for a single picture.
     Close,
@@ -35,61 +36,72 @@ impl Look {
             Self::Study => &[1.0, 0.95, 1.05, 0.9, 1.1],
         }
     }
+
+    /// Those of the second embedder.
+    fn second_sizes(self) -> &'static [f32] {
+        match self {
+            Self::Glance | Self::Close => &[1.0],
+            Self::Study => &[1.0, 0.95, 1.05],
+        }
+    }
 }
 
-/// The embedder model.
+/// The embedder, and a second one if the folder of models has one. The second is slower and by itself
+/// worse, but errs elsewhere: together they are right more often than either.
 pub struct Embedder {
-    model: Model,
-    feed: Feed,
-    spec: EmbedderSpec,
-    side: usize,
-    output: usize,
-    dimensions: usize,
-    sha256: String,
-    square: Vec<u8>,
-    values: Vec<f32>,
+    first: Network,
+    second: Option<Second>,
+    identity: String,
+}
+
+struct Second {
+    network: Network,
+    spec: SecondSpec,
 }
 
 impl Embedder {
-    /// Loads the embedder with its hash checked.
+    /// Loads the embedders with their hashes checked.
     pub fn load(runtime: &Runtime, folder: &Folder, threads: usize) -> Result<Self> {
-        let (manifest, bytes) = folder.load(Role::Embedder)?;
-        let model = Model::compile(runtime, &manifest, bytes, threads)?;
-        let output = model.output(&manifest, "embedding")?;
-        let spec = manifest.embedder.clone().ok_or_else(|| Error::Picture("no embedder section".into()))?;
-        let named = manifest.outputs.iter().find(|o| o.name == "embedding");
-        let dimensions = named.map_or(0, |o| o.shape.iter().product());
-        Ok(Self {
-            model,
-            feed: Feed::new(&manifest.input),
-            spec,
-            side: manifest.input.side(),
-            output,
-            dimensions,
-            sha256: manifest.sha256,
-            square: Vec::new(),
-            values: Vec::new(),
-        })
+        let (first, manifest) = Network::load(runtime, folder, Role::Embedder, threads)?;
+        let mut identity = manifest.sha256;
+        let mut second = None;
+        if folder.has(Role::EmbedderSecond) {
+            let (network, manifest) = Network::load(runtime, folder, Role::EmbedderSecond, threads)?;
+            let spec = manifest.second.ok_or_else(|| Error::Picture("no section on the second".into()))?;
+            let both = format!("{identity} {} {}", manifest.sha256, spec.share);
+            identity = hex::encode(Sha256::digest(both));
+            second = Some(Second { network, spec });
+        }
+        Ok(Self { first, second, identity })
     }
 
-    /// Numbers an embedding has.
+    /// Numbers that a template has.
     pub fn dimensions(&self) -> usize {
-        self.dimensions
+        self.first.dimensions + self.second.as_ref().map_or(0, |second| second.network.dimensions)
     }
 
-    /// The model's hash in hexadecimal: templates of another embedder are never compared.
+    /// What templates are bound to, in hexadecimal: the model's hash, or one of both models' hashes and
+    /// their shares. Templates of other embedders are never compared.
     pub fn sha256(&self) -> &str {
-        &self.sha256
+        &self.identity
     }
 
     /// Which distances mean "the same person".
     pub fn thresholds(&self) -> Thresholds {
-        Thresholds::new(self.spec.thresholds.clone())
+        self.whole().thresholds()
     }
 
     /// How faces are looked for among many people.
     pub fn identifier(&self) -> Identifier {
-        Identifier::new(self.spec.identification, self.thresholds())
+        let rules = |network: &Network| Rules::new(network.spec.identification, network.thresholds());
+        let identifier = Identifier::new(rules(self.whole()));
+        let Some(second) = &self.second else { return identifier };
+        identifier.asking_first(self.first.dimensions, rules(&self.first), second.spec.unsure)
+    }
+
+    /// What has the rules for whole embeddings.
+    fn whole(&self) -> &Network {
+        self.second.as_ref().map_or(&self.first, |second| &second.network)
     }
 
     /// Embeds a face. `None` where its landmarks can't be laid onto the template.
@@ -100,21 +112,96 @@ impl Embedder {
         face: &Landmarks,
         look: Look,
     ) -> Result<Option<Embedding>> {
+        let Some(first) = self.first.embed(sampler, frame, face, look.sizes(), true)? else {
+            return Ok(None);
+        };
+        match &mut self.second {
+            Some(second) if look != Look::Glance => {
+                let more = second.network.embed(sampler, frame, face, look.second_sizes(), true)?;
+                Ok(more.map(|more| Embedding::join(&first, &more, second.spec.share)))
+            }
+            _ => Ok(Some(first)),
+        }
+    }
+
+    /// What the second embedder says of a face at a glance. `None` without one, or where it can't be
+    /// aligned.
+    pub fn ask_second(
+        &mut self,
+        sampler: &mut Sampler,
+        frame: &Frame,
+        face: &Landmarks,
+    ) -> Result<Option<Embedding>> {
+        let Some(second) = &mut self.second else { return Ok(None) };
+        second.network.embed(sampler, frame, face, &[1.0], false)
+    }
+
+    /// What both say: a whole embedding. The first's alone without a second.
+    pub fn join(&self, first: &Embedding, second: &Embedding) -> Embedding {
+        let share = self.second.as_ref().map(|second| second.spec.share);
+        share.map_or_else(|| first.clone(), |share| Embedding::join(first, second, share))
+    }
+}
+
+/// One model that embeds faces.
+struct Network {
+    model: Model,
+    feed: Feed,
+    spec: EmbedderSpec,
+    side: usize,
+    output: usize,
+    dimensions: usize,
+    square: Vec<u8>,
+    values: Vec<f32>,
+}
+
+impl Network {
+    fn load(runtime: &Runtime, folder: &Folder, role: Role, threads: usize) -> Result<(Self, Manifest)> {
+        let (manifest, bytes) = folder.load(role)?;
+        let model = Model::compile(runtime, &manifest, bytes, threads)?;
+        let output = model.output(&manifest, "embedding")?;
+        let spec = manifest.embedder.clone().ok_or_else(|| Error::Picture("no embedder section".into()))?;
+        let named = manifest.outputs.iter().find(|o| o.name == "embedding");
+        let dimensions = named.map_or(0, |o| o.shape.iter().product());
+        let network = Self {
+            model,
+            feed: Feed::new(&manifest.input),
+            spec,
+            side: manifest.input.side(),
+            output,
+            dimensions,
+            square: Vec::new(),
+            values: Vec::new(),
+        };
+        Ok((network, manifest))
+    }
+
+    fn thresholds(&self) -> Thresholds {
+        Thresholds::new(self.spec.thresholds.clone())
+    }
+
+    /// The mean of pieces of some sizes, each with its mirror image if that is wanted.
+    fn embed(
+        &mut self,
+        sampler: &mut Sampler,
+        frame: &Frame,
+        face: &Landmarks,
+        sizes: &[f32],
+        mirrored: bool,
+    ) -> Result<Option<Embedding>> {
         let Some(onto) = align::onto_template(face, &self.spec.template) else {
             return Ok(None);
         };
         let mut sum = Zeroizing::new(vec![0.0; self.dimensions]);
-        for size in look.sizes() {
-            sampler.cut(
-                frame,
-                &onto.scaled_about(*size, self.side as f32 / 2.0),
-                self.side,
-                &mut self.square,
-            )?;
+        for size in sizes {
+            let onto = onto.scaled_about(*size, self.side as f32 / 2.0);
+            sampler.cut(frame, &onto, self.side, &mut self.square)?;
             Light::of(&self.square, self.side).even(&mut self.square, self.side);
             self.add(&mut sum)?;
-            mirror(&mut self.square, self.side);
-            self.add(&mut sum)?;
+            if mirrored {
+                mirror(&mut self.square, self.side);
+                self.add(&mut sum)?;
+            }
         }
         self.square.fill(0); // no picture outlives the call
         Ok(Embedding::normalised(&sum))

@@ -92,6 +92,12 @@ impl Eyes {
         self.embedder.embed(&mut self.sampler, frame, face, look)
     }
 
+    /// What the second embedder says of a face, to be joined with a glance of the first. `None` without
+    /// one, or where the face can't be aligned.
+    pub fn ask_second(&mut self, frame: &Frame, face: &Landmarks) -> Result<Option<Embedding>> {
+        self.embedder.ask_second(&mut self.sampler, frame, face)
+    }
+
     /// Cuts out a face's skin, to be followed.
     pub(crate) fn skin(&mut self, frame: &Frame, face: &Landmarks, skin: &mut Skin) -> Result<()> {
         skin.cut(&mut self.sampler, frame, face, &mut self.square)

@@ -13,10 +13,12 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::template::{Embedding, Template};
 
-/// The number that a byte of 127 stands for, in standard deviations of a random unit vector's
-/// numbers. Of 3268 photos of LFW no number lay beyond; one that does is cut off. With bytes as many
-/// enrolled people were missed there as with floats, within one in a hundred.
-const REACH: f32 = 4.3;
+/// The number that a byte of 127 stands for. Of 3268 photos of LFW no number lay beyond; one that does
+/// is cut off. With bytes as many enrolled people were missed there as with floats, within one in a
+/// hundred. Vectors of few numbers, whose numbers are larger, reach further: so many standard deviations
+/// of a random unit vector's.
+const REACH: f32 = 0.38;
+const DEVIATIONS: f32 = 4.3;
 /// What a searched embedding's numbers are multiplied by; they are at most 1.
 const FINE: f32 = 8192.0;
 /// Templates compared at once, before the best are picked.
@@ -33,6 +35,8 @@ pub struct Match {
     pub similarity: f32,
     /// Its place, until the gallery changes.
     place: usize,
+    /// How many numbers were compared.
+    numbers: usize,
 }
 
 /// The templates, one a person: its numbers in bytes, and 16 bytes for whose it is.
@@ -41,8 +45,8 @@ pub struct Gallery {
     dimensions: usize,
     people: Vec<Uuid>,
     codes: Vec<i8>,
-    /// How crowded it is around some templates: what [`Self::crowd`] found before.
-    crowds: Mutex<HashMap<usize, f32>>,
+    /// How crowded it is around some templates, by so many numbers: what [`Self::crowd`] found before.
+    crowds: Mutex<HashMap<(usize, usize), f32>>,
 }
 
 impl Clone for Gallery {
@@ -113,8 +117,14 @@ impl Gallery {
         self.codes.extend_from_slice(&codes);
     }
 
-    /// The most similar people, at most so many, the most similar first.
+    /// The most similar people, at most so many, the most similar first. None by another embedder's face.
     pub fn nearest(&self, face: &Embedding, most: usize) -> Vec<Match> {
+        if face.values().len() == self.dimensions { self.nearest_by(face, most) } else { Vec::new() }
+    }
+
+    /// The same by the first numbers of the templates, as many as the face has: what the first of two
+    /// embedders says.
+    pub fn nearest_by(&self, face: &Embedding, most: usize) -> Vec<Match> {
         let wide: Vec<i16> = face.values().iter().map(|value| (value * FINE).round() as i16).collect();
         self.search(&Zeroizing::new(wide), 1.0 / FINE, most)
     }
@@ -122,34 +132,50 @@ impl Gallery {
     /// How crowded it is around somebody: the mean similarity of the `neighbours` people most similar
     /// to them. `None` where there are too few.
     pub fn crowd(&self, found: &Match, neighbours: usize) -> Option<f32> {
-        if self.dimensions == 0 || neighbours == 0 {
+        if self.dimensions == 0 || neighbours == 0 || found.place >= self.people.len() {
             return None;
         }
-        let known = self.crowds.lock().unwrap_or_else(PoisonError::into_inner).get(&found.place).copied();
+        let key = (found.place, found.numbers);
+        let known = self.crowds.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
         if known.is_some() {
             return known;
         }
-        let row = self.codes.chunks_exact(self.dimensions).nth(found.place)?;
+        let row = &self.row(found.place)[..found.numbers];
+        let scale = step(self.dimensions) / self.length(found.place, found.numbers);
         let row: Vec<i16> = row.iter().map(|code| i16::from(*code)).collect();
-        let others = self.search(&Zeroizing::new(row), step(self.dimensions), neighbours + 1);
+        let others = self.search(&Zeroizing::new(row), scale, neighbours + 1);
         let crowd = mean(others.iter().filter(|other| other.place != found.place), neighbours)?;
         let mut crowds = self.crowds.lock().unwrap_or_else(PoisonError::into_inner);
         if crowds.len() >= REMEMBERED {
             crowds.clear();
         }
-        crowds.insert(found.place, crowd);
+        crowds.insert(key, crowd);
         Some(crowd)
     }
 
+    fn row(&self, place: usize) -> &[i8] {
+        &self.codes[place * self.dimensions..][..self.dimensions]
+    }
+
+    /// How long the first numbers of a template are as a vector; all of them are a unit vector.
+    fn length(&self, place: usize, numbers: usize) -> f32 {
+        if numbers == self.dimensions {
+            return 1.0;
+        }
+        let square = |code: &i8| i32::from(*code) * i32::from(*code);
+        let sum: i32 = self.row(place)[..numbers].iter().map(square).sum();
+        (sum as f32).sqrt() * step(self.dimensions)
+    }
+
     fn search(&self, face: &[i16], scale: f32, most: usize) -> Vec<Match> {
-        if face.len() != self.dimensions || most == 0 {
+        if face.is_empty() || face.len() > self.dimensions || most == 0 {
             return Vec::new(); // nobody is in it, or it is of another embedder
         }
         let mut best: Vec<(i32, usize)> = Vec::with_capacity(most + 1);
         let mut sums = [0; BLOCK];
         for (block, rows) in self.codes.chunks(BLOCK * self.dimensions).enumerate() {
             let count = rows.len() / self.dimensions;
-            compare(face, rows, &mut sums[..count]);
+            compare(face, rows, self.dimensions, &mut sums[..count]);
             for (offset, sum) in sums[..count].iter().enumerate() {
                 if best.len() < most || best.last().is_some_and(|last| *sum > last.0) {
                     let at = best.partition_point(|other| other.0 >= *sum);
@@ -158,11 +184,15 @@ impl Gallery {
                 }
             }
         }
-        let scale = scale * step(self.dimensions);
+        let (scale, numbers) = (scale * step(self.dimensions), face.len());
         let found = best.into_iter();
+        let found = found.map(|(sum, place)| {
+            let similarity = sum as f32 * scale / self.length(place, numbers).max(f32::EPSILON);
+            Match { person: self.people[place], similarity, place, numbers }
+        });
+        let mut found: Vec<Match> = found.collect();
+        found.sort_by(|one, other| other.similarity.total_cmp(&one.similarity));
         found
-            .map(|(sum, place)| Match { person: self.people[place], similarity: sum as f32 * scale, place })
-            .collect()
     }
 
     fn forget_crowds(&mut self) {
@@ -184,7 +214,7 @@ pub(crate) fn mean<'a>(matches: impl Iterator<Item = &'a Match>, count: usize) -
 
 /// What one step of a byte stands for.
 fn step(dimensions: usize) -> f32 {
-    REACH / (dimensions as f32).sqrt() / 127.0
+    (DEVIATIONS / (dimensions as f32).sqrt()).clamp(REACH, 1.0) / 127.0
 }
 
 fn encode(face: &Embedding) -> Zeroizing<Vec<i8>> {
@@ -193,10 +223,10 @@ fn encode(face: &Embedding) -> Zeroizing<Vec<i8>> {
     Zeroizing::new(face.values().iter().map(code).collect())
 }
 
-/// The dot product of a face with each row, with the widest registers that there are.
+/// The dot product of a face with the beginning of each row, with the widest registers that there are.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl", "x86_64+avx2", "aarch64+neon"))]
-fn compare(face: &[i16], rows: &[i8], sums: &mut [i32]) {
-    for (row, sum) in rows.chunks_exact(face.len()).zip(sums) {
+fn compare(face: &[i16], rows: &[i8], dimensions: usize, sums: &mut [i32]) {
+    for (row, sum) in rows.chunks_exact(dimensions).zip(sums) {
         *sum = row.iter().zip(face).map(|(code, value)| i32::from(*code) * i32::from(*value)).sum();
     }
 }
@@ -211,6 +241,26 @@ mod tests {
 
     fn template(values: &[f32]) -> Template {
         Template::mean(&[unit(values)]).expect("one photo")
+    }
+
+    #[test]
+    fn the_first_numbers_are_compared_as_unit_vectors() {
+        let join = |first: &[f32], second: &[f32], share| {
+            Template::mean([&Embedding::join(&unit(first), &unit(second), share)]).expect("one photo")
+        };
+        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let gallery = Gallery::of([
+            (one, join(&[1.0, 0.2, 0.0], &[1.0, 0.0], 0.1)),
+            (other, join(&[0.0, 0.2, 1.0], &[0.0, 1.0], 0.3)),
+        ]);
+        for (face, person) in [([1.0, 0.2, 0.0], one), ([0.0, 0.2, 1.0], other)] {
+            let found = gallery.nearest_by(&unit(&face), 2);
+            assert_eq!(found[0].person, person);
+            assert!((found[0].similarity - 1.0).abs() < 0.02, "{}", found[0].similarity);
+            let crowd = gallery.crowd(&found[0], 1).expect("another");
+            assert!((crowd - 0.04 / 1.04).abs() < 0.02, "{crowd}");
+            assert!(gallery.nearest(&unit(&face), 2).is_empty(), "of another embedder");
+        }
     }
 
     /// Vectors that have no order, the same in every run.
@@ -269,7 +319,7 @@ mod tests {
         let rows: Vec<i8> = (0..128 * 100).map(|k: usize| (k * 37 % 255) as u8 as i8).collect();
         let face: Vec<i16> = (0..128).map(|k: i16| k * 119 - 7000).collect();
         let mut sums = vec![0; 100];
-        compare(&face, &rows, &mut sums);
+        compare(&face, &rows, 128, &mut sums);
         for (row, sum) in rows.chunks_exact(128).zip(sums) {
             let mut expected = 0;
             for (code, value) in row.iter().zip(&face) {

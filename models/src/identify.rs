@@ -49,24 +49,73 @@ pub struct Finding {
     pub verdict: Verdict,
 }
 
-/// The rules of one embedder.
+/// The rules of an embedder, or of two together.
 #[derive(Clone, Debug)]
-pub struct Identifier {
+pub struct Rules {
     spec: IdentificationSpec,
     thresholds: Thresholds,
 }
 
+/// Who a face is, by the rules of a folder's embedders.
+#[derive(Clone, Debug)]
+pub struct Identifier {
+    whole: Rules,
+    first: Option<First>,
+}
+
+/// What the first of two embedders says alone.
+#[derive(Clone, Debug)]
+struct First {
+    dimensions: usize,
+    rules: Rules,
+    unsure: f32,
+}
+
 impl Identifier {
+    /// By one embedder.
+    pub fn new(rules: Rules) -> Self {
+        Self { whole: rules, first: None }
+    }
+
+    /// By two, of whom the first, of so many dimensions, is asked alone and is unsure so near to its
+    /// threshold.
+    #[must_use]
+    pub fn asking_first(self, dimensions: usize, rules: Rules, unsure: f32) -> Self {
+        Self { first: Some(First { dimensions, rules, unsure }), ..self }
+    }
+
+    /// Who a face is, by all its numbers; by the rules of the first embedder where it has no others.
+    /// `None` in an empty gallery.
+    pub fn identify(&self, face: &Embedding, gallery: &Gallery) -> Option<Finding> {
+        match &self.first {
+            Some(first) if first.dimensions == face.values().len() => {
+                first.rules.identify(gallery, |most| gallery.nearest_by(face, most))
+            }
+            _ => self.whole.identify(gallery, |most| gallery.nearest(face, most)),
+        }
+    }
+
+    /// Whether what the first embedder found alone is so near to its threshold, or to somebody else, that
+    /// the second should be asked. Never without a second.
+    pub fn is_unsure(&self, finding: &Finding) -> bool {
+        self.first.as_ref().is_some_and(|first| {
+            let off = (finding.candidate.distance - finding.threshold).abs();
+            finding.verdict == Verdict::Ambiguous || off < first.unsure
+        })
+    }
+}
+
+impl Rules {
     /// What an embedder's manifest says.
     pub fn new(spec: IdentificationSpec, thresholds: Thresholds) -> Self {
         Self { spec, thresholds }
     }
 
-    /// Who a face is. `None` in an empty gallery.
-    pub fn identify(&self, face: &Embedding, gallery: &Gallery) -> Option<Finding> {
+    /// Judges the nearest people, of whom `nearest` finds as many as it is asked for.
+    fn identify(&self, gallery: &Gallery, nearest: impl FnOnce(usize) -> Vec<Match>) -> Option<Finding> {
         let crowded = gallery.len() >= self.spec.people;
         let neighbours = if crowded { self.spec.neighbours } else { 0 };
-        let found = gallery.nearest(face, CONSIDERED.max(neighbours + 1));
+        let found = nearest(CONSIDERED.max(neighbours + 1));
         let mut ranked: Vec<(f32, usize)> = Vec::with_capacity(CONSIDERED);
         for (rank, one) in found.iter().take(CONSIDERED).enumerate() {
             ranked.push((one.similarity - self.excess(gallery.crowd(one, neighbours)), rank));
@@ -109,7 +158,7 @@ mod tests {
             margin: 0.01,
         };
         let points = [(1e-2, 0.3), (1e-4, 0.2)].map(|(far, distance)| OperatingPoint { far, distance });
-        Identifier::new(spec, Thresholds::new(points.to_vec()))
+        Identifier::new(Rules::new(spec, Thresholds::new(points.to_vec())))
     }
 
     fn face(values: [f32; 4]) -> Embedding {
@@ -142,8 +191,29 @@ mod tests {
         let threshold = |people: &Gallery| {
             identifier(5).identify(&face([1.0, 0.0, 0.0, 0.0]), people).expect("somebody").threshold
         };
-        assert!((threshold(&two) - identifier(5).thresholds.for_gallery(2)).abs() < 1e-6);
+        assert!((threshold(&two) - identifier(5).whole.thresholds.for_gallery(2)).abs() < 1e-6);
         assert!((threshold(&five) - 0.4).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_first_embedder_is_asked_alone_and_the_second_where_it_is_unsure() {
+        let part = |values: [f32; 2]| Embedding::normalised(&values).expect("direction");
+        let both = |first, second| Embedding::join(&part(first), &part(second), 0.5);
+        let person = Template::mean([&both([1.0, 0.0], [1.0, 0.0])]).expect("one photo");
+        let people = Gallery::of([(Uuid::max(), person)]);
+        let rules = identifier(99).whole;
+        let identifier = Identifier::new(rules.clone()).asking_first(2, rules, 0.25);
+        for (seen, verdict, unsure) in [
+            ([1.0, 0.0], Verdict::Known, false),
+            ([1.0, 0.15], Verdict::Known, true),
+            ([1.0, 0.4], Verdict::Unknown, true),
+            ([0.0, 1.0], Verdict::Unknown, false),
+        ] {
+            let found = identifier.identify(&part(seen), &people).expect("somebody");
+            assert_eq!((found.verdict, identifier.is_unsure(&found)), (verdict, unsure), "{seen:?}");
+        }
+        let found = identifier.identify(&both([1.0, 0.0], [0.0, 1.0]), &people).expect("somebody");
+        assert_eq!(found.verdict, Verdict::Unknown, "the second knows better");
     }
 
     /// The same face, as near to the same person: alone it is they, in a crowd it may be anybody.

@@ -36,7 +36,7 @@ pub use error::Error;
 pub use eyes::Eyes;
 pub use frame::Frame;
 pub use gallery::Gallery;
-pub use identify::{Candidate, Finding, Identifier, Verdict};
+pub use identify::{Candidate, Finding, Identifier, Rules, Verdict};
 pub use liveness::Liveness;
 pub use manifest::{Folder, Manifest, Role};
 pub use pipeline::{Departure, Pipeline, Sighting};

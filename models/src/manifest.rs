@@ -23,6 +23,8 @@ pub enum Role {
     Mesh,
     /// Turns an aligned face into an embedding.
     Embedder,
+    /// Turns it into more of an embedding, where the first is not sure; a folder may do without.
+    EmbedderSecond,
     /// Tells people from pictures; a folder may do without.
     Liveness,
 }
@@ -34,6 +36,7 @@ impl Role {
             Self::DetectorNear => "detector-near.toml",
             Self::Mesh => "mesh.toml",
             Self::Embedder => "embedder.toml",
+            Self::EmbedderSecond => "embedder-second.toml",
             Self::Liveness => "liveness.toml",
         }
     }
@@ -184,6 +187,27 @@ pub struct EmbedderSpec {
     pub identification: IdentificationSpec,
 }
 
+/// What a second embedder adds to the first. Its `[embedder]` section has its own template, and the
+/// thresholds and rules of both together.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecondSpec {
+    /// Its share of the similarity, 0.01 to 0.99.
+    pub share: f32,
+    /// It is asked where the nearest candidate's distance by the rules of the first embedder alone is
+    /// nearer to the threshold than this, on either side.
+    pub unsure: f32,
+}
+
+impl SecondSpec {
+    fn check(self) -> std::result::Result<(), String> {
+        if !(0.01..=0.99).contains(&self.share) || !(0.0..=2.0).contains(&self.unsure) {
+            return Err("second: share lies between 0.01 and 0.99, unsure between 0 and 2".into());
+        }
+        Ok(())
+    }
+}
+
 /// How a face is told from many people: see [`crate::identify`].
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -268,8 +292,10 @@ pub struct Manifest {
     pub detector: Option<DetectorSpec>,
     /// For the mesh.
     pub mesh: Option<MeshSpec>,
-    /// For the embedder.
+    /// For the embedder, and the second one.
     pub embedder: Option<EmbedderSpec>,
+    /// For the second embedder.
+    pub second: Option<SecondSpec>,
     /// For liveness.
     pub liveness: Option<LivenessSpec>,
 }
@@ -308,6 +334,10 @@ impl Manifest {
             Role::Detector | Role::DetectorNear => self.detector.as_ref().map(|spec| spec.check(self.rows())),
             Role::Mesh => self.mesh.as_ref().map(MeshSpec::check),
             Role::Embedder => self.embedder.as_ref().map(EmbedderSpec::check),
+            Role::EmbedderSecond => {
+                let both = self.embedder.as_ref().zip(self.second.as_ref());
+                both.map(|(spec, second)| spec.check().and_then(|()| second.check()))
+            }
             Role::Liveness => self.liveness.as_ref().map(|spec| spec.check(self.classes())),
         };
         checked.unwrap_or_else(|| Err(format!("the section for the role {role:?} is missing")))
@@ -441,12 +471,13 @@ mod tests {
     const DETECTOR: &str = include_str!("../data/detector.toml");
     const MESH: &str = include_str!("../data/mesh.toml");
     const EMBEDDER: &str = include_str!("../data/embedder.toml");
+    const SECOND: &str = include_str!("../data/embedder-second.toml");
 
     #[test]
     fn the_manifests_of_this_release_are_right() {
         let near = include_str!("../data/detector-near.toml");
-        let all = [DETECTOR, near, MESH, EMBEDDER];
-        let roles = [Role::Detector, Role::DetectorNear, Role::Mesh, Role::Embedder];
+        let all = [DETECTOR, near, MESH, EMBEDDER, SECOND];
+        let roles = [Role::Detector, Role::DetectorNear, Role::Mesh, Role::Embedder, Role::EmbedderSecond];
         for (text, role) in all.into_iter().zip(roles) {
             assert_eq!(Manifest::parse(text, role).expect("right").role, role);
             assert!(Manifest::parse(&text.replace("sha256", "hash"), role).is_err());
@@ -465,6 +496,8 @@ mod tests {
             (Role::Mesh, MESH, "margin = 1.5", "margin = 0.0"),
             (Role::Embedder, EMBEDDER, "[74.0112, 87.7798]", "[nan, 87.7798]"),
             (Role::Embedder, EMBEDDER, "far = 1e-3", "far = 1e-1"),
+            (Role::EmbedderSecond, SECOND, "share = 0.06", "share = 1.0"),
+            (Role::EmbedderSecond, SECOND, "unsure = 0.055", "unsure = -1.0"),
             (Role::Embedder, EMBEDDER, "far = 1e-3", "far = 0.009999999999999999"),
         ];
         for (role, text, right, instead) in wrong {

@@ -287,7 +287,15 @@ impl Pipeline {
                 ballot.watch.hear(likely, threshold);
             }
             if let Some(fused) = ballot.look(quality.worth(), look) {
-                ballot.cast(self.identifier.identify(fused.embedding(), gallery));
+                let mut finding = self.identifier.identify(fused.embedding(), gallery);
+                if finding.is_some_and(|finding| self.identifier.is_unsure(&finding))
+                    && let Some(second) = self.eyes.ask_second(frame, &face.landmarks)?
+                    && let Some(second) = ballot.look_twice(second)
+                {
+                    let whole = self.eyes.embedder().join(fused.embedding(), second.embedding());
+                    finding = self.identifier.identify(&whole, gallery);
+                }
+                ballot.cast(finding);
             }
         }
         Ok(())

@@ -16,6 +16,17 @@ impl Embedding {
             .then(|| Self(Zeroizing::new(values.iter().map(|v| v / length).collect())))
     }
 
+    /// What two embedders say of a face: the numbers of both, the second's with this share of the
+    /// similarity.
+    #[must_use]
+    pub fn join(first: &Self, second: &Self, share: f32) -> Self {
+        let (near, far) = ((1.0 - share).sqrt(), share.sqrt());
+        let mut values = Zeroizing::new(Vec::with_capacity(first.0.len() + second.0.len()));
+        values.extend(first.0.iter().map(|value| value * near));
+        values.extend(second.0.iter().map(|value| value * far));
+        Self(values)
+    }
+
     /// The numbers.
     pub fn values(&self) -> &[f32] {
         &self.0

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use models::photo::{PhotoError, embed_photo};
-use models::{Embedding, Eyes, Flaw, Frame, Gallery, Pipeline, Template};
+use models::{Embedding, Eyes, Flaw, Frame, Gallery, Look, Pipeline, Template};
 use uuid::Uuid;
 
 fn photo(name: &str) -> Frame {
@@ -143,17 +143,72 @@ fn a_poor_photo_is_refused_with_the_reason() {
     }
 }
 
-/// A models folder whose embedder is the mesh model: another input (192 pixels of floats), another
-/// normalisation, another template, another length. It embeds badly, but without a line of code.
-fn folder_with_another_embedder() -> (tempfile::TempDir, PathBuf) {
+/// A folder with some of this release's models.
+fn folder_with(names: &[&str]) -> tempfile::TempDir {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
     let folder = tempfile::tempdir().expect("folder");
-    for name in ["detector", "detector-near", "mesh"] {
+    for name in names {
         for ending in ["toml", "tflite"] {
             let file = format!("{name}.{ending}");
             std::fs::copy(data.join(&file), folder.path().join(&file)).expect("copied");
         }
     }
+    folder
+}
+
+const ONE_EMBEDDER: [&str; 4] = ["detector", "detector-near", "mesh", "embedder"];
+
+#[test]
+fn a_folder_may_do_without_the_second_embedder_and_is_another_one_then() {
+    let folder = folder_with(&ONE_EMBEDDER);
+    let (mut one, mut both) =
+        (Eyes::open(Some(folder.path()), 1).expect("eyes"), Eyes::open(None, 1).expect("eyes"));
+    let (face, whole) = (embed(&mut one, "obama.jpg"), embed(&mut both, "obama.jpg"));
+    assert_eq!((one.embedder().dimensions(), face.values().len()), (128, 128));
+    assert_eq!((both.embedder().dimensions(), whole.values().len()), (256, 256));
+    assert_ne!(one.embedder().sha256(), both.embedder().sha256());
+    assert_eq!(both.embedder().sha256().len(), 64);
+}
+
+/// How far the first frame of one photo is from the template of another, with a folder of models.
+fn first_distance(folder: Option<&Path>) -> f32 {
+    let mut eyes = Eyes::open(folder, 1).expect("eyes");
+    let template = Template::mean(&[embed(&mut eyes, "obama.jpg")]).expect("one photo");
+    let gallery = Gallery::of([(Uuid::max(), template)]);
+    let mut pipeline = Pipeline::new(eyes, 3);
+    let sightings = pipeline.observe(&photo("obama2.jpg"), &gallery).expect("observes");
+    sightings[0].candidate.expect("somebody").distance
+}
+
+#[test]
+fn the_second_embedder_is_asked_where_the_first_is_unsure() {
+    let folder = folder_with(&[&ONE_EMBEDDER[..], &["embedder-second"]].concat());
+    let file = folder.path().join("embedder-second.toml");
+    let manifest = std::fs::read_to_string(&file).expect("a manifest");
+    std::fs::write(&file, manifest.replace("unsure = 0.055", "unsure = 2.0")).expect("written");
+    let asked = first_distance(Some(folder.path()));
+
+    let mut eyes = Eyes::open(None, 1).expect("eyes");
+    let template = embed(&mut eyes, "obama.jpg");
+    let frame = photo("obama2.jpg");
+    let face = eyes.detect(&frame).expect("looks")[0];
+    let mesh = eyes.landmarks(&frame, &face).expect("looks").expect("a face");
+    let first = eyes.embed(&frame, &mesh, Look::Glance).expect("looks").expect("a face");
+    let second = eyes.ask_second(&frame, &mesh).expect("looks").expect("a face");
+    let whole = eyes.embedder().join(&first, &second);
+    assert!((asked - whole.distance(&template)).abs() < 0.02, "{asked} {}", whole.distance(&template));
+
+    let alone = first_distance(None);
+    let templates = folder_with(&ONE_EMBEDDER);
+    assert!((alone - first_distance(Some(templates.path()))).abs() < 0.02, "the first alone: {alone}");
+    assert!((alone - asked).abs() > 0.03, "{alone} {asked}");
+}
+
+/// A models folder whose embedder is the mesh model: another input (192 pixels of floats), another
+/// normalisation, another template, another length. It embeds badly, but without a line of code.
+fn folder_with_another_embedder() -> (tempfile::TempDir, PathBuf) {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
+    let folder = folder_with(&ONE_EMBEDDER[..3]);
     let mesh = std::fs::read_to_string(data.join("mesh.toml")).expect("manifest");
     let sha256 = mesh.lines().find(|line| line.starts_with("sha256")).expect("a hash");
     let manifest = format!(

@@ -22,7 +22,7 @@ def save(picture, path):
 
 
 def frame(photo, box, number):
-    """A camera's frame with the photo's face (`box`) in it, around the middle, on a blurred ground."""
+    """A camera's scene, a blurred ground, and its frame with the photo's face (`box`) around the middle."""
     left, top, right, bottom = box
     scale = FACE / (right - left)
     chance = random.Random(number)
@@ -33,5 +33,6 @@ def frame(photo, box, number):
     )
     ground = photo.resize(SIZE).filter(ImageFilter.GaussianBlur(15))
     size = [round(scale * side) for side in photo.size]
-    ground.paste(photo.resize(size, Image.Resampling.BICUBIC), corner)
-    return ground
+    seen = ground.copy()
+    seen.paste(photo.resize(size, Image.Resampling.BICUBIC), corner)
+    return ground, seen

@@ -18,16 +18,18 @@ class System:
     command: list
     timed: bool = True
     embeds: bool = True
+    judged: bool = True
 
 
 def systems(work, rollcall):
-    """All of them, ours first: the others are compared with it."""
+    """All of them, the two of ours that are timed first: the others are compared with them."""
     def python(peer):
         return [str(work / peer / "bin/python"), "-B", str(HERE / f"{peer}_worker.py")]
 
     node = ["node", str(HERE / "face_api_worker.js")]
     return [
-        System("Rollcall", "a frame's single look", [rollcall]),
+        System("Rollcall, door", "a frame with a new face", [rollcall, "--door"], judged=False),
+        System("Rollcall", "a picture's single look", [rollcall]),
         System("Rollcall, enrolling", "five sizes", [rollcall, "--look", "study"], timed=False),
         System("face_recognition", "defaults: HOG", python("face_recognition")),
         System("face-api, tiny", "tiny detector at 224, tiny landmarks", [*node, "tiny"]),

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use models::geometry::Similarity;
 use models::sample::Sampler;
-use models::{Embedding, Eyes, Frame, Gallery, Identifier, Look, Template, Verdict};
+use models::{Embedding, Eyes, Finding, Frame, Gallery, Identifier, Look, Template, Verdict};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::chance::Chance;
-use crate::{bounds, embed, photos, progress, round};
+use crate::{bounds, embed, find, photos, progress, round};
 
 /// People in the galleries.
 const SIZES: [usize; 5] = [50, 200, 300, 500, 1000];
@@ -33,9 +33,31 @@ struct Probe {
     /// One photo.
     still: Embedding,
     /// The first frame of a pass, glanced at.
-    frame: Embedding,
+    frame: Glance,
     /// Three of its frames, fused.
-    pass: Template,
+    pass: Glance,
+}
+
+/// What the first embedder says of frames, and what both say, should the first be unsure.
+struct Glance {
+    first: Embedding,
+    both: Embedding,
+}
+
+impl Glance {
+    /// Of some frames, each with what the second embedder says, if there is one.
+    fn of(eyes: &Eyes, frames: &[(Embedding, Option<Embedding>)]) -> Option<Self> {
+        let first = Template::mean(frames.iter().map(|(first, _)| first))?.embedding().clone();
+        let second = Template::mean(frames.iter().filter_map(|(_, second)| second.as_ref()));
+        let both = second.map(|second| eyes.embedder().join(&first, second.embedding()));
+        Some(Self { both: both.unwrap_or_else(|| first.clone()), first })
+    }
+
+    /// As at the door.
+    fn find(&self, identifier: &Identifier, gallery: &Gallery) -> Option<Finding> {
+        let first = identifier.identify(&self.first, gallery)?;
+        if identifier.is_unsure(&first) { identifier.identify(&self.both, gallery) } else { Some(first) }
+    }
 }
 
 /// Measures how many enrolled people are missed (FNIR) where one stranger in a hundred is taken for
@@ -56,11 +78,10 @@ pub fn measure(images: &Path, strangers: &Path) -> Result<Value> {
     let (mut stills, mut frames, mut passes) = (Vec::new(), Vec::new(), Vec::new());
     for size in SIZES.into_iter().filter(|size| *size <= people.len()) {
         for photos in [1, ENROLLED] {
-            let trial =
-                Trial { people: &people, strangers: &strangers, identifier: &identifier, size, photos };
-            stills.push(trial.run(|probe| &probe.still));
-            frames.push(trial.run(|probe| &probe.frame));
-            passes.push(trial.run(|probe| probe.pass.embedding()));
+            let trial = Trial { people: &people, strangers: &strangers, size, photos };
+            stills.push(trial.run(|probe, gallery| identifier.identify(&probe.still, gallery)));
+            frames.push(trial.run(|probe, gallery| probe.frame.find(&identifier, gallery)));
+            passes.push(trial.run(|probe, gallery| probe.pass.find(&identifier, gallery)));
         }
     }
     Ok(json!({
@@ -118,10 +139,13 @@ fn pass(eyes: &mut Eyes, photo: &Frame) -> Result<Option<Probe>> {
     };
     let mut frames = Vec::new();
     for moment in &MOMENTS {
-        frames.extend(embed(eyes, &moment.frame(photo)?, &[Look::Glance])?.into_iter().flatten());
+        let frame = moment.frame(photo)?;
+        let Some((_, landmarks)) = find(eyes, &frame)? else { continue };
+        let first = eyes.embed(&frame, &landmarks, Look::Glance)?;
+        frames.extend(first.zip(Some(eyes.ask_second(&frame, &landmarks)?)));
     }
-    let pass = Template::mean(&frames);
-    Ok(frames.into_iter().next().zip(pass).map(|(frame, pass)| Probe { still, frame, pass }))
+    let glances = Glance::of(eyes, &frames[..frames.len().min(1)]).zip(Glance::of(eyes, &frames));
+    Ok(glances.map(|(frame, pass)| Probe { still, frame, pass }))
 }
 
 /// How a frame of a pass differs from the photo.
@@ -167,14 +191,15 @@ impl Moment {
 struct Trial<'a> {
     people: &'a [Person],
     strangers: &'a [Probe],
-    identifier: &'a Identifier,
     size: usize,
     photos: usize,
 }
 
 impl Trial<'_> {
-    fn run(&self, look: impl Fn(&Probe) -> &Embedding) -> Value {
-        let (mut missed, mut thresholds, mut as_set) = (0.0, 0.0, [0.0; 2]);
+    /// `look` finds who somebody is in a gallery that holds somebody.
+    fn run(&self, look: impl Fn(&Probe, &Gallery) -> Option<Finding>) -> Value {
+        let (mut missed, mut beyond, mut as_set) = (0.0, 0.0, [0.0; 2]);
+        let mut threshold = 0.0;
         for seed in 0..GALLERIES {
             let members = Chance(seed + 1).pick(self.people.len(), self.size);
             let template = |member: &usize| {
@@ -182,24 +207,20 @@ impl Trial<'_> {
                 (Uuid::from_u128(*member as u128), Template::mean(faces).expect("a photo has a direction"))
             };
             let gallery = Gallery::of(members.iter().map(template));
-            let find =
-                |face: &Embedding| self.identifier.identify(face, &gallery).expect("somebody is there");
-            let strangers: Vec<_> = self.strangers.iter().map(|stranger| find(look(stranger))).collect();
-            let mut alarms: Vec<f32> =
-                strangers.iter().map(|found| alarm(found.verdict, found.candidate.distance)).collect();
+            let find = |probe| look(probe, &gallery).expect("somebody is there");
+            let strangers: Vec<_> = self.strangers.iter().map(find).collect();
+            threshold = strangers[0].threshold;
+            let mut alarms: Vec<f32> = strangers.iter().map(alarm).collect();
             alarms.sort_by(f32::total_cmp);
-            let threshold = alarms[(FALSE_POSITIVES * alarms.len() as f64) as usize];
-            thresholds += f64::from(threshold);
-            let known = |verdict| verdict == Verdict::Known;
-            as_set[1] +=
-                share(strangers.iter().filter(|found| known(found.verdict)).count(), strangers.len());
-            let own = members.iter().map(|member| (*member, find(look(&self.people[*member].probe))));
-            let own: Vec<_> =
-                own.filter(|(member, found)| found.candidate.person.as_u128() == *member as u128).collect();
-            let right =
-                own.iter().filter(|(_, found)| alarm(found.verdict, found.candidate.distance) < threshold);
-            missed += 1.0 - share(right.count(), self.size);
-            as_set[0] += 1.0 - share(own.iter().filter(|(_, found)| known(found.verdict)).count(), self.size);
+            let limit = alarms[(FALSE_POSITIVES * alarms.len() as f64) as usize];
+            beyond += f64::from(limit);
+            let known = |found: &&Finding| found.verdict == Verdict::Known;
+            as_set[1] += share(strangers.iter().filter(known).count(), strangers.len());
+            let own = members.iter().map(|member| (*member, find(&self.people[*member].probe)));
+            let own = own.filter(|(member, found)| found.candidate.person.as_u128() == *member as u128);
+            let own: Vec<Finding> = own.map(|(_, found)| found).collect();
+            missed += 1.0 - share(own.iter().filter(|found| alarm(found) < limit).count(), self.size);
+            as_set[0] += 1.0 - share(own.iter().filter(known).count(), self.size);
         }
         let mean = |sum: f64| round(sum / GALLERIES as f64);
         let fnir = mean(missed);
@@ -207,14 +228,16 @@ impl Trial<'_> {
         let [low, high] = bounds(fnir, self.people.len());
         json!({
             "n": self.size, "photos": self.photos, "fnir": fnir, "low": low, "high": high,
-            "distance": mean(thresholds), "as_set": { "fnir": mean(as_set[0]), "fpir": mean(as_set[1]) },
+            "distance": round(f64::from(threshold) + beyond / GALLERIES as f64),
+            "as_set": { "fnir": mean(as_set[0]), "fpir": mean(as_set[1]) },
         })
     }
 }
 
-/// The distance at which a face would raise an alarm: one that is ambiguous never does.
-fn alarm(verdict: Verdict, distance: f32) -> f32 {
-    if verdict == Verdict::Ambiguous { 2.0 } else { distance }
+/// How far beyond the threshold a face is: one that is ambiguous never raises an alarm. The first
+/// embedder and both have thresholds of their own, so it is from there that is counted.
+fn alarm(found: &Finding) -> f32 {
+    if found.verdict == Verdict::Ambiguous { 2.0 } else { found.candidate.distance - found.threshold }
 }
 
 fn share(count: usize, of: usize) -> f64 {

@@ -134,20 +134,22 @@ pub fn judge(pairs: &[(f32, bool)]) -> Vec<bool> {
     lines.map(|(line, pair)| (pair.0 < thresholds[line % FOLDS]) == pair.1).collect()
 }
 
-/// The middle of the gap between two distances that separates the pairs best.
+/// The threshold that separates the pairs best: of all that do so equally well, the one in the middle.
 fn best_threshold(mut pairs: Vec<(f32, bool)>) -> f32 {
     pairs.sort_by(|one, other| one.0.total_cmp(&other.0));
     let mut right = pairs.iter().filter(|pair| !pair.1).count() as i64;
-    let (mut best, mut threshold) = (right, 0.0);
+    let (mut most, mut best) = (right, vec![0.0]);
     for (index, pair) in pairs.iter().enumerate() {
         right += if pair.1 { 1 } else { -1 };
-        if right > best {
-            best = right;
-            let next = pairs.get(index + 1).map_or(pair.0, |next| next.0);
-            threshold = f32::midpoint(pair.0, next).max(pair.0 + f32::EPSILON);
+        let next = pairs.get(index + 1).map_or(pair.0, |next| next.0);
+        if right > most {
+            (most, best) = (right, Vec::new());
+        }
+        if right == most {
+            best.push(f32::midpoint(pair.0, next).max(pair.0 + f32::EPSILON));
         }
     }
-    threshold
+    best[best.len() / 2]
 }
 
 /// The distances of all pairs of photos, of the same person and of different people, sorted.
