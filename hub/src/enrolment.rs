@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use anyhow::Context;
 use futures_util::TryStreamExt;
 use models::photo::{PhotoError, embed_photo};
-use models::{Embedding, Eyes, Frame, Gallery, Identifier, Template, Verdict};
+use models::{Embedding, Eyes, Frame, Gallery, Identifier, Template};
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Semaphore;
@@ -24,11 +24,8 @@ use crate::vault::{Label, Vault};
 pub const PHOTOS: usize = 10;
 /// Bytes of a photo, at most.
 pub const PHOTO_BYTES: usize = 12 << 20;
-/// Photos kept of one person, at most.
-pub const KEPT: i64 = 20;
-/// Further from the mean of a person's other photos, a photo shows somebody else: of LFW's pairs of the
-/// same person one in two hundred is further apart.
-const OTHER: f32 = 0.51;
+/// Photos kept of one person, at most: those of other embedders don't count.
+pub const KEPT: usize = 20;
 /// The models take memory and both cores: one enrolment at a time.
 static EYES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(1)));
 
@@ -59,6 +56,8 @@ pub fn confusable(number: &str, other: &str) -> String {
 struct Faces {
     embedder: String,
     identifier: Identifier,
+    /// Further from the mean of a person's other photos, a photo shows somebody else.
+    apart: f32,
     /// A face and the name of its photo.
     named: Vec<(String, Embedding)>,
 }
@@ -78,7 +77,7 @@ pub async fn enrol(
     }
     // Before the work: nothing is looked at without consent.
     let mut transaction = pool.begin().await?;
-    allowed(&locked(&mut transaction, number).await?, count)?;
+    allowed(&locked(&mut transaction, number).await?)?;
     transaction.rollback().await?;
 
     let found = embed(models.map(Path::to_owned), photos).await?;
@@ -86,7 +85,7 @@ pub async fn enrol(
     let lookalike = compare(pool, vault, actor, number, &found).await?;
     let mut transaction = pool.begin().await?;
     let person = locked(&mut transaction, number).await?;
-    allowed(&person, count)?; // it may have been withdrawn meanwhile
+    allowed(&person)?; // it may have been withdrawn meanwhile
     of_one_person(&mut transaction, vault, person.id, &found).await?; // or others enrolled
     for (_, face) in &found.named {
         let id = Uuid::now_v7();
@@ -130,18 +129,12 @@ async fn compare(
     }
 }
 
-fn allowed(person: &Person, more: usize) -> Result<(), PersonError> {
-    if !person.consent {
-        return Err(PersonError::NoConsent(person.number.clone()));
-    }
-    if person.photos + more as i64 > KEPT {
-        return Err(PersonError::Count);
-    }
-    Ok(())
+fn allowed(person: &Person) -> Result<(), PersonError> {
+    if person.consent { Ok(()) } else { Err(PersonError::NoConsent(person.number.clone())) }
 }
 
-/// The template of all photos of a person, the new ones and those that are known; an error where a new
-/// one shows somebody else.
+/// The template of all photos of a person, the new ones and those that are known to this embedder; an
+/// error where they are too many, or a new one shows somebody else.
 async fn of_one_person(
     conn: &mut PgConnection,
     vault: &Vault,
@@ -151,6 +144,9 @@ async fn of_one_person(
     let mut known = Vec::new();
     for row in store::templates::of(conn, &[person], &found.embedder).await? {
         known.push(unseal(vault, &row, &found.embedder)?);
+    }
+    if known.len() + found.named.len() > KEPT {
+        return Err(PersonError::Count);
     }
     // Of several new photos of somebody else each has company: those that are known count by themselves, too.
     let before = Template::mean(&known);
@@ -165,7 +161,7 @@ async fn of_one_person(
             furthest = Some((distance, name));
         }
     }
-    if let Some((_, name)) = furthest.filter(|(distance, _)| *distance > OTHER) {
+    if let Some((_, name)) = furthest.filter(|(distance, _)| *distance > found.apart) {
         return Err(PersonError::SomebodyElse(name.to_owned()));
     }
     let all = found.named.iter().map(|(_, face)| face).chain(&known);
@@ -195,8 +191,8 @@ async fn lookalike(
         let Some(row) = row else { break };
         faces.push(unseal(vault, &row, &found.embedder)?);
     }
-    let finding = found.identifier.identify(template.embedding(), &Gallery::of(people));
-    Ok(finding.filter(|finding| finding.verdict != Verdict::Unknown).map(|finding| finding.candidate.person))
+    let alike = found.identifier.lookalike(template.embedding(), &Gallery::of(people));
+    Ok(alike.map(|candidate| candidate.person))
 }
 
 fn unseal(vault: &Vault, row: &Sealed, embedder: &str) -> anyhow::Result<Embedding> {
@@ -218,7 +214,12 @@ async fn embed(models: Option<PathBuf>, photos: Vec<Photo>) -> Result<Faces, Per
             faces.push((photo.name, face));
         }
         let embedder = eyes.embedder();
-        Ok(Faces { embedder: embedder.sha256().to_owned(), identifier: embedder.identifier(), named: faces })
+        Ok(Faces {
+            embedder: embedder.sha256().to_owned(),
+            identifier: embedder.identifier(),
+            apart: embedder.apart(),
+            named: faces,
+        })
     })
     .await
     .map_err(anyhow::Error::from)?

@@ -91,6 +91,16 @@ impl Embedder {
         self.whole().thresholds()
     }
 
+    /// Further than this from the mean of somebody's photos, a photo shows somebody else.
+    pub fn apart(&self) -> f32 {
+        self.whole().spec.apart
+    }
+
+    /// The same of glances.
+    pub fn apart_at_a_glance(&self) -> f32 {
+        self.first.spec.apart
+    }
+
     /// How faces are looked for among many people.
     pub fn identifier(&self) -> Identifier {
         let rules = |network: &Network| Rules::new(network.spec.identification, network.thresholds());

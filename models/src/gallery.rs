@@ -23,6 +23,9 @@ const DEVIATIONS: f32 = 4.3;
 const FINE: f32 = 8192.0;
 /// Templates compared at once, before the best are picked.
 const BLOCK: usize = 256;
+/// So many more are looked at where only the first numbers are compared: those of a template are not quite
+/// as long as another's, and what is nearest is known only when that is reckoned with.
+const SPARE: usize = 12;
 /// Templates whose surroundings are remembered, at most.
 const REMEMBERED: usize = 4096;
 
@@ -171,16 +174,17 @@ impl Gallery {
         if face.is_empty() || face.len() > self.dimensions || most == 0 {
             return Vec::new(); // nobody is in it, or it is of another embedder
         }
-        let mut best: Vec<(i32, usize)> = Vec::with_capacity(most + 1);
+        let held = if face.len() < self.dimensions { most + SPARE } else { most };
+        let mut best: Vec<(i32, usize)> = Vec::with_capacity(held + 1);
         let mut sums = [0; BLOCK];
         for (block, rows) in self.codes.chunks(BLOCK * self.dimensions).enumerate() {
             let count = rows.len() / self.dimensions;
             compare(face, rows, self.dimensions, &mut sums[..count]);
             for (offset, sum) in sums[..count].iter().enumerate() {
-                if best.len() < most || best.last().is_some_and(|last| *sum > last.0) {
+                if best.len() < held || best.last().is_some_and(|last| *sum > last.0) {
                     let at = best.partition_point(|other| other.0 >= *sum);
                     best.insert(at, (*sum, block * BLOCK + offset));
-                    best.truncate(most);
+                    best.truncate(held);
                 }
             }
         }
@@ -192,6 +196,7 @@ impl Gallery {
         });
         let mut found: Vec<Match> = found.collect();
         found.sort_by(|one, other| other.similarity.total_cmp(&one.similarity));
+        found.truncate(most);
         found
     }
 
@@ -261,6 +266,17 @@ mod tests {
             assert!((crowd - 0.04 / 1.04).abs() < 0.02, "{crowd}");
             assert!(gallery.nearest(&unit(&face), 2).is_empty(), "of another embedder");
         }
+    }
+
+    #[test]
+    fn who_is_nearest_by_the_first_numbers_does_not_hang_on_how_long_those_are() {
+        let join = |first: &[f32], share| {
+            Template::mean([&Embedding::join(&unit(first), &unit(&[1.0, 0.0]), share)]).expect("one photo")
+        };
+        let (near, far) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let gallery = Gallery::of([(near, join(&[1.0, 0.0, 0.0], 0.2)), (far, join(&[1.0, 0.2, 0.0], 0.01))]);
+        let found = gallery.nearest_by(&unit(&[1.0, 0.0, 0.0]), 1);
+        assert_eq!(found.iter().map(|found| found.person).collect::<Vec<_>>(), [near]);
     }
 
     /// Vectors that have no order, the same in every run.

@@ -95,6 +95,18 @@ impl Identifier {
         }
     }
 
+    /// Somebody for whom a terminal may take a person with this template, or whom it can't tell from them: by
+    /// all numbers, or by those of the first embedder, which a terminal often asks alone.
+    pub fn lookalike(&self, template: &Embedding, gallery: &Gallery) -> Option<Candidate> {
+        let first = self.first.as_ref().and_then(|first| {
+            let part = Embedding::normalised(template.values().get(..first.dimensions)?)?;
+            self.identify(&part, gallery)
+        });
+        let found = [self.identify(template, gallery), first].into_iter().flatten();
+        let mut alike = found.filter(|finding| finding.verdict != Verdict::Unknown);
+        alike.next().map(|finding| finding.candidate)
+    }
+
     /// Whether what the first embedder found alone is so near to its threshold, or to somebody else, that
     /// the second should be asked. Never without a second.
     pub fn is_unsure(&self, finding: &Finding) -> bool {
@@ -214,6 +226,10 @@ mod tests {
         }
         let found = identifier.identify(&both([1.0, 0.0], [0.0, 1.0]), &people).expect("somebody");
         assert_eq!(found.verdict, Verdict::Unknown, "the second knows better");
+        let lookalike =
+            |first, second| identifier.lookalike(&both(first, second), &people).map(|one| one.person);
+        assert_eq!(lookalike([1.0, 0.0], [0.0, 1.0]), Some(Uuid::max()), "the first may be asked alone");
+        assert_eq!(lookalike([0.0, 1.0], [0.0, 1.0]), None);
     }
 
     /// The same face, as near to the same person: alone it is they, in a crowd it may be anybody.

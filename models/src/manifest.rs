@@ -181,6 +181,8 @@ pub struct OperatingPoint {
 pub struct EmbedderSpec {
     /// Mesh points and where they go.
     pub template: Vec<Anchor>,
+    /// Further from the mean of somebody's faces than this, a face is somebody else's.
+    pub apart: f32,
     /// Measured operating points, the largest `far` first.
     pub thresholds: Vec<OperatingPoint>,
     /// How faces are looked for among many people.
@@ -386,6 +388,9 @@ impl EmbedderSpec {
         if !self.template.iter().flat_map(|anchor| anchor.at).all(f32::is_finite) {
             return Err("embedder.template: the places must be finite".into());
         }
+        if !(0.0..=2.0).contains(&self.apart) {
+            return Err("embedder.apart lies between 0 and 2".into());
+        }
         // Their logarithms are what is reckoned with: two that are the same have no slope between them.
         let falling = |pair: &[OperatingPoint]| {
             pair[1].far.log10() < pair[0].far.log10() && pair[1].distance < pair[0].distance
@@ -496,6 +501,7 @@ mod tests {
             (Role::Mesh, MESH, "margin = 1.5", "margin = 0.0"),
             (Role::Embedder, EMBEDDER, "[74.0112, 87.7798]", "[nan, 87.7798]"),
             (Role::Embedder, EMBEDDER, "far = 1e-3", "far = 1e-1"),
+            (Role::Embedder, EMBEDDER, "apart = 0.45", "apart = nan"),
             (Role::EmbedderSecond, SECOND, "share = 0.06", "share = 1.0"),
             (Role::EmbedderSecond, SECOND, "unsure = 0.055", "unsure = -1.0"),
             (Role::Embedder, EMBEDDER, "far = 1e-3", "far = 0.009999999999999999"),

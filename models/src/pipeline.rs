@@ -92,6 +92,8 @@ struct Face {
 pub struct Pipeline {
     eyes: Eyes,
     identifier: Identifier,
+    /// Further from the mean of a track's looks than this, a look is at somebody else.
+    apart: f32,
     agreement: i32,
     policy: Policy,
     motion: Motion,
@@ -111,10 +113,11 @@ pub struct Pipeline {
 impl Pipeline {
     /// Starts with nobody in view. Faces are looked at closely until `agreement` frames agree.
     pub fn new(eyes: Eyes, agreement: i32) -> Self {
-        let identifier = eyes.embedder().identifier();
+        let (identifier, apart) = (eyes.embedder().identifier(), eyes.embedder().apart_at_a_glance());
         Self {
             eyes,
             identifier,
+            apart,
             agreement,
             policy: Policy::Off,
             motion: Motion::default(),
@@ -271,7 +274,7 @@ impl Pipeline {
                 continue;
             };
             let quality = self.eyes.quality(frame, &face.landmarks)?;
-            if ballot.is_other(&look) {
+            if ballot.is_other(&look, self.apart) {
                 if quality.yaw.abs() > TURNED {
                     ballot.turn_away();
                     continue; // who turns their head looks like somebody else

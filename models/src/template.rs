@@ -4,7 +4,8 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 
-/// A face in one picture as a vector of length one. Compared only with those of the same embedder.
+/// A face in one picture as a vector of length one. Compared only with those of the same embedder, and of
+/// two embedders those of the first alone only with their like.
 #[derive(Clone)]
 pub struct Embedding(Zeroizing<Vec<f32>>);
 
@@ -68,6 +69,7 @@ impl Template {
         let mut embeddings = embeddings.into_iter().peekable();
         let mut sum = Zeroizing::new(vec![0.0; embeddings.peek()?.0.len()]);
         for embedding in embeddings {
+            debug_assert_eq!(embedding.0.len(), sum.len(), "faces of different embedders");
             for (total, value) in sum.iter_mut().zip(embedding.values()) {
                 *total += value;
             }
@@ -88,6 +90,7 @@ impl Template {
 
 /// The dot product; eight sums run side by side so that the compiler can use vector registers.
 pub(crate) fn dot(one: &[f32], other: &[f32]) -> f32 {
+    debug_assert_eq!(one.len(), other.len(), "faces of different embedders");
     let mut sums = [0.0_f32; 8];
     let (left, right) = (one.chunks_exact(8), other.chunks_exact(8));
     let rest: f32 = left.remainder().iter().zip(right.remainder()).map(|(a, b)| a * b).sum();

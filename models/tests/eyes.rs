@@ -216,7 +216,7 @@ fn folder_with_another_embedder() -> (tempfile::TempDir, PathBuf) {
         [input]\nshape = [1, 192, 192, 3]\ntype = \"f32\"\norder = \"bgr\"\n\
         scale = [0.0078125, 0.0078125, 0.0078125]\noffset = [-1.0, -1.0, -1.0]\n\
         [[outputs]]\nname = \"embedding\"\nshape = [1, 1, 1, 1404]\ntype = \"f32\"\n\
-        [embedder]\ntemplate = [{{ mesh = 33, at = [60.0, 70.0] }}, {{ mesh = 263, at = [132.0, 70.0] }}]\n\
+        [embedder]\ntemplate = [{{ mesh = 33, at = [60.0, 70.0] }}, {{ mesh = 263, at = [132.0, 70.0] }}]\napart = 0.5\n\
         thresholds = [{{ far = 1e-2, distance = 0.5 }}, {{ far = 1e-4, distance = 0.4 }}]\n\
         [embedder.identification]\npeople = 20\nneighbours = 3\nweight = 0.2\nusual = 0.9\ndistance = 0.3\n\
         margin = 0.01\n"

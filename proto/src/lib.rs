@@ -24,7 +24,7 @@ pub const VERSION: u32 = 1;
 pub const BATCH_PUNCHES: usize = 100;
 /// Bytes of a batch, about.
 pub const BATCH_BYTES: usize = 64 << 10;
-/// People in one roster message, at most: about 156 KiB with 384 numbers each.
+/// People in one roster message, at most: about 105 KiB with 256 numbers each.
 pub const ROSTER_ENTRIES: usize = 100;
 /// Bytes of an MQTT packet, at most, on both sides.
 pub const PACKET_BYTES: usize = 256 << 10;

@@ -80,8 +80,13 @@ pub fn measure(images: &Path, strangers: &Path) -> Result<Value> {
         for photos in [1, ENROLLED] {
             let trial = Trial { people: &people, strangers: &strangers, size, photos };
             stills.push(trial.run(|probe, gallery| identifier.identify(&probe.still, gallery)));
-            frames.push(trial.run(|probe, gallery| probe.frame.find(&identifier, gallery)));
-            passes.push(trial.run(|probe, gallery| probe.pass.find(&identifier, gallery)));
+            let glances = |rows: &mut Vec<Value>, glance: fn(&Probe) -> &Glance| {
+                let mut row = trial.run(|probe, gallery| glance(probe).find(&identifier, gallery));
+                row["second"] = trial.second(&identifier, glance);
+                rows.push(row);
+            };
+            glances(&mut frames, |probe| &probe.frame);
+            glances(&mut passes, |probe| &probe.pass);
         }
     }
     Ok(json!({
@@ -196,20 +201,50 @@ struct Trial<'a> {
 }
 
 impl Trial<'_> {
+    /// Members by chance, and the gallery of them.
+    fn gallery(&self, seed: u64) -> (Vec<usize>, Gallery) {
+        let members = Chance(seed + 1).pick(self.people.len(), self.size);
+        let template = |member: &usize| {
+            let faces = &self.people[*member].enrolled[..self.photos];
+            (Uuid::from_u128(*member as u128), Template::mean(faces).expect("a photo has a direction"))
+        };
+        let gallery = Gallery::of(members.iter().map(template));
+        (members, gallery)
+    }
+
+    /// How often the second embedder is asked, of strangers and of enrolled people, and how often asking
+    /// it always would have decided otherwise.
+    fn second(&self, identifier: &Identifier, glance: fn(&Probe) -> &Glance) -> Value {
+        let (mut asked, mut changed, mut looks) = ([0; 2], [0; 2], [0; 2]);
+        for seed in 0..GALLERIES {
+            let (members, gallery) = self.gallery(seed);
+            let own = members.iter().map(|member| (1, &self.people[*member].probe));
+            for (whose, probe) in self.strangers.iter().map(|stranger| (0, stranger)).chain(own) {
+                let glance = glance(probe);
+                let find = |face| identifier.identify(face, &gallery).expect("somebody is there");
+                let (first, both) = (find(&glance.first), find(&glance.both));
+                looks[whose] += 1;
+                if identifier.is_unsure(&first) {
+                    asked[whose] += 1;
+                } else {
+                    let known = |found: &Finding| found.verdict == Verdict::Known;
+                    let same = known(&first) == known(&both)
+                        && (!known(&first) || first.candidate.person == both.candidate.person);
+                    changed[whose] += usize::from(!same);
+                }
+            }
+        }
+        let shares = |counts: [usize; 2]| json!({ "strangers": round(share(counts[0], looks[0])), "enrolled": round(share(counts[1], looks[1])) });
+        json!({ "asked": shares(asked), "would_change": shares(changed) })
+    }
+
     /// `look` finds who somebody is in a gallery that holds somebody.
     fn run(&self, look: impl Fn(&Probe, &Gallery) -> Option<Finding>) -> Value {
         let (mut missed, mut beyond, mut as_set) = (0.0, 0.0, [0.0; 2]);
-        let mut threshold = 0.0;
         for seed in 0..GALLERIES {
-            let members = Chance(seed + 1).pick(self.people.len(), self.size);
-            let template = |member: &usize| {
-                let faces = &self.people[*member].enrolled[..self.photos];
-                (Uuid::from_u128(*member as u128), Template::mean(faces).expect("a photo has a direction"))
-            };
-            let gallery = Gallery::of(members.iter().map(template));
+            let (members, gallery) = self.gallery(seed);
             let find = |probe| look(probe, &gallery).expect("somebody is there");
             let strangers: Vec<_> = self.strangers.iter().map(find).collect();
-            threshold = strangers[0].threshold;
             let mut alarms: Vec<f32> = strangers.iter().map(alarm).collect();
             alarms.sort_by(f32::total_cmp);
             let limit = alarms[(FALSE_POSITIVES * alarms.len() as f64) as usize];
@@ -228,8 +263,7 @@ impl Trial<'_> {
         let [low, high] = bounds(fnir, self.people.len());
         json!({
             "n": self.size, "photos": self.photos, "fnir": fnir, "low": low, "high": high,
-            "distance": round(f64::from(threshold) + beyond / GALLERIES as f64),
-            "as_set": { "fnir": mean(as_set[0]), "fpir": mean(as_set[1]) },
+            "beyond": mean(beyond), "as_set": { "fnir": mean(as_set[0]), "fpir": mean(as_set[1]) },
         })
     }
 }
