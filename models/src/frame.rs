@@ -35,7 +35,10 @@ impl Frame {
 
     /// Decodes a JPEG or PNG, turned upright as its EXIF orientation says.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let image = Self::decode_image(bytes).map_err(|e| Error::Picture(e.to_string()))?;
+        // The JPEG decoder panics on some damage (found by fuzzing; zune-image issues 361 and 409).
+        let decoded = std::panic::catch_unwind(|| Self::decode_image(bytes));
+        let decoded = decoded.map_err(|_| Error::Picture("so damaged that the decoder gave up".into()))?;
+        let image = decoded.map_err(|e| Error::Picture(e.to_string()))?;
         let rgb = image.into_rgb8();
         let (width, height) = (rgb.width() as usize, rgb.height() as usize);
         Self::new(width, height, rgb.into_raw(), Duration::ZERO)

@@ -1,9 +1,11 @@
 //! One picture of a motion-JPEG stream.
 
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use zune_jpeg::JpegDecoder;
+use zune_jpeg::errors::DecodeErrors;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
@@ -26,8 +28,22 @@ pub fn decode(jpeg: &[u8], width: usize, height: usize, rgb: &mut Vec<u8>) -> Re
         .set_max_height(height);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(jpeg.as_ref()), options);
     let damaged = |e| anyhow::anyhow!("a damaged frame: {e:?}");
+    // The decoder panics on some damage (found by fuzzing; zune-image issues 361 and 409). All that it
+    // leaves half done is its own, and the pixels, which the next frame overwrites.
+    let decoding = AssertUnwindSafe(|| decode_headed(&mut decoder, width, height, rgb, damaged));
+    catch_unwind(decoding).unwrap_or_else(|_| bail!("a frame so damaged that the decoder gave up"))
+}
+
+/// Fills `rgb`, if the picture is of the promised size.
+fn decode_headed(
+    decoder: &mut JpegDecoder<ZCursor<&[u8]>>,
+    width: usize,
+    height: usize,
+    rgb: &mut Vec<u8>,
+    damaged: impl Fn(DecodeErrors) -> anyhow::Error,
+) -> Result<()> {
     // The size is looked at first: nothing is allocated for a frame of another one.
-    decoder.decode_headers().map_err(damaged)?;
+    decoder.decode_headers().map_err(&damaged)?;
     let (found_width, found_height) = decoder.dimensions().context("a frame without a size")?;
     ensure!((found_width, found_height) == (width, height), "a frame of {found_width}x{found_height}");
     rgb.clear(); // what a damaged frame leaves out must not be of another one
