@@ -134,8 +134,8 @@ impl Embedder {
         }
     }
 
-    /// What the second embedder says of a face at a glance. `None` without one, or where it can't be
-    /// aligned.
+    /// What the second embedder says of a face at a glance: of one piece without its mirror image, which
+    /// would cost as much again. `None` without one, or where the face can't be aligned.
     pub fn ask_second(
         &mut self,
         sampler: &mut Sampler,

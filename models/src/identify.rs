@@ -6,6 +6,9 @@
 //! one photo a person or three. On LFW that misses a third fewer of 300 enrolled people at the same
 //! false alarms (ARCHITECTURE.md, decisions). Where there are too few people for that, the threshold
 //! follows the gallery's size ([`Thresholds::for_gallery`]).
+//!
+//! With two embedders a face may have the first one's numbers alone. It is judged by rules of its own then,
+//! and whoever asks is told where the second should be asked, too ([`Identifier::is_unsure`]).
 
 use uuid::Uuid;
 
