@@ -35,7 +35,7 @@ impl Frame {
 
     /// Decodes a JPEG or PNG, turned upright as its EXIF orientation says.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        // The JPEG decoder panics on some damage (found by fuzzing; zune-image issues 361 and 409).
+        // The JPEG decoder panics on some damage (zune-image issue 409; fuzzing found it in a camera's frames).
         let decoded = std::panic::catch_unwind(|| Self::decode_image(bytes));
         let decoded = decoded.map_err(|_| Error::Picture("so damaged that the decoder gave up".into()))?;
         let image = decoded.map_err(|e| Error::Picture(e.to_string()))?;
