@@ -16,6 +16,9 @@ pub struct Config {
     pub hub: Hub,
     /// Where frames come from.
     pub camera: Camera,
+    /// Punches that wait for the hub.
+    #[serde(default)]
+    pub outbox: Outbox,
     /// Recognition.
     #[serde(default)]
     pub vision: Vision,
@@ -48,6 +51,21 @@ pub struct Hub {
 
 fn default_port() -> u16 {
     8883
+}
+
+/// Punches that wait for the hub.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Outbox {
+    /// Megabytes of punches that are kept, at most; one takes about 200 bytes. Full, the terminal
+    /// shows red and takes no more: nothing is dropped.
+    pub limit_mb: u64,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self { limit_mb: 256 }
+    }
 }
 
 /// Where frames come from.
@@ -212,6 +230,10 @@ impl Config {
                 *rate
             }
         };
+        ensure!(
+            (1..=4096).contains(&self.outbox.limit_mb),
+            "outbox.limit_mb lies between 1 and 4096 megabytes"
+        );
         ensure!((1..=120).contains(&rate), "camera.rate lies between 1 and 120 frames a second");
         ensure!((1..=30).contains(&self.vision.agreement), "vision.agreement lies between 1 and 30 frames");
         ensure!(self.vision.rearm_s <= 3600, "vision.rearm_s is at most 3600 seconds");

@@ -56,7 +56,7 @@ impl Conversation {
                     None => return,
                     Some(Incoming::Connected) => {
                         connected = true;
-                        self.introduce().await;
+                        self.introduce();
                         self.delivery.connected(true).await
                     }
                     Some(Incoming::Disconnected) => {
@@ -72,11 +72,11 @@ impl Conversation {
                 () = appended.notified() => self.delivery.send().await,
                 () = tokio::time::sleep_until(wake), if resend.is_some() => self.delivery.again().await,
                 _ = beat.tick(), if connected => {
-                    self.introduce().await;
+                    self.introduce();
                     Ok(())
                 }
                 () = health.changed(), if connected => {
-                    self.beat().await;
+                    self.beat();
                     Ok(())
                 }
             };
@@ -87,9 +87,9 @@ impl Conversation {
         }
     }
 
-    async fn introduce(&self) {
+    fn introduce(&self) {
         self.hello();
-        self.beat().await;
+        self.beat();
     }
 
     /// Says what the terminal holds; the hub answers with what is missing.
@@ -104,12 +104,11 @@ impl Conversation {
         self.sender.publish(Topic::Hello, hello.encode_to_vec());
     }
 
-    async fn beat(&self) {
+    fn beat(&self) {
         // First the time: a punch in between is after it.
         let now = self.clock.now();
         let at_us = if now.synchronised { now.wall_us } else { 0 };
-        let Ok(queued) = self.outbox.queued().await else { return };
-        let beat = self.health.heartbeat(queued, self.roster.version(), at_us);
+        let beat = self.health.heartbeat(self.outbox.queued(), self.roster.version(), at_us);
         self.sender.publish(Topic::Heartbeat, beat);
     }
 

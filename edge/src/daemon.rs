@@ -21,7 +21,7 @@ use crate::deliver::Delivery;
 use crate::door::{Door, Signal};
 use crate::health::Health;
 use crate::link::{Identity, Link};
-use crate::outbox::Outbox;
+use crate::outbox::{Options, Outbox};
 use crate::roster::Roster;
 use crate::vision::{self, Slot};
 
@@ -100,7 +100,8 @@ fn start(config: &Config, stop: &CancellationToken) -> Result<JoinSet<Result<()>
     let identity = Identity::read(&config.hub)?;
     std::fs::create_dir_all(&config.state)
         .with_context(|| format!("cannot make {}", config.state.display()))?;
-    let outbox = Outbox::open(&config.state.join("outbox"))?;
+    let options = Options::new(&config.state.join("outbox"), config.outbox.limit_mb << 20);
+    let outbox = Outbox::open(options)?;
     let eyes = Eyes::open(config.vision.models.as_deref(), 1)?;
     let embedder = eyes.embedder().sha256().to_owned();
     let roster = Roster::open(&config.state, &config.roster.key, &embedder, eyes.embedder().dimensions())?;

@@ -24,6 +24,8 @@ pub struct Delivery {
     outbox: Outbox,
     sender: Sender,
     connected: bool,
+    /// Of the store whose numbers these are.
+    epoch: u64,
     /// All punches up to here are covered by a Receipt.
     acknowledged: u64,
     /// The lowest punch that the outbox holds.
@@ -40,10 +42,12 @@ pub struct Delivery {
 impl Delivery {
     /// Starts disconnected.
     pub fn new(outbox: Outbox, sender: Sender) -> Self {
+        let epoch = outbox.epoch();
         Self {
             outbox,
             sender,
             connected: false,
+            epoch,
             acknowledged: 0,
             oldest: 0,
             next: 1,
@@ -72,6 +76,15 @@ impl Delivery {
         self.send().await
     }
 
+    /// The store goes on under another epoch: it was put back from a copy, or salvaged. What it
+    /// holds is sent from the beginning.
+    fn begin(&mut self, epoch: u64) {
+        self.epoch = epoch;
+        self.acknowledged = 0;
+        self.oldest = 0;
+        self.rewind();
+    }
+
     fn rewind(&mut self) {
         self.next = self.acknowledged + 1;
         self.waiting.clear();
@@ -80,8 +93,13 @@ impl Delivery {
     /// Sends what the window allows.
     pub async fn send(&mut self) -> Result<()> {
         while self.connected && self.waiting.len() < WINDOW {
-            let records = match self.outbox.read(self.next, proto::BATCH_PUNCHES, proto::BATCH_BYTES).await {
-                Ok(records) => records,
+            let read = self.outbox.read(self.next, proto::BATCH_PUNCHES, proto::BATCH_BYTES).await;
+            let records = match read {
+                Ok(batch) if batch.epoch != self.epoch => {
+                    self.begin(batch.epoch);
+                    continue;
+                }
+                Ok(batch) => batch.records,
                 Err(OutboxError::Stopped) => return Err(OutboxError::Stopped.into()),
                 Err(error) => {
                     error!(%error, "ALARM: the outbox can't be read; trying again");
@@ -99,12 +117,8 @@ impl Delivery {
             }
             let last = *last;
             let records = records.into_iter().map(|(seq, punch)| PunchRecord { seq, punch }).collect();
-            let batch = PunchBatch {
-                version: proto::VERSION,
-                epoch: self.outbox.epoch(),
-                records,
-                oldest: self.oldest,
-            };
+            let batch =
+                PunchBatch { version: proto::VERSION, epoch: self.epoch, records, oldest: self.oldest };
             self.sender.publish(Topic::Punches, batch.encode_to_vec());
             self.next = last + 1;
             self.waiting.push(last);
@@ -121,8 +135,6 @@ impl Delivery {
             warn!(%error, "no new epoch yet");
             return Ok(());
         }
-        self.acknowledged = 0;
-        self.rewind();
         self.send().await
     }
 
@@ -132,7 +144,7 @@ impl Delivery {
             warn!("a receipt that can't be read");
             return Ok(());
         };
-        if receipt.version != proto::VERSION || receipt.epoch != self.outbox.epoch() {
+        if receipt.version != proto::VERSION || receipt.epoch != self.epoch {
             warn!(epoch = receipt.epoch, "a receipt for another store");
             return Ok(());
         }
@@ -145,7 +157,7 @@ impl Delivery {
                     return Ok(());
                 }
             }
-            if let Err(error) = self.outbox.trim(receipt.through).await {
+            if let Err(error) = self.outbox.trim(self.epoch, receipt.through).await {
                 warn!(%error, "delivered punches stay for now");
                 return Ok(());
             }

@@ -1,23 +1,5 @@
 //! `rollcall-edge`: the door terminal's daemon. This file only reads the command line.
 
-mod attend;
-mod camera;
-mod clock;
-mod config;
-mod converse;
-mod daemon;
-mod decide;
-mod deliver;
-mod door;
-mod health;
-mod identity;
-mod link;
-mod observe;
-mod outbox;
-mod roster;
-mod vision;
-mod wire;
-
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,7 +7,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::config::Config;
+use edge::config::Config;
+use edge::outbox::support::Question;
+use edge::{daemon, identity, observe, outbox};
 
 /// The door terminal of Rollcall: recognises who walks past and delivers their punches to the hub.
 #[derive(Parser)]
@@ -54,6 +38,15 @@ enum Command {
     Csr {
         /// Where terminal.key and terminal.csr are kept.
         #[arg(long, value_name = "FOLDER", default_value = "/var/lib/rollcall")]
+        state: PathBuf,
+    },
+    /// Look into the punches that wait for the hub. Changes nothing.
+    Outbox {
+        /// What to do.
+        #[command(subcommand)]
+        question: Question,
+        /// The terminal's state: the folder that holds `outbox`.
+        #[arg(long, value_name = "FOLDER", default_value = "/var/lib/rollcall", global = true)]
         state: PathBuf,
     },
     /// Try a camera or pictures: one line of JSON for each face in each frame. Nothing is kept.
@@ -94,6 +87,7 @@ fn run(command: Command) -> Result<()> {
             if check_config { daemon::check(&config) } else { daemon::run(&config, while_stdin) }
         }
         Command::Csr { state } => identity::request(&state),
+        Command::Outbox { question, state } => outbox::support::answer(&state.join("outbox"), &question),
         Command::Observe { source, config, frames } => {
             observe::observe(&source, config.map(|file| Config::read(&file)).transpose()?.as_ref(), frames)
         }

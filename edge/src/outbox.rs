@@ -1,27 +1,37 @@
-//! Punches between the green light and the hub's Receipt: a sled store, and nothing else.
+//! Punches between the green light and the hub's Receipt.
 //!
-//! One thread owns the store. A punch is acknowledged only after `fdatasync` of the store's file:
-//! sled's own flush does not reach the disk on Linux. After any error the store is opened anew,
-//! because sled stays poisoned otherwise. Nothing is dropped but what a Receipt covers.
+//! One thread owns the store. A punch is acknowledged only after `fdatasync` of the store's file.
+//! After any error the store is opened anew, because sled stays poisoned otherwise; a store that
+//! can't be opened or holds something else than was written is salvaged. Nothing is dropped but
+//! what a Receipt covers: a full outbox refuses.
 
-use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+pub mod layout;
+pub mod record;
+pub mod salvage;
+pub mod store;
+pub mod support;
+
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use sled::{Batch, Db};
 use tokio::sync::oneshot;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-/// Memory for sled's page cache; its default of a gigabyte breaks any budget.
-const CACHE_BYTES: u64 = 8 << 20;
+use layout::{Layout, Mark};
+use salvage::{Found, search};
+use store::{Failure, Store, guarded, stored_bytes};
+
 /// Punches that one commit takes, at most.
 const GROUP: usize = 256;
-
-const EPOCH: &[u8] = b"m/epoch";
-const LAST: &[u8] = b"m/last";
-const PUNCH: &[u8] = b"p/";
+/// How long a commit waits for more punches: a card writes a page for one as for many.
+const GATHER: Duration = Duration::from_millis(5);
+/// A store larger than this is made anew when it is empty.
+const LARGE_BYTES: u64 = 8 << 20;
+/// How often the full outbox says so in the log.
+const REMIND: Duration = Duration::from_mins(1);
 
 /// What can go wrong with the store.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +39,9 @@ pub enum OutboxError {
     /// Another process has it.
     #[error("the outbox {0} is in use by another rollcall-edge: only one may run on a store")]
     InUse(PathBuf),
+    /// The disk has no space, or the outbox holds as much as it may.
+    #[error("the outbox {0} is full: it takes no more punches until the hub has taken some")]
+    Full(PathBuf),
     /// The disk, mostly.
     #[error("the outbox {path}: {reason}")]
     Store {
@@ -37,53 +50,100 @@ pub enum OutboxError {
         /// What sled or the kernel says.
         reason: String,
     },
-    /// A record's checksum is wrong.
-    #[error("the outbox {path}: punch {seq} is damaged")]
-    Damaged {
-        /// The folder.
-        path: PathBuf,
-        /// Its number.
-        seq: u64,
-    },
     /// The thread is gone.
     #[error("the outbox has stopped")]
     Stopped,
+}
+
+/// Punches as they were read, with the epoch that their numbers belong to.
+pub struct Batch {
+    /// The store's epoch.
+    pub epoch: u64,
+    /// Numbers and punches.
+    pub records: Vec<(u64, Vec<u8>)>,
 }
 
 type Answer<T> = oneshot::Sender<Result<T, OutboxError>>;
 
 enum Command {
     Append(Vec<u8>, Answer<u64>),
-    Read { from: u64, count: usize, bytes: usize, answer: Answer<Vec<(u64, Vec<u8>)>> },
-    Trim(u64, Answer<()>),
-    Queued(Answer<u64>),
+    Read { from: u64, count: usize, bytes: usize, answer: Answer<Batch> },
+    Trim { epoch: u64, through: u64, answer: Answer<()> },
     Last(Answer<u64>),
-    Renew(Answer<u64>),
+    Renew(Answer<()>),
+}
+
+/// How the outbox is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Bytes of punches that it holds, at most.
+    pub limit_bytes: u64,
+    /// Whether punches are made durable; `false` only to show what happens else.
+    pub sync: bool,
+}
+
+impl Options {
+    /// What a terminal uses.
+    pub fn new(folder: &Path, limit_bytes: u64) -> Self {
+        Self { folder: folder.to_owned(), limit_bytes, sync: true }
+    }
+}
+
+/// What the store's thread tells everybody.
+#[derive(Default)]
+struct Shared {
+    epoch: AtomicU64,
+    held: AtomicU64,
+    full: AtomicBool,
+    alarm: Mutex<Option<String>>,
 }
 
 /// The store's door, cheap to clone.
 #[derive(Clone)]
 pub struct Outbox {
     commands: mpsc::SyncSender<Command>,
-    epoch: Arc<AtomicU64>,
+    shared: Arc<Shared>,
 }
 
 impl Outbox {
-    /// Opens or makes the store in `path` and starts its thread.
-    pub fn open(path: &Path) -> Result<Self, OutboxError> {
-        let mut store = Store::open(path)?;
-        let epoch = Arc::new(AtomicU64::new(store.epoch));
+    /// Opens or makes the store and starts its thread. A damaged one is salvaged first.
+    pub fn open(options: Options) -> Result<Self, OutboxError> {
+        let shared = Arc::new(Shared::default());
+        let path = options.folder.clone();
+        let mut keeper = Keeper {
+            layout: Layout(path.clone()),
+            options,
+            open: None,
+            shared: shared.clone(),
+            reminded: None,
+        };
+        keeper.ensure_open()?;
         let (commands, receive) = mpsc::sync_channel(GROUP);
         std::thread::Builder::new()
             .name("outbox".into())
-            .spawn(move || store.serve(&receive))
-            .map_err(|e| OutboxError::Store { path: path.to_owned(), reason: e.to_string() })?;
-        Ok(Self { commands, epoch })
+            .spawn(move || keeper.serve(&receive))
+            .map_err(|e| OutboxError::Store { path, reason: e.to_string() })?;
+        Ok(Self { commands, shared })
     }
 
-    /// The store's epoch: drawn when it was made, or renewed.
+    /// The store's epoch: drawn when it was made, renewed or salvaged.
     pub fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+        self.shared.epoch.load(Ordering::Acquire)
+    }
+
+    /// Punches without a Receipt.
+    pub fn queued(&self) -> u64 {
+        self.shared.held.load(Ordering::Acquire)
+    }
+
+    /// What somebody should know about the store: that it is full, or was salvaged.
+    pub fn alarm(&self) -> Option<String> {
+        if self.shared.full.load(Ordering::Acquire) {
+            return Some("the outbox is full".into());
+        }
+        self.shared.alarm.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The number of the last punch that was appended.
@@ -95,9 +155,7 @@ impl Outbox {
     /// was put back from a copy, whose numbers have been used for other punches meanwhile. The ids
     /// of the punches keep them from being counted twice.
     pub async fn renew(&self) -> Result<(), OutboxError> {
-        let epoch = self.ask(Command::Renew).await?;
-        self.epoch.store(epoch, Ordering::Release);
-        Ok(())
+        self.ask(Command::Renew).await
     }
 
     /// Numbers a punch and returns once it is durable.
@@ -106,23 +164,14 @@ impl Outbox {
     }
 
     /// Punches from number `from` on: at most `count` and about `bytes`, at least one if there is any.
-    pub async fn read(
-        &self,
-        from: u64,
-        count: usize,
-        bytes: usize,
-    ) -> Result<Vec<(u64, Vec<u8>)>, OutboxError> {
+    pub async fn read(&self, from: u64, count: usize, bytes: usize) -> Result<Batch, OutboxError> {
         self.ask(|answer| Command::Read { from, count, bytes, answer }).await
     }
 
-    /// Deletes all punches up to number `through`: a Receipt covers them.
-    pub async fn trim(&self, through: u64) -> Result<(), OutboxError> {
-        self.ask(|answer| Command::Trim(through, answer)).await
-    }
-
-    /// Punches without a Receipt.
-    pub async fn queued(&self) -> Result<u64, OutboxError> {
-        self.ask(Command::Queued).await
+    /// Deletes all punches of an epoch up to number `through`: a Receipt covers them. Of another
+    /// epoch than the store's it deletes nothing.
+    pub async fn trim(&self, epoch: u64, through: u64) -> Result<(), OutboxError> {
+        self.ask(|answer| Command::Trim { epoch, through, answer }).await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, OutboxError> {
@@ -134,7 +183,7 @@ impl Outbox {
                 Ok(()) => break,
                 Err(mpsc::TrySendError::Full(back)) => {
                     command = back;
-                    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+                    tokio::time::sleep(Duration::from_millis(2)).await;
                 }
                 Err(mpsc::TrySendError::Disconnected(_)) => return Err(OutboxError::Stopped),
             }
@@ -143,69 +192,42 @@ impl Outbox {
     }
 }
 
-/// The store on its thread.
-struct Store {
-    path: PathBuf,
+/// Whoever keeps the store, on its thread.
+struct Keeper {
+    layout: Layout,
+    options: Options,
     /// `None` after an error, until it is opened anew.
-    open: Option<Opened>,
-    epoch: u64,
-    /// The folder was exchanged for another while it was closed.
-    replaced: bool,
+    open: Option<Store>,
+    shared: Arc<Shared>,
+    /// When the log last said that the outbox is full.
+    reminded: Option<Instant>,
 }
 
-struct Opened {
-    db: Db,
-    file: File,
-    last: u64,
-}
-
-impl Store {
-    fn open(path: &Path) -> Result<Self, OutboxError> {
-        let (opened, epoch) = open(path)?;
-        info!(path = %path.display(), epoch, last = opened.last, "outbox open");
-        Ok(Self { path: path.to_owned(), open: Some(opened), epoch, replaced: false })
-    }
-
-    fn serve(&mut self, commands: &mpsc::Receiver<Command>) {
+impl Keeper {
+    fn serve(mut self, commands: &mpsc::Receiver<Command>) {
         let mut next = None;
         while let Some(command) = next.take().or_else(|| commands.recv().ok()) {
-            if self.replaced {
-                return;
-            }
             match command {
                 Command::Append(punch, answer) => {
                     let mut group = vec![(punch, answer)];
-                    while group.len() < GROUP {
-                        match commands.try_recv() {
-                            Ok(Command::Append(punch, answer)) => group.push((punch, answer)),
-                            Ok(other) => {
-                                next = Some(other);
-                                break;
-                            }
-                            Err(_) => break,
-                        }
-                    }
+                    next = gather(commands, &mut group);
                     self.commit(group);
                 }
                 Command::Read { from, count, bytes, answer } => {
-                    let _ = answer.send(self.attempt(|store, path| store.read(path, from, count, bytes)));
+                    let read = |store: &mut Store| {
+                        let records = store.read(from, count, bytes)?;
+                        Ok(Batch { epoch: store.mark.epoch, records })
+                    };
+                    let _ = answer.send(self.attempt(read));
                 }
-                Command::Trim(through, answer) => {
-                    let _ = answer.send(self.attempt(|store, _| store.trim(through)));
+                Command::Trim { epoch, through, answer } => {
+                    let _ = answer.send(self.trim(epoch, through));
                 }
                 Command::Last(answer) => {
-                    let _ = answer.send(self.attempt(|store, _| Ok(store.last)));
+                    let _ = answer.send(self.attempt(|store| Ok(store.mark.last)));
                 }
                 Command::Renew(answer) => {
-                    let renewed = self.attempt(|store, _| draw_epoch(&store.db, &store.file));
-                    if let Ok(epoch) = renewed {
-                        self.epoch = epoch;
-                    }
-                    let _ = answer.send(renewed);
-                }
-                Command::Queued(answer) => {
-                    let _ =
-                        answer.send(self.attempt(|store, _| Ok(store.db.scan_prefix(PUNCH).count() as u64)));
+                    let _ = answer.send(self.attempt(Store::draw_epoch));
                 }
             }
         }
@@ -213,217 +235,247 @@ impl Store {
 
     fn commit(&mut self, group: Vec<(Vec<u8>, Answer<u64>)>) {
         let (punches, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-        let done = self.attempt(|store, _| store.append(&punches));
+        let done = match self.take(&punches) {
+            Err(OutboxError::Full(path)) => {
+                self.complain();
+                Err(OutboxError::Full(path))
+            }
+            done => {
+                self.shared.full.store(false, Ordering::Release);
+                done
+            }
+        };
         for (index, answer) in answers.into_iter().enumerate() {
             let _ = answer.send(match &done {
                 Ok(first) => Ok(first + index as u64),
-                Err(reason) => {
-                    Err(OutboxError::Store { path: self.path.clone(), reason: reason.to_string() })
-                }
+                Err(OutboxError::Full(path)) => Err(OutboxError::Full(path.clone())),
+                Err(reason) => Err(self.failed(reason.to_string())),
             });
         }
     }
 
+    /// Appends, if there is room: within the limit, and with the ballast on board.
+    fn take(&mut self, punches: &[Vec<u8>]) -> Result<u64, OutboxError> {
+        let held = self.ensure_open()?.mark.bytes;
+        let full = || OutboxError::Full(self.layout.0.clone());
+        if held + stored_bytes(punches) > self.options.limit_bytes {
+            return Err(full());
+        }
+        if let Err(error) = self.layout.hold_ballast() {
+            let failure = Failure::from(error);
+            return Err(if matches!(failure, Failure::Full) { full() } else { self.told(failure) });
+        }
+        self.attempt(|store| store.append(punches))
+    }
+
+    fn trim(&mut self, epoch: u64, through: u64) -> Result<(), OutboxError> {
+        self.attempt(|store| if store.mark.epoch == epoch { store.trim(through) } else { Ok(()) })?;
+        let Some(mark) = self.open.as_ref().map(|store| store.mark) else { return Ok(()) };
+        let size = self.layout.size();
+        if mark.held == 0 && size > LARGE_BYTES {
+            info!(path = %self.layout.0.display(), size, "the outbox is empty and large: it is made anew");
+            self.open = None; // before its folder goes
+            if let Err(failure) = guarded(|| salvage::rebuild(&self.layout, &mark)) {
+                warn!(error = %self.told(failure), "the outbox stays large");
+            }
+        }
+        Ok(())
+    }
+
     /// Does something with the open store; opens it first if an error closed it, and closes it on
-    /// an error or a panic of sled.
-    fn attempt<T>(
-        &mut self,
-        work: impl FnOnce(&mut Opened, &Path) -> Result<T, Failure>,
-    ) -> Result<T, OutboxError> {
-        if self.open.is_none() {
-            let (opened, epoch) = open(&self.path)?;
-            if epoch != self.epoch {
-                // The daemon ends with this, and starts again with the store that is there.
-                self.replaced = true;
-                return Err(self.failed("another store lies in its place"));
+    /// an error or a panic of sled. On a full disk the ballast goes, and it is tried once more.
+    fn attempt<T>(&mut self, work: impl Fn(&mut Store) -> Result<T, Failure>) -> Result<T, OutboxError> {
+        match self.try_once(&work) {
+            Err(Failure::Full) => {
+                self.layout.drop_ballast();
+                self.try_once(&work).map_err(|failure| self.told(failure))
             }
-            info!(path = %self.path.display(), "outbox open again");
-            self.open = Some(opened);
+            done => done.map_err(|failure| self.told(failure)),
         }
-        let Some(store) = &mut self.open else { return Err(OutboxError::Stopped) };
-        let reason = match catch_unwind(AssertUnwindSafe(|| work(store, &self.path))) {
-            Ok(Ok(done)) => return Ok(done),
-            Ok(Err(Failure::Damaged(seq))) => {
-                return Err(OutboxError::Damaged { path: self.path.clone(), seq });
+    }
+
+    fn try_once<T>(&mut self, work: impl Fn(&mut Store) -> Result<T, Failure>) -> Result<T, Failure> {
+        self.open_store()?;
+        let Some(store) = &mut self.open else { return Err(Failure::Other("it is closed".into())) };
+        let done = guarded(|| work(store));
+        match &done {
+            Ok(_) => self.publish(),
+            Err(failure) => {
+                error!(path = %self.layout.0.display(), ?failure, "the outbox failed; it will be opened anew");
+                let closed = self.open.take();
+                let _ = guarded(|| {
+                    drop(closed);
+                    Ok(())
+                });
             }
-            Ok(Err(Failure::Store(reason))) => reason,
-            Err(_) => "sled panicked".into(),
+        }
+        done
+    }
+
+    fn ensure_open(&mut self) -> Result<&Store, OutboxError> {
+        let mut opened = self.open_store();
+        if let Err(Failure::Full) = opened {
+            self.layout.drop_ballast();
+            opened = self.open_store();
+        }
+        opened.map_err(|failure| self.told(failure))?;
+        self.open.as_ref().ok_or(OutboxError::Stopped)
+    }
+
+    /// Opens the store if it is not open. One that is damaged, or has lost its end, is salvaged.
+    ///
+    /// The files are searched before sled sees them: where it finds damage it may open an earlier
+    /// state, or an empty one, and cut off the rest.
+    fn open_store(&mut self) -> Result<(), Failure> {
+        if self.open.is_some() {
+            return Ok(());
+        }
+        self.layout.prepare()?;
+        let mark = self.layout.marked();
+        let found = search(&self.layout.store(), mark)?;
+        let mut store = match Store::open(&self.layout.store()).and_then(|store| whole(store, &found, mark)) {
+            Err(Failure::Damaged(reason)) => self.salvage(&reason, &found)?,
+            opened => opened?,
         };
-        error!(path = %self.path.display(), reason, "the outbox failed; it will be opened anew");
-        let closed = self.open.take();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(closed)));
-        Err(self.failed(&reason))
-    }
-
-    fn failed(&self, reason: &str) -> OutboxError {
-        OutboxError::Store { path: self.path.clone(), reason: reason.to_owned() }
-    }
-}
-
-enum Failure {
-    Store(String),
-    Damaged(u64),
-}
-
-impl From<sled::Error> for Failure {
-    fn from(error: sled::Error) -> Self {
-        Self::Store(error.to_string())
-    }
-}
-
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
-        Self::Store(error.to_string())
-    }
-}
-
-fn open(path: &Path) -> Result<(Opened, u64), OutboxError> {
-    let failed = |reason: String| {
-        if reason.contains("could not acquire lock") {
-            OutboxError::InUse(path.to_owned())
-        } else {
-            OutboxError::Store { path: path.to_owned(), reason }
-        }
-    };
-    let opened = catch_unwind(|| -> Result<(Opened, u64), Failure> {
-        let db = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None).open()?;
-        let file = File::options().write(true).open(path.join("db"))?;
-        let epoch = match number(db.get(EPOCH)?) {
-            Some(epoch) => epoch,
-            None => draw_epoch(&db, &file)?,
-        };
-        let last = number(db.get(LAST)?).unwrap_or(0);
-        Ok((Opened { db, file, last }, epoch))
-    });
-    match opened {
-        Ok(Ok(opened)) => Ok(opened),
-        Ok(Err(Failure::Store(reason))) => Err(failed(reason)),
-        Ok(Err(Failure::Damaged(seq))) => Err(OutboxError::Damaged { path: path.to_owned(), seq }),
-        Err(_) => Err(failed("sled panicked: the store is damaged".into())),
-    }
-}
-
-fn draw_epoch(db: &Db, file: &File) -> Result<u64, Failure> {
-    // Below 2^63, so that it is a bigint on the other side as it stands.
-    let epoch = rand::random::<u64>() >> 1;
-    db.insert(EPOCH, &epoch.to_be_bytes())?;
-    db.flush()?;
-    rustix::fs::fdatasync(file).map_err(std::io::Error::from)?;
-    Ok(epoch)
-}
-
-impl Opened {
-    fn append(&mut self, punches: &[Vec<u8>]) -> Result<u64, Failure> {
-        let first = self.last + 1;
-        let mut batch = Batch::default();
-        let mut last = self.last;
-        for punch in punches {
-            last += 1;
-            batch.insert(key(last), sealed(punch));
-        }
-        batch.insert(LAST, &last.to_be_bytes());
-        self.db.apply_batch(batch)?;
-        self.sync()?;
-        self.last = last;
-        Ok(first)
-    }
-
-    fn read(
-        &mut self,
-        path: &Path,
-        from: u64,
-        count: usize,
-        bytes: usize,
-    ) -> Result<Vec<(u64, Vec<u8>)>, Failure> {
-        let mut found = Vec::new();
-        let mut size = 0;
-        for entry in self.db.range(key(from)..key(u64::MAX)) {
-            let (key, value) = entry?;
-            let seq = number(Some(key.subslice(PUNCH.len(), 8))).unwrap_or(0);
-            let Some(punch) = unsealed(&value) else {
-                error!(path = %path.display(), seq, "damaged punch");
-                return Err(Failure::Damaged(seq));
-            };
-            size += punch.len();
-            if !found.is_empty() && size > bytes {
-                break;
-            }
-            found.push((seq, punch.to_vec()));
-            if found.len() == count {
-                break;
-            }
-        }
-        Ok(found)
-    }
-
-    fn trim(&mut self, through: u64) -> Result<(), Failure> {
-        let mut batch = Batch::default();
-        let mut any = false;
-        for entry in self.db.range(key(0)..=key(through)) {
-            batch.remove(entry?.0);
-            any = true;
-        }
-        if any {
-            // A lost deletion only means that the punch is sent again: no sync.
-            self.db.apply_batch(batch)?;
-            self.db.flush()?;
-        }
+        store.sync = self.options.sync;
+        info!(path = %self.layout.0.display(), epoch = store.mark.epoch, last = store.mark.last,
+            held = store.mark.held, "outbox open");
+        self.open = Some(store);
+        self.publish();
         Ok(())
     }
 
-    fn sync(&mut self) -> Result<(), Failure> {
-        self.db.flush()?;
-        rustix::fs::fdatasync(&self.file).map_err(std::io::Error::from)?;
-        Ok(())
+    fn salvage(&mut self, reason: &str, found: &Found) -> Result<Store, Failure> {
+        error!(path = %self.layout.0.display(), reason, "ALARM: the outbox is damaged");
+        guarded(|| salvage::salvage(&self.layout, found))?;
+        let text =
+            format!("the outbox was damaged: {} punches saved, {} lost", found.punches.len(), found.lost);
+        error!(path = %self.layout.0.display(), saved = found.punches.len(), lost = found.lost,
+            "ALARM: the outbox goes on under a new epoch with what was saved");
+        *self.shared.alarm.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+        Store::open(&self.layout.store())
+    }
+
+    /// Tells everybody how far the store has got.
+    fn publish(&self) {
+        let Some(store) = &self.open else { return };
+        self.shared.epoch.store(store.mark.epoch, Ordering::Release);
+        if self.shared.held.swap(store.mark.held, Ordering::AcqRel) > store.mark.held {
+            self.shared.full.store(false, Ordering::Release);
+        }
+        self.layout.mark(&store.mark);
+    }
+
+    fn complain(&mut self) {
+        self.shared.full.store(true, Ordering::Release);
+        if self.reminded.is_none_or(|at| at.elapsed() > REMIND) {
+            error!(path = %self.layout.0.display(), limit_bytes = self.options.limit_bytes,
+                "ALARM: the outbox is full, or its disk: no punch is taken until the hub has taken some");
+            self.reminded = Some(Instant::now());
+        }
+    }
+
+    fn told(&self, failure: Failure) -> OutboxError {
+        match failure {
+            Failure::InUse => OutboxError::InUse(self.layout.0.clone()),
+            Failure::Full => OutboxError::Full(self.layout.0.clone()),
+            Failure::Damaged(reason) | Failure::Other(reason) => self.failed(reason),
+        }
+    }
+
+    fn failed(&self, reason: String) -> OutboxError {
+        OutboxError::Store { path: self.layout.0.clone(), reason }
     }
 }
 
-fn key(seq: u64) -> Vec<u8> {
-    [PUNCH, &seq.to_be_bytes()].concat()
+/// A store that has all that is known to have been in it.
+fn whole(store: Store, found: &Found, mark: Option<Mark>) -> Result<Store, Failure> {
+    let mut known = found.last;
+    if let Some(mark) = mark {
+        if mark.epoch == store.mark.epoch {
+            known = known.max(mark.last);
+        } else if store.mark.last == 0 && mark.held > 0 {
+            return Err(Failure::Damaged(format!("it is empty, and {} punches waited in it", mark.held)));
+        }
+    }
+    if store.mark.last < known {
+        return Err(Failure::Damaged(format!("it ends with punch {}, and had {known}", store.mark.last)));
+    }
+    Ok(store)
 }
 
-fn number(value: Option<sled::IVec>) -> Option<u64> {
-    Some(u64::from_be_bytes(value?.as_ref().try_into().ok()?))
-}
-
-/// A checksum in front: sled has its own for pages, but a torn page must never become a punch.
-fn sealed(punch: &[u8]) -> Vec<u8> {
-    [&crc32fast::hash(punch).to_be_bytes(), punch].concat()
-}
-
-fn unsealed(value: &[u8]) -> Option<&[u8]> {
-    let (sum, punch) = value.split_first_chunk::<4>()?;
-    (u32::from_be_bytes(*sum) == crc32fast::hash(punch)).then_some(punch)
+/// Takes the punches that come within a moment; returns a command of another kind that ended it.
+fn gather(commands: &mpsc::Receiver<Command>, group: &mut Vec<(Vec<u8>, Answer<u64>)>) -> Option<Command> {
+    let until = Instant::now() + GATHER;
+    while group.len() < GROUP {
+        let command = match commands.try_recv() {
+            Err(TryRecvError::Empty) => {
+                match commands.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                    Ok(command) => command,
+                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
+                }
+            }
+            Ok(command) => command,
+            Err(TryRecvError::Disconnected) => return None,
+        };
+        match command {
+            Command::Append(punch, answer) => group.push((punch, answer)),
+            other => return Some(other),
+        }
+    }
+    None
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
     use super::*;
+
+    const LIMIT: u64 = 1 << 20;
+
+    fn open(folder: &Path) -> Result<Outbox, OutboxError> {
+        // The thread of the store before lets go of it a moment after its last handle is dropped.
+        let mut attempts = 200;
+        loop {
+            match Outbox::open(Options::new(folder, LIMIT)) {
+                Err(OutboxError::InUse(_)) if attempts > 0 => attempts -= 1,
+                done => return done,
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    async fn held(outbox: &Outbox) -> Vec<(u64, Vec<u8>)> {
+        outbox.read(0, 10_000, 10 << 20).await.expect("reads").records
+    }
 
     #[tokio::test]
     async fn punches_are_numbered_read_back_and_trimmed() {
         let folder = tempfile::tempdir().expect("folder");
-        let outbox = Outbox::open(folder.path()).expect("opens");
+        let outbox = open(folder.path()).expect("opens");
         for n in 1..=5_u8 {
             assert_eq!(outbox.append(vec![n; 10]).await.expect("durable"), u64::from(n));
         }
         let found = outbox.read(2, 2, 1000).await.expect("reads");
-        assert_eq!(found, [(2, vec![2; 10]), (3, vec![3; 10])]);
-        assert_eq!(outbox.read(1, 100, 25).await.expect("reads").len(), 2);
-        outbox.trim(4).await.expect("trims");
-        assert_eq!(outbox.read(0, 100, 1000).await.expect("reads"), [(5, vec![5; 10])]);
-        assert_eq!(outbox.queued().await.expect("counts"), 1);
+        assert_eq!(found.records, [(2, vec![2; 10]), (3, vec![3; 10])]);
+        assert_eq!(outbox.read(1, 100, 25).await.expect("reads").records.len(), 2);
+        outbox.trim(outbox.epoch() ^ 1, 4).await.expect("of another store");
+        assert_eq!(outbox.queued(), 5);
+        outbox.trim(outbox.epoch(), 4).await.expect("trims");
+        assert_eq!(held(&outbox).await, [(5, vec![5; 10])]);
+        assert_eq!(outbox.queued(), 1);
     }
 
     #[tokio::test]
     async fn numbers_and_epoch_survive_a_restart_even_when_all_is_delivered() {
         let folder = tempfile::tempdir().expect("folder");
-        let outbox = Outbox::open(folder.path()).expect("opens");
+        let outbox = open(folder.path()).expect("opens");
         let epoch = outbox.epoch();
         outbox.append(vec![1]).await.expect("durable");
-        outbox.trim(1).await.expect("trims");
+        outbox.trim(epoch, 1).await.expect("trims");
         drop(outbox);
-        let outbox = reopen(folder.path());
+        let outbox = open(folder.path()).expect("opens");
         assert_eq!(outbox.epoch(), epoch);
         assert_eq!(outbox.append(vec![2]).await.expect("durable"), 2);
     }
@@ -431,52 +483,105 @@ mod tests {
     #[tokio::test]
     async fn a_renewed_epoch_keeps_punches_and_numbers() {
         let folder = tempfile::tempdir().expect("folder");
-        let outbox = Outbox::open(folder.path()).expect("opens");
+        let outbox = open(folder.path()).expect("opens");
         outbox.append(vec![1]).await.expect("durable");
         let before = outbox.epoch();
         outbox.renew().await.expect("renews");
         let renewed = outbox.epoch();
         assert_ne!(renewed, before);
         drop(outbox);
-        let outbox = reopen(folder.path());
+        let outbox = open(folder.path()).expect("opens");
         assert_eq!((outbox.epoch(), outbox.last().await.expect("reads")), (renewed, 1));
-        assert_eq!(outbox.read(0, 9, 99).await.expect("reads"), [(1, vec![1])]);
+        assert_eq!(held(&outbox).await, [(1, vec![1])]);
     }
 
     #[test]
     fn a_second_process_is_refused() {
         let folder = tempfile::tempdir().expect("folder");
-        let _first = Outbox::open(folder.path()).expect("opens");
-        assert!(matches!(Outbox::open(folder.path()), Err(OutboxError::InUse(_))));
+        let _first = open(folder.path()).expect("opens");
+        let second = Outbox::open(Options::new(folder.path(), LIMIT));
+        assert!(matches!(second, Err(OutboxError::InUse(_))));
     }
 
     #[tokio::test]
-    async fn a_damaged_punch_is_not_delivered() {
+    async fn a_full_outbox_refuses_and_drops_nothing() {
         let folder = tempfile::tempdir().expect("folder");
-        let outbox = Outbox::open(folder.path()).expect("opens");
-        outbox.append(vec![1; 8]).await.expect("durable");
-        drop(outbox);
-        let db = loop {
-            match sled::open(folder.path()) {
-                Ok(db) => break db,
-                Err(_) => std::thread::sleep(std::time::Duration::from_millis(10)),
+        let outbox = open(folder.path()).expect("opens");
+        let mut taken = 0;
+        let refused = loop {
+            match outbox.append(vec![7; 10_000]).await {
+                Ok(_) => taken += 1,
+                Err(error) => break error,
             }
         };
-        db.insert(key(1), b"\0\0\0\0damaged".as_slice()).expect("inserts");
-        db.flush().expect("flushes");
-        drop(db);
-        let outbox = reopen(folder.path());
-        assert!(matches!(outbox.read(1, 10, 100).await, Err(OutboxError::Damaged { seq: 1, .. })));
+        assert!(matches!(refused, OutboxError::Full(_)), "{refused}");
+        assert_eq!((outbox.queued(), outbox.alarm()), (taken, Some("the outbox is full".into())));
+        outbox.trim(outbox.epoch(), 1).await.expect("trims");
+        assert_eq!(outbox.append(vec![8]).await.expect("fits again"), taken + 1);
+        assert_eq!(outbox.alarm(), None);
     }
 
-    /// The thread of the store before lets go of it a moment after its last handle is dropped.
-    fn reopen(path: &Path) -> Outbox {
-        for _ in 0..200 {
-            if let Ok(outbox) = Outbox::open(path) {
-                return outbox;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
+    #[tokio::test]
+    async fn an_empty_outbox_gives_its_space_back() {
+        let folder = tempfile::tempdir().expect("folder");
+        let mut options = Options::new(folder.path(), 64 << 20);
+        options.sync = false; // only faster
+        let outbox = Outbox::open(options).expect("opens");
+        let size = || Layout(folder.path().to_owned()).size();
+        while size() <= LARGE_BYTES + (1 << 20) {
+            outbox.append(vec![9; 15_000]).await.expect("durable");
         }
-        panic!("the store stays locked");
+        let (epoch, last) = (outbox.epoch(), outbox.last().await.expect("reads"));
+        outbox.trim(epoch, last).await.expect("trims");
+        assert!(size() < LARGE_BYTES / 4, "{} bytes", size());
+        assert_eq!((outbox.epoch(), outbox.append(vec![1]).await.expect("durable")), (epoch, last + 1));
+    }
+
+    /// What is left of 300 punches after damage: everything that can be read, and an alarm.
+    async fn damaged(damage: impl Fn(&std::fs::File)) -> (usize, String) {
+        let folder = tempfile::tempdir().expect("folder");
+        let outbox = open(folder.path()).expect("opens");
+        let waiting: Vec<_> = (0..300_u32).map(|n| outbox.append(n.to_be_bytes().repeat(40))).collect();
+        for append in futures_util::future::join_all(waiting).await {
+            append.expect("durable");
+        }
+        let epoch = outbox.epoch();
+        drop(outbox);
+        drop(open(folder.path()).expect("opens")); // nobody has it any more
+        std::thread::sleep(Duration::from_millis(50));
+        let db = std::fs::File::options().write(true).open(folder.path().join("store/db")).expect("opens");
+        damage(&db);
+        let outbox = open(folder.path()).expect("opens what was damaged");
+        let found = held(&outbox).await;
+        for (_, punch) in &found {
+            let first: [u8; 4] = punch[..4].try_into().expect("four bytes");
+            assert_eq!(*punch, first.repeat(40), "a punch that nobody made");
+        }
+        assert_ne!(outbox.epoch(), epoch);
+        let seq = outbox.append(vec![1]).await.expect("runs again");
+        assert_eq!(seq as usize, found.len() + 1);
+        (found.len(), outbox.alarm().unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn a_store_with_a_hole_is_salvaged() {
+        let mut least = 300;
+        for page in [0, 1, 4, 9] {
+            let (found, alarm) = damaged(|db| db.write_all_at(&[0; 4096], page * 4096).expect("hole")).await;
+            assert!(alarm.starts_with("the outbox was damaged"), "page {page}: {alarm:?}");
+            least = least.min(found);
+        }
+        assert!(least > 250, "{least} of 300 left");
+    }
+
+    #[tokio::test]
+    async fn a_store_cut_short_is_salvaged() {
+        for left in [0, 9_000, 24 << 10, 40_001] {
+            let (found, alarm) = damaged(|db| db.set_len(left).expect("cut")).await;
+            assert!(
+                alarm.ends_with(&format!(": {found} punches saved, {} lost", 300 - found)),
+                "{left}: {alarm:?}"
+            );
+        }
     }
 }

@@ -1,0 +1,226 @@
+//! One open sled store: numbered punches, made durable, read back, deleted.
+//!
+//! It refuses to know threads, salvage and ballast; it says what failed.
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use sled::{Batch, Db};
+
+use crate::outbox::layout::Mark;
+use crate::outbox::record::{OVERHEAD, Record};
+
+/// Memory for sled's page cache; its default of a gigabyte breaks any budget.
+const CACHE_BYTES: u64 = 8 << 20;
+
+const EPOCH: &[u8] = b"m/epoch";
+const LAST: &[u8] = b"m/last";
+const THROUGH: &[u8] = b"m/through";
+const PUNCH: &[u8] = b"p/";
+
+/// Why something was not done.
+#[derive(Debug)]
+pub enum Failure {
+    /// Another process has the store.
+    InUse,
+    /// There is no space on the disk.
+    Full,
+    /// What lies there is not what was written.
+    Damaged(String),
+    /// Anything else: a read-only disk, an I/O error.
+    Other(String),
+}
+
+impl From<sled::Error> for Failure {
+    fn from(error: sled::Error) -> Self {
+        match error {
+            sled::Error::Io(error) => error.into(),
+            sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) => {
+                Self::Damaged(error.to_string())
+            }
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        let text = error.to_string();
+        match error.kind() {
+            StorageFull | QuotaExceeded => Self::Full,
+            _ if text.contains("could not acquire lock") => Self::InUse,
+            _ => Self::Other(text),
+        }
+    }
+}
+
+/// The store.
+pub struct Store {
+    db: Db,
+    file: File,
+    /// How far it has got.
+    pub mark: Mark,
+    /// Whether punches are made durable. They are, but in a test that shows what happens else.
+    pub sync: bool,
+}
+
+/// Calls sled, which panics on what it can't read.
+pub fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Failure::Damaged("sled panicked".into())))
+}
+
+impl Store {
+    /// Opens the store in a folder, or makes one, and checks every punch in it.
+    pub fn open(folder: &Path) -> Result<Self, Failure> {
+        guarded(|| {
+            let db =
+                sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(None).open()?;
+            let file = File::options().write(true).open(folder.join("db"))?;
+            let mut store = Self { db, file, mark: Mark::default(), sync: true };
+            match store.db.get(EPOCH)? {
+                Some(epoch) => store.mark.epoch = number(&epoch)?,
+                None if store.db.is_empty() => store.draw_epoch()?,
+                None => return Err(Failure::Damaged("it has no epoch".into())),
+            }
+            store.mark.last = store.db.get(LAST)?.map_or(Ok(0), |last| number(&last))?;
+            store.mark.through = store.db.get(THROUGH)?.map_or(Ok(0), |through| number(&through))?;
+            store.check()?;
+            Ok(store)
+        })
+    }
+
+    /// Counts the punches and checks that each is there and whole.
+    fn check(&mut self) -> Result<(), Failure> {
+        let mut expected = self.mark.through;
+        for entry in self.db.scan_prefix(PUNCH) {
+            let (key, value) = entry?;
+            let seq = checked(&key, &value)?.seq;
+            expected += 1;
+            if seq != expected {
+                return Err(Failure::Damaged(format!("punch {seq} stands where {expected} should")));
+            }
+            self.mark.held += 1;
+            self.mark.bytes += value.len() as u64;
+        }
+        if expected != self.mark.last {
+            return Err(Failure::Damaged(format!("it ends with {expected} instead of {}", self.mark.last)));
+        }
+        Ok(())
+    }
+
+    /// Draws a new epoch, durably.
+    pub fn draw_epoch(&mut self) -> Result<(), Failure> {
+        // Below 2^63, so that it is a bigint on the other side as it stands.
+        let epoch = rand::random::<u64>() >> 1;
+        self.db.insert(EPOCH, &epoch.to_be_bytes())?;
+        self.flush()?;
+        self.mark.epoch = epoch;
+        Ok(())
+    }
+
+    /// Goes on as another store did: for the one that takes its place.
+    pub fn follow(&mut self, mark: &Mark) -> Result<(), Failure> {
+        let mut batch = Batch::default();
+        batch.insert(EPOCH, &mark.epoch.to_be_bytes());
+        batch.insert(LAST, &mark.last.to_be_bytes());
+        batch.insert(THROUGH, &mark.last.to_be_bytes());
+        self.db.apply_batch(batch)?;
+        self.flush()?;
+        self.mark = Mark { held: 0, bytes: 0, through: mark.last, ..*mark };
+        Ok(())
+    }
+
+    /// Numbers punches, makes them durable and returns the first number.
+    pub fn append(&mut self, punches: &[Vec<u8>]) -> Result<u64, Failure> {
+        let Mark { epoch, through, last, .. } = self.mark;
+        let mut batch = Batch::default();
+        for (seq, punch) in (last + 1..).zip(punches) {
+            batch.insert(key(seq), Record { epoch, seq, through, punch }.seal());
+        }
+        let end = last + punches.len() as u64;
+        batch.insert(LAST, &end.to_be_bytes());
+        self.db.apply_batch(batch)?;
+        self.flush()?;
+        self.mark.last = end;
+        self.mark.held += punches.len() as u64;
+        self.mark.bytes += stored_bytes(punches);
+        Ok(last + 1)
+    }
+
+    /// Punches from number `from` on: at most `count` and about `bytes`, at least one if there is any.
+    pub fn read(&self, from: u64, count: usize, bytes: usize) -> Result<Vec<(u64, Vec<u8>)>, Failure> {
+        let mut found = Vec::new();
+        let mut size = 0;
+        for entry in self.db.range(key(from)..key(u64::MAX)) {
+            let (key, value) = entry?;
+            let record = checked(&key, &value)?;
+            size += record.punch.len();
+            if !found.is_empty() && size > bytes {
+                break;
+            }
+            found.push((record.seq, record.punch.to_vec()));
+            if found.len() == count {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Deletes all punches up to a number.
+    pub fn trim(&mut self, through: u64) -> Result<(), Failure> {
+        let through = through.min(self.mark.last);
+        let mut batch = Batch::default();
+        let (mut count, mut bytes) = (0, 0);
+        for entry in self.db.range(key(0)..=key(through)) {
+            let (key, value) = entry?;
+            count += 1;
+            bytes += value.len() as u64;
+            batch.remove(key);
+        }
+        if count > 0 {
+            batch.insert(THROUGH, &through.to_be_bytes());
+            // A lost deletion only means that the punch is sent again: no sync.
+            self.db.apply_batch(batch)?;
+            self.db.flush()?;
+        }
+        self.mark.held -= count;
+        self.mark.bytes -= bytes;
+        self.mark.through = self.mark.through.max(through);
+        Ok(())
+    }
+
+    /// sled's own flush does not reach the disk on Linux: it calls `sync_file_range`, which neither
+    /// writes what describes the file nor empties the disk's cache.
+    fn flush(&self) -> Result<(), Failure> {
+        self.db.flush()?;
+        if self.sync {
+            rustix::fs::fdatasync(&self.file).map_err(std::io::Error::from)?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes that punches take in the store.
+pub fn stored_bytes(punches: &[Vec<u8>]) -> u64 {
+    punches.iter().map(|punch| (OVERHEAD + punch.len()) as u64).sum()
+}
+
+fn key(seq: u64) -> Vec<u8> {
+    [PUNCH, &seq.to_be_bytes()].concat()
+}
+
+fn number(value: &[u8]) -> Result<u64, Failure> {
+    let bytes = value.try_into().map_err(|_| Failure::Damaged("a number of a wrong length".into()))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+/// The record under a key, which must be the one that was put there.
+fn checked<'a>(key: &[u8], value: &'a [u8]) -> Result<Record<'a>, Failure> {
+    let seq = number(&key[PUNCH.len()..])?;
+    match Record::read(value) {
+        Some(record) if record.seq == seq => Ok(record),
+        _ => Err(Failure::Damaged(format!("punch {seq} is not what was written"))),
+    }
+}

@@ -1,0 +1,112 @@
+//! `rollcall-edge outbox`: what support staff ask of an outbox, its daemon running or not.
+//!
+//! Status and export read the files' bytes without sled, so that they work beside a running daemon
+//! and on a store that sled can't open. Nothing here changes anything.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Subcommand;
+use prost::Message;
+use proto::Punch;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::outbox::layout::{Layout, Mark};
+use crate::outbox::salvage::{Found, search};
+use crate::outbox::store::{Failure, Store};
+
+/// What is asked.
+#[derive(Subcommand)]
+pub enum Question {
+    /// How many punches wait, and how the store is. Works while the daemon runs.
+    Status,
+    /// Read every punch and check it. The daemon must not run. Ends with 1 where something is wrong;
+    /// the daemon mends that by itself when it starts.
+    Verify,
+    /// Print every punch that waits as a line of JSON: device time, person, id, and the punch as the
+    /// hub would get it. Works while the daemon runs, and for a damaged store with --store. These
+    /// are personal data.
+    Export {
+        /// A damaged store instead, as `status` names them.
+        #[arg(long, value_name = "FOLDER")]
+        store: Option<PathBuf>,
+    },
+}
+
+/// Answers it for the outbox in a folder.
+pub fn answer(folder: &Path, question: &Question) -> Result<()> {
+    ensure!(folder.is_dir(), "there is no outbox in {}", folder.display());
+    let layout = Layout(folder.to_owned());
+    match question {
+        Question::Status => status(&layout),
+        Question::Verify => verify(&layout),
+        Question::Export { store: Some(damaged) } => export(damaged, None),
+        Question::Export { store: None } => export(&layout.store(), layout.marked()),
+    }
+}
+
+fn status(layout: &Layout) -> Result<()> {
+    let mark = layout.marked().context("this outbox says nothing of itself: its daemon never ran")?;
+    let damaged: Vec<String> = layout.damaged().iter().map(|path| path.display().to_string()).collect();
+    let status = json!({
+        "waiting": mark.held,
+        "waiting_bytes": mark.bytes,
+        "last": mark.last,
+        "delivered_through": mark.through,
+        "epoch": mark.epoch,
+        "file_bytes": layout.size(),
+        "ballast": layout.0.join("ballast").exists(),
+        "damaged": damaged,
+    });
+    println!("{}", serde_json::to_string_pretty(&status)?);
+    Ok(())
+}
+
+fn verify(layout: &Layout) -> Result<()> {
+    // Opening makes what is missing; here nothing may change.
+    ensure!(layout.store().join("db").is_file(), "there is no store in {}", layout.0.display());
+    match Store::open(&layout.store()) {
+        Ok(store) => {
+            println!("{} punches wait, all whole; the last is number {}", store.mark.held, store.mark.last);
+            Ok(())
+        }
+        Err(Failure::InUse) => {
+            bail!("the daemon has this outbox open: stop it first (status works meanwhile)")
+        }
+        Err(Failure::Damaged(reason)) => {
+            let found = search(&layout.store(), layout.marked())?;
+            bail!(
+                "damaged: {reason}. {} punches can be saved, {} can't; the daemon does that when it starts",
+                found.punches.len(),
+                found.lost
+            )
+        }
+        Err(failure) => bail!("{failure:?}"),
+    }
+}
+
+fn export(store: &Path, mark: Option<Mark>) -> Result<()> {
+    ensure!(store.is_dir(), "there is no store in {}", store.display());
+    let Found { punches, lost, .. } = search(store, mark)?;
+    let mut out = std::io::stdout().lock();
+    for bytes in &punches {
+        let punch = Punch::decode(bytes.as_slice()).unwrap_or_default();
+        let uuid = |bytes: &[u8]| Uuid::from_slice(bytes).ok().map(|id| id.to_string());
+        let line = json!({
+            "id": uuid(&punch.id),
+            "person": uuid(&punch.person),
+            "at_us": punch.at_us,
+            "synchronised": punch.synchronised,
+            "boot": punch.boot,
+            "monotonic_us": punch.monotonic_us,
+            "punch": hex::encode(bytes),
+        });
+        writeln!(out, "{line}")?;
+    }
+    if lost > 0 {
+        eprintln!("{lost} punches of this store can't be read any more");
+    }
+    Ok(())
+}
