@@ -3,6 +3,7 @@
 //!     outbox bench [FOLDER]            time and bytes written for a punch, as JSON
 //!     outbox write [--no-sync] FOLDER  appends for ever, and prints what is durable
 //!     outbox list FOLDER               prints what is held
+//!     outbox fill FOLDER COUNT PERSON  appends punches of a person, as after weeks offline
 //!
 //! `tests/lab/power.sh` cuts the power of a machine that writes, and lists what is left.
 //! `--no-sync` leaves out what makes punches durable, to show that the test finds it.
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use edge::outbox::{Options, Outbox};
+use prost::Message;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -35,7 +37,10 @@ async fn main() -> Result<()> {
             write(Options { sync: false, ..Options::new(Path::new(folder), LIMIT) }).await
         }
         ["list", folder] => list(folder.into()).await,
-        _ => bail!("usage: outbox bench [FOLDER] | write [--no-sync] FOLDER | list FOLDER"),
+        ["fill", folder, count, person] => fill(folder.as_ref(), count.parse()?, person.parse()?).await,
+        _ => bail!(
+            "usage: outbox bench [FOLDER] | write [--no-sync] FOLDER | list FOLDER | fill FOLDER COUNT PERSON"
+        ),
     }
 }
 
@@ -79,6 +84,33 @@ async fn list(folder: PathBuf) -> Result<()> {
         println!("alarm {alarm}");
     }
     println!("end {count}");
+    Ok(())
+}
+
+async fn fill(folder: &Path, count: u64, person: Uuid) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let outbox = Outbox::open(Options { sync: false, ..Options::new(folder, LIMIT) })?;
+    let made = |number: u64| {
+        let punch = proto::Punch {
+            version: proto::VERSION,
+            id: Uuid::now_v7().as_bytes().to_vec(),
+            person: person.as_bytes().to_vec(),
+            at_us: 1_790_000_000_000_000 + number as i64 * 1_000_000,
+            monotonic_us: number * 1_000_000,
+            boot: "6b8f1f0e-3c5d-4b8e-9f0a-6b8f1f0e3c5d".into(),
+            synchronised: true,
+            direction: 0,
+            distance: 0.25,
+            threshold: 0.4,
+        };
+        punch.encode_to_vec()
+    };
+    for first in (0..count).step_by(200) {
+        let group = (first..count.min(first + 200)).map(|number| outbox.append(made(number)));
+        for done in futures_util::future::join_all(group).await {
+            done?;
+        }
+    }
     Ok(())
 }
 

@@ -32,7 +32,7 @@ impl Moment {
 }
 
 /// The terminal's clocks.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Clock {
     boot: String,
     synchronised: Synchronised,

@@ -41,14 +41,46 @@ pub struct Hub {
     /// Port of MQTT over TLS.
     #[serde(default = "default_port")]
     pub port: u16,
-    /// The hub's certificate authority (PEM).
+    /// Port of HTTPS, where a terminal that has no certificate asks for one.
+    #[serde(default = "default_https_port")]
+    pub https_port: u16,
+    /// The SHA-256 of the hub's certificate authority, as `rollcall-hub terminal fingerprint` prints
+    /// it: with it a new terminal gets everything else from the hub.
+    pub ca_sha256: Option<String>,
+    /// The hub's certificate authority and signing key (PEM); else `ca.pem` in the state folder.
+    pub ca: Option<PathBuf>,
+    /// This terminal's certificate (PEM), whose common name is the terminal's id; else
+    /// `terminal.pem` in the state folder.
+    pub certificate: Option<PathBuf>,
+    /// This terminal's key (PEM, mode 0600); else `terminal.key` in the state folder.
+    pub key: Option<PathBuf>,
+}
+
+/// Where the terminal's identity lies.
+pub struct Files {
+    /// The hub's certificate authority and signing key.
     pub ca: PathBuf,
-    /// This terminal's certificate (PEM); its common name is the terminal's id.
+    /// The terminal's certificate.
     pub certificate: PathBuf,
-    /// This terminal's key (PEM, mode 0600).
+    /// Its key.
     pub key: PathBuf,
 }
 
+impl Hub {
+    /// The files that it names, or those in the folder `state`.
+    pub fn files(&self, state: &Path) -> Files {
+        let or = |named: &Option<PathBuf>, name: &str| named.clone().unwrap_or_else(|| state.join(name));
+        Files {
+            ca: or(&self.ca, "ca.pem"),
+            certificate: or(&self.certificate, "terminal.pem"),
+            key: or(&self.key, "terminal.key"),
+        }
+    }
+}
+
+fn default_https_port() -> u16 {
+    8443
+}
 fn default_port() -> u16 {
     8883
 }

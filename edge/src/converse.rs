@@ -1,19 +1,26 @@
-//! The conversation with the hub: who we are and what we hold, punches up, receipts and rosters
-//! down, a heartbeat.
+//! The conversation with the hub: who we are and what we hold, punches up, receipts, rosters and
+//! answers down, a heartbeat.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::{Context, Result, ensure};
 use models::Gallery;
 use prost::Message;
-use proto::{Hello, Topic};
+use proto::seal::HelloKey;
+use proto::{Answer, CommandKind, DeviceId, Hello, Sealed, Topic};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use tracing::{error, warn};
+use tracing::{debug, error, info, warn};
 
+use crate::anchors::{self, Anchors};
 use crate::clock::Clock;
 use crate::deliver::Delivery;
+use crate::door::Signal;
+use crate::errands::Errands;
 use crate::health::Health;
+use crate::identity::Identity;
 use crate::link::{Incoming, Sender};
 use crate::outbox::Outbox;
 use crate::roster::{Applied, Roster};
@@ -29,16 +36,74 @@ pub struct Conversation {
     pub outbox: Outbox,
     /// The way up.
     pub sender: Sender,
+    /// Who this is.
+    pub identity: Arc<Identity>,
     /// Who may be recognised.
     pub roster: Roster,
     /// The embedder's hash.
     pub embedder: String,
     /// Where the eyes look for people.
     pub gallery: watch::Sender<Arc<Gallery>>,
+    /// What people at the door see.
+    pub door: mpsc::Sender<Signal>,
     /// Counts for the heartbeat.
     pub health: Arc<Health>,
     /// What time it is.
     pub clock: Clock,
+    /// What the hub may answer, and what it has said before.
+    pub memory: Memory,
+}
+
+/// What lets the terminal tell a fresh answer from one that was kept and sent again.
+pub struct Memory {
+    hellos: Hellos,
+    anchors: Anchors,
+    errands: Errands,
+}
+
+impl Memory {
+    /// With what the folder `state` remembers.
+    pub fn open(state: &Path) -> Self {
+        Self { hellos: Hellos::default(), anchors: Anchors::open(state), errands: Errands::open(state) }
+    }
+}
+
+/// The keys of the latest hellos.
+#[derive(Default)]
+struct Hellos {
+    /// The latest first; whether a roster was taken with it.
+    keys: Vec<(HelloKey, bool)>,
+}
+
+impl Hellos {
+    /// Hellos that the hub may still answer: the latest, and one that crossed its answer.
+    const OPEN: usize = 2;
+
+    fn draw(&mut self) -> Vec<u8> {
+        let key = HelloKey::draw();
+        let public = key.public().to_vec();
+        self.keys.insert(0, (key, false));
+        self.keys.truncate(Self::OPEN);
+        public
+    }
+
+    fn knows(&self, public: &[u8]) -> bool {
+        self.keys.iter().any(|(key, _)| key.public() == public)
+    }
+
+    /// Opens a roster. Each key opens rosters until one was taken with it.
+    fn open(&mut self, device: &DeviceId, sealed: &Sealed) -> Result<Vec<u8>> {
+        let found = self.keys.iter().find(|(key, _)| key.public() == sealed.key);
+        let (key, spent) = found.context("it answers no hello of this terminal's")?;
+        ensure!(!spent, "it answers a hello that was answered");
+        Ok(key.open(Topic::Roster, device, sealed)?)
+    }
+
+    fn spend(&mut self, public: &[u8]) {
+        for (key, spent) in &mut self.keys {
+            *spent |= key.public() == public;
+        }
+    }
 }
 
 impl Conversation {
@@ -63,11 +128,7 @@ impl Conversation {
                         connected = false;
                         self.delivery.connected(false).await
                     }
-                    Some(Incoming::Message(Topic::Receipt, payload)) => self.delivery.receipt(&payload).await,
-                    Some(Incoming::Message(_, payload)) => {
-                        self.update(&payload);
-                        Ok(())
-                    }
+                    Some(Incoming::Message(topic, body)) => self.hear(topic, &body).await,
                 },
                 () = appended.notified() => self.delivery.send().await,
                 () = tokio::time::sleep_until(wake), if resend.is_some() => self.delivery.again().await,
@@ -87,19 +148,26 @@ impl Conversation {
         }
     }
 
-    fn introduce(&self) {
+    fn introduce(&mut self) {
         self.hello();
         self.beat();
     }
 
     /// Says what the terminal holds; the hub answers with what is missing.
-    fn hello(&self) {
+    fn hello(&mut self) {
+        let now = self.clock.now();
+        self.memory.anchors.note(&now);
         let hello = Hello {
             version: proto::VERSION,
             software: env!("CARGO_PKG_VERSION").into(),
             epoch: self.outbox.epoch(),
             roster: self.roster.version(),
             embedder: self.embedder.clone(),
+            key: self.memory.hellos.draw(),
+            now: Some(anchors::of(&now)),
+            anchors: self.memory.anchors.all(),
+            request: self.identity.request().unwrap_or_default(),
+            done: self.memory.errands.done(),
         };
         self.sender.publish(Topic::Hello, hello.encode_to_vec());
     }
@@ -108,21 +176,87 @@ impl Conversation {
         // First the time: a punch in between is after it.
         let now = self.clock.now();
         let at_us = if now.synchronised { now.wall_us } else { 0 };
-        let beat = self.health.heartbeat(self.outbox.queued(), self.roster.version(), at_us);
+        let alarm = self.outbox.alarm().unwrap_or_default();
+        let beat = self.health.heartbeat(self.outbox.queued(), self.roster.version(), at_us, alarm);
         self.sender.publish(Topic::Heartbeat, beat);
     }
 
-    fn update(&mut self, payload: &[u8]) {
-        match self.roster.apply(payload) {
-            Ok(Applied::Changed) => {
+    /// What the hub signed. Only a broken outbox is an error; what makes no sense is refused.
+    async fn hear(&mut self, topic: Topic, body: &[u8]) -> Result<()> {
+        let done = match topic {
+            Topic::Receipt => return self.delivery.receipt(body).await,
+            Topic::Roster => self.update(body),
+            Topic::Answer => self.answered(body).await,
+            Topic::Punches | Topic::Hello | Topic::Heartbeat => Ok(()),
+        };
+        if let Err(error) = done {
+            warn!(?topic, reason = format!("{error:#}"), "REFUSED: a message that can't be used");
+        }
+        Ok(())
+    }
+
+    fn update(&mut self, body: &[u8]) -> Result<()> {
+        let sealed = Sealed::decode(body).context("a roster that can't be read")?;
+        let roster = zeroize::Zeroizing::new(self.memory.hellos.open(&self.identity.device, &sealed)?);
+        match self.roster.apply(&roster)? {
+            Applied::Changed => {
+                self.memory.hellos.spend(&sealed.key);
                 self.gallery.send_replace(Arc::new(self.roster.gallery()));
                 self.hello(); // asks for the next part, if there is one
             }
-            Ok(Applied::Same) => {}
-            Ok(Applied::Gap) => {
-                warn!("a roster update is missing; the hub is asked again with the next hello");
-            }
-            Err(error) => error!(error = format!("{error:#}"), "a roster that can't be used"),
+            Applied::Same => {}
+            Applied::Gap => warn!("a roster update is missing; the hub is asked again with the next hello"),
         }
+        Ok(())
+    }
+
+    async fn answered(&mut self, body: &[u8]) -> Result<()> {
+        let answer = Answer::decode(body).context("an answer that can't be read")?;
+        ensure!(answer.version == proto::VERSION, "an answer of version {}", answer.version);
+        ensure!(self.memory.hellos.knows(&answer.key), "it answers no hello of this terminal's");
+        self.identity.floor.raise(u64::try_from(answer.at_us / 1_000_000).unwrap_or(0));
+        if !answer.certificate.is_empty() {
+            self.identity.renew(&answer.certificate).context("the new certificate is not used")?;
+        }
+        for kind in self.memory.errands.take(answer.commands) {
+            self.obey(kind).await?;
+        }
+        Ok(())
+    }
+
+    async fn obey(&mut self, kind: CommandKind) -> Result<()> {
+        info!(?kind, "a command of the hub");
+        match kind {
+            CommandKind::Identify => drop(self.door.send(Signal::Identify).await),
+            CommandKind::Resync => {
+                self.roster.clear()?;
+                self.gallery.send_replace(Arc::new(self.roster.gallery()));
+            }
+            CommandKind::Nothing => debug!("nothing to do"),
+        }
+        self.hello(); // so that the hub hears that it is done
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_roster_that_was_kept_opens_for_no_later_hello() {
+        let device = DeviceId::from_random([1; 16]);
+        let mut hellos = Hellos::default();
+        let first = hellos.draw();
+        let sealed = proto::seal::seal(Topic::Roster, &device, &first, b"faces").expect("seals");
+        assert_eq!(hellos.open(&device, &sealed).expect("opens"), b"faces");
+        let second = hellos.draw();
+        assert!(hellos.open(&device, &sealed).is_ok(), "an answer that crossed the next hello");
+        hellos.spend(&first);
+        assert!(hellos.open(&device, &sealed).is_err(), "taken before");
+        assert!(hellos.knows(&first) && hellos.knows(&second));
+        hellos.draw();
+        assert!(!hellos.knows(&first) && hellos.knows(&second));
+        assert!(hellos.open(&device, &sealed).is_err(), "too old");
     }
 }

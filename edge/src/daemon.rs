@@ -14,13 +14,15 @@ use uuid::Uuid;
 
 use crate::attend::Attendant;
 use crate::camera;
+use crate::claim;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::converse::Conversation;
+use crate::converse::{Conversation, Memory};
 use crate::deliver::Delivery;
 use crate::door::{Door, Signal};
 use crate::health::Health;
-use crate::link::{Identity, Link};
+use crate::identity::Identity;
+use crate::link::Link;
 use crate::outbox::{Options, Outbox};
 use crate::roster::Roster;
 use crate::vision::{self, Slot};
@@ -33,7 +35,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Reads everything that running needs, and says that it is right.
 pub fn check(config: &Config) -> Result<()> {
     install_crypto();
-    let identity = Identity::read(&config.hub)?;
+    let identity = Identity::read(config, Clock::open(config.clock.synchronised)?)?;
     let eyes = Eyes::open(config.vision.models.as_deref(), 1)?;
     if !matches!(config.camera, crate::config::Camera::V4l2 { .. }) {
         camera::open(&config.camera, config.vision.models.as_deref(), Instant::now())?;
@@ -61,10 +63,17 @@ fn install_crypto() {
 }
 
 async fn supervise(config: &Config, while_stdin: bool) -> Result<()> {
-    let stop = CancellationToken::new();
-    let mut tasks = start(config, &stop)?;
+    std::fs::create_dir_all(&config.state)
+        .with_context(|| format!("cannot make {}", config.state.display()))?;
     let ended = stopped(while_stdin);
     tokio::pin!(ended);
+    let clock = Clock::open(config.clock.synchronised)?;
+    tokio::select! {
+        claimed = claim::claim(config, clock) => claimed?,
+        reason = &mut ended => return reason.map(|reason| info!(reason, "stopping")),
+    }
+    let stop = CancellationToken::new();
+    let mut tasks = start(config, &stop)?;
     let outcome = tokio::select! {
         reason = &mut ended => reason.map(|reason| info!(reason, "stopping")),
         early = tasks.join_next() => early.map_or(Ok(()), |task| task.context("a part of the terminal panicked")?),
@@ -97,9 +106,7 @@ async fn stopped(while_stdin: bool) -> Result<&'static str> {
 /// the eyes may end when a recording does.
 fn start(config: &Config, stop: &CancellationToken) -> Result<JoinSet<Result<()>>> {
     let clock = Clock::open(config.clock.synchronised)?;
-    let identity = Identity::read(&config.hub)?;
-    std::fs::create_dir_all(&config.state)
-        .with_context(|| format!("cannot make {}", config.state.display()))?;
+    let identity = Arc::new(Identity::read(config, clock.clone())?);
     let options = Options::new(&config.state.join("outbox"), config.outbox.limit_mb << 20);
     let outbox = Outbox::open(options)?;
     let eyes = Eyes::open(config.vision.models.as_deref(), 1)?;
@@ -113,7 +120,7 @@ fn start(config: &Config, stop: &CancellationToken) -> Result<JoinSet<Result<()>
     let (seen_send, seen_receive) = mpsc::channel(SEEN);
     let (gallery_send, gallery) = watch::channel(Arc::new(roster.gallery()));
     let appended = Arc::new(Notify::new());
-    let (link, sender, incoming) = Link::new(&config.hub, &identity);
+    let (link, sender, incoming) = Link::new(&config.hub, identity.clone())?;
 
     let attendant = Attendant {
         policy: config.vision.clone(),
@@ -126,11 +133,14 @@ fn start(config: &Config, stop: &CancellationToken) -> Result<JoinSet<Result<()>
         delivery: Delivery::new(outbox.clone(), sender.clone()),
         outbox,
         sender,
+        identity,
         roster,
         embedder,
         gallery: gallery_send,
+        door: door_send.clone(),
         health: health.clone(),
         clock: clock.clone(),
+        memory: Memory::open(&config.state),
     };
 
     let mut tasks = JoinSet::new();

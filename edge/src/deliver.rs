@@ -138,6 +138,17 @@ impl Delivery {
         self.send().await
     }
 
+    /// The hub has other punches under numbers of this store: its end was cut off in silence, and
+    /// numbers were given out twice. What it holds is sent again under a new epoch.
+    async fn doubled(&mut self, numbers: &[u64]) -> Result<()> {
+        error!(numbers = ?numbers, "ALARM: the outbox gave numbers out twice; it goes on under a new epoch");
+        if let Err(error) = self.outbox.renew().await {
+            warn!(%error, "no new epoch yet");
+            return Ok(());
+        }
+        self.send().await
+    }
+
     /// The hub has punches for good.
     pub async fn receipt(&mut self, payload: &[u8]) -> Result<()> {
         let Ok(receipt) = Receipt::decode(payload) else {
@@ -147,6 +158,9 @@ impl Delivery {
         if receipt.version != proto::VERSION || receipt.epoch != self.epoch {
             warn!(epoch = receipt.epoch, "a receipt for another store");
             return Ok(());
+        }
+        if !receipt.conflicts.is_empty() {
+            return self.doubled(&receipt.conflicts).await;
         }
         if receipt.through > self.acknowledged {
             match self.outbox.last().await {

@@ -41,6 +41,8 @@ pub enum Signal {
     Counted,
     /// Turn your head, please: a blink of the green light, again and again.
     Turn,
+    /// Which terminal is this? Green and a tone, longer than for anybody counted.
+    Identify,
     /// Red until it is well again.
     Trouble(Fault),
     /// This is well again.
@@ -88,6 +90,8 @@ fn open(choice: &Choice) -> Result<Box<dyn Lines>> {
 
 /// How long the green light is on, and then off, while it asks for a turn of the head.
 const BLINK: Duration = Duration::from_millis(200);
+/// How long the green light shows which terminal this is.
+const IDENTIFY: Duration = Duration::from_secs(5);
 /// How long each line stays on after a punch.
 const PULSES: [(Line, Duration); 3] = [
     (Line::Green, Duration::from_secs(1)),
@@ -149,6 +153,10 @@ impl Door {
                 }
             }
             Signal::Turn => self.blink(),
+            Signal::Identify => {
+                self.pulse(Line::Green, IDENTIFY);
+                self.pulse(Line::Buzzer, IDENTIFY / 5);
+            }
             Signal::Trouble(fault) => {
                 let dark = self.faults.is_empty();
                 if self.faults.insert(fault) {

@@ -46,8 +46,9 @@ impl Health {
         self.changed.notified().await;
     }
 
-    /// The heartbeat's bytes. `at_us` is when the queue was looked at, 0 if nobody knows.
-    pub fn heartbeat(&self, queued: u64, roster: u64, at_us: i64) -> Vec<u8> {
+    /// The heartbeat's bytes. `at_us` is when the queue was looked at, 0 if nobody knows; `alarm` is
+    /// empty where all is well.
+    pub fn heartbeat(&self, queued: u64, roster: u64, at_us: i64, alarm: String) -> Vec<u8> {
         let strangers = self.strangers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         Heartbeat {
             version: proto::VERSION,
@@ -61,6 +62,7 @@ impl Health {
                 .map(|(hour, count)| StrangerHour { hour: *hour, count: *count })
                 .collect(),
             at_us,
+            alarm,
         }
         .encode_to_vec()
     }
@@ -77,7 +79,7 @@ mod tests {
             health.stranger(hour * 3600);
         }
         health.stranger(399 * 3600);
-        let beat = Heartbeat::decode(health.heartbeat(3, 7, 0).as_slice()).expect("decodes");
+        let beat = Heartbeat::decode(health.heartbeat(3, 7, 0, String::new()).as_slice()).expect("decodes");
         assert_eq!((beat.queued, beat.roster, beat.strangers.len()), (3, 7, HOURS));
         assert_eq!(beat.strangers.last().map(|h| h.count), Some(2));
     }

@@ -1,7 +1,9 @@
 //! The door terminal's parts. `main.rs` reads the command line; `examples/` measure some of them.
 
+mod anchors;
 mod attend;
 mod camera;
+mod claim;
 pub mod clock;
 pub mod config;
 mod converse;
@@ -9,11 +11,13 @@ pub mod daemon;
 mod decide;
 mod deliver;
 mod door;
+mod errands;
 mod health;
 pub mod identity;
 mod link;
 pub mod observe;
 pub mod outbox;
 mod roster;
+mod trust;
 mod vision;
 mod wire;

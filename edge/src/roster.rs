@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
@@ -15,7 +13,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::identity::{sync_folder, write_new};
+use crate::identity::{replace, write_new};
 
 /// Marks the file and binds it to its purpose.
 pub const HEADER: &[u8] = b"rollcall roster 1\n";
@@ -64,6 +62,13 @@ impl Roster {
     /// The version held; 0 for none.
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// Forgets everybody, on disk too; the hub sends all of it anew.
+    pub fn clear(&mut self) -> Result<()> {
+        self.write(0, &BTreeMap::new())?;
+        (self.version, self.people) = (0, BTreeMap::new());
+        Ok(())
     }
 
     /// The templates, ready to be searched.
@@ -146,16 +151,7 @@ impl Roster {
             .cipher
             .encrypt(&Nonce::from(nonce), Payload { msg: &plain, aad: HEADER })
             .map_err(|_| anyhow::anyhow!("the roster can't be sealed"))?;
-        let fresh = self.file.with_extension("new");
-        let write = || {
-            let mut file =
-                fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-            file.write_all(&[HEADER, &nonce, &sealed].concat())?;
-            file.sync_all()?;
-            fs::rename(&fresh, &self.file)?;
-            sync_folder(&self.file)
-        };
-        write().with_context(|| format!("cannot write {}", self.file.display()))
+        replace(&self.file, &[HEADER, &nonce, &sealed].concat(), 0o600)
     }
 }
 

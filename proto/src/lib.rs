@@ -4,6 +4,8 @@
 //! databases.
 
 mod device;
+pub mod seal;
+pub mod sign;
 pub mod topic;
 
 /// The messages, generated from `rollcall.proto`.

@@ -20,12 +20,17 @@ pub enum Topic {
     Heartbeat,
     /// `Receipt`, downwards.
     Receipt,
-    /// `Roster`, downwards.
+    /// `Sealed` with a `Roster` in it, downwards.
     Roster,
+    /// `Answer`, downwards.
+    Answer,
 }
 
 impl Topic {
-    const ALL: [Self; 5] = [Self::Punches, Self::Hello, Self::Heartbeat, Self::Receipt, Self::Roster];
+    /// What a terminal publishes to.
+    pub const UP: [Self; 3] = [Self::Punches, Self::Hello, Self::Heartbeat];
+    /// What a terminal subscribes to.
+    pub const DOWN: [Self; 3] = [Self::Receipt, Self::Roster, Self::Answer];
 
     fn tail(self) -> &'static str {
         match self {
@@ -34,6 +39,7 @@ impl Topic {
             Self::Heartbeat => "up/heartbeat",
             Self::Receipt => "down/receipt",
             Self::Roster => "down/roster",
+            Self::Answer => "down/answer",
         }
     }
 
@@ -45,7 +51,7 @@ impl Topic {
     /// Whose and what a topic is. `None` for any other.
     pub fn parse(topic: &str) -> Option<(DeviceId, Self)> {
         let (device, tail) = topic.strip_prefix("/tenants/")?.split_once('/')?;
-        let kind = Self::ALL.into_iter().find(|kind| kind.tail() == tail)?;
+        let kind = Self::UP.into_iter().chain(Self::DOWN).find(|kind| kind.tail() == tail)?;
         Some((device.parse().ok()?, kind))
     }
 }
@@ -57,7 +63,7 @@ mod tests {
     #[test]
     fn topics_go_there_and_back() {
         let device = DeviceId::from_random([7; 16]);
-        for kind in Topic::ALL {
+        for kind in Topic::UP.into_iter().chain(Topic::DOWN) {
             assert_eq!(Topic::parse(&kind.of(&device)), Some((device.clone(), kind)));
         }
         for wrong in ["", "/tenants/x/up/punches", "/tenants/07070707070707070707070707070707/up/other"] {

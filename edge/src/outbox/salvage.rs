@@ -38,7 +38,7 @@ pub struct Found {
 /// Deleted punches lie there until sled writes over them. Those that a Receipt covered when some
 /// other record was written are left out; the few after that are found again, and the hub knows
 /// them by their ids.
-pub fn search(folder: &Path, marked: Option<Mark>) -> io::Result<Found> {
+pub fn search(folder: &Path, hint: Option<Mark>) -> io::Result<Found> {
     let mut found = BTreeMap::new();
     let mut through = 0;
     for path in files(folder) {
@@ -50,15 +50,15 @@ pub fn search(folder: &Path, marked: Option<Mark>) -> io::Result<Found> {
     let (last, epoch): (Option<u64>, Option<u64>) = found.keys().next_back().copied().unzip();
     let mut last = last.unwrap_or(0);
     // A mark of another store says nothing of this one.
-    if let Some(mark) = marked.filter(|mark| epoch.is_none_or(|epoch| epoch == mark.epoch)) {
+    if let Some(mark) = hint.filter(|mark| epoch.is_none_or(|epoch| epoch == mark.epoch)) {
         through = through.max(mark.through);
         last = last.max(mark.last);
     }
     let held = found.split_off(&(through + 1, 0));
     let mut numbers: Vec<u64> = held.keys().map(|(seq, _)| *seq).collect();
     numbers.dedup();
-    let lost = last.saturating_sub(through).saturating_sub(numbers.len() as u64);
-    Ok(Found { punches: held.into_values().collect(), last, lost })
+    let missing = last.saturating_sub(through).saturating_sub(numbers.len() as u64);
+    Ok(Found { punches: held.into_values().collect(), last, lost: missing })
 }
 
 /// Shows every intact record of a file, in windows that overlap by the longest.
