@@ -20,6 +20,6 @@ for migration in hub/migrations/*.sql; do
     "$bin/psql" -q -v ON_ERROR_STOP=1 -h "$dir" -U hub -d postgres -f "$migration"
 done
 rm -rf hub/.sqlx && mkdir hub/.sqlx
-touch hub/src/main.rs
+touch hub/src/lib.rs
 SQLX_OFFLINE=false SQLX_OFFLINE_DIR="$PWD/hub/.sqlx" \
     DATABASE_URL="postgres://hub@localhost/postgres?host=$dir" cargo check -p hub --all-targets "$@"

@@ -1,6 +1,7 @@
 //! The JSON API under `/api/v1`. A handler extracts, authorises, makes one call and answers.
 
 mod access;
+mod claims;
 mod corrections;
 mod error;
 mod imports;
@@ -50,8 +51,17 @@ fn routes() -> OpenApiRouter<App> {
             .routes(routes!(reports::report))
             .routes(routes!(timesheet::json))
             .routes(routes!(timesheet::csv))
+            .routes(routes!(punches::unplaced))
+            .routes(routes!(punches::place))
             .routes(routes!(terminals::list))
             .routes(routes!(terminals::set))
+            .routes(routes!(terminals::revoke))
+            .routes(routes!(terminals::command))
+            .routes(routes!(terminals::refusals))
+            .routes(routes!(claims::list))
+            .routes(routes!(claims::accept))
+            .routes(routes!(claims::reject))
+            .merge(OpenApiRouter::new().routes(routes!(claims::ask)).layer(claims::claim_limit()))
             .merge(planning())
             .merge(judging())
             .merge(OpenApiRouter::new().routes(routes!(sessions::open)).layer(login_limit()))

@@ -10,7 +10,9 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::broker::Refusals;
 use crate::clock;
+use crate::pki::Authority;
 use crate::reconcile::Policy;
 use crate::reports::timesheet;
 use crate::vault::Vault;
@@ -30,6 +32,10 @@ pub struct App {
     pub models: Option<PathBuf>,
     /// The ids of punches as they are committed, by whatever hub.
     pub punches: broadcast::Sender<Uuid>,
+    /// Signs terminals.
+    pub authority: Arc<Authority>,
+    /// Who was not let in.
+    pub refusals: Arc<Refusals>,
     /// Changes when workdays do, by whatever hub.
     pub workdays: watch::Receiver<()>,
     /// Ends long answers when the hub stops.

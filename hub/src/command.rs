@@ -1,5 +1,6 @@
 //! What can be said on the command line, and what it does.
 
+mod authority;
 mod import;
 mod person;
 mod recompute;
@@ -60,6 +61,10 @@ pub enum Command {
     /// Terminals: signing and revoking.
     #[command(subcommand)]
     Terminal(terminal::TerminalCommand),
+    /// The certificate authority, and certificates for an external broker.
+    #[command(subcommand)]
+    Authority(authority::AuthorityCommand),
+    #[allow(missing_docs, reason = "its help is that of `Import`")]
     Import(import::Import),
     /// Print the timesheet as CSV.
     Timesheet {
@@ -153,6 +158,7 @@ async fn perform(arguments: Arguments) -> Result<()> {
         Command::Assess { case } => assess(&case),
         #[cfg(feature = "pdf")]
         Command::Print => print_pdf(),
+        Command::Authority(command) => authority::authority(&config()?, &command),
         Command::Openapi => {
             print!("{}", api::document()?);
             Ok(())
@@ -195,6 +201,7 @@ fn assess(file: &Path) -> Result<()> {
 
 fn check(config: &Config) -> Result<()> {
     config.database_url()?;
+    config.external()?.map(crate::broker::Settings::tls).transpose()?;
     notify::Sender::open(config.mail.as_ref(), &config.webhooks)?;
     models::Folder::find(config.models.as_deref())?.manifest(models::Role::Embedder)?;
     println!("the configuration is right (state in {})", config.state.display());

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
+use crate::broker;
 use crate::notify::{self, Channels, MailSettings, WebhookSettings};
 use crate::reconcile::Policy;
 
@@ -32,6 +33,11 @@ pub struct Config {
     /// MQTT over TLS, for terminals.
     #[serde(default = "default_mqtt")]
     pub mqtt: SocketAddr,
+    /// Whose MQTT broker terminals connect to.
+    #[serde(default)]
+    pub broker: Broker,
+    /// The broker, where it is an external one.
+    pub external: Option<broker::Settings>,
     /// The console and the API over HTTPS.
     #[serde(default = "default_https")]
     pub https: SocketAddr,
@@ -47,6 +53,17 @@ pub struct Config {
     /// Where else to tell what happened.
     #[serde(default)]
     pub webhooks: Vec<WebhookSettings>,
+}
+
+/// Whose MQTT broker terminals connect to.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Broker {
+    /// The hub's own, on the address `mqtt`.
+    #[default]
+    Embedded,
+    /// Another program; `external` says where.
+    External,
 }
 
 /// The folder for state: the system's for root, else the user's own.
@@ -90,6 +107,7 @@ impl Config {
             "{}: duplicate_within_s: at most {LONGEST_DUPLICATE_S} seconds",
             path.display()
         );
+        config.external().with_context(|| path.display().to_string())?;
         if let Some(mail) = &config.mail {
             mail.check().with_context(|| path.display().to_string())?;
         }
@@ -113,6 +131,16 @@ impl Config {
         let Some(file) = &self.database_url_file else { return Ok(None) };
         let url = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         Ok(Some(url.trim().to_owned()))
+    }
+
+    /// The external broker, if it is one.
+    pub fn external(&self) -> Result<Option<&broker::Settings>> {
+        match (self.broker, &self.external) {
+            (Broker::Embedded, None) => Ok(None),
+            (Broker::External, Some(settings)) => Ok(Some(settings)),
+            (Broker::External, None) => bail!("broker is external: [external] must say where it is"),
+            (Broker::Embedded, Some(_)) => bail!("there is [external], but broker is not \"external\""),
+        }
     }
 
     /// The vault's key file.

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use crate::app::App;
 use crate::clock;
 use crate::command::{demo_state, sign};
-use crate::config::Config;
+use crate::config::{Broker, Config};
 use crate::enrolment;
 use crate::identity::{self, Role, Scope};
 use crate::people::{self, PersonError};
@@ -87,7 +87,7 @@ impl Demo {
         introduce(&running, &state, &password);
         let show = Show { photos, state, once: self.once, app: running.app.clone() };
         let device = show.terminal(&running).await?;
-        let port = running.mqtt.port();
+        let port = running.mqtt.context("the demonstration has a broker of its own")?.port();
         show.enrol().await?;
         running.until(show.run(device, port)).await
     }
@@ -104,6 +104,8 @@ fn config(state: &Path) -> Config {
         database_url_file: None,
         vault_key: None,
         models: None,
+        broker: Broker::Embedded,
+        external: None,
         mail: None,
         webhooks: Vec::new(),
     }

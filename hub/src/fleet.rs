@@ -1,105 +1,221 @@
-//! The conversation with terminals: batches in, Receipts out, rosters down, heartbeats kept.
+//! The conversation with terminals: batches in, Receipts out, hellos answered, rosters down,
+//! heartbeats kept.
+//!
+//! A few workers, each with terminals of its own, so that one terminal's messages are handled in
+//! their order. A worker stores all the batches that have come in meanwhile in one transaction.
+
+mod hello;
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use prost::Message as _;
-use proto::{DeviceId, Heartbeat, Hello, Topic};
+use proto::sign::Author;
+use proto::{DeviceId, Heartbeat, Topic};
 use sqlx::PgPool;
-use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::warn;
 use uuid::Uuid;
 
-use crate::broker::{Message, Publisher};
+use crate::broker::{Message, Publisher, Refusals, refuse};
+use crate::fleet::hello::Held;
+use crate::ingest::{Batch, ingest};
+use crate::pki::Authority;
 use crate::vault::Vault;
-use crate::{clock, ingest, roster, store};
+use crate::{clock, store};
 
-/// What a terminal holds, as far as the hub knows.
-struct Held {
-    roster: u64,
-    embedder: String,
-}
+/// Workers: as many transactions wait for the disk at once.
+const WORKERS: usize = 4;
+/// Messages that a worker handles together, at most.
+const GROUP: usize = 64;
 
-/// All terminals.
+/// What every worker needs.
+#[derive(Clone)]
 pub struct Fleet {
     /// Where everything is kept.
     pub pool: PgPool,
     /// What templates are sealed with.
     pub vault: Arc<Vault>,
+    /// Renews certificates.
+    pub authority: Arc<Authority>,
     /// The way down.
     pub publisher: Publisher,
+    /// Where refusals are counted.
+    pub refusals: Arc<Refusals>,
+    /// Whether the broker looks at certificates for the hub.
+    pub own_broker: bool,
     /// Changes when the roster does.
     pub roster_changed: watch::Receiver<()>,
+    /// Terminals of which something changed; `None`: any of them.
+    pub terminals_changed: broadcast::Sender<Option<DeviceId>>,
 }
 
 impl Fleet {
     /// Answers terminals until the broker's router is gone, which is an error.
-    pub async fn run(mut self, mut messages: mpsc::Receiver<Message>) -> Result<()> {
-        let mut held: HashMap<DeviceId, Held> = HashMap::new();
+    pub async fn run(self, mut messages: mpsc::Receiver<Message>) -> Result<()> {
+        let mut workers = JoinSet::new();
+        let mut ways = Vec::new();
+        for _ in 0..WORKERS {
+            let (send, receive) = mpsc::channel(256);
+            ways.push(send);
+            let worker = Worker { fleet: self.clone(), held: HashMap::new() };
+            workers.spawn(worker.run(receive));
+        }
         loop {
             tokio::select! {
                 message = messages.recv() => {
                     let message = message.context("the broker's router is gone")?;
-                    let (device, topic) = (message.device.clone(), message.topic);
-                    // The terminal sends again what was not stored: nothing is lost by going on.
-                    if let Err(error) = self.answer(message, &mut held).await {
-                        warn!(device.id = %device, ?topic, error = format!("{error:#}"), "not handled");
-                    }
+                    let mut hasher = DefaultHasher::new();
+                    message.device.hash(&mut hasher);
+                    let way = &ways[hasher.finish() as usize % WORKERS];
+                    way.send(message).await.ok().context("a worker is gone")?;
                 }
-                changed = self.roster_changed.changed() => {
+                Some(ended) = workers.join_next() => ended.context("a worker panicked")??,
+            }
+        }
+    }
+}
+
+/// Whoever answers some of the terminals.
+struct Worker {
+    fleet: Fleet,
+    held: HashMap<DeviceId, Held>,
+}
+
+/// A message whose author is known.
+struct Believed {
+    device: DeviceId,
+    topic: Topic,
+    body: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl Worker {
+    async fn run(mut self, mut messages: mpsc::Receiver<Message>) -> Result<()> {
+        let mut roster_changed = self.fleet.roster_changed.clone();
+        let mut terminals_changed = self.fleet.terminals_changed.subscribe();
+        let mut group = Vec::with_capacity(GROUP);
+        loop {
+            tokio::select! {
+                count = messages.recv_many(&mut group, GROUP) => {
+                    if count == 0 {
+                        return Ok(());
+                    }
+                    self.handle(std::mem::take(&mut group)).await;
+                }
+                changed = roster_changed.changed() => {
                     changed.context("the listener is gone")?;
-                    for (device, held) in &held {
-                        if let Err(error) = self.send_roster(device, held).await {
-                            warn!(device.id = %device, error = format!("{error:#}"), "roster not sent");
-                        }
+                    self.send_rosters().await;
+                }
+                changed = terminals_changed.recv() => {
+                    // Whoever lagged behind hears of commands with the next hello.
+                    if let Ok(Some(device)) = changed {
+                        self.answer_again(&device).await;
                     }
                 }
             }
         }
     }
 
-    async fn answer(&mut self, message: Message, held: &mut HashMap<DeviceId, Held>) -> Result<()> {
-        let Message { device, topic, payload } = message;
-        match topic {
-            Topic::Punches => {
-                let receipt = ingest::ingest(&self.pool, &device, &payload, clock::now()).await?;
-                self.publisher.publish(&device, Topic::Receipt, receipt.encode_to_vec())
+    /// What can't be handled now is not lost: the terminal sends it again.
+    async fn handle(&mut self, group: Vec<Message>) {
+        let believed = match self.believe(group).await {
+            Ok(believed) => believed,
+            Err(error) => return warn!(error = format!("{error:#}"), "messages not handled"),
+        };
+        let (batches, others): (Vec<_>, Vec<_>) =
+            believed.into_iter().partition(|message| message.topic == Topic::Punches);
+        let (hellos, others): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|message| message.topic == Topic::Hello);
+        // Hellos first: they tell when punches of an unset clock were made.
+        for message in hellos {
+            self.greet(message).await;
+        }
+        self.store(batches).await;
+        for message in others {
+            if let Err(error) = self.beat(&message.device, &message.body).await {
+                warn!(device.id = %message.device, error = format!("{error:#}"), "heartbeat not kept");
             }
-            Topic::Hello => {
-                let hello = Hello::decode(payload.as_slice()).context("a hello that can't be read")?;
-                ensure!(hello.version == proto::VERSION, "a hello of version {}", hello.version);
-                let now = Held { roster: hello.roster, embedder: hello.embedder };
-                self.send_roster(&device, &now).await?;
-                held.insert(device, now);
-                Ok(())
-            }
-            Topic::Heartbeat => self.beat(&device, &payload).await,
-            Topic::Receipt | Topic::Roster => Ok(()),
         }
     }
 
-    async fn beat(&self, device: &DeviceId, payload: &[u8]) -> Result<()> {
-        let beat = Heartbeat::decode(payload).context("a heartbeat that can't be read")?;
-        ensure!(beat.version == proto::VERSION, "a heartbeat of version {}", beat.version);
-        ensure!(beat.strangers.len() <= 1000, "a heartbeat with {} hours", beat.strangers.len());
-        let run = Uuid::from_slice(&beat.run).context("a heartbeat without its run")?;
-        let mut transaction = self.pool.begin().await?;
-        store::terminals::beat(&mut transaction, device, &beat, reported(&beat, clock::now())).await?;
-        store::strangers::count(&mut transaction, device, run, &beat.strangers).await?;
-        transaction.commit().await?;
+    /// Those messages that an accepted terminal signed itself. A revoked one is not heard, even
+    /// where the broker still lets it publish.
+    async fn believe(&self, group: Vec<Message>) -> Result<Vec<Believed>> {
+        let mut devices: Vec<String> = group.iter().map(|m| m.device.as_str().to_owned()).collect();
+        devices.sort_unstable();
+        devices.dedup();
+        let keys = store::terminals::keys(&mut *self.fleet.pool.acquire().await?, &devices).await?;
+        let mut believed = Vec::with_capacity(group.len());
+        for Message { device, topic, payload } in group {
+            let Some(key) = keys.get(device.as_str()) else {
+                self.fleet
+                    .refusals
+                    .note(&device, &refuse("revoked", "a message of a terminal that is not accepted"));
+                continue;
+            };
+            match Author::Terminal(key.clone()).verify(topic, &device, &payload) {
+                Ok(body) => believed.push(Believed { device, topic, body, key: key.clone() }),
+                Err(reason) => {
+                    self.fleet.refusals.note(&device, &refuse("signature", format!("{topic:?}: {reason}")));
+                }
+            }
+        }
+        Ok(believed)
+    }
+
+    /// Stores batches together; where that fails each by itself, so that one that makes no sense
+    /// holds up nobody else.
+    async fn store(&self, batches: Vec<Believed>) {
+        let mut read = Vec::with_capacity(batches.len());
+        for message in batches {
+            match Batch::read(message.device.clone(), &message.body) {
+                Ok(batch) => read.push(batch),
+                Err(error) => {
+                    self.fleet.refusals.note(&message.device, &refuse("batch", format!("{error:#}")));
+                }
+            }
+        }
+        if read.is_empty() {
+            return;
+        }
+        match self.store_group(&read).await {
+            Err(error) if read.len() > 1 => {
+                warn!(error = format!("{error:#}"), "batches are stored one by one");
+                for batch in &read {
+                    if let Err(error) = self.store_group(std::slice::from_ref(batch)).await {
+                        warn!(device.id = %batch.device, error = format!("{error:#}"), "a batch is not stored");
+                    }
+                }
+            }
+            Err(error) => warn!(error = format!("{error:#}"), "a batch is not stored"),
+            Ok(()) => {}
+        }
+    }
+
+    async fn store_group(&self, batches: &[Batch]) -> Result<()> {
+        for (device, receipt) in ingest(&self.fleet.pool, batches, clock::now()).await? {
+            self.fleet.publisher.publish(&device, Topic::Receipt, receipt.encode_to_vec())?;
+        }
         Ok(())
     }
 
-    /// Sends the next part of what a terminal lacks. Its hello afterwards asks for the part after
-    /// that, so that a large roster never piles up in the broker.
-    async fn send_roster(&mut self, device: &DeviceId, held: &Held) -> Result<()> {
-        let mut conn = self.pool.acquire().await?;
-        if let Some(update) = roster::next(&mut conn, &self.vault, &held.embedder, held.roster).await? {
-            info!(device.id = %device, after = update.after, through = update.through, "roster sent");
-            self.publisher.publish(device, Topic::Roster, update.encode_to_vec())?;
+    async fn beat(&self, device: &DeviceId, body: &[u8]) -> Result<()> {
+        let beat = Heartbeat::decode(body).context("a heartbeat that can't be read")?;
+        ensure!(beat.version == proto::VERSION, "a heartbeat of version {}", beat.version);
+        ensure!(beat.strangers.len() <= 1000, "a heartbeat with {} hours", beat.strangers.len());
+        let run = Uuid::from_slice(&beat.run).context("a heartbeat without its run")?;
+        if !beat.alarm.is_empty() {
+            warn!(device.id = %device, alarm = beat.alarm, "ALARM: a terminal needs somebody to look at it");
         }
+        let mut transaction = self.fleet.pool.begin().await?;
+        store::terminals::beat(&mut transaction, device, &beat, reported(&beat, clock::now())).await?;
+        store::strangers::count(&mut transaction, device, run, &beat.strangers).await?;
+        transaction.commit().await?;
         Ok(())
     }
 }

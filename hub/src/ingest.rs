@@ -1,71 +1,126 @@
-//! From a batch that arrived to punches that stand for good, in one transaction.
+//! From batches that arrived to punches that stand for good, in one transaction.
 //!
-//! Redelivery, several hubs and a crash between commit and Receipt are all harmless: the stream's
-//! row is locked, a number that has arrived is not stored twice, and the watermark moves with the
-//! punches. What can't be a punch is kept as a dead letter with its reason, and acknowledged.
+//! Redelivery, several hubs and a crash between commit and Receipt are all harmless: the streams'
+//! rows are locked, a number that has arrived is not stored twice, and the watermarks move with the
+//! punches. What can't be a punch is kept as a dead letter with its reason, and acknowledged; what
+//! nobody knows the time of waits on a worklist.
 
-use std::collections::{HashMap, HashSet};
+mod sort;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::{Context, Result, bail, ensure};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use prost::Message;
-use proto::{DeviceId, Direction, Punch, PunchBatch, PunchRecord, Receipt};
+use proto::{DeviceId, PunchBatch, Receipt};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use crate::ingest::sort::{Sorted, sort};
 use crate::store;
+use crate::store::anchors::Unplaced;
 use crate::store::jobs::Job;
-use crate::store::punches::{Arrival, DeadLetter, Stream};
+use crate::store::punches::{Arrival, DeadLetter, Number, Stream};
 
 /// Records that a batch may hold: a terminal sends fewer.
 const RECORDS: usize = 1000;
-/// A punch before this instant was made by a clock that was never set: 2020-01-01.
-const EARLIEST_US: i64 = 1_577_836_800_000_000;
-/// No punch is as late as this: 2100-01-01.
-const LATEST_US: i64 = 4_102_444_800_000_000;
-/// A punch further ahead of the hub's clock than this has an estimated time.
-const AHEAD_US: i64 = 24 * 3600 * 1_000_000;
 
-/// Stores a batch and returns the Receipt to send. An error means that nothing was stored; the
-/// terminal sends the batch again.
-pub async fn ingest(pool: &PgPool, device: &DeviceId, payload: &[u8], now: Timestamp) -> Result<Receipt> {
-    let batch = PunchBatch::decode(payload).context("a batch that can't be read")?;
-    ensure!(batch.version == proto::VERSION, "a batch of version {}", batch.version);
-    ensure!(batch.records.len() <= RECORDS, "a batch of {} punches", batch.records.len());
-    let epoch = i64::try_from(batch.epoch).context("an epoch beyond 2^63")?;
-    let stream = Stream { device, epoch };
-
-    let mut transaction = pool.begin().await?;
-    let held = store::punches::lock_stream(&mut transaction, stream).await?;
-    let before = step_over(&mut transaction, stream, held, batch.oldest).await?;
-    let stored = store_records(&mut transaction, stream, batch.records, now).await?;
-    let beyond = store::punches::beyond(&mut transaction, stream, before).await?;
-    let (watermark, missing) = contiguous(before, &beyond);
-    if watermark > held {
-        store::punches::advance(&mut transaction, stream, watermark).await?;
-    }
-    transaction.commit().await?;
-    info!(device.id = %device, stored, watermark, "punches committed");
-    Ok(Receipt { version: proto::VERSION, epoch: batch.epoch, through: watermark as u64, missing })
+/// A batch that can be stored.
+pub struct Batch {
+    /// Whose.
+    pub device: DeviceId,
+    /// The terminal's store.
+    epoch: i64,
+    /// Numbers below this one are gone from the terminal.
+    oldest: i64,
+    records: Vec<(i64, Vec<u8>)>,
 }
 
-/// Numbers below `oldest` are gone from the terminal: a Receipt covered them. Where they are
-/// missing here, the database was restored from before that Receipt. That is an alarm, but waiting
-/// for them would hold up all that comes after.
-async fn step_over(conn: &mut PgConnection, stream: Stream<'_>, watermark: i64, oldest: u64) -> Result<i64> {
-    let gone = i64::try_from(oldest).context("a punch numbered beyond 2^63")? - 1;
-    if gone <= watermark {
-        return Ok(watermark);
+impl Batch {
+    /// Reads a batch that a terminal signed.
+    pub fn read(device: DeviceId, body: &[u8]) -> Result<Self> {
+        let batch = PunchBatch::decode(body).context("a batch that can't be read")?;
+        ensure!(batch.version == proto::VERSION, "a batch of version {}", batch.version);
+        ensure!(batch.records.len() <= RECORDS, "a batch of {} punches", batch.records.len());
+        let epoch = i64::try_from(batch.epoch).context("an epoch beyond 2^63")?;
+        let oldest = i64::try_from(batch.oldest).context("a punch numbered beyond 2^63")?;
+        let mut records = Vec::with_capacity(batch.records.len());
+        for record in batch.records {
+            match i64::try_from(record.seq) {
+                Ok(seq) if seq > 0 => records.push((seq, record.punch)),
+                _ => bail!("a punch numbered {}", record.seq),
+            }
+        }
+        Ok(Self { device, epoch, oldest, records })
     }
-    error!(device.id = %stream.device, from = watermark + 1, to = gone,
-        "ALARM: punches that had a receipt are not in the database: was it restored from a backup?");
-    let detail = json!({"epoch": stream.epoch, "from": watermark + 1, "to": gone});
-    store::audit::record(conn, "hub", "punches.missing", stream.device.as_str(), detail).await?;
-    Ok(gone)
+
+    fn stream(&self) -> (String, i64) {
+        (self.device.as_str().to_owned(), self.epoch)
+    }
+}
+
+/// Stores batches of any terminals in one transaction and returns a Receipt for each store among
+/// them. An error means that nothing was stored; the terminals send them again.
+pub async fn ingest(pool: &PgPool, batches: &[Batch], now: Timestamp) -> Result<Vec<(DeviceId, Receipt)>> {
+    let mut streams: BTreeMap<(String, i64), &DeviceId> = BTreeMap::new();
+    for batch in batches {
+        streams.insert(batch.stream(), &batch.device);
+    }
+    let wanted: Vec<(String, i64)> = streams.keys().cloned().collect();
+    let mut transaction = pool.begin().await?;
+    let held = store::punches::lock_streams(&mut transaction, &wanted).await?;
+    ensure!(held.len() == wanted.len(), "a terminal's row is gone");
+    let before = step_over(&mut transaction, &held, batches).await?;
+    let (stored, conflicts) = store_records(&mut transaction, batches, now).await?;
+    let beyond = store::punches::beyond(&mut transaction, &before).await?;
+    let mut receipts = Vec::with_capacity(before.len());
+    let mut moved = Vec::new();
+    for (stream, held) in before.iter().zip(&held) {
+        let key = (stream.device.clone(), stream.epoch);
+        let (watermark, missing) = contiguous(stream.watermark, beyond.get(&key).map_or(&[], Vec::as_slice));
+        if watermark > held.watermark {
+            moved.push(Stream { watermark, ..stream.clone() });
+        }
+        let conflicts = conflicts.get(&key).cloned().unwrap_or_default();
+        let (epoch, through) = (stream.epoch as u64, watermark as u64);
+        let receipt = Receipt { version: proto::VERSION, epoch, through, missing, conflicts };
+        receipts.push((streams[&key].clone(), receipt));
+    }
+    if !moved.is_empty() {
+        store::punches::advance(&mut transaction, &moved).await?;
+    }
+    transaction.commit().await?;
+    info!(terminals = receipts.len(), stored, "punches committed");
+    Ok(receipts)
+}
+
+/// Numbers below `oldest` are gone from a terminal: a Receipt covered them. Where they are missing
+/// here, the database was restored from before that Receipt. That is an alarm, but waiting for them
+/// would hold up all that comes after.
+async fn step_over(conn: &mut PgConnection, held: &[Stream], batches: &[Batch]) -> Result<Vec<Stream>> {
+    let mut gone: HashMap<(String, i64), i64> = HashMap::new();
+    for batch in batches {
+        let most = gone.entry(batch.stream()).or_default();
+        *most = (*most).max(batch.oldest - 1);
+    }
+    let mut before = held.to_vec();
+    for stream in &mut before {
+        let gone = gone.get(&(stream.device.clone(), stream.epoch)).copied().unwrap_or(0);
+        if gone <= stream.watermark {
+            continue;
+        }
+        let from = stream.watermark + 1;
+        error!(device.id = %stream.device, from, to = gone,
+            "ALARM: punches that had a receipt are not in the database: was it restored from a backup?");
+        let detail = json!({"epoch": stream.epoch, "from": from, "to": gone});
+        store::audit::record(conn, "hub", "punches.missing", &stream.device, detail).await?;
+        stream.watermark = gone;
+    }
+    Ok(before)
 }
 
 /// Up to where all numbers have arrived, and which are missing below the highest.
@@ -88,137 +143,137 @@ fn contiguous(watermark: i64, beyond: &[i64]) -> (i64, Vec<u64>) {
     (through, missing)
 }
 
-/// What a record turned out to be.
-enum Sorted {
-    Punch(Arrival),
-    Dead(DeadLetter),
-}
+/// Numbers that arrived with other contents than before, by stream.
+type Conflicts = HashMap<(String, i64), Vec<u64>>;
 
+/// Stores what is new, and says how much that was.
 async fn store_records(
     conn: &mut PgConnection,
-    stream: Stream<'_>,
-    records: Vec<PunchRecord>,
+    batches: &[Batch],
     now: Timestamp,
-) -> Result<usize> {
-    let mut fresh: HashMap<i64, Sorted> = HashMap::new();
-    let mut seqs = Vec::with_capacity(records.len());
-    for record in &records {
-        seqs.push(number(record)?);
+) -> Result<(usize, Conflicts)> {
+    let mut numbers = Vec::new();
+    for batch in batches {
+        let (device, epoch) = batch.stream();
+        numbers.extend(batch.records.iter().map(|(seq, _)| Number {
+            device: device.clone(),
+            epoch,
+            seq: *seq,
+        }));
     }
-    let known = store::punches::arrived(conn, stream, &seqs).await?;
-    for (record, seq) in records.into_iter().zip(seqs) {
-        let hash = Sha256::digest(&record.punch).to_vec();
-        let twin = match fresh.get(&seq) {
-            Some(Sorted::Punch(other)) => Some(other.hash.clone()),
-            Some(Sorted::Dead(other)) => Some(other.hash.clone()),
-            None => known.get(&seq).cloned(),
-        };
-        match twin {
-            Some(twin) if twin == hash => {}
+    let mut known = store::punches::arrived(conn, &numbers).await?;
+    let (mut fresh, mut conflicts) = (Vec::new(), Conflicts::new());
+    let punches = batches.iter().flat_map(|batch| &batch.records).map(|(_, punch)| punch);
+    for (number, punch) in numbers.into_iter().zip(punches) {
+        let hash = Sha256::digest(punch).to_vec();
+        match known.get(&number) {
+            Some(twin) if *twin == hash => {}
             Some(_) => {
-                error!(device.id = %stream.device, punch.seq = seq, "ALARM: a number arrived with other contents");
-                let letter = DeadLetter { seq, hash, punch: record.punch, reason: String::new() };
-                store::punches::quarantine(conn, stream, &letter).await?;
+                error!(device.id = %number.device, punch.seq = number.seq,
+                    "ALARM: a number arrived with other contents");
+                let stream = (number.device.clone(), number.epoch);
+                conflicts.entry(stream).or_default().push(number.seq as u64);
+                let letter = DeadLetter { number, hash, punch: punch.clone(), reason: String::new() };
+                store::punches::quarantine(conn, &letter).await?;
             }
             None => {
-                fresh.insert(seq, sort(seq, hash, record.punch, now));
+                known.insert(number.clone(), hash.clone());
+                fresh.push(sort(number, hash, punch, now));
             }
         }
     }
-    settle(conn, stream, fresh, now).await
+    let stored = fresh.len();
+    settle(conn, fresh, now).await?;
+    Ok((stored, conflicts))
 }
 
-fn number(record: &PunchRecord) -> Result<i64> {
-    match i64::try_from(record.seq) {
-        Ok(seq) if seq > 0 => Ok(seq),
-        _ => bail!("a punch numbered {}", record.seq),
-    }
-}
-
-/// Decodes a punch; what is not understood becomes a dead letter.
-fn sort(seq: i64, hash: Vec<u8>, bytes: Vec<u8>, now: Timestamp) -> Sorted {
-    let understood = || -> Result<Arrival> {
-        let punch = Punch::decode(bytes.as_slice()).context("it can't be decoded")?;
-        ensure!(punch.version == proto::VERSION, "it is of version {}", punch.version);
-        let direction = match punch.direction() {
-            Direction::In => "in",
-            Direction::Out => "out",
-            Direction::Unknown => "unknown",
-        };
-        let now_us = now.as_microsecond();
-        ensure!(punch.at_us < LATEST_US, "its time is impossible");
-        let ahead = punch.at_us > now_us.saturating_add(AHEAD_US);
-        let never_set = punch.at_us < EARLIEST_US;
-        if punch.synchronised && (ahead || never_set) {
-            error!(
-                punch.seq = seq,
-                at_us = punch.at_us,
-                "ALARM: the clocks of hub and terminal differ by a day or more"
-            );
-        }
-        Ok(Arrival {
-            seq,
-            id: Uuid::from_slice(&punch.id).context("its id is no UUID")?,
-            person: Uuid::from_slice(&punch.person).context("its person is no UUID")?,
-            // A clock that was never set says nothing: the time of arrival is the best there is.
-            // Of two clocks that differ by a day, the hub's may be the wrong one.
-            at_us: if never_set { now_us } else { punch.at_us },
-            clock: if punch.synchronised && !ahead && !never_set { "synchronised" } else { "estimated" },
-            direction,
-            distance: if punch.distance.is_finite() { punch.distance } else { 0.0 },
-            hash: hash.clone(),
-            punch: bytes.clone(),
-        })
-    };
-    match understood() {
-        Ok(arrival) => Sorted::Punch(arrival),
-        Err(reason) => Sorted::Dead(DeadLetter { seq, hash, punch: bytes, reason: format!("{reason:#}") }),
-    }
-}
-
-/// Stores what is new, and says how much it was.
-async fn settle(
-    conn: &mut PgConnection,
-    stream: Stream<'_>,
-    fresh: HashMap<i64, Sorted>,
-    now: Timestamp,
-) -> Result<usize> {
-    let total = fresh.len();
-    let (mut punches, mut dead) = (Vec::new(), Vec::new());
-    for sorted in fresh.into_values() {
+/// Stores what has not arrived before.
+async fn settle(conn: &mut PgConnection, fresh: Vec<Sorted>, now: Timestamp) -> Result<()> {
+    let (mut punches, mut unsure, mut dead) = (Vec::new(), Vec::new(), Vec::new());
+    for sorted in fresh {
         match sorted {
             Sorted::Punch(arrival) => punches.push(arrival),
+            Sorted::Unplaced(punch) => unsure.push(punch),
             Sorted::Dead(letter) => dead.push(letter),
         }
     }
-    let people: Vec<Uuid> = punches.iter().map(|punch| punch.person).collect();
+    let people: Vec<Uuid> =
+        punches.iter().chain(unsure.iter().map(|punch| &punch.arrival)).map(|punch| punch.person).collect();
     let existing: HashSet<Uuid> = store::people::existing(conn, &people).await?.into_iter().collect();
-    let (punches, unknown): (Vec<_>, Vec<_>) =
-        punches.into_iter().partition(|punch| existing.contains(&punch.person));
-    dead.extend(unknown.into_iter().map(|punch| dead_letter(punch, "its person is unknown")));
-    let stored: HashSet<i64> =
-        store::punches::insert(conn, stream, &punches, now).await?.into_iter().collect();
-    let touched: Vec<Job> = punches.iter().filter(|punch| stored.contains(&punch.seq)).map(job).collect();
-    store::jobs::ask(conn, &touched).await?;
-    let again = punches.into_iter().filter(|punch| !stored.contains(&punch.seq));
+    let known = |punch: &Arrival| existing.contains(&punch.person);
+    let (mut punches, unknown): (Vec<_>, Vec<_>) = punches.into_iter().partition(|punch| known(punch));
+    let (unsure, nobodys): (Vec<_>, Vec<_>) = unsure.into_iter().partition(|punch| known(&punch.arrival));
+    let nobodys = nobodys.into_iter().map(|punch| punch.arrival);
+    dead.extend(unknown.into_iter().chain(nobodys).map(|punch| dead_letter(punch, "its person is unknown")));
+    punches.extend(place(conn, unsure, now, &mut dead).await?);
+    let mut ids = HashSet::new();
+    let (punches, twins): (Vec<_>, Vec<_>) = punches.into_iter().partition(|punch| ids.insert(punch.id));
+    dead.extend(twins.into_iter().map(|punch| dead_letter(punch, "its id was counted under another number")));
+
+    let stored = store::punches::insert(conn, &punches, now).await?;
+    let touched: HashSet<Job> = punches.iter().filter(|punch| stored.contains(&punch.id)).map(job).collect();
+    store::jobs::ask(conn, &touched.into_iter().collect::<Vec<_>>()).await?;
+    let again = punches.into_iter().filter(|punch| !stored.contains(&punch.id));
     dead.extend(again.map(|punch| dead_letter(punch, "its id was counted under another number")));
     for letter in &dead {
-        warn!(device.id = %stream.device, punch.seq = letter.seq, reason = letter.reason, "dead letter");
-        store::punches::bury(conn, stream, letter).await?;
+        warn!(device.id = %letter.number.device, punch.seq = letter.number.seq, reason = letter.reason,
+            "dead letter");
+        store::punches::bury(conn, letter).await?;
     }
-    Ok(total)
+    Ok(())
+}
+
+/// Punches of an unset clock: those whose start is known get their time, the others wait.
+async fn place(
+    conn: &mut PgConnection,
+    unsure: Vec<Unplaced>,
+    now: Timestamp,
+    dead: &mut Vec<DeadLetter>,
+) -> Result<Vec<Arrival>> {
+    if unsure.is_empty() {
+        return Ok(Vec::new());
+    }
+    let start = |punch: &Unplaced| (punch.arrival.number.device.clone(), punch.boot.clone());
+    let starts: HashSet<(String, String)> = unsure.iter().map(start).collect();
+    let known = store::anchors::known(conn, &starts.into_iter().collect::<Vec<_>>()).await?;
+    let mut placed = Vec::new();
+    for punch in unsure {
+        if let Some(start_us) = known.get(&start(&punch)) {
+            let at_us = start_us.saturating_add(punch.monotonic_us).min(now.as_microsecond());
+            placed.push(Arrival { at_us, ..punch.arrival });
+        } else if store::anchors::set_aside(conn, &punch, now).await? {
+            info!(device.id = %punch.arrival.number.device, punch.seq = punch.arrival.number.seq,
+                "a punch of an unset clock waits to be placed");
+        } else {
+            dead.push(dead_letter(punch.arrival, "its id was counted under another number"));
+        }
+    }
+    Ok(placed)
+}
+
+/// The punches of a terminal that can be placed now become punches.
+pub async fn place_waiting(conn: &mut PgConnection, device: &str) -> Result<usize> {
+    let placed = store::anchors::place(conn, device).await?;
+    let jobs: HashSet<Job> = placed.iter().map(|punch| days(punch.person, punch.at_us)).collect();
+    store::jobs::ask(conn, &jobs.into_iter().collect::<Vec<_>>()).await?;
+    store::punches::announce(conn, &placed.iter().map(|punch| punch.id).collect::<Vec<_>>()).await?;
+    Ok(placed.len())
 }
 
 /// The days that a punch may touch: its date in any zone.
-fn job(punch: &Arrival) -> Job {
-    let at = Timestamp::from_microsecond(punch.at_us).unwrap_or(Timestamp::UNIX_EPOCH);
+fn days(person: Uuid, at_us: i64) -> Job {
+    let at = Timestamp::from_microsecond(at_us).unwrap_or(Timestamp::UNIX_EPOCH);
     let date = TimeZone::UTC.to_datetime(at).date();
-    Job { person: punch.person, from: date.saturating_sub(1.day()), to: date.saturating_add(1.day()) }
+    Job { person, from: date.saturating_sub(1.day()), to: date.saturating_add(1.day()) }
+}
+
+fn job(punch: &Arrival) -> Job {
+    days(punch.person, punch.at_us)
 }
 
 /// A punch that was understood, but can't be counted.
 fn dead_letter(punch: Arrival, reason: &str) -> DeadLetter {
-    DeadLetter { seq: punch.seq, hash: punch.hash, punch: punch.punch, reason: reason.to_owned() }
+    DeadLetter { number: punch.number, hash: punch.hash, punch: punch.punch, reason: reason.to_owned() }
 }
 
 #[cfg(test)]
@@ -231,28 +286,5 @@ mod tests {
         assert_eq!(contiguous(0, &[1, 2, 3]), (3, vec![]));
         assert_eq!(contiguous(3, &[4, 6, 7, 9]), (4, vec![5, 8]));
         assert_eq!(contiguous(3, &[5]), (3, vec![4]));
-    }
-
-    #[test]
-    fn times_that_cannot_be_are_dead_or_estimated() {
-        let now = Timestamp::from_second(1_800_000_000).expect("a time");
-        let bytes = |at_us, synchronised| {
-            let uuid = vec![1; 16];
-            Punch { version: 1, id: uuid.clone(), person: uuid, at_us, synchronised, ..Punch::default() }
-                .encode_to_vec()
-        };
-        let sorted = |at_us, synchronised| sort(1, vec![], bytes(at_us, synchronised), now);
-        assert!(matches!(sorted(now.as_microsecond(), true), Sorted::Punch(a) if a.clock == "synchronised"));
-        let ahead = now.as_microsecond() + 2 * AHEAD_US;
-        assert!(
-            matches!(sorted(ahead, true), Sorted::Punch(a) if a.clock == "estimated" && a.at_us == ahead)
-        );
-        let never_set = sorted(5, true);
-        assert!(
-            matches!(never_set, Sorted::Punch(a) if a.clock == "estimated" && a.at_us == now.as_microsecond())
-        );
-        assert!(matches!(sorted(i64::MAX, true), Sorted::Dead(_)));
-        assert!(matches!(sorted(5, false), Sorted::Punch(a) if a.at_us == now.as_microsecond()));
-        assert!(matches!(sort(1, vec![], vec![255], now), Sorted::Dead(_)));
     }
 }

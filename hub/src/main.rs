@@ -1,44 +1,11 @@
 //! `rollcall-hub`: the server. This file only reads the command line.
 
-mod api;
-mod app;
-mod attendance;
-mod broker;
-mod clock;
-mod cluster;
-mod command;
-mod config;
-mod console;
-mod corrections;
-mod day;
-mod demo;
-mod denial;
-mod enrolment;
-mod fleet;
-mod identity;
-mod import;
-mod ingest;
-mod notify;
-mod people;
-mod periods;
-mod pki;
-mod planning;
-mod reconcile;
-mod reports;
-mod revisions;
-mod roster;
-mod secret;
-mod serve;
-mod store;
-mod vault;
-mod worklists;
-
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::command::{Arguments, Command};
+use hub::command::{self, Arguments, Command};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -58,7 +25,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            if error.is::<attendance::Refused>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+            if error.is::<hub::Refused>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use jiff::{Timestamp, ToSpan};
 use proto::DeviceId;
+use proto::sign::{Author, Signer};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
-    SerialNumber,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519,
+    PublicKeyData, SanType, SerialNumber,
 };
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
@@ -20,6 +21,7 @@ use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::secret;
+use crate::store::terminals::Certificate;
 
 /// How long certificates are valid: the authority's ten years, all others one.
 const AUTHORITY_DAYS: i64 = 3650;
@@ -32,6 +34,7 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
     pem: String,
+    signer: Arc<Signer>,
 }
 
 /// What the hub hands to a terminal.
@@ -42,8 +45,47 @@ pub struct Signed {
     pub pem: String,
     /// Its hash: the hub accepts this one alone.
     pub sha256: Vec<u8>,
+    /// The public key in it: an uncompressed P-256 point.
+    pub public_key: Vec<u8>,
     /// Until when it is valid.
     pub expires_at: Timestamp,
+}
+
+/// What a terminal asks for, proved with its key.
+pub struct Requested {
+    /// As whom.
+    pub device: DeviceId,
+    author: Author,
+    spki: Vec<u8>,
+    request: CertificateSigningRequestParams,
+}
+
+impl Requested {
+    /// Reads a request (PEM), and checks that it is signed with the key that it names.
+    pub fn read(request: &str) -> Result<Self> {
+        let request =
+            CertificateSigningRequestParams::from_pem(request).context("not a certificate request")?;
+        let named = request.params.distinguished_name.get(&DnType::CommonName);
+        let Some(rcgen::DnValue::Utf8String(name)) = named else {
+            anyhow::bail!("the request names no terminal");
+        };
+        let device: DeviceId = name.parse().context("the request's common name")?;
+        let spki = request.public_key.subject_public_key_info();
+        let author = Author::terminal(&spki).context("the request's key is not of the curve P-256")?;
+        Ok(Self { device, author, spki, request })
+    }
+
+    /// Whether the name is the hash of the key, as terminals name themselves.
+    pub fn names_itself(&self) -> bool {
+        hex::encode(&Sha256::digest(&self.spki)[..16]) == self.device.as_str()
+    }
+}
+
+impl Signed {
+    /// What is kept of it.
+    pub fn certificate(&self) -> Certificate<'_> {
+        Certificate { sha256: &self.sha256, public_key: &self.public_key, expires_at: self.expires_at }
+    }
 }
 
 impl Authority {
@@ -66,24 +108,31 @@ impl Authority {
         let certificate = CertificateDer::from_pem_slice(pem.as_bytes())
             .map_err(|e| anyhow::anyhow!("{} holds no certificate: {e}", certificate_file.display()))?;
         let issuer = Issuer::from_ca_cert_der(&certificate, key).context("the authority can't sign")?;
-        Ok(Self { issuer, certificate, pem })
+        let signing = signing_key(&folder.join("signing.key"))?;
+        let signer = Arc::new(Signer::hub(&signing.serialize_der())?);
+        let pem = format!("{}\n{}", pem.trim_end(), signing.public_key_pem());
+        Ok(Self { issuer, certificate, pem, signer })
     }
 
-    /// The authority's certificate, which terminals verify the hub with.
+    /// What terminals believe the hub by: the authority's certificate, and the public key that the
+    /// hub's messages are signed with.
     pub fn pem(&self) -> &str {
         &self.pem
     }
 
+    /// Signs what goes down to terminals.
+    pub fn signer(&self) -> Arc<Signer> {
+        self.signer.clone()
+    }
+
+    /// The SHA-256 of the authority's certificate, in hexadecimal: what a new terminal is given.
+    pub fn fingerprint(&self) -> String {
+        hex::encode(Sha256::digest(&self.certificate))
+    }
+
     /// Signs a terminal's request. All that is taken from it is the public key and the name.
     pub fn sign_terminal(&self, request: &str, now: Timestamp) -> Result<Signed> {
-        // Reading it checks that the request is signed with the key that it names.
-        let mut request =
-            CertificateSigningRequestParams::from_pem(request).context("not a certificate request")?;
-        let named = request.params.distinguished_name.get(&DnType::CommonName);
-        let Some(rcgen::DnValue::Utf8String(name)) = named else {
-            anyhow::bail!("the request names no terminal");
-        };
-        let device: DeviceId = name.parse().context("the request's common name")?;
+        let Requested { device, author, mut request, .. } = Requested::read(request)?;
         let expires_at = expiry(now, LEAF_DAYS)?;
         let mut params = CertificateParams::new(Vec::<String>::new())?;
         params.distinguished_name = DistinguishedName::new();
@@ -96,6 +145,7 @@ impl Authority {
             device,
             pem: certificate.pem(),
             sha256: Sha256::digest(certificate.der()).to_vec(),
+            public_key: author.bytes().to_vec(),
             expires_at,
         })
     }
@@ -111,17 +161,29 @@ impl Authority {
         let mut params = CertificateParams::new(Vec::<String>::new())?;
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, "Rollcall hub");
-        for name in names {
-            params.subject_alt_names.push(match name.parse::<IpAddr>() {
-                Ok(address) => SanType::IpAddress(address),
-                Err(_) => {
-                    SanType::DnsName(name.as_str().try_into().with_context(|| format!("names: {name:?}"))?)
-                }
-            });
-        }
+        params.subject_alt_names = alternatives(names)?;
         leaf(&mut params, ExtendedKeyUsagePurpose::ServerAuth, now, expiry(now, LEAF_DAYS)?)?;
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok((certificate.der().clone(), PrivatePkcs8KeyDer::from(key.serialize_der()).into()))
+    }
+
+    /// A certificate and key (PEM) for a program beside the hub: an external broker under its
+    /// names, or the hub as that broker's client under its name.
+    pub fn sign_beside(&self, names: &[String], serves: bool, now: Timestamp) -> Result<(String, String)> {
+        let first = names.first().context("a certificate needs a name")?;
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let mut params = CertificateParams::new(Vec::<String>::new())?;
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, first);
+        let usage = if serves {
+            params.subject_alt_names = alternatives(names)?;
+            ExtendedKeyUsagePurpose::ServerAuth
+        } else {
+            ExtendedKeyUsagePurpose::ClientAuth
+        };
+        leaf(&mut params, usage, now, expiry(now, LEAF_DAYS)?)?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok((certificate.pem(), key.serialize_pem()))
     }
 
     /// TLS for terminals (a certificate of this authority is demanded) and for browsers.
@@ -139,6 +201,23 @@ impl Authority {
         browsers.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok((terminals, browsers))
     }
+}
+
+fn alternatives(names: &[String]) -> Result<Vec<SanType>> {
+    let alternative = |name: &String| match name.parse::<IpAddr>() {
+        Ok(address) => Ok(SanType::IpAddress(address)),
+        Err(_) => Ok(SanType::DnsName(name.as_str().try_into().with_context(|| format!("names: {name:?}"))?)),
+    };
+    names.iter().map(alternative).collect()
+}
+
+/// The key that messages to terminals are signed with, made if it is not there.
+fn signing_key(file: &Path) -> Result<KeyPair> {
+    if !file.exists() {
+        secret::write_new(file, KeyPair::generate_for(&PKCS_ED25519)?.serialize_pem().as_bytes())?;
+    }
+    let pem = zeroize::Zeroizing::new(secret::read(file)?);
+    KeyPair::from_pem(&pem).with_context(|| format!("{} holds no key", file.display()))
 }
 
 /// The terminal that a verified certificate names, and the certificate's hash.

@@ -9,6 +9,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::{Router, extract::DefaultBodyLimit};
 use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::rt::TokioTimer;
+use proto::DeviceId;
 use rustls::ServerConfig;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgListener};
@@ -23,7 +24,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::broker::Broker;
+use crate::broker::{Embedded, External, Refusals};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::fleet::Fleet;
@@ -94,8 +95,8 @@ pub async fn open_vault(config: &Config, pool: &PgPool) -> Result<Vault> {
 pub struct Running {
     /// What handlers use.
     pub app: App,
-    /// Where terminals connect.
-    pub mqtt: SocketAddr,
+    /// Where terminals connect, unless the broker is another program.
+    pub mqtt: Option<SocketAddr>,
     /// Where browsers connect.
     pub https: SocketAddr,
     /// Signs terminals.
@@ -144,8 +145,8 @@ pub async fn start(config: &Config) -> Result<Running> {
     let database = Database::open(config).await?;
     planning::sites::follow(&database.pool, &config.zone, clock::now()).await?;
     let vault = Arc::new(open_vault(config, &database.pool).await?);
-    let broker = Broker::bind(config.mqtt, terminal_tls, database.pool.clone()).await?;
-    let (publisher, messages) = broker.link()?;
+    let refusals = Arc::new(Refusals::default());
+    let (terminals_send, _) = broadcast::channel(1024);
     let (committed, _) = broadcast::channel(1024);
     let (roster_send, roster_changed) = watch::channel(());
     let (jobs_send, jobs) = watch::channel(());
@@ -160,17 +161,42 @@ pub async fn start(config: &Config) -> Result<Running> {
         policy: config.policy(),
         models: config.models.clone(),
         punches: committed.clone(),
+        authority: authority.clone(),
+        refusals: refusals.clone(),
         workdays,
         stop: stop.clone(),
     };
-    let (mqtt_address, https_address) = (broker.address()?, https.local_addr()?);
-    let fleet = Fleet { pool: database.pool.clone(), vault, publisher, roster_changed };
-
+    let https_address = https.local_addr()?;
     let mut tasks = JoinSet::new();
+    let (mqtt_address, publisher, messages) = match config.external()? {
+        None => {
+            let pool = database.pool.clone();
+            let broker = Embedded::bind(config.mqtt, terminal_tls, pool, refusals.clone()).await?;
+            let (publisher, messages) = broker.link(authority.signer())?;
+            let address = Some(broker.address()?);
+            tasks.spawn(broker.serve(terminals_send.subscribe(), stop.clone()));
+            (address, publisher, messages)
+        }
+        Some(settings) => {
+            let (broker, publisher, messages) = External::new(settings, authority.signer())?;
+            tasks.spawn(until_stopped(stop.clone(), broker.serve()));
+            (None, publisher, messages)
+        }
+    };
+    let fleet = Fleet {
+        pool: database.pool.clone(),
+        vault,
+        authority: authority.clone(),
+        publisher,
+        refusals: refusals.clone(),
+        own_broker: mqtt_address.is_some(),
+        roster_changed,
+        terminals_changed: terminals_send.clone(),
+    };
     tasks.spawn(until_stopped(stop.clone(), fleet.run(messages)));
-    tasks.spawn(broker.serve(stop.clone()));
     let news = News {
         committed,
+        terminals: terminals_send,
         roster: roster_send,
         jobs: jobs_send,
         workdays: workdays_send,
@@ -183,15 +209,28 @@ pub async fn start(config: &Config) -> Result<Running> {
     if let Some(cluster) = database.cluster.clone() {
         tasks.spawn(until_stopped(stop.clone(), look_after(cluster)));
     }
-    info!(mqtt = %mqtt_address, https = %https_address, software = env!("CARGO_PKG_VERSION"), "hub runs");
+    info!(mqtt = ?mqtt_address, https = %https_address, software = env!("CARGO_PKG_VERSION"), "hub runs");
     Ok(Running { app, mqtt: mqtt_address, https: https_address, authority, database, tasks, stop })
 }
 
 /// Runs the hub until it is told to stop.
 pub async fn run(config: &Config) -> Result<()> {
+    allow_many_sockets();
     let running = start(config).await?;
-    println!("console https://{}  terminals {}", running.https, running.mqtt);
+    let terminals =
+        running.mqtt.map_or_else(|| "by the external broker".into(), |address| address.to_string());
+    println!("console https://{}  terminals {terminals}", running.https);
+    info!(ca_sha256 = running.authority.fingerprint(), "new terminals are given this fingerprint");
     running.until(told_to_stop()).await
+}
+
+/// A shell allows 1024 open files, and terminals are more.
+fn allow_many_sockets() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        warn!(%error, "the number of connections stays limited");
+    }
 }
 
 /// Returns when the process is told to stop.
@@ -215,6 +254,7 @@ async fn until_stopped(stop: CancellationToken, part: impl Future<Output = Resul
 /// Passes on what the database announces, from this hub and any other.
 struct News {
     committed: broadcast::Sender<Uuid>,
+    terminals: broadcast::Sender<Option<DeviceId>>,
     roster: watch::Sender<()>,
     jobs: watch::Sender<()>,
     workdays: watch::Sender<()>,
@@ -236,20 +276,21 @@ impl News {
     async fn listen_once(&self, pool: &PgPool) -> Result<(), sqlx::Error> {
         let mut listener = PgListener::connect_with(pool).await?;
         let workdays = [store::JOB_CHANNEL, store::WORKDAY_CHANNEL, store::OUTBOX_CHANNEL];
-        listener
-            .listen_all([store::PUNCH_CHANNEL, store::ROSTER_CHANNEL].into_iter().chain(workdays))
-            .await?;
+        let terminals = [store::PUNCH_CHANNEL, store::ROSTER_CHANNEL, store::TERMINAL_CHANNEL];
+        listener.listen_all(terminals.into_iter().chain(workdays)).await?;
         for channel in [&self.roster, &self.jobs, &self.workdays, &self.outbox] {
             channel.send_replace(()); // whatever was missed
         }
+        let _ = self.terminals.send(None);
         while let Some(news) = listener.try_recv().await? {
             match news.channel() {
                 store::ROSTER_CHANNEL => self.roster.send_replace(()),
                 store::JOB_CHANNEL => self.jobs.send_replace(()),
                 store::WORKDAY_CHANNEL => self.workdays.send_replace(()),
                 store::OUTBOX_CHANNEL => self.outbox.send_replace(()),
+                store::TERMINAL_CHANNEL => drop(self.terminals.send(news.payload().parse().ok())),
                 _ => {
-                    if let Ok(id) = news.payload().parse() {
+                    for id in news.payload().split(',').filter_map(|id| id.parse().ok()) {
                         let _ = self.committed.send(id); // nobody may be listening
                     }
                 }

@@ -1,7 +1,10 @@
 //! PostgreSQL: the only place with SQL. Free functions over a connection; nothing here knows a rule.
 
 pub mod accounts;
+pub mod anchors;
 pub mod audit;
+pub mod claims;
+pub mod commands;
 pub mod corrections;
 pub mod imports;
 pub mod jobs;
@@ -43,6 +46,8 @@ pub const ROSTER_CHANNEL: &str = "rollcall_roster";
 pub const WORKDAY_CHANNEL: &str = "rollcall_workday";
 /// The channel on which days to be computed again are announced.
 pub const JOB_CHANNEL: &str = "rollcall_job";
+/// The channel on which changes of a terminal are announced, by its id.
+pub const TERMINAL_CHANNEL: &str = "rollcall_terminal";
 /// The channel on which messages that wait are announced.
 pub const OUTBOX_CHANNEL: &str = "rollcall_outbox";
 

@@ -1,15 +1,18 @@
 //! Punches over HTTP.
 
 use axum::Json;
-use axum::extract::{Query, State};
-use serde::Deserialize;
-use utoipa::IntoParams;
+use axum::extract::{Path, Query, State};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
 use crate::api::error::Refusal;
 use crate::api::{ApiError, Caller};
 use crate::app::App;
 use crate::reports::punches::{self, Row};
-use crate::reports::timesheet::parse_date;
+use crate::reports::timesheet::{local, parse_date};
+use crate::{clock, unplaced};
 
 /// Which day.
 #[derive(Deserialize, IntoParams)]
@@ -32,4 +35,69 @@ pub async fn list(
     let date = day.date.as_deref().map(parse_date).transpose().map_err(ApiError::bad)?;
     let date = date.unwrap_or_else(|| app.today());
     Ok(Json(punches::of_date(&app.pool, &app.zone, date, &actor.name).await?))
+}
+
+/// A punch of a terminal whose clock was never set.
+#[derive(Serialize, ToSchema)]
+pub struct Unplaced {
+    id: Uuid,
+    /// The person's number.
+    number: String,
+    name: String,
+    device: String,
+    /// Where the terminal hangs.
+    terminal: String,
+    /// The start of the terminal in which it was made: punches of one start hang together.
+    boot: String,
+    /// How long after that start.
+    seconds_after_start: i64,
+    /// When it arrived: it was made before.
+    received_at: String,
+}
+
+/// When a punch was made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Placement {
+    /// With its offset or Z.
+    #[schema(value_type = String, example = "2025-03-03T09:00:00+01:00")]
+    at: Timestamp,
+}
+
+/// How many punches were placed.
+#[derive(Serialize, ToSchema)]
+pub struct Placed {
+    placed: usize,
+}
+
+/// Punches whose time nobody knows: their terminal's clock was not set before it started again.
+#[utoipa::path(get, path = "/punches/unplaced", responses((status = 200, body = [Unplaced]),
+    (status = 401, body = Refusal), (status = 403, body = Refusal)))]
+pub async fn unplaced(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Unplaced>>, ApiError> {
+    let row = |punch: crate::store::anchors::Waiting| Unplaced {
+        id: punch.id,
+        number: punch.number,
+        name: punch.name,
+        device: punch.device,
+        terminal: punch.terminal,
+        boot: punch.boot,
+        seconds_after_start: punch.monotonic_us / 1_000_000,
+        received_at: local(punch.received_at.to_jiff(), &app.zone),
+    };
+    Ok(Json(unplaced::list(&app.pool, &caller.staff()?.name).await?.into_iter().map(row).collect()))
+}
+
+/// Say when one of them was made: it and all others of the same start are placed, as estimated.
+#[utoipa::path(post, path = "/punches/unplaced/{id}", params(("id" = Uuid, Path)), request_body = Placement,
+    responses((status = 200, body = Placed), (status = 400, body = Refusal), (status = 403, body = Refusal),
+    (status = 404, body = Refusal)))]
+pub async fn place(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+    Json(placement): Json<Placement>,
+) -> Result<Json<Placed>, ApiError> {
+    let actor = &caller.staff()?.name;
+    let placed = unplaced::place(&app.pool, actor, id, placement.at, clock::now()).await?;
+    Ok(Json(Placed { placed }))
 }

@@ -3,16 +3,17 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::access::Trial;
+use crate::api::claims::named;
 use crate::api::error::Refusal;
 use crate::api::{ApiError, Caller};
 use crate::app::App;
 use crate::planning::sites::{TerminalSetting, set_terminal};
 use crate::reports::timesheet::local;
-use crate::store;
+use crate::{store, terminals};
 
 /// A terminal.
 #[derive(Serialize, ToSchema)]
@@ -34,6 +35,25 @@ pub struct Terminal {
     direction: String,
     /// Everything that it saw up to here has arrived.
     reported_through: Option<String>,
+    /// What somebody should know of it; empty: all is well.
+    alarm: String,
+}
+
+/// What a terminal shall do, once.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Command {
+    /// identify (blink, so that somebody before it sees which one it is) or resync (forget the
+    /// roster and ask for it anew).
+    kind: String,
+}
+
+/// How many were not let in since this hub started.
+#[derive(Serialize, ToSchema)]
+pub struct Refused {
+    /// Why.
+    kind: &'static str,
+    count: u64,
 }
 
 /// All terminals.
@@ -54,6 +74,7 @@ pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Ter
         site: t.site,
         direction: t.direction,
         reported_through: t.reported_through.map(|at| local(at.to_jiff(), &app.zone)),
+        alarm: t.alarm,
     };
     Ok(Json(terminals.into_iter().map(terminal).collect()))
 }
@@ -72,4 +93,36 @@ pub async fn set(
 ) -> Result<StatusCode, ApiError> {
     set_terminal(&app.change(caller.admin()?, trial.dry_run), &device, &setting).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Revoke a terminal: its connection ends within a second, and it is not heard any more.
+#[utoipa::path(post, path = "/terminals/{device}/revoke", params(("device" = String, Path)), responses(
+    (status = 204), (status = 403, body = Refusal), (status = 404, body = Refusal)))]
+pub async fn revoke(
+    State(app): State<App>,
+    caller: Caller,
+    Path(device): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    terminals::revoke(&app.pool, &caller.admin()?.name, &named(&device)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Have a terminal do something, once, within five minutes.
+#[utoipa::path(post, path = "/terminals/{device}/commands", params(("device" = String, Path)), request_body = Command,
+    responses((status = 202), (status = 400, body = Refusal), (status = 403, body = Refusal), (status = 404, body = Refusal)))]
+pub async fn command(
+    State(app): State<App>,
+    caller: Caller,
+    Path(device): Path<String>,
+    Json(command): Json<Command>,
+) -> Result<StatusCode, ApiError> {
+    terminals::command(&app.pool, &caller.admin()?.name, &named(&device)?, &command.kind).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Who was not let in, by this hub since it started: counts by reason. The log has each.
+#[utoipa::path(get, path = "/terminals/refusals", responses((status = 200, body = [Refused]), (status = 403, body = Refusal)))]
+pub async fn refusals(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Refused>>, ApiError> {
+    caller.admin()?;
+    Ok(Json(app.refusals.counts().into_iter().map(|(kind, count)| Refused { kind, count }).collect()))
 }

@@ -11,7 +11,7 @@ use crate::command::ACTOR;
 use crate::config::Config;
 use crate::pki::Authority;
 use crate::reports::timesheet::local;
-use crate::{clock, store};
+use crate::{claims, clock, store, terminals};
 
 /// Terminals.
 #[derive(Subcommand)]
@@ -30,10 +30,38 @@ pub enum TerminalCommand {
         #[arg(long)]
         replace: bool,
     },
-    /// Refuse a terminal from its next connection on.
+    /// Print the fingerprint of the hub's authority: `hub.ca_sha256` of a new terminal.
+    Fingerprint,
+    /// List the devices that ask to become terminals.
+    Claims,
+    /// Accept a device that asks, with the code that it shows.
+    Accept {
+        /// Its id, as it shows it.
+        device: String,
+        /// The code that it shows.
+        #[arg(long)]
+        code: String,
+        /// Where it hangs, such as "Front door".
+        #[arg(long)]
+        name: String,
+    },
+    /// Reject a device that asks.
+    Reject {
+        /// Its id.
+        device: String,
+    },
+    /// Revoke a terminal: its connection ends within a second, and it is not heard any more.
     Revoke {
         /// Its id.
         device: String,
+    },
+    /// Have a terminal do something, once, within five minutes.
+    Command {
+        /// Its id.
+        device: String,
+        /// What: identify (blink) or resync (forget the roster and ask for it anew).
+        #[arg(value_parser = terminals::COMMANDS)]
+        kind: String,
     },
     /// List all terminals.
     List,
@@ -43,7 +71,7 @@ pub enum TerminalCommand {
 pub async fn terminal(config: &Config, pool: &PgPool, command: TerminalCommand) -> Result<()> {
     match command {
         TerminalCommand::Sign { request, name, out, replace } => {
-            let authority = Authority::open(&config.state.join("pki"), clock::now())?;
+            let authority = authority(config)?;
             let text = std::fs::read_to_string(&request)
                 .with_context(|| format!("cannot read {}", request.display()))?;
             let device = sign(pool, &authority, &text, &name, &out, replace).await?;
@@ -51,28 +79,46 @@ pub async fn terminal(config: &Config, pool: &PgPool, command: TerminalCommand) 
             println!("copy {0}/terminal.pem and {0}/ca.pem to the terminal", out.display());
         }
         TerminalCommand::Revoke { device } => {
-            let device = device.parse()?;
-            let mut transaction = pool.begin().await?;
-            ensure!(
-                store::terminals::revoke(&mut transaction, &device).await?,
-                "there is no terminal {device}"
-            );
-            store::audit::record(&mut transaction, ACTOR, "terminal.revoke", device.as_str(), json!({}))
-                .await?;
-            transaction.commit().await?;
+            terminals::revoke(pool, ACTOR, &device.parse()?).await?;
             println!("terminal {device} revoked");
+        }
+        TerminalCommand::Command { device, kind } => {
+            terminals::command(pool, ACTOR, &device.parse()?, &kind).await?;
+            println!("terminal {device} will {kind} once it is connected, within five minutes");
+        }
+        TerminalCommand::Fingerprint => println!("{}", authority(config)?.fingerprint()),
+        TerminalCommand::Claims => {
+            let zone = config.time_zone()?;
+            println!("device\tstate\tfrom\tsince\tlast seen");
+            for claim in claims::list(pool).await? {
+                let (since, seen) = (claim.created_at.to_jiff(), claim.seen_at.to_jiff());
+                let (since, seen) = (local(since, &zone), local(seen, &zone));
+                println!("{}\t{}\t{}\t{since}\t{seen}", claim.device, claim.state, claim.address);
+            }
+        }
+        TerminalCommand::Accept { device, code, name } => {
+            claims::accept(pool, &authority(config)?, ACTOR, &device.parse()?, &code, &name).await?;
+            println!("terminal {device} accepted as {name:?}; it fetches its certificate by itself");
+        }
+        TerminalCommand::Reject { device } => {
+            claims::reject(pool, ACTOR, &device.parse()?).await?;
+            println!("device {device} rejected");
         }
         TerminalCommand::List => {
             let zone = config.time_zone()?;
-            println!("device\tname\tstate\tseen\tqueued");
+            println!("device\tname\tstate\tseen\tqueued\talarm");
             for row in store::terminals::list(&mut *pool.acquire().await?).await? {
                 let seen = row.seen_at.map_or_else(|| "never".into(), |at| local(at.to_jiff(), &zone));
                 let queued = row.queued.map_or_else(|| "?".into(), |queued| queued.to_string());
-                println!("{}\t{}\t{}\t{seen}\t{queued}", row.device, row.name, row.state);
+                println!("{}\t{}\t{}\t{seen}\t{queued}\t{}", row.device, row.name, row.state, row.alarm);
             }
         }
     }
     Ok(())
+}
+
+fn authority(config: &Config) -> Result<Authority> {
+    Authority::open(&config.state.join("pki"), clock::now())
 }
 
 /// Signs a request, accepts the terminal and writes the answer.
@@ -88,8 +134,7 @@ pub async fn sign(
     let device = signed.device.clone();
     let mut transaction = pool.begin().await?;
     let accepted =
-        store::terminals::accept(&mut transaction, &device, name, &signed.sha256, signed.expires_at, replace)
-            .await?;
+        store::terminals::accept(&mut transaction, &device, name, &signed.certificate(), replace).await?;
     ensure!(accepted, "terminal {device} is known already; --replace gives it a new certificate");
     let detail = json!({"name": name});
     store::audit::record(&mut transaction, ACTOR, "terminal.accept", device.as_str(), detail).await?;

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::store::JOB_CHANNEL;
 
 /// Days of one person.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Job {
     /// Whose.
     pub person: Uuid,

@@ -1,27 +1,39 @@
 //! Punches as they arrived, and everything that arrived but can't be one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff_sqlx::{Timestamp, ToSqlx};
-use proto::DeviceId;
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
 
 use crate::store::PUNCH_CHANNEL;
 
-/// Where a batch came from: a terminal's store.
-#[derive(Clone, Copy)]
-pub struct Stream<'a> {
+/// A terminal's store, and up to where its punches have arrived without a gap.
+#[derive(Clone, Debug)]
+pub struct Stream {
     /// The terminal.
-    pub device: &'a DeviceId,
+    pub device: String,
     /// Its store.
     pub epoch: i64,
+    /// All punches up to this number have arrived.
+    pub watermark: i64,
+}
+
+/// A number of a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Number {
+    /// The terminal.
+    pub device: String,
+    /// Its store.
+    pub epoch: i64,
+    /// The punch in it.
+    pub seq: i64,
 }
 
 /// A punch that can stand in a timesheet.
 pub struct Arrival {
-    /// Its number in the stream.
-    pub seq: i64,
+    /// Its number.
+    pub number: Number,
     /// Its own id.
     pub id: Uuid,
     /// Who.
@@ -42,8 +54,8 @@ pub struct Arrival {
 
 /// One that can't.
 pub struct DeadLetter {
-    /// Its number in the stream.
-    pub seq: i64,
+    /// Its number.
+    pub number: Number,
     /// The sha256 of its bytes.
     pub hash: Vec<u8>,
     /// Its bytes.
@@ -71,77 +83,107 @@ pub struct Punch {
     pub clock: String,
 }
 
-/// Locks a stream until the transaction ends and returns its watermark: all punches up to it have
-/// arrived.
-pub async fn lock_stream(conn: &mut PgConnection, stream: Stream<'_>) -> Result<i64> {
+/// Numbers as PostgreSQL takes them.
+struct Columns {
+    devices: Vec<String>,
+    epochs: Vec<i64>,
+    seqs: Vec<i64>,
+}
+
+fn columns<'a>(numbers: impl Iterator<Item = &'a Number>) -> Columns {
+    let mut columns = Columns { devices: Vec::new(), epochs: Vec::new(), seqs: Vec::new() };
+    for number in numbers {
+        columns.devices.push(number.device.clone());
+        columns.epochs.push(number.epoch);
+        columns.seqs.push(number.seq);
+    }
+    columns
+}
+
+/// Locks streams until the transaction ends, always in the same order, and returns them with their
+/// watermarks. Those that are new begin at 0.
+pub async fn lock_streams(conn: &mut PgConnection, streams: &[(String, i64)]) -> Result<Vec<Stream>> {
+    let (devices, epochs): (Vec<String>, Vec<i64>) = streams.iter().cloned().unzip();
+    let locked = locked(conn, &devices, &epochs).await?;
+    if locked.len() == streams.len() {
+        return Ok(locked);
+    }
     sqlx::query!(
-        "insert into streams (device, epoch) values ($1, $2) on conflict do nothing",
-        stream.device.as_str(),
-        stream.epoch
+        "insert into streams (device, epoch) select * from unnest($1::text[], $2::bigint[]) order by 1, 2
+        on conflict do nothing",
+        &devices,
+        &epochs
     )
     .execute(&mut *conn)
     .await?;
-    sqlx::query_scalar!(
-        "select watermark from streams where device = $1 and epoch = $2 for update",
-        stream.device.as_str(),
-        stream.epoch
+    self::locked(conn, &devices, &epochs).await
+}
+
+async fn locked(conn: &mut PgConnection, devices: &[String], epochs: &[i64]) -> Result<Vec<Stream>> {
+    sqlx::query_as!(
+        Stream,
+        "select device, epoch, watermark from streams
+        where (device, epoch) in (select * from unnest($1::text[], $2::bigint[]))
+        order by device, epoch for update",
+        devices,
+        epochs
     )
-    .fetch_one(conn)
+    .fetch_all(conn)
     .await
 }
 
 /// The hashes of those numbers that have arrived before.
-pub async fn arrived(
-    conn: &mut PgConnection,
-    stream: Stream<'_>,
-    seqs: &[i64],
-) -> Result<HashMap<i64, Vec<u8>>> {
+pub async fn arrived(conn: &mut PgConnection, numbers: &[Number]) -> Result<HashMap<Number, Vec<u8>>> {
+    let Columns { devices, epochs, seqs } = columns(numbers.iter());
     let rows = sqlx::query!(
-        r#"select seq as "seq!", hash as "hash!" from punches where device = $1 and epoch = $2 and seq = any($3)
+        r#"with given as (select * from unnest($1::text[], $2::bigint[], $3::bigint[]) as g (device, epoch, seq))
+        select device as "device!", epoch as "epoch!", seq as "seq!", hash as "hash!"
+        from given join punches using (device, epoch, seq)
         union all
-        select seq, hash from dead_letters where device = $1 and epoch = $2 and seq = any($3)"#,
-        stream.device.as_str(),
-        stream.epoch,
-        seqs
+        select device, epoch, seq, hash from given join dead_letters using (device, epoch, seq)
+        union all
+        select device, epoch, seq, hash from given join unplaced using (device, epoch, seq)"#,
+        &devices,
+        &epochs,
+        &seqs
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.seq, row.hash)).collect())
+    let number = |device, epoch, seq| Number { device, epoch, seq };
+    Ok(rows.into_iter().map(|row| (number(row.device, row.epoch, row.seq), row.hash)).collect())
 }
 
-/// Stores punches and announces them. Returns the numbers that were stored: the others carry an id
-/// that has been counted under another number.
+/// Stores punches and announces them. Returns the ids that were stored: the others have been
+/// counted under another number.
 pub async fn insert(
     conn: &mut PgConnection,
-    stream: Stream<'_>,
     arrivals: &[Arrival],
     received_at: jiff::Timestamp,
-) -> Result<Vec<i64>> {
+) -> Result<HashSet<Uuid>> {
+    let Columns { devices, epochs, seqs } = columns(arrivals.iter().map(|a| &a.number));
     let ids: Vec<Uuid> = arrivals.iter().map(|a| a.id).collect();
-    let seqs: Vec<i64> = arrivals.iter().map(|a| a.seq).collect();
     let people: Vec<Uuid> = arrivals.iter().map(|a| a.person).collect();
     let times: Vec<i64> = arrivals.iter().map(|a| a.at_us).collect();
     let clocks: Vec<String> = arrivals.iter().map(|a| a.clock.to_owned()).collect();
     let directions: Vec<String> = arrivals.iter().map(|a| a.direction.to_owned()).collect();
     let distances: Vec<f32> = arrivals.iter().map(|a| a.distance).collect();
     let hashes: Vec<Vec<u8>> = arrivals.iter().map(|a| a.hash.clone()).collect();
-    let rows = sqlx::query!(
-        r#"with stored as (
-            insert into punches (id, device, epoch, seq, person, at, clock, direction, distance, hash, received_at)
-            select id, $1, $2, seq, person, 'epoch'::timestamptz + at_us * interval '1 microsecond',
-                clock,
-                -- A door that is used one way only says which.
-                case direction when 'unknown' then (select t.direction from terminals t where t.device = $1)
-                    else direction end,
-                distance, hash, $11
-            from unnest($3::uuid[], $4::bigint[], $5::uuid[], $6::bigint[], $7::text[], $8::text[], $9::real[],
-                $10::bytea[]) as given (id, seq, person, at_us, clock, direction, distance, hash)
-            on conflict do nothing
-            returning id, seq)
-        select seq as "seq!", pg_notify($12, id::text) as told from stored order by seq"#,
-        stream.device.as_str(),
-        stream.epoch,
+    let stored = sqlx::query_scalar!(
+        "insert into punches (id, device, epoch, seq, person, at, clock, direction, distance, hash, received_at)
+        select given.id, given.device, epoch, seq, person, 'epoch'::timestamptz + at_us * interval '1 microsecond',
+            clock,
+            -- A door that is used one way only says which.
+            case given.direction when 'unknown' then t.direction else given.direction end,
+            distance, hash, $11
+        from unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::uuid[], $6::bigint[], $7::text[],
+            $8::text[], $9::real[], $10::bytea[])
+            as given (id, device, epoch, seq, person, at_us, clock, direction, distance, hash)
+        join terminals t on t.device = given.device
+        on conflict do nothing
+        returning id",
         &ids,
+        &devices,
+        &epochs,
         &seqs,
         &people,
         &times,
@@ -149,22 +191,33 @@ pub async fn insert(
         &directions,
         &distances,
         &hashes,
-        received_at.to_sqlx() as _,
-        PUNCH_CHANNEL
+        received_at.to_sqlx() as _
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
-    Ok(rows.into_iter().map(|row| row.seq).collect())
+    announce(conn, &stored).await?;
+    Ok(stored.into_iter().collect())
+}
+
+/// Tells every hub of punches. A notification holds 8000 bytes.
+pub async fn announce(conn: &mut PgConnection, ids: &[Uuid]) -> Result<()> {
+    const IDS: usize = 200;
+    let texts: Vec<String> =
+        ids.chunks(IDS).map(|ids| ids.iter().map(Uuid::to_string).collect::<Vec<_>>().join(",")).collect();
+    sqlx::query!("select pg_notify($1, ids) from unnest($2::text[]) as t (ids)", PUNCH_CHANNEL, &texts)
+        .fetch_all(conn)
+        .await
+        .map(drop)
 }
 
 /// Keeps what can't be a punch.
-pub async fn bury(conn: &mut PgConnection, stream: Stream<'_>, letter: &DeadLetter) -> Result<()> {
+pub async fn bury(conn: &mut PgConnection, letter: &DeadLetter) -> Result<()> {
     sqlx::query!(
         "insert into dead_letters (device, epoch, seq, hash, punch, reason) values ($1, $2, $3, $4, $5, $6)
         on conflict do nothing",
-        stream.device.as_str(),
-        stream.epoch,
-        letter.seq,
+        letter.number.device,
+        letter.number.epoch,
+        letter.number.seq,
         letter.hash,
         letter.punch,
         letter.reason
@@ -175,12 +228,12 @@ pub async fn bury(conn: &mut PgConnection, stream: Stream<'_>, letter: &DeadLett
 }
 
 /// Sets a number aside that arrived again with other contents.
-pub async fn quarantine(conn: &mut PgConnection, stream: Stream<'_>, letter: &DeadLetter) -> Result<()> {
+pub async fn quarantine(conn: &mut PgConnection, letter: &DeadLetter) -> Result<()> {
     sqlx::query!(
         "insert into quarantine (device, epoch, seq, hash, punch) values ($1, $2, $3, $4, $5) on conflict do nothing",
-        stream.device.as_str(),
-        stream.epoch,
-        letter.seq,
+        letter.number.device,
+        letter.number.epoch,
+        letter.number.seq,
         letter.hash,
         letter.punch
     )
@@ -189,29 +242,46 @@ pub async fn quarantine(conn: &mut PgConnection, stream: Stream<'_>, letter: &De
     .map(drop)
 }
 
-/// The numbers above the watermark that have arrived, in order.
-pub async fn beyond(conn: &mut PgConnection, stream: Stream<'_>, watermark: i64) -> Result<Vec<i64>> {
-    sqlx::query_scalar!(
-        r#"select seq as "seq!" from (
-            select seq from punches where device = $1 and epoch = $2 and seq > $3
-            union all
-            select seq from dead_letters where device = $1 and epoch = $2 and seq > $3) arrived
-        order by 1 limit 10000"#,
-        stream.device.as_str(),
-        stream.epoch,
-        watermark
+/// For each stream the numbers above its watermark that have arrived, in order.
+pub async fn beyond(conn: &mut PgConnection, streams: &[Stream]) -> Result<HashMap<(String, i64), Vec<i64>>> {
+    let devices: Vec<String> = streams.iter().map(|stream| stream.device.clone()).collect();
+    let epochs: Vec<i64> = streams.iter().map(|stream| stream.epoch).collect();
+    let watermarks: Vec<i64> = streams.iter().map(|stream| stream.watermark).collect();
+    let rows = sqlx::query!(
+        r#"select s.device as "device!", s.epoch as "epoch!", a.seq as "seq!"
+        from unnest($1::text[], $2::bigint[], $3::bigint[]) as s (device, epoch, watermark) cross join lateral (
+            select seq from punches p where p.device = s.device and p.epoch = s.epoch and seq > s.watermark
+            union
+            select seq from dead_letters d where d.device = s.device and d.epoch = s.epoch and seq > s.watermark
+            union
+            select seq from unplaced u where u.device = s.device and u.epoch = s.epoch and seq > s.watermark
+            order by seq limit 10000) a
+        order by s.device, s.epoch, a.seq"#,
+        &devices,
+        &epochs,
+        &watermarks
     )
     .fetch_all(conn)
-    .await
+    .await?;
+    let mut found: HashMap<(String, i64), Vec<i64>> = HashMap::new();
+    for row in rows {
+        found.entry((row.device, row.epoch)).or_default().push(row.seq);
+    }
+    Ok(found)
 }
 
-/// Moves the watermark.
-pub async fn advance(conn: &mut PgConnection, stream: Stream<'_>, watermark: i64) -> Result<()> {
+/// Moves watermarks.
+pub async fn advance(conn: &mut PgConnection, streams: &[Stream]) -> Result<()> {
+    let devices: Vec<String> = streams.iter().map(|stream| stream.device.clone()).collect();
+    let epochs: Vec<i64> = streams.iter().map(|stream| stream.epoch).collect();
+    let watermarks: Vec<i64> = streams.iter().map(|stream| stream.watermark).collect();
     sqlx::query!(
-        "update streams set watermark = $3 where device = $1 and epoch = $2",
-        stream.device.as_str(),
-        stream.epoch,
-        watermark
+        "update streams s set watermark = given.watermark
+        from unnest($1::text[], $2::bigint[], $3::bigint[]) as given (device, epoch, watermark)
+        where s.device = given.device and s.epoch = given.epoch",
+        &devices,
+        &epochs,
+        &watermarks
     )
     .execute(conn)
     .await

@@ -1,8 +1,12 @@
 //! Terminals: who may connect, and how they are.
 
+use std::collections::HashMap;
+
 use jiff_sqlx::{Timestamp, ToSqlx};
 use proto::{DeviceId, Heartbeat};
 use sqlx::{PgConnection, Result};
+
+use crate::store::TERMINAL_CHANNEL;
 
 /// A terminal as lists show it.
 #[derive(Clone, Debug)]
@@ -27,6 +31,8 @@ pub struct Terminal {
     pub direction: String,
     /// Everything that it saw up to here has arrived.
     pub reported_through: Option<Timestamp>,
+    /// What somebody should know of it; empty: all is well.
+    pub alarm: String,
 }
 
 /// What somebody says of a terminal; nothing stays as it is.
@@ -45,6 +51,26 @@ pub struct Admission {
     pub state: String,
     /// The hash of the one certificate that counts.
     pub certificate_sha256: Vec<u8>,
+    /// The hash of the one that was signed to follow it.
+    pub renewed_sha256: Option<Vec<u8>>,
+}
+
+impl Admission {
+    /// Whether a terminal that shows a certificate with this hash may be connected.
+    pub fn admits(&self, sha256: &[u8]) -> bool {
+        self.state == "accepted"
+            && (self.certificate_sha256 == sha256 || self.renewed_sha256.as_deref() == Some(sha256))
+    }
+}
+
+/// A certificate that was signed for a terminal.
+pub struct Certificate<'a> {
+    /// Its hash.
+    pub sha256: &'a [u8],
+    /// The terminal's public key in it, as what goes up is verified with it.
+    pub public_key: &'a [u8],
+    /// Until when it is valid.
+    pub expires_at: jiff::Timestamp,
 }
 
 /// Accepts a terminal with a certificate. `false`: there is one of that id already, and `replace`
@@ -53,32 +79,85 @@ pub async fn accept(
     conn: &mut PgConnection,
     device: &DeviceId,
     name: &str,
-    certificate_sha256: &[u8],
-    expires_at: jiff::Timestamp,
+    certificate: &Certificate<'_>,
     replace: bool,
 ) -> Result<bool> {
     let done = sqlx::query!(
-        "insert into terminals (device, name, state, certificate_sha256, expires_at)
-        values ($1, $2, 'accepted', $3, $4)
+        "insert into terminals (device, name, state, certificate_sha256, expires_at, public_key)
+        values ($1, $2, 'accepted', $3, $4, $6)
         on conflict (device) do update set name = excluded.name, state = 'accepted',
-            certificate_sha256 = excluded.certificate_sha256, expires_at = excluded.expires_at
+            certificate_sha256 = excluded.certificate_sha256, expires_at = excluded.expires_at,
+            public_key = excluded.public_key, renewed_sha256 = null, renewed_expires_at = null
         where $5",
         device.as_str(),
         name,
-        certificate_sha256,
-        expires_at.to_sqlx() as _,
-        replace
+        certificate.sha256,
+        certificate.expires_at.to_sqlx() as _,
+        replace,
+        certificate.public_key
+    )
+    .execute(&mut *conn)
+    .await?;
+    announce(conn, device).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Keeps the certificate that is to follow a terminal's present one, for the same key.
+pub async fn renew(
+    conn: &mut PgConnection,
+    device: &DeviceId,
+    certificate: &Certificate<'_>,
+) -> Result<bool> {
+    let done = sqlx::query!(
+        "update terminals set renewed_sha256 = $2, renewed_expires_at = $3
+        where device = $1 and public_key = $4 and state = 'accepted'",
+        device.as_str(),
+        certificate.sha256,
+        certificate.expires_at.to_sqlx() as _,
+        certificate.public_key
     )
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
 }
 
+/// The terminal came with its new certificate: the one before stops counting.
+pub async fn follow(conn: &mut PgConnection, device: &DeviceId, sha256: &[u8]) -> Result<()> {
+    sqlx::query!(
+        "update terminals set certificate_sha256 = renewed_sha256, expires_at = renewed_expires_at,
+            renewed_sha256 = null, renewed_expires_at = null
+        where device = $1 and renewed_sha256 = $2",
+        device.as_str(),
+        sha256
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// The public keys of those terminals that are accepted.
+pub async fn keys(conn: &mut PgConnection, devices: &[String]) -> Result<HashMap<String, Vec<u8>>> {
+    let rows = sqlx::query!(
+        r#"select device, public_key as "public_key!" from terminals
+        where device = any($1) and state = 'accepted' and public_key is not null"#,
+        devices
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.device, row.public_key)).collect())
+}
+
+/// Tells every hub that something about a terminal changed.
+pub async fn announce(conn: &mut PgConnection, device: &DeviceId) -> Result<()> {
+    sqlx::query!("select pg_notify($1, $2)", TERMINAL_CHANNEL, device.as_str()).execute(conn).await.map(drop)
+}
+
 /// Revokes a terminal. `false`: there is none of that id.
 pub async fn revoke(conn: &mut PgConnection, device: &DeviceId) -> Result<bool> {
     let done = sqlx::query!("update terminals set state = 'revoked' where device = $1", device.as_str())
-        .execute(conn)
+        .execute(&mut *conn)
         .await?;
+    announce(conn, device).await?;
     Ok(done.rows_affected() == 1)
 }
 
@@ -86,7 +165,7 @@ pub async fn revoke(conn: &mut PgConnection, device: &DeviceId) -> Result<bool> 
 pub async fn admission(conn: &mut PgConnection, device: &DeviceId) -> Result<Option<Admission>> {
     sqlx::query_as!(
         Admission,
-        "select state, certificate_sha256 from terminals where device = $1",
+        "select state, certificate_sha256, renewed_sha256 from terminals where device = $1",
         device.as_str()
     )
     .fetch_optional(conn)
@@ -99,7 +178,7 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<Terminal>> {
         Terminal,
         r#"select t.device, t.name, t.state, t.expires_at as "expires_at: Timestamp",
             t.seen_at as "seen_at: Timestamp", t.software, t.queued, s.name as site, t.direction,
-            t.reported_through as "reported_through: Timestamp"
+            t.reported_through as "reported_through: Timestamp", t.alarm
         from terminals t join sites s on s.id = t.site order by t.name, t.device"#
     )
     .fetch_all(conn)
@@ -148,12 +227,13 @@ pub async fn beat(
 ) -> Result<()> {
     sqlx::query!(
         "update terminals set seen_at = now(), software = $2, queued = $3, roster = $4,
-            reported_through = greatest(reported_through, $5) where device = $1",
+            reported_through = greatest(reported_through, $5), alarm = left($6, 200) where device = $1",
         device.as_str(),
         beat.software,
         beat.queued as i64,
         beat.roster as i64,
-        through.map(jiff::Timestamp::to_sqlx) as _
+        through.map(jiff::Timestamp::to_sqlx) as _,
+        beat.alarm
     )
     .execute(conn)
     .await

@@ -1,0 +1,204 @@
+//! The embedded broker: rumqttd behind a front of our own.
+//!
+//! rumqttd routes; the front owns the listener: it demands a certificate within a deadline, one
+//! task a connection, takes the terminal's name from the certificate alone, and ends the connection
+//! of a terminal that is revoked.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use proto::sign::Signer;
+use proto::{DeviceId, Topic, topic};
+use rumqttd::local::{LinkBuilder, LinkRx, LinkTx};
+use rumqttd::{Notification, Router, RouterConfig, SegmentConfig};
+use rustls::ServerConfig;
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, broadcast, mpsc};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::broker::visit::Visit;
+use crate::broker::{Message, Presence, Publisher, Refusals, Way, refuse};
+use crate::store;
+
+/// Connections at once, those that have not shown a certificate included.
+const CONNECTIONS: usize = 8192;
+/// Memory of one topic's log in the router; many terminals have many topics.
+const SEGMENT_BYTES: usize = 1 << 20;
+const SEGMENTS: usize = 4;
+/// Memory of the log of one terminal's topic downwards: a few rosters.
+const DOWN_SEGMENT: SegmentConfig = SegmentConfig { max_segment_size: 256 << 10, max_segment_count: 1 };
+/// After the database could not say who is revoked.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Attaches a client to the router (whose own handle has a type that rumqttd does not name).
+pub type Attach = Arc<dyn Fn(&str) -> Result<(LinkTx, LinkRx, Notification)> + Send + Sync>;
+
+/// The broker.
+pub struct Embedded {
+    attach: Attach,
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    pool: PgPool,
+    refusals: Arc<Refusals>,
+    presence: Presence,
+}
+
+impl Embedded {
+    /// Starts the router and binds the listener.
+    pub async fn bind(
+        address: SocketAddr,
+        tls: ServerConfig,
+        pool: PgPool,
+        refusals: Arc<Refusals>,
+    ) -> Result<Self> {
+        let listener =
+            TcpListener::bind(address).await.with_context(|| format!("mqtt: cannot listen on {address}"))?;
+        let config = RouterConfig {
+            max_connections: CONNECTIONS + 16,
+            max_outgoing_packet_count: 200,
+            max_segment_size: SEGMENT_BYTES,
+            max_segment_count: SEGMENTS,
+            // A publish that nobody has subscribed to yet would be acknowledged and dropped.
+            initialized_filters: Some(vec![topic::ALL_UP.into()]),
+            custom_segment: Some(HashMap::from([(topic::ALL_DOWN.into(), DOWN_SEGMENT)])),
+            ..RouterConfig::default()
+        };
+        let router = Router::new(0, config).spawn();
+        let attach: Attach =
+            Arc::new(move |name| Ok(LinkBuilder::new(name, router.clone()).clean_session(true).build()?));
+        let (tls, presence) = (TlsAcceptor::from(Arc::new(tls)), Presence::default());
+        Ok(Self { attach, listener, tls, pool, refusals, presence })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> Result<SocketAddr> {
+        Ok(self.listener.local_addr()?)
+    }
+
+    /// The hub's own link: all that terminals publish, and a way to publish to them. `None` from
+    /// the receiver means that the router died.
+    pub fn link(&self, signer: Arc<Signer>) -> Result<(Publisher, mpsc::Receiver<Message>)> {
+        let (mut listen, received, _) = (self.attach)("hub")?;
+        listen.subscribe(topic::ALL_UP)?;
+        let (publish, mut unread, _) = (self.attach)("hub-publisher")?;
+        let (send, receive) = mpsc::channel(1024);
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        thread("broker-up").spawn(move || {
+            forward(received, &send);
+            drop(listen);
+        })?;
+        thread("broker-down").spawn(move || while unread.recv().is_ok() {})?;
+        let way = Way::Embedded(Arc::new(std::sync::Mutex::new(publish)));
+        Ok((Publisher { way, signer }, receive))
+    }
+
+    /// Serves terminals until told to stop. `changed` names those of which something changed in the
+    /// database, `None` all of them.
+    pub async fn serve(
+        self,
+        mut changed: broadcast::Receiver<Option<DeviceId>>,
+        stop: CancellationToken,
+    ) -> Result<()> {
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut connections = JoinSet::new();
+        let mut doubt = None;
+        loop {
+            let (socket, peer) = tokio::select! {
+                accepted = self.listener.accept() => match accepted {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        // Out of descriptors, mostly: the next one may work.
+                        warn!(%error, "mqtt: cannot accept");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                        continue;
+                    }
+                },
+                Some(_) = connections.join_next() => continue,
+                changed = changed.recv() => {
+                    let device = changed.unwrap_or(None); // whoever lagged behind looks at all
+                    doubt = self.review(device).await;
+                    continue;
+                }
+                () = tokio::time::sleep(RETRY), if doubt.is_some() => {
+                    doubt = self.review(doubt.flatten()).await;
+                    continue;
+                }
+                () = stop.cancelled() => break,
+            };
+            let Ok(place) = places.clone().try_acquire_owned() else {
+                self.refusals.note(&peer, &refuse("too-many", "too many connections"));
+                continue;
+            };
+            let visit = Visit {
+                attach: self.attach.clone(),
+                tls: self.tls.clone(),
+                pool: self.pool.clone(),
+                refusals: self.refusals.clone(),
+                presence: self.presence.clone(),
+                peer,
+            };
+            connections.spawn(async move {
+                visit.receive(socket).await;
+                drop(place);
+            });
+        }
+        connections.shutdown().await;
+        Ok(())
+    }
+
+    /// Ends connections of terminals that may not be connected any more. Returns whom to look at
+    /// again, if the database did not answer.
+    async fn review(&self, device: Option<DeviceId>) -> Option<Option<DeviceId>> {
+        let mut connected = self.presence.connected();
+        connected.retain(|(connected, _)| device.as_ref().is_none_or(|device| device == connected));
+        for (connected, certificate) in connected {
+            let admission = async {
+                let mut conn = self.pool.acquire().await?;
+                store::terminals::admission(&mut conn, &connected).await
+            };
+            match admission.await {
+                Ok(Some(admission)) if admission.admits(&certificate) => {}
+                Ok(_) => {
+                    let reason = anyhow!("its certificate does not count any more");
+                    info!(device.id = %connected, %reason, "terminal sent away");
+                    self.refusals.note(&connected, &refuse("revoked", reason));
+                    self.presence.kick(&connected);
+                }
+                Err(error) => {
+                    warn!(%error, "cannot tell who is revoked; trying again");
+                    return Some(None);
+                }
+            }
+        }
+        None
+    }
+}
+
+fn forward(mut link: LinkRx, send: &mpsc::Sender<Message>) {
+    loop {
+        let publish = match link.recv() {
+            Ok(Some(Notification::Forward(forward))) => forward.publish,
+            Ok(Some(Notification::Unschedule)) => {
+                if link.ready().is_err() {
+                    return;
+                }
+                continue;
+            }
+            Ok(_) => continue,
+            Err(_) => return,
+        };
+        let Some((device, topic)) = std::str::from_utf8(&publish.topic).ok().and_then(Topic::parse) else {
+            continue;
+        };
+        if send.blocking_send(Message { device, topic, payload: publish.payload.to_vec() }).is_err() {
+            return;
+        }
+    }
+}

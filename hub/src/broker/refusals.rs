@@ -1,0 +1,72 @@
+//! Who was not let in, and why: logged and counted.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::num::NonZeroU32;
+use std::sync::{Mutex, PoisonError};
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use tracing::warn;
+
+/// Lines in the log a second; the others are counted alone. Somebody who knocks all the time must
+/// not fill a disk.
+const LINES: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
+
+/// Somebody was refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+pub struct Refused {
+    /// The kind of reason, as it is counted.
+    pub kind: &'static str,
+    detail: String,
+}
+
+/// A refusal of a kind, with what somebody who reads the log should know.
+pub fn refuse(kind: &'static str, detail: impl Display) -> anyhow::Error {
+    Refused { kind, detail: detail.to_string() }.into()
+}
+
+/// The counts since the hub started.
+pub struct Refusals {
+    counts: Mutex<BTreeMap<&'static str, u64>>,
+    lines: DefaultDirectRateLimiter,
+}
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Self { counts: Mutex::default(), lines: RateLimiter::direct(Quota::per_second(LINES)) }
+    }
+}
+
+impl Refusals {
+    /// Counts and logs one. What is no [`Refused`] counts as `other`.
+    pub fn note(&self, who: &dyn Display, reason: &anyhow::Error) {
+        let kind = reason.downcast_ref::<Refused>().map_or("other", |refused| refused.kind);
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default() += 1;
+        if self.lines.check().is_ok() {
+            warn!(%who, kind, reason = format!("{reason:#}"), "REFUSED");
+        }
+    }
+
+    /// How many of each kind.
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn refusals_are_counted_by_their_kind_whatever_was_said_around_them() {
+        let refusals = Refusals::default();
+        let refused: anyhow::Result<()> = Err(refuse("revoked", "a terminal"));
+        refusals.note(&"peer", &refused.context("at the door").expect_err("refused"));
+        refusals.note(&"peer", &anyhow::anyhow!("a socket broke"));
+        refusals.note(&"peer", &refuse("revoked", "again"));
+        assert_eq!(refusals.counts(), BTreeMap::from([("other", 1), ("revoked", 2)]));
+    }
+}

@@ -1,0 +1,164 @@
+//! Devices that ask to become terminals, and the people who stand before them and say that they may.
+//!
+//! A device shows a code that nobody else knows. Whoever accepts it reads that code from its screen:
+//! so the device on the wall is accepted, and not another one that asked at the same time.
+
+use anyhow::Context;
+use jiff_sqlx::Timestamp;
+use proto::DeviceId;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use sqlx::{PgConnection, PgPool};
+use subtle::ConstantTimeEq;
+use tracing::{info, warn};
+
+use crate::clock;
+use crate::denial::{Denial, worded};
+use crate::pki::{Authority, Requested};
+use crate::store;
+use crate::store::claims::{Asking, Claim};
+
+/// Claims that wait at once, at most: whoever floods the hub fills this list and nothing else.
+const PENDING: i64 = 1000;
+/// Hours after which a device that asks no more is forgotten.
+const FORGOTTEN_H: i32 = 24;
+/// Wrong codes until a claim is rejected: a code has 40 bits.
+const ATTEMPTS: i32 = 5;
+/// Letters and digits of a code.
+const CODE: usize = 8;
+/// Letters of a terminal's name, at most.
+const NAME: usize = 200;
+
+/// What a device that asks is told.
+pub enum Told {
+    /// Nobody has decided yet.
+    Pending,
+    /// It is a terminal, with this certificate (PEM).
+    Accepted(String),
+    /// It is not wanted.
+    Rejected,
+}
+
+/// A device asks, again and again until somebody has decided.
+pub async fn ask(pool: &PgPool, request: &str, code: &str, address: &str) -> Result<Told, Denial> {
+    let requested = Requested::read(request).map_err(|error| Denial::senseless(format!("{error:#}")))?;
+    // The request is signed with its key, and the name is made of the key: nobody asks for another.
+    if !requested.names_itself() {
+        return Err(Denial::senseless("the request's name does not come from its key"));
+    }
+    let device = requested.device;
+    let code_sha256 = hash(code).ok_or_else(|| Denial::senseless("a code has 8 letters and digits"))?;
+    let mut transaction = pool.begin().await?;
+    let waiting = store::claims::sweep(&mut transaction, FORGOTTEN_H).await?;
+    let told = match store::claims::hold(&mut transaction, &device).await? {
+        Some(claim) if claim.code_sha256 == code_sha256 => {
+            store::claims::seen(&mut transaction, &device).await?;
+            match (claim.state.as_str(), claim.certificate) {
+                ("accepted", Some(certificate)) => Told::Accepted(certificate),
+                ("rejected", _) => Told::Rejected,
+                _ => Told::Pending,
+            }
+        }
+        known => {
+            if waiting >= PENDING && known.is_none() {
+                return Err(Denial::conflict("too many devices ask already; try again later"));
+            }
+            let asking = Asking { device: &device, request, code_sha256: &code_sha256, address };
+            store::claims::ask(&mut transaction, &asking).await?;
+            info!(device.id = %device, address, "a device asks to become a terminal");
+            Told::Pending
+        }
+    };
+    transaction.commit().await?;
+    Ok(told)
+}
+
+/// The claims that wait or were rejected.
+pub async fn list(pool: &PgPool) -> Result<Vec<Claim>, Denial> {
+    Ok(store::claims::list(&mut *pool.acquire().await?).await?)
+}
+
+/// Somebody who reads the code from the device accepts it.
+pub async fn accept(
+    pool: &PgPool,
+    authority: &Authority,
+    actor: &str,
+    device: &DeviceId,
+    code: &str,
+    name: &str,
+) -> Result<Timestamp, Denial> {
+    worded("a terminal's name", name, NAME)?;
+    let mut transaction = pool.begin().await?;
+    let claim = pending(&mut transaction, device).await?;
+    let right = hash(code).is_some_and(|given| given.ct_eq(&claim.code_sha256).into());
+    if !right {
+        let left = store::claims::miss(&mut transaction, device, ATTEMPTS).await?;
+        store::audit::record(
+            &mut transaction,
+            actor,
+            "claim.wrong-code",
+            device.as_str(),
+            json!({"left": left}),
+        )
+        .await?;
+        transaction.commit().await?;
+        warn!(device.id = %device, left, "REFUSED: a wrong code for a device");
+        return Err(Denial::forbidden(match left {
+            0 => "that is not the code that the device shows, for the last time: the claim is rejected; \
+                start the device with a fresh state to ask again"
+                .to_owned(),
+            left => format!("that is not the code that the device shows; {left} more attempts"),
+        }));
+    }
+    let signed = authority.sign_terminal(&claim.request, clock::now())?;
+    store::terminals::accept(&mut transaction, device, name, &signed.certificate(), true).await?;
+    store::claims::decide(&mut transaction, device, "accepted", Some(&signed.pem)).await?;
+    store::audit::record(&mut transaction, actor, "terminal.accept", device.as_str(), json!({"name": name}))
+        .await?;
+    transaction.commit().await?;
+    info!(device.id = %device, name, "terminal accepted");
+    Ok(Timestamp::from(signed.expires_at))
+}
+
+/// A device is not wanted.
+pub async fn reject(pool: &PgPool, actor: &str, device: &DeviceId) -> Result<(), Denial> {
+    let mut transaction = pool.begin().await?;
+    pending(&mut transaction, device).await?;
+    store::claims::decide(&mut transaction, device, "rejected", None).await?;
+    store::audit::record(&mut transaction, actor, "terminal.reject", device.as_str(), json!({})).await?;
+    Ok(transaction.commit().await?)
+}
+
+async fn pending(conn: &mut PgConnection, device: &DeviceId) -> Result<Claim, Denial> {
+    let claim = store::claims::hold(conn, device).await?;
+    let claim = claim.with_context(|| device.to_string()).map_err(|_| {
+        Denial::missing(format!(
+            "no device {device} asks: `rollcall-hub terminal claims` lists those that do"
+        ))
+    })?;
+    match claim.state.as_str() {
+        "pending" => Ok(claim),
+        "accepted" => Err(Denial::conflict(format!("{device} was accepted already"))),
+        state => Err(Denial::conflict(format!("the claim of {device} is {state}"))),
+    }
+}
+
+/// The hash of a code, however it was typed: without dashes and blanks, in any case.
+fn hash(code: &str) -> Option<Vec<u8>> {
+    let plain: String = code.chars().filter(|c| !matches!(c, '-' | ' ')).collect();
+    let plain = plain.to_ascii_uppercase();
+    let fits = plain.len() == CODE && plain.bytes().all(|b| b.is_ascii_alphanumeric());
+    fits.then(|| Sha256::digest(plain.as_bytes()).to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_the_same_however_it_is_typed() {
+        assert_eq!(hash("abcd-2345"), hash(" ABCD 2345"));
+        assert_ne!(hash("abcd-2345"), hash("abcd-2346"));
+        assert!(hash("abcd-234").is_none() && hash("abcd-23455").is_none() && hash("abcd-234é").is_none());
+    }
+}

@@ -1,0 +1,53 @@
+//! Punches of a clock that was never set: a worklist for HR.
+//!
+//! All punches of one start of a terminal hang together, for its monotonic clock ran: who knows the
+//! time of one of them knows that of all.
+
+use jiff::Timestamp;
+use proto::DeviceId;
+use serde_json::json;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::denial::Denial;
+use crate::ingest::place_waiting;
+use crate::store;
+use crate::store::anchors::{Start, Waiting};
+
+/// The worklist. Whoever looks at it is audited.
+pub async fn list(pool: &PgPool, actor: &str) -> Result<Vec<Waiting>, Denial> {
+    let mut transaction = pool.begin().await?;
+    let waiting = store::anchors::waiting(&mut transaction).await?;
+    let detail = json!({"punches": waiting.len()});
+    store::audit::record(&mut transaction, actor, "punches.unplaced", "", detail).await?;
+    transaction.commit().await?;
+    Ok(waiting)
+}
+
+/// Somebody knows when a punch was made: it and all others of the same start are placed. Returns how
+/// many.
+pub async fn place(
+    pool: &PgPool,
+    actor: &str,
+    id: Uuid,
+    at: Timestamp,
+    now: Timestamp,
+) -> Result<usize, Denial> {
+    if at > now {
+        return Err(Denial::senseless("nobody has punched in the future"));
+    }
+    let mut transaction = pool.begin().await?;
+    let waiting = store::anchors::waiting(&mut transaction).await?;
+    let Some(punch) = waiting.into_iter().find(|punch| punch.id == id) else {
+        return Err(Denial::missing(format!("no punch {id} waits to be placed")));
+    };
+    let device: DeviceId = punch.device.parse().map_err(anyhow::Error::from)?;
+    let start_us = at.as_microsecond() - punch.monotonic_us;
+    let start = Start { boot: &punch.boot, start_us, source: "person" };
+    store::anchors::remember(&mut transaction, &device, &[start]).await?;
+    let placed = place_waiting(&mut transaction, device.as_str()).await?;
+    let detail = json!({"punch": id, "at": at.to_string(), "boot": punch.boot, "placed": placed});
+    store::audit::record(&mut transaction, actor, "punches.place", device.as_str(), detail).await?;
+    transaction.commit().await?;
+    Ok(placed)
+}
