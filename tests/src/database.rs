@@ -29,6 +29,11 @@ impl Cluster {
         Ok(PgConnection::connect_with(&options.database("postgres")).await?)
     }
 
+    /// Its socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("s/.s.PGSQL.5432")
+    }
+
     /// How a hub that is given a URL reaches it.
     pub fn url(&self) -> String {
         format!("postgres://hub@localhost/postgres?host={}", self.folder.join("s").display())

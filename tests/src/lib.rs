@@ -11,7 +11,10 @@ pub mod database;
 pub mod ground;
 pub mod hub;
 pub mod intruder;
+pub mod mosquitto;
 pub mod office;
+pub mod proxy;
+pub mod simulated;
 pub mod smtp;
 pub mod terminal;
 
@@ -32,7 +35,8 @@ pub fn root() -> &'static Path {
 /// A program of the workspace.
 pub fn program(name: &str) -> Result<PathBuf> {
     let folder = std::env::current_exe()?;
-    let folder = folder.parent().and_then(Path::parent).context("tests run in target/PROFILE/deps")?;
+    // Tests run in target/PROFILE/deps, examples in target/PROFILE/examples.
+    let folder = folder.parent().and_then(Path::parent).context("not in a folder of cargo's")?;
     let path = folder.join(name);
     ensure!(path.is_file(), "{} is missing: run tests/run.sh, which builds it", path.display());
     Ok(path)

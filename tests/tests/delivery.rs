@@ -133,7 +133,9 @@ async fn a_store_put_back_from_a_copy_loses_nothing() -> Result<()> {
         Ok(())
     })
     .await?;
-    ensure!(terminal.logged().contains("ALARM: the outbox was put back from a copy"), "no alarm");
+    // Which of the two is noticed first depends on how far the copy had got.
+    let alarms = ["ALARM: the outbox was put back from a copy", "ALARM: the outbox gave numbers out twice"];
+    ensure!(alarms.iter().any(|alarm| terminal.logged().contains(alarm)), "no alarm");
     Ok(())
 }
 
@@ -238,7 +240,7 @@ async fn a_full_disk_shows_red_and_drops_nothing() -> Result<()> {
     let alarmed = terminal.logged();
     let id = alarmed
         .lines()
-        .find(|line| line.contains("ALARM"))
+        .find(|line| line.contains("ALARM: a punch is not durable yet"))
         .and_then(|line| line.split("punch.id=").nth(1)?.split_whitespace().next()?.parse::<Uuid>().ok());
     ensure!(
         id.is_some_and(|id| terminal.durable().contains(&id)),

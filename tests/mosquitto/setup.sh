@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Installs Mosquitto, the MQTT broker that some tests run, where it is missing: from Debian, through
+# apt, as root or with sudo. Tests start brokers of their own: the machine's service is neither
+# started nor enabled. When nothing is missing it looks, says nothing and calls nothing.
+set -euo pipefail
+
+case "${1-}" in
+'') ;;
+-h | --help)
+  echo "usage: tests/mosquitto/setup.sh    installs Mosquitto if it is missing; takes no options"
+  exit ;;
+*) echo "setup: unknown option '$1' (try --help)" >&2; exit 2 ;;
+esac
+
+has_mosquitto() { # where tests/src/mosquitto.rs looks
+  [[ -x /usr/sbin/mosquitto ]] && compgen -G '/usr/lib/*/mosquitto_dynamic_security.so' >/dev/null
+}
+
+has_mosquitto && exit
+
+if ((EUID == 0)); then
+  root=()
+elif command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [[ -t 0 ]]; }; then
+  root=(sudo)
+else
+  echo "setup: missing package; as root: apt-get install --no-install-recommends mosquitto" >&2
+  exit 1
+fi
+if ! command -v apt-get >/dev/null; then
+  echo "setup: no apt here; install Mosquitto 2 with its dynamic security plugin" >&2
+  exit 1
+fi
+
+# Debian starts a service as it installs it, unless this says no. A machine that has one keeps it.
+policy=/usr/sbin/policy-rc.d
+if [[ ! -e $policy ]]; then
+  trap '"${root[@]}" rm -f "$policy"' EXIT
+  "${root[@]}" install -m 0755 /dev/stdin "$policy" <<'POLICY'
+#!/bin/sh
+case "$1" in mosquitto*) exit 101 ;; esac
+POLICY
+fi
+
+echo "setup: installing mosquitto"
+# apt's chatter is only worth reading when it fails.
+log=$("${root[@]}" apt-get update 2>&1 &&
+  "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+    -o Dpkg::Options::=--force-confold mosquitto 2>&1 &&
+  "${root[@]}" update-rc.d mosquitto disable 2>&1) || {
+  echo "$log" >&2
+  echo "setup: apt failed (its output is above); mend that and run tests/mosquitto/setup.sh again" >&2
+  exit 1
+}
+
+has_mosquitto || {
+  echo "setup: still not found after installing: see tests/mosquitto/setup.sh for where it looks" >&2
+  exit 1
+}

@@ -1,0 +1,188 @@
+//! Every punch that got a green light is in PostgreSQL exactly once, whatever is killed, cut, stalled,
+//! slowed, reordered or half-closed, in whatever order.
+//!
+//! `ROLLCALL_CHAOS_ROUNDS` (10) and `ROLLCALL_CHAOS_SEED` (drawn, and printed) say how long and what. A
+//! seed replays what was done and for how long; how fast the programs are is up to the machine.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use tests::eventually;
+use tests::ground::Ground;
+use tests::hub::Hub;
+use tests::proxy::{Mischief, Proxy, Side, Upstream};
+use tests::terminal::{Terminal, Walk};
+use uuid::Uuid;
+
+/// What can go wrong.
+#[derive(Clone, Copy, Debug)]
+enum Blow {
+    KillTerminal,
+    KillHub,
+    KillDatabase,
+    /// Between terminal and hub.
+    Network(Mischief),
+    /// Between hub and PostgreSQL.
+    DatabaseNetwork(Mischief),
+}
+
+fn blows() -> Vec<Blow> {
+    let mischief = [
+        Mischief::Cut,
+        Mischief::Stall,
+        Mischief::Slow { bytes_a_second: 2000 },
+        Mischief::HalfClose { towards: Side::Client },
+        Mischief::HalfClose { towards: Side::Server },
+        Mischief::Reorder,
+    ];
+    let mut blows = vec![Blow::KillTerminal, Blow::KillHub, Blow::KillDatabase];
+    blows.extend([Blow::KillTerminal, Blow::KillHub, Blow::KillDatabase]); // as likely as two others
+    blows.extend(mischief.map(Blow::Network));
+    blows.extend(mischief.map(Blow::DatabaseNetwork));
+    blows
+}
+
+/// A hub, its database and a terminal, with a proxy between each two.
+struct World {
+    terminal: Terminal,
+    hub: Hub,
+    network: Proxy,
+    database_network: Proxy,
+    _ground: Ground,
+}
+
+impl World {
+    fn new(seed: u64) -> Result<Self> {
+        let ground = Ground::new()?;
+        let mut hub = Hub::start_new(&ground)?;
+        hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
+        hub.enrol("1002", "Two", &["biden.jpg"])?;
+        let photos = &[("obama3.jpg", false), ("biden.jpg", true)];
+        let walk = Walk { photos, rate: 30, rearm_s: 0, for_ever: true };
+        let terminal = Terminal::new(&ground, &hub, &walk)?;
+        let network = Proxy::start(Upstream::Tcp(hub.mqtt), seed)?;
+        replace(&terminal.config, &hub.mqtt.port().to_string(), &network.address().port().to_string())?;
+        // From now on the hub reaches its PostgreSQL as an external one, over the other proxy.
+        let database_network = Proxy::start(Upstream::Unix(hub.cluster().socket()), seed + 1)?;
+        hub.kill()?;
+        let url = ground.join("url");
+        std::fs::write(
+            &url,
+            format!("postgres://hub@127.0.0.1:{}/postgres", database_network.address().port()),
+        )?;
+        let text = std::fs::read_to_string(&hub.config)?;
+        std::fs::write(&hub.config, format!("database_url_file = \"{}\"\n{text}", url.display()))?;
+        hub.start()?;
+        Ok(Self { terminal, hub, network, database_network, _ground: ground })
+    }
+
+    /// Strikes, lets it be for a while, and mends it.
+    async fn strike(&mut self, blow: Blow, pause: Duration) -> Result<()> {
+        match blow {
+            Blow::KillTerminal => {
+                self.terminal.kill()?;
+                tokio::time::sleep(pause / 4).await;
+                self.terminal.start()?;
+            }
+            Blow::KillHub => {
+                self.hub.kill()?;
+                tokio::time::sleep(pause).await;
+                self.hub.start()?;
+            }
+            Blow::KillDatabase => {
+                self.hub.cluster().kill()?;
+                tokio::time::sleep(pause).await;
+                let cluster = self.hub.cluster();
+                eventually("PostgreSQL to start", async || {
+                    cluster.control(&["start", "-s", "-w", "-l", "/dev/null"])
+                })
+                .await?;
+            }
+            Blow::Network(mischief) => {
+                self.network.set(mischief);
+                tokio::time::sleep(pause).await;
+                self.network.set(Mischief::None);
+            }
+            Blow::DatabaseNetwork(mischief) => {
+                self.database_network.set(mischief);
+                tokio::time::sleep(pause).await;
+                self.database_network.set(Mischief::None);
+            }
+        }
+        Ok(())
+    }
+
+    async fn punches_flow(&self) -> Result<()> {
+        let before = self.terminal.durable().len();
+        eventually("punches", async || {
+            let now = self.terminal.durable().len();
+            ensure!(now >= before + 10, "{before} punches, then {now}: {}", self.terminal.logged());
+            Ok(())
+        })
+        .await
+    }
+
+    /// Everything that has had a green light by now is there once.
+    async fn all_arrive_once(&self) -> Result<usize> {
+        let durable = self.terminal.durable();
+        eventually("every durable punch in PostgreSQL", async || {
+            let arrived = self.hub.cluster().punches().await?;
+            let missing: HashSet<&Uuid> = durable.iter().filter(|id| !arrived.contains_key(id)).collect();
+            ensure!(missing.is_empty(), "{} of {} missing", missing.len(), durable.len());
+            Ok(())
+        })
+        .await?;
+        let arrived = self.hub.cluster().punches().await?;
+        ensure!(arrived.values().all(|count| *count == 1), "a punch stands twice");
+        for table in ["quarantine", "dead_letters"] {
+            let count = self.hub.cluster().number(&format!("select count(*) from {table}")).await?;
+            ensure!(count == 0, "{count} rows in {table}");
+        }
+        Ok(durable.len())
+    }
+}
+
+fn replace(file: &std::path::Path, from: &str, to: &str) -> Result<()> {
+    let text = std::fs::read_to_string(file)?;
+    ensure!(text.contains(from), "{from} is not in {}", file.display());
+    Ok(std::fs::write(file, text.replace(from, to))?)
+}
+
+fn setting(name: &str) -> Result<Option<u64>> {
+    std::env::var(name).ok().map(|text| text.parse().with_context(|| format!("{name}: {text:?}"))).transpose()
+}
+
+async fn rounds(seed: u64, count: u64) -> Result<()> {
+    let mut chance = StdRng::seed_from_u64(seed);
+    let blows = blows();
+    let mut world = World::new(seed)?;
+    world.terminal.start()?;
+    world.punches_flow().await?;
+    for round in 1..=count {
+        let begun = Instant::now();
+        let mut struck = Vec::new();
+        for _ in 0..chance.random_range(1..=3) {
+            let blow = *blows.choose(&mut chance).context("a blow")?;
+            let pause = Duration::from_millis(chance.random_range(50..1500));
+            struck.push((blow, pause));
+            world.strike(blow, pause).await.with_context(|| format!("round {round}: {struck:?}"))?;
+        }
+        let told = || format!("round {round}: {struck:?}");
+        world.punches_flow().await.with_context(told)?;
+        let arrived = world.all_arrive_once().await.with_context(told)?;
+        println!("round {round}: {arrived} punches, {:.1} s, {struck:?}", begun.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chaos_loses_and_doubles_nothing() -> Result<()> {
+    let seed = setting("ROLLCALL_CHAOS_SEED")?.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    let count = setting("ROLLCALL_CHAOS_ROUNDS")?.unwrap_or(10);
+    println!("chaos: seed {seed}, {count} rounds");
+    rounds(seed, count).await.with_context(|| format!("replay with ROLLCALL_CHAOS_SEED={seed}"))
+}
