@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every test, set-up included: packages, LiteRT, a mail server, photos, binaries (which the
+# Runs every test, set-up included: packages, LiteRT, a mail server, Mosquitto, photos, binaries (which the
 # tests start, kill and start again), then `cargo test` with this script's arguments passed on.
 #
 # The accuracy test measures recognition on many photos, which are not part of Rollcall:
@@ -20,6 +20,7 @@ export PATH=$PATH:$HOME/.cargo/bin
 deploy/setup.sh
 models/fetch.sh
 tests/smtp/fetch.sh
+tests/mosquitto/setup.sh
 deploy/photos.sh
 
 export ROLLCALL_LITERT=$root/models/runtime/libLiteRt.so

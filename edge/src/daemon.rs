@@ -35,16 +35,15 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Reads everything that running needs, and says that it is right.
 pub fn check(config: &Config) -> Result<()> {
     install_crypto();
-    let identity = Identity::read(config, Clock::open(config.clock.synchronised)?)?;
+    let clock = Clock::open(config.clock.synchronised)?;
+    let claims = config.hub.ca_sha256.is_some() && !config.hub.files(&config.state).certificate.exists();
+    let identity = if claims { None } else { Some(Identity::read(config, clock)?) };
     let eyes = Eyes::open(config.vision.models.as_deref(), 1)?;
     if !matches!(config.camera, crate::config::Camera::V4l2 { .. }) {
         camera::open(&config.camera, config.vision.models.as_deref(), Instant::now())?;
     }
-    println!(
-        "terminal {}: the configuration is right (embedder {})",
-        identity.device,
-        &eyes.embedder().sha256()[..12]
-    );
+    let name = identity.map_or_else(|| "without a certificate yet".into(), |it| it.device.to_string());
+    println!("terminal {name}: the configuration is right (embedder {})", &eyes.embedder().sha256()[..12]);
     Ok(())
 }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::Result;
 use proto::Topic;
 use rumqttc::{
-    AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS, SubscribeFilter, TlsConfiguration, Transport,
+    AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS, SubscribeFilter, SubscribeReasonCode,
+    TlsConfiguration, Transport,
 };
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
@@ -53,6 +54,12 @@ impl Sender {
     }
 }
 
+/// Waits before the next attempt, and returns the wait for the one after that.
+async fn pause(wait: Duration) -> Duration {
+    tokio::time::sleep(wait.mul_f64(rand::random_range(0.5..1.0))).await;
+    (wait * 2).min(BACKOFF.1)
+}
+
 /// The connection itself.
 pub struct Link {
     client: AsyncClient,
@@ -86,11 +93,26 @@ impl Link {
             let told = match self.events.poll().await {
                 Ok(Event::Incoming(Packet::ConnAck(_))) => {
                     info!("connected to the hub");
-                    (connected, wait) = (true, BACKOFF.0);
+                    connected = true;
                     self.subscribe();
                     Ok(())
                 }
-                Ok(Event::Incoming(Packet::SubAck(_))) => self.incoming.send(Incoming::Connected).await,
+                Ok(Event::Incoming(Packet::SubAck(answer))) => {
+                    if answer.return_codes.contains(&SubscribeReasonCode::Failure) {
+                        // A broker that has not heard of this terminal yet, or no more.
+                        warn!(
+                            retry_ms = wait.as_millis() as u64,
+                            "the broker lets this terminal hear nothing"
+                        );
+                        self.events.clean();
+                        connected = false;
+                        wait = pause(wait).await;
+                        Ok(())
+                    } else {
+                        wait = BACKOFF.0;
+                        self.incoming.send(Incoming::Connected).await
+                    }
+                }
                 Ok(Event::Incoming(Packet::Publish(message))) => {
                     match self.believe(&message.topic, &message.payload) {
                         Some(believed) => self.incoming.send(believed).await,
@@ -109,8 +131,7 @@ impl Link {
                     } else {
                         Ok(())
                     };
-                    tokio::time::sleep(wait.mul_f64(rand::random_range(0.5..1.0))).await;
-                    wait = (wait * 2).min(BACKOFF.1);
+                    wait = pause(wait).await;
                     told
                 }
             };

@@ -63,15 +63,19 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // What is asked on the command line is answered there.
+    let asked = matches!(arguments.command, Command::Outbox { .. });
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| "info,rumqttc=warn,sled=warn".into()),
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+                if asked { "warn,sled=off" } else { "info,rumqttc=warn,sled=warn" }.into()
+            }),
         )
         .init();
-    match run(Arguments::parse().command) {
+    match run(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -388,20 +388,29 @@ impl Keeper {
     }
 }
 
-/// A store that has all that is known to have been in it.
-fn whole(store: Store, found: &Found, mark: Option<Mark>) -> Result<Store, Failure> {
-    let mut known = found.last;
-    if let Some(mark) = mark {
-        if mark.epoch == store.mark.epoch {
-            known = known.max(mark.last);
-        } else if store.mark.last == 0 && mark.held > 0 {
-            return Err(Failure::Damaged(format!("it is empty, and {} punches waited in it", mark.held)));
+/// A store that has all that is known to have been in it. What stood in the file beyond sled's idea
+/// of its end is put back under the same numbers: after a power cut these are punches that were
+/// written and not yet acknowledged.
+fn whole(mut store: Store, found: &Found, mark: Option<Mark>) -> Result<Store, Failure> {
+    let tail = found.tail(store.mark.epoch, store.mark.last);
+    if !tail.is_empty() {
+        info!(punches = tail.len(), "the end of the outbox is put back");
+        for group in tail.chunks(GROUP) {
+            guarded(|| store.append(group))?;
         }
     }
+    let beyond = found.punches.iter().map(|held| held.seq).max().unwrap_or(0);
+    let marked = mark.filter(|mark| mark.epoch == store.mark.epoch).map_or(0, |mark| mark.last);
+    let known = beyond.max(marked);
     if store.mark.last < known {
         return Err(Failure::Damaged(format!("it ends with punch {}, and had {known}", store.mark.last)));
     }
-    Ok(store)
+    match mark {
+        Some(mark) if store.mark.last == 0 && mark.held > 0 => {
+            Err(Failure::Damaged(format!("it is empty, and {} punches waited in it", mark.held)))
+        }
+        _ => Ok(store),
+    }
 }
 
 /// Takes the punches that come within a moment; returns a command of another kind that ended it.

@@ -6,6 +6,8 @@ alter table terminals
     -- A certificate that was signed to follow, until the terminal comes with it.
     add renewed_sha256 bytea,
     add renewed_expires_at timestamptz,
+    -- As it was handed out: who asks again before coming with it gets the same.
+    add renewed text,
     -- What its last heartbeat wants somebody to know; empty: all is well.
     add alarm text not null default '';
 

@@ -6,6 +6,7 @@
 
 mod embedded;
 mod external;
+mod guests;
 mod presence;
 mod refusals;
 mod visit;
@@ -18,7 +19,7 @@ use proto::{DeviceId, Topic};
 use rumqttd::local::LinkTx;
 
 pub use embedded::Embedded;
-pub use external::{External, Settings};
+pub use external::{External, GuestList, Settings};
 pub use presence::Presence;
 pub use refusals::{Refusals, Refused, refuse};
 

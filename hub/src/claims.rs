@@ -10,7 +10,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
 use subtle::ConstantTimeEq;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::clock;
 use crate::denial::{Denial, worded};
@@ -102,7 +102,7 @@ pub async fn accept(
         )
         .await?;
         transaction.commit().await?;
-        warn!(device.id = %device, left, "REFUSED: a wrong code for a device");
+        info!(device.id = %device, left, "a wrong code for a device");
         return Err(Denial::forbidden(match left {
             0 => "that is not the code that the device shows, for the last time: the claim is rejected; \
                 start the device with a fresh state to ask again"

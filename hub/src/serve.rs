@@ -24,7 +24,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::broker::{Embedded, External, Refusals};
+use crate::broker::{Embedded, External, GuestList, Refusals};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::fleet::Fleet;
@@ -178,7 +178,11 @@ pub async fn start(config: &Config) -> Result<Running> {
             (address, publisher, messages)
         }
         Some(settings) => {
-            let (broker, publisher, messages) = External::new(settings, authority.signer())?;
+            let (mut broker, publisher, messages) = External::new(settings, authority.signer())?;
+            if settings.guests == GuestList::DynamicSecurity {
+                let guests = broker.guests(database.pool.clone(), terminals_send.subscribe());
+                tasks.spawn(until_stopped(stop.clone(), guests.serve()));
+            }
             tasks.spawn(until_stopped(stop.clone(), broker.serve()));
             (None, publisher, messages)
         }

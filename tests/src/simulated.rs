@@ -10,7 +10,9 @@ use anyhow::{Context, Result};
 use prost::Message;
 use proto::sign::Signer;
 use proto::{DeviceId, Heartbeat, Hello, Punch, PunchBatch, PunchRecord, Receipt, Signed, Topic};
-use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, PublicKeyData};
+use rcgen::{
+    CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, PublicKeyData, date_time_ymd,
+};
 use rumqttc::{
     AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS, SubscribeFilter, TlsConfiguration, Transport,
 };
@@ -50,6 +52,16 @@ impl Papers {
             CertificateDer::from_pem_slice(read("ca.pem")?.as_bytes()).map_err(|e| anyhow::anyhow!("{e}"))?;
         let issuer = Issuer::from_ca_cert_der(&root, KeyPair::from_pem(&read("ca.key")?)?)?;
         Ok(Self { issuer, root })
+    }
+
+    /// A certificate (PEM) for a device and its public key, valid between two years' beginnings: as
+    /// the hub signs them, but for another time.
+    pub fn certificate(&self, device: &str, key: &KeyPair, from: i32, until: i32) -> Result<String> {
+        let mut params = CertificateParams::new(Vec::<String>::new())?;
+        params.distinguished_name.push(DnType::CommonName, device);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(until, 1, 1));
+        Ok(params.signed_by(key, &self.issuer)?.pem())
     }
 
     /// Makes a terminal with a key of its own.
@@ -127,13 +139,35 @@ struct Waiting {
 }
 
 impl Simulated {
-    /// Connects, makes punches, and returns once all have their Receipts.
-    pub async fn run(self, behaviour: Behaviour) -> Result<Record> {
-        let mut options = MqttOptions::new(self.device.as_str(), "localhost", behaviour.port);
+    /// Connects, says these things in this order, and leaves once the broker has acknowledged all.
+    pub async fn say(&self, port: u16, messages: &[(Topic, Vec<u8>)]) -> Result<()> {
+        let (client, mut events) = self.client(port);
+        for (topic, body) in messages {
+            let message = self.signer.sign(*topic, &self.device, body.clone());
+            client.publish(topic.of(&self.device), QoS::AtLeastOnce, false, message).await?;
+        }
+        let mut left = messages.len();
+        while left > 0 {
+            if let Event::Incoming(Packet::PubAck(_)) =
+                tokio::time::timeout(PATIENCE, events.poll()).await??
+            {
+                left -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn client(&self, port: u16) -> (AsyncClient, EventLoop) {
+        let mut options = MqttOptions::new(self.device.as_str(), "localhost", port);
         options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(self.tls.clone())));
         options.set_clean_session(true).set_max_packet_size(proto::PACKET_BYTES, proto::PACKET_BYTES);
         options.set_keep_alive(Duration::from_secs(30));
-        let (client, events) = AsyncClient::new(options, 64);
+        AsyncClient::new(options, 64)
+    }
+
+    /// Connects, makes punches, and returns once all have their Receipts.
+    pub async fn run(self, behaviour: Behaviour) -> Result<Record> {
+        let (client, events) = self.client(behaviour.port);
         let mut life = Life {
             terminal: self,
             client,

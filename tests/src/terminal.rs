@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::ground::Ground;
 use crate::hub::Hub;
-use crate::{photo, program, run};
+use crate::{eventually, photo, program, run};
 
 /// The terminal's folder; runs or not.
 pub struct Terminal {
@@ -44,6 +44,38 @@ impl Terminal {
     pub fn with_state(ground: &Ground, hub: &Hub, walk: &Walk<'_>, state: &Path) -> Result<Self> {
         let folder = ground.join("identity");
         let device = hub.sign(&folder, "Test door")?;
+        let file = |name: &str| folder.join(name);
+        let identity = format!(
+            "port = {}\nca = {:?}\ncertificate = {:?}\nkey = {:?}",
+            hub.mqtt.port(),
+            file("ca.pem"),
+            file("terminal.pem"),
+            file("terminal.key")
+        );
+        Self::configure(ground, walk, state, device, &identity)
+    }
+
+    /// Makes one that knows its hub's address and fingerprint alone. Its id is not known yet.
+    pub fn unclaimed(ground: &Ground, hub: &Hub, walk: &Walk<'_>) -> Result<Self> {
+        let fingerprint = hub.must(&["terminal", "fingerprint"])?;
+        let identity = format!(
+            "port = {}\nhttps_port = {}\nca_sha256 = \"{}\"",
+            hub.mqtt.port(),
+            hub.https.port(),
+            fingerprint.trim()
+        );
+        std::fs::create_dir(ground.join("identity"))?;
+        Self::configure(ground, walk, &ground.join("terminal"), String::new(), &identity)
+    }
+
+    fn configure(
+        ground: &Ground,
+        walk: &Walk<'_>,
+        state: &Path,
+        device: String,
+        identity: &str,
+    ) -> Result<Self> {
+        let folder = ground.join("identity");
         let passes: Vec<String> = walk
             .photos
             .iter()
@@ -52,13 +84,9 @@ impl Terminal {
         let again = if walk.for_ever { "repeat_after_s = 0\n" } else { "" };
         let text = format!(
             "state = {state:?}\n\
-            [hub]\nhost = \"localhost\"\nport = {port}\nca = {ca:?}\ncertificate = {certificate:?}\nkey = {key:?}\n\
+            [hub]\nhost = \"localhost\"\n{identity}\n\
             [roster]\nkey = {roster:?}\n[clock]\nsynchronised = \"always\"\n[vision]\nrearm_s = {rearm}\n\
             [camera]\nkind = \"walk\"\nrate = {rate}\nstart_after_s = 1\n{again}passes = [{passes}]\n",
-            port = hub.mqtt.port(),
-            ca = folder.join("ca.pem"),
-            certificate = folder.join("terminal.pem"),
-            key = folder.join("terminal.key"),
             roster = folder.join("roster.key"),
             rearm = walk.rearm_s,
             rate = walk.rate,
@@ -104,6 +132,21 @@ impl Terminal {
         let text = std::fs::read_to_string(self.folder.join("out")).unwrap_or_default();
         let id = |line: &str| line.strip_prefix("punch ")?.split(' ').next()?.parse().ok();
         text.split_inclusive('\n').filter(|line| line.ends_with('\n')).filter_map(id).collect()
+    }
+
+    /// Waits for a line that it prints, and returns what follows its first word.
+    pub async fn says(&self, word: &str) -> Result<String> {
+        eventually(word, async || {
+            let text = std::fs::read_to_string(self.folder.join("out")).unwrap_or_default();
+            let found = text.lines().rev().find_map(|line| line.strip_prefix(word)).map(str::trim);
+            found.map(str::to_owned).with_context(|| self.logged())
+        })
+        .await
+    }
+
+    /// Whether its process runs.
+    pub fn runs(&mut self) -> Result<bool> {
+        Ok(self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None))))
     }
 
     /// What it logged so far.

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use tests::eventually;
 use tests::ground::Ground;
 use tests::hub::Hub;
 use tests::terminal::{Terminal, Walk};
+use tests::{eventually, program, refused, run};
 use uuid::Uuid;
 
 /// Two enrolled people who walk past for ever and are punched in almost every frame.
@@ -249,6 +249,94 @@ async fn a_full_disk_shows_red_and_drops_nothing() -> Result<()> {
     all_arrive_once(&terminal, &hub).await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_disk_is_one_clear_line_and_then_well_again() -> Result<()> {
+    let ground = Ground::new()?;
+    let Some(disk) = SmallDisk::mount(&ground)? else {
+        println!("skipped: this machine lets nobody mount a small disk (it takes root)");
+        return Ok(());
+    };
+    let hub = Hub::start_new(&ground)?;
+    hub.enrol("1001", "One", &["obama.jpg"])?;
+    let walk = Walk { photos: &[("obama3.jpg", false)], rate: 30, rearm_s: 0, for_ever: true };
+    let mut terminal = Terminal::with_state(&ground, &hub, &walk, &disk.0.join("state"))?;
+    terminal.start()?;
+    until_durable(&terminal, 5).await?;
+    terminal.kill()?;
+    disk.remount("ro")?;
+    let refused = terminal.again()?;
+    let errors = String::from_utf8_lossy(&refused.stderr);
+    let last = errors.lines().last().unwrap_or_default();
+    ensure!(!refused.status.success() && last.contains("Read-only file system"), "{errors}");
+    disk.remount("rw")?;
+    terminal.start()?;
+    let before = terminal.durable().len();
+    until_durable(&terminal, before + 5).await?;
+    all_arrive_once(&terminal, &hub).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_with_a_hole_is_salvaged_and_somebody_is_told() -> Result<()> {
+    let ground = Ground::new()?;
+    let mut hub = Hub::start_new(&ground)?;
+    let mut terminal = crowd(&ground, &hub)?;
+    terminal.start()?;
+    until_durable(&terminal, 10).await?;
+    hub.kill()?;
+    let online = terminal.durable().len();
+    until_durable(&terminal, online + 60).await?;
+    terminal.kill()?;
+    let outbox = ground.join("terminal/outbox");
+    let support = |question: &[&str]| {
+        let state = ground.join("terminal").display().to_string();
+        run(&program("rollcall-edge")?, &[&["outbox", "--state", &state], question].concat())
+    };
+    ensure!(support(&["verify"])?.status.success());
+    let db = std::fs::File::options().write(true).open(outbox.join("store/db"))?;
+    // Most pages hold nothing that is not elsewhere, too: holes until one hurts.
+    for page in 1.. {
+        std::os::unix::fs::FileExt::write_all_at(&db, &[0; 4096], page * 4096)?;
+        let output = support(&["verify"])?;
+        if !output.status.success() {
+            refused(&output, "damaged")?;
+            break;
+        }
+    }
+    terminal.start()?;
+    hub.start()?;
+    let before = terminal.durable().len();
+    until_durable(&terminal, before + 10).await?;
+    let log = terminal.logged();
+    let alarm = log.lines().find(|line| line.contains("ALARM: the outbox goes on")).unwrap_or_default();
+    let lost =
+        alarm.split("lost=").nth(1).and_then(|rest| rest.split_whitespace().next()?.parse::<usize>().ok());
+    let lost = lost.ok_or_else(|| anyhow::anyhow!("no alarm: {log}"))?;
+    ensure!(lost <= 30, "a page holds no {lost} punches");
+    let durable = terminal.durable();
+    eventually("what was saved", async || {
+        let arrived = hub.cluster().punches().await?;
+        let missing = durable.iter().filter(|id| !arrived.contains_key(id)).count();
+        ensure!(missing <= lost, "{missing} missing, {lost} lost");
+        ensure!(arrived.values().all(|count| *count == 1));
+        Ok(())
+    })
+    .await?;
+    eventually("the hub to know", async || {
+        let listed = hub.must(&["terminal", "list"])?;
+        ensure!(listed.contains("the outbox was damaged"), "{listed}");
+        Ok(())
+    })
+    .await?;
+    let status: serde_json::Value = serde_json::from_slice(&support(&["status"])?.stdout)?;
+    let damaged = status["damaged"][0].as_str().unwrap_or_default().to_owned();
+    let exported = support(&["export", "--store", &damaged])?;
+    ensure!(
+        String::from_utf8(exported.stdout)?.lines().count() >= 60 - lost,
+        "the broken store tells too little"
+    );
+    Ok(())
+}
+
 /// A disk of 24 MiB.
 struct SmallDisk(std::path::PathBuf);
 
@@ -269,6 +357,13 @@ impl SmallDisk {
         for block in [vec![0; 1 << 16], vec![0; 512]] {
             while file.write_all(&block).is_ok() {}
         }
+        Ok(())
+    }
+
+    fn remount(&self, how: &str) -> Result<()> {
+        let options = format!("remount,{how}");
+        let done = std::process::Command::new("mount").args(["-o", &options]).arg(&self.0).output()?;
+        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         Ok(())
     }
 

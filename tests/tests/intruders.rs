@@ -2,15 +2,25 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use rcgen::{CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rumqttc::QoS;
+use rustls_pki_types::ServerName;
 use tests::eventually;
 use tests::ground::Ground;
 use tests::hub::Hub;
-use tests::intruder::{Intruder, acknowledged};
+use tests::intruder::{Intruder, acknowledged, tls};
+use tests::simulated::Papers;
+use tokio::io::AsyncWriteExt;
+use tokio_rustls::TlsConnector;
+
+/// Sockets that say nothing, or begin a handshake and leave it at that.
+const IDLE: usize = 1000;
 
 async fn hub_says(hub: &Hub, expected: &str) -> Result<()> {
     eventually(expected, async || {
@@ -18,6 +28,13 @@ async fn hub_says(hub: &Hub, expected: &str) -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// Both ends of the sockets are on this machine.
+fn allow_sockets() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 /// A key and a certificate for `device`, signed by an authority that the hub does not know.
@@ -122,19 +139,114 @@ async fn a_terminal_speaks_and_hears_for_itself_alone() -> Result<()> {
         .publish(format!("/tenants/{device}/up/punches"), QoS::AtLeastOnce, false, vec![0; 400 << 10])
         .await?;
     ensure!(!acknowledged(&mut events).await?, "it sent 400 KiB");
+    hub_says(&hub, "kind=\"too-large\"").await?;
     ensure!(hub.cluster().number("select count(*) from punches").await? == 0);
     drop(me.connect(&hub).await?);
     Ok(())
 }
 
+/// Bytes that begin as MQTT does and go on as it likes: chance decides, from a printed seed.
+fn nonsense(chance: &mut StdRng) -> Vec<u8> {
+    let kind = chance.random_range(0..16_u8) << 4;
+    let length = chance.random_range(0..200_usize);
+    let mut bytes = vec![kind | chance.random_range(0..16_u8)];
+    match chance.random_range(0..4) {
+        0 => bytes.extend([0xff; 4]),          // a length that never ends
+        1 => bytes.extend([0xff, 0xff, 0x7f]), // two megabytes
+        2 => bytes.push(chance.random_range(0..128)),
+        _ => bytes.push(length.min(127) as u8),
+    }
+    bytes.extend((0..length).map(|_| chance.random::<u8>()));
+    bytes
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_idle_sockets_delay_nobody() -> Result<()> {
+async fn malformed_packets_end_their_connection_alone() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    let (one, other) = (ground.join("one"), ground.join("other"));
+    let (device, neighbour) = (hub.sign(&one, "One")?, hub.sign(&other, "Other")?);
+    // Other terminals stay connected meanwhile.
+    let honest = Intruder { identity: Some(&other), client_id: &neighbour, will: false };
+    let (client, mut events) = honest.connect(&hub).await?;
+    let seed = rand::random::<u32>();
+    println!("seed {seed}");
+    let mut chance = StdRng::seed_from_u64(seed.into());
+    let connector = TlsConnector::from(Arc::new(tls(&hub.authority(), Some(&one))?));
+    let name = ServerName::try_from("localhost")?;
+    let connect = [&[0x10, 44, 0, 4][..], b"MQTT", &[4, 2, 0, 60, 0, 32], device.as_bytes()].concat();
+    for round in 0..40 {
+        // A terminal may come thirty times at once, then once a second.
+        if round >= 25 {
+            tokio::time::sleep(Duration::from_millis(1050)).await;
+        }
+        let socket = tokio::net::TcpStream::connect(hub.mqtt).await?;
+        let mut stream = connector
+            .connect(name.clone(), socket)
+            .await
+            .with_context(|| format!("seed {seed}, round {round}"))?;
+        if round % 3 > 0 {
+            stream.write_all(&connect).await?;
+        }
+        for _ in 0..20 {
+            if stream.write_all(&nonsense(&mut chance)).await.is_err() {
+                break;
+            }
+        }
+        let _ = stream.shutdown().await;
+    }
+    hub_says(&hub, "kind=\"not-mqtt\"").await?;
+    client.publish(format!("/tenants/{neighbour}/up/hello"), QoS::AtLeastOnce, false, "x").await?;
+    ensure!(acknowledged(&mut events).await?, "a neighbour lost its connection");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_count_in_their_time_and_until_they_are_revoked() -> Result<()> {
     let ground = Ground::new()?;
     let hub = Hub::start_new(&ground)?;
     let one = ground.join("one");
     let device = hub.sign(&one, "One")?;
+    let honest = Intruder { identity: Some(&one), client_id: &device, will: false };
+    let (_client, mut events) = honest.connect(&hub).await?;
+    // Of the right authority and for the right key, but of another time, or for nobody known.
+    let key = KeyPair::from_pem(&std::fs::read_to_string(one.join("terminal.key"))?)?;
+    let papers = Papers::of(&hub.state)?;
+    let stranger = "f".repeat(32);
+    let wrong = [
+        ("expired", &device, 2001, 2002, "expired"),
+        ("not yet valid", &device, 2090, 2091, "not valid yet"),
+        ("of nobody", &stranger, 2020, 2090, "is unknown"),
+        ("not the one that was signed", &device, 2020, 2090, "came with a replaced certificate"),
+    ];
+    for (number, (what, name, from, until, reason)) in wrong.into_iter().enumerate() {
+        let folder = ground.join(&format!("wrong-{number}"));
+        std::fs::create_dir(&folder)?;
+        std::fs::copy(one.join("terminal.key"), folder.join("terminal.key"))?;
+        std::fs::write(folder.join("terminal.pem"), papers.certificate(name, &key, from, until)?)?;
+        let intruder = Intruder { identity: Some(&folder), client_id: name, will: false };
+        ensure!(intruder.connect(&hub).await.is_err(), "a certificate {what} was let in");
+        hub_says(&hub, reason).await?;
+    }
+    // The honest connection stands through all that, and ends within a second of being revoked.
+    let revoked = Instant::now();
+    hub.must(&["terminal", "revoke", &device])?;
+    let command = revoked.elapsed();
+    while tokio::time::timeout(Duration::from_secs(5), events.poll()).await.context("it stands")?.is_ok() {}
+    ensure!(revoked.elapsed() < command + Duration::from_secs(1), "it took {:?}", revoked.elapsed());
+    ensure!(honest.connect(&hub).await.is_err(), "it came again");
+    hub_says(&hub, "is revoked").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_idle_sockets_delay_nobody() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    let one = ground.join("one");
+    let device = hub.sign(&one, "One")?;
+    allow_sockets();
     let mut idle = Vec::new();
-    for number in 0..50 {
+    for number in 0..IDLE {
         let mut socket = TcpStream::connect(hub.mqtt)?;
         if number % 2 == 0 {
             socket.write_all(&[22, 3, 1])?; // the beginning of a handshake that never goes on

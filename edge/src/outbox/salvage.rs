@@ -26,11 +26,29 @@ const WINDOW: usize = 1 << 20;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// Whole punches that no Receipt is known to cover, in the order of their numbers.
-    pub punches: Vec<Vec<u8>>,
-    /// The highest number that is known to have been given to a punch.
-    pub last: u64,
+    pub punches: Vec<Held>,
     /// Numbers without a Receipt of whose punches nothing whole is left.
     pub lost: u64,
+}
+
+/// A punch as it was found.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its number.
+    pub seq: u64,
+    /// The store's epoch when it was written.
+    pub epoch: u64,
+    /// The punch as it travels.
+    pub punch: Vec<u8>,
+}
+
+impl Found {
+    /// The punches that follow on number `last` of a store without a gap.
+    pub fn tail(&self, epoch: u64, last: u64) -> Vec<Vec<u8>> {
+        let beyond = self.punches.iter().filter(|held| held.epoch == epoch && held.seq > last);
+        let follows = (last + 1..).zip(beyond).take_while(|(seq, held)| held.seq == *seq);
+        follows.map(|(_, held)| held.punch.clone()).collect()
+    }
 }
 
 /// Looks for punches in the files of a store, without sled.
@@ -58,7 +76,8 @@ pub fn search(folder: &Path, hint: Option<Mark>) -> io::Result<Found> {
     let mut numbers: Vec<u64> = held.keys().map(|(seq, _)| *seq).collect();
     numbers.dedup();
     let missing = last.saturating_sub(through).saturating_sub(numbers.len() as u64);
-    Ok(Found { punches: held.into_values().collect(), last, lost: missing })
+    let punches = held.into_iter().map(|((seq, epoch), punch)| Held { seq, epoch, punch });
+    Ok(Found { punches: punches.collect(), lost: missing })
 }
 
 /// Shows every intact record of a file, in windows that overlap by the longest.
@@ -93,10 +112,15 @@ fn fill(file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
 pub fn salvage(layout: &Layout, found: &Found) -> Result<(), Failure> {
     build(layout, |store| {
         for group in found.punches.chunks(GROUP) {
-            store.append(group)?;
+            store.append(&group.iter().map(|held| held.punch.clone()).collect::<Vec<_>>())?;
         }
         Ok(())
     })?;
+    // sled has seen the broken store meanwhile, and cut off what it could not read: for support staff,
+    // and for a power cut now, what was found lies beside it.
+    let seal =
+        |held: &Held| Record { epoch: held.epoch, seq: held.seq, through: 0, punch: &held.punch }.seal();
+    std::fs::write(layout.store().join("found"), found.punches.iter().flat_map(seal).collect::<Vec<_>>())?;
     layout.exchange(true)?;
     Ok(())
 }
@@ -138,12 +162,17 @@ mod tests {
     fn the_bytes_of_a_store_tell_what_it_holds() {
         let (_folder, layout) = folder_with(9, 4);
         let found = search(&layout.store(), None).expect("searches");
-        assert_eq!(found.punches, ["5", "6", "7", "8", "9"].map(|text| text.as_bytes().to_vec()));
+        let texts: Vec<_> = found.punches.iter().map(|held| held.punch.as_slice()).collect();
+        assert_eq!(texts, [b"5", b"6", b"7", b"8", b"9"]);
         assert_eq!(found.lost, 0);
         let epoch = Store::open(&layout.store()).expect("opens").mark.epoch;
         let mark = Mark { epoch, last: 12, through: 5, ..Mark::default() };
         let found = search(&layout.store(), Some(mark)).expect("searches");
         assert_eq!((found.punches.len(), found.lost), (4, 3));
+        let found = search(&layout.store(), None).expect("searches");
+        assert_eq!(found.tail(epoch, 7), [b"8", b"9"]);
+        assert!(found.tail(epoch, 3).is_empty(), "4 is missing between");
+        assert!(found.tail(epoch, 9).is_empty() && found.tail(epoch + 1, 7).is_empty());
         let foreign = Mark { epoch: epoch + 1, last: 99, through: 99, ..Mark::default() };
         assert_eq!(search(&layout.store(), Some(foreign)).expect("searches").punches.len(), 5);
     }

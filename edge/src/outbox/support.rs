@@ -3,6 +3,7 @@
 //! Status and export read the files' bytes without sled, so that they work beside a running daemon
 //! and on a store that sled can't open. Nothing here changes anything.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -13,9 +14,10 @@ use proto::Punch;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::outbox::layout::{Layout, Mark};
+use crate::outbox::layout::{Layout, Mark, files};
 use crate::outbox::salvage::{Found, search};
 use crate::outbox::store::{Failure, Store};
+use crate::outbox::whole;
 
 /// What is asked.
 #[derive(Subcommand)]
@@ -64,25 +66,31 @@ fn status(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
+/// Looks at a copy: sled may cut off what it can't read, and here nothing may change.
 fn verify(layout: &Layout) -> Result<()> {
-    // Opening makes what is missing; here nothing may change.
-    ensure!(layout.store().join("db").is_file(), "there is no store in {}", layout.0.display());
-    match Store::open(&layout.store()) {
+    let db = layout.store().join("db");
+    let file = File::options().read(true).write(true).open(&db);
+    let file = file.with_context(|| format!("there is no store in {}", layout.0.display()))?;
+    let lock = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+    ensure!(lock.is_ok(), "the daemon has this outbox open: stop it first (status works meanwhile)");
+    let copy = tempfile::tempdir().context("no room for a copy")?;
+    for path in files(&layout.store()) {
+        let target = copy.path().join("store").join(path.strip_prefix(layout.store())?);
+        std::fs::create_dir_all(target.parent().context("a file stands in a folder")?)?;
+        std::fs::copy(&path, target).with_context(|| format!("cannot copy {}", path.display()))?;
+    }
+    let found = search(&layout.store(), layout.marked())?;
+    let opened = Store::open(&copy.path().join("store"));
+    match opened.and_then(|store| whole(store, &found, layout.marked())) {
         Ok(store) => {
             println!("{} punches wait, all whole; the last is number {}", store.mark.held, store.mark.last);
             Ok(())
         }
-        Err(Failure::InUse) => {
-            bail!("the daemon has this outbox open: stop it first (status works meanwhile)")
-        }
-        Err(Failure::Damaged(reason)) => {
-            let found = search(&layout.store(), layout.marked())?;
-            bail!(
-                "damaged: {reason}. {} punches can be saved, {} can't; the daemon does that when it starts",
-                found.punches.len(),
-                found.lost
-            )
-        }
+        Err(Failure::Damaged(reason)) => bail!(
+            "damaged: {reason}. {} punches can be saved, {} can't; the daemon does that when it starts",
+            found.punches.len(),
+            found.lost
+        ),
         Err(failure) => bail!("{failure:?}"),
     }
 }
@@ -91,7 +99,7 @@ fn export(store: &Path, mark: Option<Mark>) -> Result<()> {
     ensure!(store.is_dir(), "there is no store in {}", store.display());
     let Found { punches, lost, .. } = search(store, mark)?;
     let mut out = std::io::stdout().lock();
-    for bytes in &punches {
+    for bytes in punches.iter().map(|held| &held.punch) {
         let punch = Punch::decode(bytes.as_slice()).unwrap_or_default();
         let uuid = |bytes: &[u8]| Uuid::from_slice(bytes).ok().map(|id| id.to_string());
         let line = json!({

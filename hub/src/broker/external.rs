@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use proto::sign::Signer;
-use proto::{Topic, topic};
+use proto::{DeviceId, Topic, topic};
 use rumqttc::{
     AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS, SubscribeReasonCode, TlsConfiguration, Transport,
 };
@@ -18,10 +18,12 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
-use tokio::sync::mpsc;
+use sqlx::PgPool;
+use tokio::sync::{broadcast, mpsc};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use crate::broker::guests::{self, Guests};
 use crate::broker::{Message, Publisher, Way};
 
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -51,6 +53,20 @@ pub struct Settings {
     /// Hubs with the same name share the messages.
     #[serde(default = "default_share")]
     pub share: String,
+    /// Who keeps the broker's list of terminals.
+    #[serde(default)]
+    pub guests: GuestList,
+}
+
+/// Who keeps the broker's list of those who may connect.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum GuestList {
+    /// The hub, with Mosquitto's dynamic-security plugin.
+    #[default]
+    DynamicSecurity,
+    /// Somebody else, by other means.
+    Elsewhere,
 }
 
 fn default_port() -> u16 {
@@ -86,6 +102,13 @@ pub struct External {
     events: EventLoop,
     filter: String,
     send: mpsc::Sender<Message>,
+    guests: Option<Desk>,
+}
+
+/// The way to whoever keeps the list.
+struct Desk {
+    answers: mpsc::Sender<Vec<u8>>,
+    connected: mpsc::Sender<()>,
 }
 
 impl External {
@@ -108,7 +131,15 @@ impl External {
         let (send, receive) = mpsc::channel(1024);
         let filter = format!("$share/{}/{}", settings.share, topic::ALL_UP);
         let publisher = Publisher { way: Way::External(client.clone()), signer };
-        Ok((Self { client, events, filter, send }, publisher, receive))
+        Ok((Self { client, events, filter, send, guests: None }, publisher, receive))
+    }
+
+    /// Whoever keeps the broker's list of terminals, to be served beside the connection.
+    pub fn guests(&mut self, pool: PgPool, changed: broadcast::Receiver<Option<DeviceId>>) -> Guests {
+        let (answers, answered) = mpsc::channel(64);
+        let (connected, connections) = mpsc::channel(4);
+        self.guests = Some(Desk { answers, connected });
+        Guests { client: self.client.clone(), answers: answered, connected: connections, pool, changed }
     }
 
     /// Keeps the connection until nobody listens any more.
@@ -120,10 +151,21 @@ impl External {
                     info!("connected to the broker");
                     wait = BACKOFF.0;
                     self.client.try_subscribe(&self.filter, QoS::AtLeastOnce)?;
+                    if self.guests.is_some() {
+                        self.client.try_subscribe(guests::ANSWERS, QoS::AtMostOnce)?;
+                    }
                 }
                 Ok(Event::Incoming(Packet::SubAck(answer))) => {
+                    if let Some(desk) = &self.guests {
+                        let _ = desk.connected.try_send(()); // it is told already
+                    }
                     if answer.return_codes.contains(&SubscribeReasonCode::Failure) {
                         error!(filter = self.filter, "ALARM: the broker lets the hub hear nothing");
+                    }
+                }
+                Ok(Event::Incoming(Packet::Publish(message))) if message.topic == guests::ANSWERS => {
+                    if let Some(desk) = &self.guests {
+                        let _ = desk.answers.try_send(message.payload.to_vec()); // nobody waits
                     }
                 }
                 Ok(Event::Incoming(Packet::Publish(message))) => {

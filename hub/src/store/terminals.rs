@@ -87,7 +87,7 @@ pub async fn accept(
         values ($1, $2, 'accepted', $3, $4, $6)
         on conflict (device) do update set name = excluded.name, state = 'accepted',
             certificate_sha256 = excluded.certificate_sha256, expires_at = excluded.expires_at,
-            public_key = excluded.public_key, renewed_sha256 = null, renewed_expires_at = null
+            public_key = excluded.public_key, renewed_sha256 = null, renewed_expires_at = null, renewed = null
         where $5",
         device.as_str(),
         name,
@@ -102,19 +102,32 @@ pub async fn accept(
     Ok(done.rows_affected() == 1)
 }
 
-/// Keeps the certificate that is to follow a terminal's present one, for the same key.
+/// The certificate (PEM) that was handed out to follow a terminal's present one, and is not used
+/// yet. The terminal is held until the transaction ends, so that only one is ever handed out.
+pub async fn renewed(conn: &mut PgConnection, device: &DeviceId) -> Result<Option<String>> {
+    let renewed = sqlx::query_scalar!(
+        r#"select case when renewed_expires_at > now() then renewed end as "renewed" from terminals
+        where device = $1 for update"#,
+        device.as_str()
+    );
+    Ok(renewed.fetch_optional(conn).await?.flatten())
+}
+
+/// Keeps the certificate (PEM) that is to follow a terminal's present one, for the same key.
 pub async fn renew(
     conn: &mut PgConnection,
     device: &DeviceId,
     certificate: &Certificate<'_>,
+    pem: &str,
 ) -> Result<bool> {
     let done = sqlx::query!(
-        "update terminals set renewed_sha256 = $2, renewed_expires_at = $3
+        "update terminals set renewed_sha256 = $2, renewed_expires_at = $3, renewed = $5
         where device = $1 and public_key = $4 and state = 'accepted'",
         device.as_str(),
         certificate.sha256,
         certificate.expires_at.to_sqlx() as _,
-        certificate.public_key
+        certificate.public_key,
+        pem
     )
     .execute(conn)
     .await?;
@@ -125,7 +138,7 @@ pub async fn renew(
 pub async fn follow(conn: &mut PgConnection, device: &DeviceId, sha256: &[u8]) -> Result<()> {
     sqlx::query!(
         "update terminals set certificate_sha256 = renewed_sha256, expires_at = renewed_expires_at,
-            renewed_sha256 = null, renewed_expires_at = null
+            renewed_sha256 = null, renewed_expires_at = null, renewed = null
         where device = $1 and renewed_sha256 = $2",
         device.as_str(),
         sha256
@@ -133,6 +146,11 @@ pub async fn follow(conn: &mut PgConnection, device: &DeviceId, sha256: &[u8]) -
     .execute(conn)
     .await
     .map(drop)
+}
+
+/// The ids of all accepted terminals.
+pub async fn accepted(conn: &mut PgConnection) -> Result<Vec<String>> {
+    sqlx::query_scalar!("select device from terminals where state = 'accepted'").fetch_all(conn).await
 }
 
 /// The public keys of those terminals that are accepted.

@@ -1,0 +1,231 @@
+//! A terminal becomes one, renews its certificate, and is sent away.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use rcgen::KeyPair;
+use reqwest::Method;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tests::api::{Api, answered};
+use tests::ground::Ground;
+use tests::hub::Hub;
+use tests::intruder::Intruder;
+use tests::simulated::Papers;
+use tests::terminal::{Terminal, Walk};
+use tests::{eventually, refused};
+
+const WALK: Walk<'_> = Walk { photos: &[("obama3.jpg", false)], rate: 30, rearm_s: 0, for_ever: true };
+
+async fn until_durable(terminal: &Terminal, count: usize) -> Result<()> {
+    eventually("durable punches", async || {
+        ensure!(terminal.durable().len() >= count, "{}", terminal.logged());
+        Ok(())
+    })
+    .await
+}
+
+async fn all_arrive_once(terminal: &Terminal, hub: &Hub) -> Result<()> {
+    let durable = terminal.durable();
+    eventually("every durable punch in PostgreSQL", async || {
+        let arrived = hub.cluster().punches().await?;
+        let missing = durable.iter().filter(|id| !arrived.contains_key(id)).count();
+        ensure!(missing == 0, "{missing} missing: {} {}", hub.logged(), terminal.logged());
+        ensure!(arrived.values().all(|count| *count == 1));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_terminal_is_accepted_by_whoever_reads_its_code() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
+    hub.account("admin", "admin", None)?;
+    let admin = Api::open(&hub, "admin").await?;
+    let mut terminal = Terminal::unclaimed(&ground, &hub, &WALK)?;
+    terminal.start()?;
+    let (device, code) = (terminal.says("device ").await?, terminal.says("code ").await?);
+    ensure!(ground.join("terminal/claim.png").is_file(), "no QR image");
+    eventually("the claim", async || {
+        let claims = admin.list("/claims").await?;
+        ensure!(
+            claims.iter().any(|claim| claim["device"] == device && claim["state"] == "pending"),
+            "{claims:?}"
+        );
+        Ok(())
+    })
+    .await?;
+    ensure!(hub.must(&["terminal", "claims"])?.contains(&device));
+    ensure!(
+        !hub.logged().contains(&code.replace('-', "")) && !hub.logged().contains(&code),
+        "the code is in the log"
+    );
+
+    // Nobody who does not stand before it.
+    refused(
+        &hub.command(&["terminal", "accept", &device, "--code", "0000-0000", "--name", "Door"])?,
+        "4 more attempts",
+    )?;
+    refused(
+        &hub.command(&["terminal", "accept", &"0".repeat(32), "--code", &code, "--name", "Door"])?,
+        "no device",
+    )?;
+    let acceptance = json!({"code": "WRONG234", "name": "Door"});
+    answered(403, admin.post(&format!("/claims/{device}/accept"), &acceptance).await?)?;
+    let acceptance = json!({"code": code, "name": "Front door"});
+    let stranger = Api::stranger(&hub)?;
+    answered(401, stranger.post(&format!("/claims/{device}/accept"), &acceptance).await?)?;
+
+    answered(204, admin.post(&format!("/claims/{device}/accept"), &acceptance).await?)?;
+    terminal.says("accepted").await?;
+    until_durable(&terminal, 10).await?;
+    all_arrive_once(&terminal, &hub).await?;
+    refused(
+        &hub.command(&["terminal", "accept", &device, "--code", &code, "--name", "Door"])?,
+        "was accepted already",
+    )?;
+    let audited = "select count(*) from audit where action in ('terminal.accept', 'claim.wrong-code')";
+    ensure!(hub.cluster().number(audited).await? == 3);
+
+    // It does once what it is told to.
+    let done = || terminal.logged().matches("a command of the hub kind=Identify").count();
+    answered(202, admin.post(&format!("/terminals/{device}/commands"), &json!({"kind": "identify"})).await?)?;
+    answered(400, admin.post(&format!("/terminals/{device}/commands"), &json!({"kind": "explode"})).await?)?;
+    eventually("the command", async || {
+        ensure!(done() == 1, "{} times", done());
+        ensure!(hub.cluster().number("select count(*) from commands where done_at is not null").await? == 1);
+        Ok(())
+    })
+    .await?;
+    terminal.kill()?;
+    terminal.start()?;
+    let before = terminal.durable().len();
+    until_durable(&terminal, before + 10).await?;
+    ensure!(terminal.logged().matches("a command of the hub kind=Identify").count() == 1, "done twice");
+
+    // Revoked, it is cut off within a second, and comes no more.
+    let revoked = Instant::now();
+    answered(204, admin.post(&format!("/terminals/{device}/revoke"), &json!({})).await?)?;
+    while !hub.logged().contains("its certificate does not count any more") {
+        ensure!(revoked.elapsed() < Duration::from_secs(1), "it was not sent away within a second");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    eventually("the refusal", async || {
+        ensure!(hub.logged().contains(&format!("terminal {device} is revoked")));
+        Ok(())
+    })
+    .await?;
+    let refusals = admin.list("/terminals/refusals").await?;
+    let counted =
+        |kind: &str| refusals.iter().any(|row| row["kind"] == kind && row["count"].as_u64() > Some(0));
+    ensure!(counted("revoked") && counted("code"), "{refusals:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn codes_are_not_guessed_and_names_not_taken() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    let mut terminal = Terminal::unclaimed(&ground, &hub, &WALK)?;
+    terminal.start()?;
+    let (device, code) = (terminal.says("device ").await?, terminal.says("code ").await?);
+    eventually("the claim", async || {
+        ensure!(hub.must(&["terminal", "claims"])?.contains(&device));
+        Ok(())
+    })
+    .await?;
+    // Another device that claims to be this one: its name does not come from its key.
+    let stranger = Api::stranger(&hub)?;
+    let key = KeyPair::generate()?;
+    let mut params = rcgen::CertificateParams::new(Vec::<String>::new())?;
+    params.distinguished_name.push(rcgen::DnType::CommonName, device.as_str());
+    let request = params.serialize_request(&key)?.pem()?;
+    let claim = json!({"request": request, "code": "ABCD2345"});
+    let said = answered(400, stranger.post("/claims", &claim).await?)?;
+    ensure!(said["error"].as_str().is_some_and(|text| text.contains("does not come from its key")), "{said}");
+    for body in [
+        json!({"request": "rubbish", "code": "ABCD2345"}),
+        json!({"request": "x".repeat(70_000), "code": "A"}),
+    ] {
+        let (status, said) = stranger.send(Method::POST, "/claims", &body).await?;
+        ensure!(status.is_client_error(), "{status}: {said}");
+    }
+    for attempt in 1..=5 {
+        let guess = format!("0000-000{attempt}");
+        let output = hub.command(&["terminal", "accept", &device, "--code", &guess, "--name", "Door"])?;
+        refused(&output, "that is not the code")?;
+    }
+    refused(&hub.command(&["terminal", "accept", &device, "--code", &code, "--name", "Door"])?, "rejected")?;
+    eventually("the terminal to give up", async || {
+        ensure!(!ground.join("terminal/claim.code").exists(), "it keeps its code");
+        Ok(())
+    })
+    .await?;
+    ensure!(hub.logged().contains("REFUSED"), "nothing was logged");
+    // Started again, as systemd does, it asks with another code.
+    terminal.start()?;
+    eventually("another code", async || {
+        let fresh = terminal.says("code ").await?;
+        ensure!(fresh != code, "the same code");
+        let output = hub.command(&["terminal", "accept", &device, "--code", &fresh, "--name", "Door"])?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_renewed_while_punches_flow() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
+    let mut terminal = Terminal::new(&ground, &hub, &WALK)?;
+    let folder = terminal.folder.clone();
+    let file = |name: &str| folder.join(name);
+    // As if it had been signed years ago: valid, with less than a third of its life left.
+    let key = KeyPair::from_pem(&std::fs::read_to_string(file("terminal.key"))?)?;
+    let next_year = 1 + time_now_year()?;
+    let old = Papers::of(&hub.state)?.certificate(&terminal.device, &key, 2020, next_year)?;
+    std::fs::write(file("terminal.pem"), &old)?;
+    let hash = |pem: &str| -> Result<String> {
+        let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|e| anyhow::anyhow!("{e}"))?;
+        Ok(hex::encode(Sha256::digest(der)))
+    };
+    let set = format!("update terminals set certificate_sha256 = '\\x{}'", hash(&old)?);
+    hub.cluster().execute(&set).await?;
+    terminal.start()?;
+    eventually("another certificate", async || {
+        ensure!(std::fs::read_to_string(file("terminal.pem"))? != old, "{}", terminal.logged());
+        Ok(())
+    })
+    .await?;
+    until_durable(&terminal, 10).await?;
+    // The connection stands with the old one; the next comes with the new one, and the old is over.
+    let renewed = "select count(*) from terminals where renewed_sha256 is not null";
+    ensure!(hub.cluster().number(renewed).await? == 1, "not renewed");
+    terminal.kill()?;
+    terminal.start()?;
+    let before = terminal.durable().len();
+    until_durable(&terminal, before + 10).await?;
+    all_arrive_once(&terminal, &hub).await?;
+    let current = hash(&std::fs::read_to_string(file("terminal.pem"))?)?;
+    let promoted = format!(
+        "select count(*) from terminals where certificate_sha256 = '\\x{current}' and renewed_sha256 is null"
+    );
+    ensure!(hub.cluster().number(&promoted).await? == 1, "the new certificate is not the one that counts");
+    terminal.kill()?;
+    std::fs::write(file("terminal.pem"), &old)?;
+    let thief = Intruder { identity: Some(&terminal.folder), client_id: &terminal.device, will: false };
+    ensure!(thief.connect(&hub).await.is_err(), "the old certificate was let in");
+    ensure!(hub.logged().contains("came with a replaced certificate"));
+    Ok(())
+}
+
+fn time_now_year() -> Result<i32> {
+    let output = std::process::Command::new("date").arg("+%Y").output()?;
+    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
+}

@@ -1,0 +1,162 @@
+//! Punches of a terminal whose clock was not set: placed where the hub can, and else by a person.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use prost::Message;
+use proto::{Anchor, Hello, Punch, PunchBatch, PunchRecord, Topic};
+use serde_json::json;
+use tests::api::{Api, answered};
+use tests::company::Company;
+use tests::eventually;
+use tests::ground::Ground;
+use tests::hub::Hub;
+use tests::simulated::{Papers, Simulated, accept};
+use tests::terminal::{Terminal, Walk};
+use uuid::Uuid;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn punches_made_offline_with_an_unset_clock_get_their_time() -> Result<()> {
+    let ground = Ground::new()?;
+    let mut hub = Hub::start_new(&ground)?;
+    hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
+    let walk = Walk { photos: &[("obama3.jpg", false)], rate: 30, rearm_s: 0, for_ever: true };
+    let mut terminal = Terminal::new(&ground, &hub, &walk)?;
+    // Nobody has set the clock of the machine that tests, as systemd-timesyncd would say.
+    let text = std::fs::read_to_string(&terminal.config)?;
+    std::fs::write(&terminal.config, text.replace("\"always\"", "\"timesyncd\""))?;
+    terminal.start()?;
+    let more = async |terminal: &Terminal, count: usize| {
+        let before = terminal.durable().len();
+        eventually("punches", async || {
+            ensure!(terminal.durable().len() >= before + count, "{}", terminal.logged());
+            Ok(())
+        })
+        .await
+    };
+    more(&terminal, 5).await?;
+    hub.kill()?;
+    more(&terminal, 15).await?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    hub.start()?;
+    more(&terminal, 5).await?;
+    let durable = terminal.durable();
+    eventually("every punch placed", async || {
+        let arrived = hub.cluster().punches().await?;
+        ensure!(durable.iter().all(|id| arrived.get(id) == Some(&1)), "some are missing");
+        Ok(())
+    })
+    .await?;
+    ensure!(hub.cluster().number("select count(*) from unplaced where placed_at is null").await? == 0);
+    ensure!(hub.cluster().number("select count(*) from punches where clock <> 'estimated'").await? == 0);
+    // A punch's id tells when it was really made.
+    let rows: Vec<(Uuid, i64)> =
+        sqlx::query_as("select id, (extract(epoch from at) * 1000000)::bigint from punches")
+            .fetch_all(&mut hub.cluster().connect().await?)
+            .await?;
+    for (id, at_us) in rows {
+        let (seconds, nanoseconds) = id.get_timestamp().context("a UUIDv7")?.to_unix();
+        let made_us = seconds as i64 * 1_000_000 + i64::from(nanoseconds) / 1000;
+        ensure!((at_us - made_us).abs() < 2_000_000, "{id} is {} s off", (at_us - made_us) as f64 / 1e6);
+    }
+    Ok(())
+}
+
+/// A batch of punches of one start, by seconds since then.
+fn batch(person: Uuid, epoch: u64, boot: &str, seconds: &[u64]) -> Vec<u8> {
+    let record = |(seq, second): (u64, &u64)| {
+        let punch = Punch {
+            version: proto::VERSION,
+            id: Uuid::now_v7().as_bytes().to_vec(),
+            person: person.as_bytes().to_vec(),
+            at_us: 1_000_000 * *second as i64, // in 1970
+            monotonic_us: second * 1_000_000,
+            boot: boot.into(),
+            ..Punch::default()
+        };
+        PunchRecord { seq, punch: punch.encode_to_vec() }
+    };
+    let records = (1..).zip(seconds).map(record).collect();
+    PunchBatch { version: proto::VERSION, epoch, records, oldest: 1 }.encode_to_vec()
+}
+
+async fn company() -> Result<(Company, Simulated, Uuid)> {
+    let company = Company::open().await?;
+    company.hire(&[("1", "Boss"), ("2", "Ann")]).await?;
+    let terminal = Papers::of(&company.hub.state)?.terminal()?;
+    accept(&company.hub.cluster(), std::slice::from_ref(&terminal)).await?;
+    let ids = company.hub.cluster().column("select id::text from people where number = '2'").await?;
+    Ok((company, terminal, ids[0].parse()?))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_was_never_synchronised_waits_for_somebody_who_knows() -> Result<()> {
+    let (company, terminal, person) = company().await?;
+    let port = company.hub.mqtt.port();
+    terminal.say(port, &[(Topic::Punches, batch(person, 9, "lost", &[60, 3660]))]).await?;
+    let waiting = eventually("the worklist", async || {
+        let waiting = company.hr.list("/punches/unplaced").await?;
+        ensure!(waiting.len() == 2, "{waiting:?}");
+        Ok(waiting)
+    })
+    .await?;
+    ensure!(company.hub.cluster().number("select count(*) from punches").await? == 0);
+    ensure!(
+        company.hub.cluster().number("select min(watermark) from streams").await? == 2,
+        "not acknowledged"
+    );
+    ensure!(waiting[1]["seconds_after_start"] == 3660 && waiting[1]["number"] == "2", "{waiting:?}");
+    let path = format!("/punches/unplaced/{}", waiting[1]["id"].as_str().context("an id")?);
+    let at = json!({"at": "2025-03-03T10:01:00+01:00"});
+    let stranger = Api::stranger(&company.hub)?;
+    answered(401, stranger.post(&path, &at).await?)?;
+    answered(400, company.hr.post(&path, &json!({"at": "2999-03-03T10:01:00+01:00"})).await?)?;
+    let placed = answered(200, company.hr.post(&path, &at).await?)?;
+    ensure!(placed["placed"] == 2, "{placed}");
+    answered(404, company.hr.post(&path, &at).await?)?;
+    let times = "select to_char(at at time zone 'Europe/Berlin', 'YYYY-MM-DD HH24:MI') || ' ' || clock from punches order by at";
+    let times = company.hub.cluster().column(times).await?;
+    ensure!(times == ["2025-03-03 09:01 estimated", "2025-03-03 10:01 estimated"], "{times:?}");
+    company.hub.cluster().settled().await?;
+    let day = company.hr.day("2", "2025-03-03").await?;
+    ensure!(day["punches"].as_array().is_some_and(|punches| punches.len() == 2), "{day}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_anchor_that_comes_later_places_what_waits() -> Result<()> {
+    let (company, terminal, person) = company().await?;
+    let port = company.hub.mqtt.port();
+    terminal.say(port, &[(Topic::Punches, batch(person, 9, "earlier", &[60]))]).await?;
+    let cluster = company.hub.cluster();
+    eventually("the worklist", async || {
+        ensure!(cluster.number("select count(*) from unplaced where placed_at is null").await? == 1);
+        Ok(())
+    })
+    .await?;
+    // Its clock was set 100 seconds after that start, and it has started again since.
+    let anchor = Anchor {
+        boot: "earlier".into(),
+        monotonic_us: 100_000_000,
+        at_us: 1_741_000_000_000_000,
+        synchronised: true,
+    };
+    let now = Anchor { boot: "this".into(), monotonic_us: 5_000_000, at_us: 0, synchronised: false };
+    let hello = Hello {
+        version: proto::VERSION,
+        epoch: 9,
+        anchors: vec![anchor],
+        now: Some(now),
+        ..Hello::default()
+    };
+    terminal.say(port, &[(Topic::Hello, hello.encode_to_vec())]).await?;
+    eventually("the punch", async || {
+        let at =
+            cluster.number("select coalesce(min(extract(epoch from at)), 0)::bigint from punches").await?;
+        ensure!(at == 1_741_000_000 - 40, "{at}");
+        Ok(())
+    })
+    .await?;
+    ensure!(company.hr.list("/punches/unplaced").await?.is_empty());
+    Ok(())
+}

@@ -1,0 +1,321 @@
+//! A broker that is not the hub's own: two hubs share it, and nobody on it is believed.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use prost::Message;
+use proto::sign::Signer;
+use proto::{Answer, Command, DeviceId, PunchBatch, PunchRecord, Receipt, Sealed, Topic};
+use rcgen::{KeyPair, PKCS_ED25519};
+use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS, TlsConfiguration, Transport};
+use serde_json::{Value, json};
+use tests::eventually;
+use tests::ground::Ground;
+use tests::hub::Hub;
+use tests::intruder::tls;
+use tests::mosquitto::{Mosquitto, Papers};
+use tests::simulated::{self, Behaviour, Simulated, accept, hire};
+use tests::terminal::{Terminal, Walk};
+use tokio::task::JoinSet;
+
+/// A broker with a hub on it, whose other clients are named.
+struct Field {
+    hub: Hub,
+    broker: Mosquitto,
+    papers: PathBuf,
+    ground: Ground,
+}
+
+impl Field {
+    fn new(clients: &[(&str, Value)]) -> Result<Self> {
+        let ground = Ground::new()?;
+        let papers = ground.join("papers");
+        let mut hub = Hub::configure(&ground, "hub", "")?;
+        let folder = papers.to_str().context("a path in UTF-8")?;
+        hub.must(&["authority", "broker", "localhost", "127.0.0.1", "--out", folder])?;
+        let certificate = papers.join("broker.pem");
+        let (authority, key) = (papers.join("ca.pem"), papers.join("broker.key"));
+        let mut broker = Mosquitto::configure(
+            &ground,
+            &Papers { authority: &authority, certificate: &certificate, key: &key },
+        )?;
+        broker.start()?; // which makes the list
+        broker.kill()?;
+        let mut list: Value = serde_json::from_slice(&std::fs::read(&broker.list)?)?;
+        for (name, role) in clients {
+            let rolename = role["rolename"].clone();
+            let clients = list["clients"].as_array_mut().context("clients")?;
+            clients.push(json!({"username": name, "roles": [{"rolename": rolename}]}));
+            if role.get("acls").is_some() {
+                list["roles"].as_array_mut().context("roles")?.push(role.clone());
+            }
+        }
+        std::fs::write(&broker.list, serde_json::to_string_pretty(&list)? + "\n")?;
+        broker.start()?;
+        let field_papers = papers.clone();
+        join(&hub, &broker, &field_papers, "hub")?;
+        hub.start()?;
+        Ok(Self { hub, broker, papers, ground })
+    }
+
+    /// Another hub on the same broker and database.
+    fn second(&self) -> Result<Hub> {
+        let url = self.ground.join("url");
+        std::fs::write(&url, self.hub.cluster().url())?;
+        let more = format!("database_url_file = \"{}\"\n", url.display());
+        let mut second = Hub::configure(&self.ground, "second", &more)?;
+        std::fs::create_dir_all(second.state.join("pki"))?;
+        for name in ["pki/ca.pem", "pki/ca.key", "pki/signing.key", "vault.key"] {
+            std::fs::copy(self.hub.state.join(name), second.state.join(name))?;
+        }
+        join(&second, &self.broker, &self.papers, "hub-2")?;
+        second.start()?;
+        Ok(second)
+    }
+
+    /// The real terminal, which connects to the broker.
+    fn terminal(&self) -> Result<Terminal> {
+        self.hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
+        let walk = Walk { photos: &[("obama3.jpg", false)], rate: 30, rearm_s: 0, for_ever: true };
+        let terminal = Terminal::new(&self.ground, &self.hub, &walk)?;
+        let text = std::fs::read_to_string(&terminal.config)?;
+        let (from, to) = (self.hub.mqtt.port(), self.broker.address.port());
+        std::fs::write(&terminal.config, text.replace(&format!("port = {from}"), &format!("port = {to}")))?;
+        Ok(terminal)
+    }
+}
+
+/// Configures a hub for the broker, with a certificate of its own.
+fn join(hub: &Hub, broker: &Mosquitto, papers: &Path, name: &str) -> Result<()> {
+    let folder = papers.join(name);
+    hub.must(&["authority", "client", name, "--out", folder.to_str().context("a path in UTF-8")?])?;
+    let text = std::fs::read_to_string(&hub.config)?;
+    let external = format!(
+        "broker = \"external\"\n{text}\n[external]\nhost = \"localhost\"\nport = {}\nca = \"{}\"\n\
+        certificate = \"{}\"\nkey = \"{}\"\n",
+        broker.address.port(),
+        papers.join("ca.pem").display(),
+        folder.join("hub.pem").display(),
+        folder.join("hub.key").display()
+    );
+    Ok(std::fs::write(&hub.config, external)?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hubs_share_a_broker_and_one_is_killed_again_and_again() -> Result<()> {
+    let field = Field::new(&[("hub-2", json!({"rolename": "hub"}))])?;
+    let mut second = field.second()?;
+    let papers = simulated::Papers::of(&field.hub.state)?;
+    let terminals: Vec<Simulated> = (0..40).map(|_| papers.terminal()).collect::<Result<_>>()?;
+    let ids: Vec<DeviceId> = terminals.iter().map(|terminal| terminal.device.clone()).collect();
+    accept(&field.hub.cluster(), &terminals).await?;
+    field.hub.cluster().execute("select pg_notify('rollcall_terminal', '')").await?;
+    eventually("the broker's list", async || {
+        let known = field.broker.known()?;
+        ensure!(ids.iter().all(|id| known.iter().any(|name| name == id.as_str())), "{} known", known.len());
+        Ok(())
+    })
+    .await?;
+    let people = Arc::new(hire(&field.hub.cluster(), 50).await?);
+    let first = Instant::now() + Duration::from_secs(1);
+    let behaviour = Behaviour {
+        port: field.broker.address.port(),
+        until: first + Duration::from_secs(15),
+        every: Duration::from_millis(200),
+        first,
+        people,
+    };
+    let mut tasks = JoinSet::new();
+    for terminal in terminals {
+        tasks.spawn(terminal.run(behaviour.clone()));
+    }
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        second.kill()?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        second.start()?;
+    }
+    let mut sent = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        sent.extend(done??.punches);
+    }
+    let stored = field.hub.cluster().punches().await?;
+    ensure!(sent.len() > 1000, "only {} punches", sent.len());
+    ensure!(sent.iter().all(|id| stored.get(id) == Some(&1)), "a punch is lost or doubled");
+    ensure!(stored.len() == sent.len(), "{} stored of {}", stored.len(), sent.len());
+    for (name, hub) in [("first", &field.hub), ("second", &second)] {
+        ensure!(hub.logged().contains("punches committed"), "the {name} hub had no share");
+    }
+    Ok(())
+}
+
+/// Topics and what was published on them.
+type Heard = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
+/// Somebody who may publish and hear everything on the broker.
+struct Hostile {
+    client: AsyncClient,
+    heard: Heard,
+    _task: JoinSet<()>,
+}
+
+impl Hostile {
+    fn new(field: &Field) -> Result<Self> {
+        let folder = field.papers.join("hostile");
+        field.hub.must(&["authority", "client", "hostile", "--out", folder.to_str().context("a path")?])?;
+        std::fs::rename(folder.join("hub.pem"), folder.join("terminal.pem"))?;
+        std::fs::rename(folder.join("hub.key"), folder.join("terminal.key"))?;
+        let mut options = MqttOptions::new("hostile", "localhost", field.broker.address.port());
+        let tls = tls(&field.papers.join("ca.pem"), Some(&folder))?;
+        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::new(tls))));
+        options.set_clean_session(true).set_max_packet_size(1 << 20, 1 << 20);
+        let (client, mut events) = AsyncClient::new(options, 64);
+        let heard = Heard::default();
+        let (inner, kept) = (client.clone(), heard.clone());
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            loop {
+                match events.poll().await {
+                    Ok(Event::Incoming(Packet::ConnAck(_))) => {
+                        drop(inner.try_subscribe("/tenants/#", QoS::AtMostOnce));
+                    }
+                    Ok(Event::Incoming(Packet::Publish(message))) => {
+                        if let Ok(mut kept) = kept.lock() {
+                            kept.push((message.topic, message.payload.to_vec()));
+                        }
+                    }
+                    Ok(_) => {}
+                    Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+                }
+            }
+        });
+        Ok(Self { client, heard, _task: task })
+    }
+
+    async fn publish(&self, topic: Topic, device: &DeviceId, bytes: Vec<u8>) -> Result<()> {
+        Ok(self.client.publish(topic.of(device), QoS::AtLeastOnce, false, bytes).await?)
+    }
+
+    /// The latest message on a topic that it heard.
+    async fn recorded(&self, topic: Topic, device: &DeviceId) -> Result<Vec<u8>> {
+        let name = topic.of(device);
+        eventually(&format!("{topic:?} on the broker"), async || {
+            let heard = self.heard.lock().map_err(|_| anyhow::anyhow!("poisoned"))?;
+            let found = heard.iter().rev().find(|(topic, _)| *topic == name).map(|(_, bytes)| bytes.clone());
+            found.with_context(|| format!("nothing on {name}"))
+        })
+        .await
+    }
+}
+
+fn lines(text: &str, part: &str) -> usize {
+    text.lines().filter(|line| line.contains("REFUSED") && line.contains(part)).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hostile_client_on_the_broker_is_not_believed() -> Result<()> {
+    let everything = ["publishClientSend", "publishClientReceive", "subscribePattern"];
+    let acls: Vec<Value> = everything
+        .iter()
+        .map(|kind| json!({"acltype": kind, "topic": "#", "priority": 0, "allow": true}))
+        .collect();
+    let field = Field::new(&[("hostile", json!({"rolename": "everything", "acls": acls}))])?;
+    let hostile = Hostile::new(&field)?;
+    let mut terminal = field.terminal()?;
+    let device: DeviceId = terminal.device.parse()?;
+    terminal.start()?;
+    eventually("punches", async || {
+        ensure!(terminal.durable().len() > 10, "{}\n{}", terminal.logged(), field.broker.logged());
+        Ok(())
+    })
+    .await?;
+    let roster = hostile.recorded(Topic::Roster, &device).await?;
+    let answer = hostile.recorded(Topic::Answer, &device).await?;
+    let batch = hostile.recorded(Topic::Punches, &device).await?;
+
+    // What only the hub may say, said by somebody else with another key.
+    let own = Signer::hub(&KeyPair::generate_for(&PKCS_ED25519)?.serialize_der())?;
+    let command = Command { id: vec![7; 16], kind: 1 };
+    let forged = [
+        (Topic::Receipt, Receipt { version: 1, through: 1 << 40, ..Receipt::default() }.encode_to_vec()),
+        (Topic::Roster, Sealed { key: vec![1; 32], ..Sealed::default() }.encode_to_vec()),
+        (Topic::Answer, Answer { version: 1, commands: vec![command], ..Answer::default() }.encode_to_vec()),
+    ];
+    for (topic, body) in forged {
+        let refused = lines(&terminal.logged(), "did not sign");
+        hostile.publish(topic, &device, body.clone()).await?; // unsigned
+        hostile.publish(topic, &device, own.sign(topic, &device, body)).await?;
+        eventually(&format!("{topic:?} refused twice"), async || {
+            ensure!(lines(&terminal.logged(), "did not sign") >= refused + 2, "{}", terminal.logged());
+            Ok(())
+        })
+        .await?;
+    }
+    // What the hub said to another terminal, or on another topic.
+    let refused = lines(&terminal.logged(), "did not sign");
+    hostile.publish(Topic::Answer, &device, roster.clone()).await?;
+    eventually("a message of another topic refused", async || {
+        ensure!(lines(&terminal.logged(), "did not sign") > refused);
+        Ok(())
+    })
+    .await?;
+    // What the hub did say, once more: after another hello it is old.
+    terminal.kill()?;
+    terminal.start()?;
+    let before = terminal.durable().len();
+    eventually("more punches", async || {
+        ensure!(terminal.durable().len() > before + 10);
+        Ok(())
+    })
+    .await?;
+    let refused = lines(&terminal.logged(), "answers no hello");
+    hostile.publish(Topic::Roster, &device, roster).await?;
+    hostile.publish(Topic::Answer, &device, answer).await?;
+    eventually("old roster and answer refused", async || {
+        ensure!(lines(&terminal.logged(), "answers no hello") >= refused + 2, "{}", terminal.logged());
+        Ok(())
+    })
+    .await?;
+
+    // What only the terminal may say.
+    let record = PunchRecord { seq: 1, punch: vec![1, 2, 3] };
+    let invented = PunchBatch { version: 1, epoch: 5, records: vec![record], oldest: 1 }.encode_to_vec();
+    let stranger = Signer::terminal(&KeyPair::generate()?.serialize_der())?;
+    hostile.publish(Topic::Punches, &device, invented.clone()).await?;
+    hostile.publish(Topic::Punches, &device, stranger.sign(Topic::Punches, &device, invented)).await?;
+    let unknown: DeviceId = "f".repeat(32).parse()?;
+    hostile.publish(Topic::Hello, &unknown, batch.clone()).await?;
+    for _ in 0..20 {
+        hostile.publish(Topic::Punches, &device, batch.clone()).await?; // a real one, again and again
+    }
+    eventually("the hub to refuse", async || {
+        let log = field.hub.logged();
+        ensure!(lines(&log, "kind=\"signature\"") >= 2 && lines(&log, "not accepted") >= 1, "{log}");
+        Ok(())
+    })
+    .await?;
+    let durable = terminal.durable();
+    eventually("every durable punch once", async || {
+        let arrived = field.hub.cluster().punches().await?;
+        ensure!(durable.iter().all(|id| arrived.get(id) == Some(&1)), "some are missing");
+        ensure!(arrived.values().all(|count| *count == 1));
+        Ok(())
+    })
+    .await?;
+    ensure!(field.hub.cluster().number("select count(*) from dead_letters").await? == 0);
+
+    // Revoked, it is cut off by the broker, and its messages count no more.
+    field.hub.must(&["terminal", "revoke", device.as_str()])?;
+    eventually("the broker to forget it", async || {
+        ensure!(!field.broker.known()?.iter().any(|name| name == device.as_str()));
+        Ok(())
+    })
+    .await?;
+    eventually("the terminal to be offline", async || {
+        ensure!(terminal.logged().contains("lets this terminal hear nothing"), "{}", terminal.logged());
+        Ok(())
+    })
+    .await
+}
