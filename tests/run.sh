@@ -20,7 +20,7 @@ export PATH=$PATH:$HOME/.cargo/bin
 deploy/setup.sh
 models/fetch.sh
 tests/smtp/fetch.sh
-tests/mosquitto/setup.sh
+tests/setup.sh
 deploy/photos.sh
 
 export ROLLCALL_LITERT=$root/models/runtime/libLiteRt.so

@@ -51,7 +51,11 @@ impl Attendant {
             };
             for sighting in &what.sightings {
                 match attention.attend(sighting) {
-                    Decision::Punch(_) => self.punch(sighting, &what.moment, &stop).await,
+                    Decision::Punch(_) => {
+                        self.health.punch(true);
+                        self.punch(sighting, &what.moment, &stop).await;
+                        self.health.punch(false);
+                    }
                     Decision::Challenge => drop(self.door.send(Signal::Turn).await),
                     Decision::Wait => {}
                 }

@@ -14,6 +14,7 @@ use reqwest::{Client, StatusCode};
 use rustls::ClientConfig;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -21,7 +22,7 @@ use tracing::{info, warn};
 use crate::clock::Clock;
 use crate::config::{Config, Files};
 use crate::identity::{csr, device_of, key, replace, sha256, write_new};
-use crate::trust::{Floor, HubVerifier, Pinned};
+use crate::trust::{Floor, HubVerifier, Pinned, validity};
 
 /// Letters and digits of a code, without those that look alike (Crockford's base 32).
 const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -48,10 +49,10 @@ struct Answer {
 }
 
 /// Asks until the terminal is accepted; then its certificate and the hub's authority are there.
-/// Where they are already, it does nothing.
+/// Where they are already, and the certificate counts still, it does nothing.
 pub async fn claim(config: &Config, clock: Clock) -> Result<()> {
     let files = config.hub.files(&config.state);
-    if files.certificate.exists() {
+    if files.certificate.exists() && !(config.hub.ca_sha256.is_some() && expired(&files, &clock)) {
         return Ok(());
     }
     let Some(fingerprint) = &config.hub.ca_sha256 else {
@@ -76,6 +77,17 @@ pub async fn claim(config: &Config, clock: Clock) -> Result<()> {
         }
         tokio::time::sleep(ASK.mul_f64(rand::random_range(1.0..2.0))).await;
     }
+}
+
+/// Whether a terminal slept through the end of its certificate, by a clock that is set: it must be
+/// accepted again, with the same key.
+fn expired(files: &Files, clock: &Clock) -> bool {
+    let now = clock.now();
+    let end = || {
+        let certificate = CertificateDer::from_pem_file(&files.certificate).ok()?;
+        i64::try_from(validity(&certificate).ok()?.1).ok()
+    };
+    now.synchronised && end().is_some_and(|end| end < now.wall_us / 1_000_000)
 }
 
 /// Asks once. `None`: nobody has decided.
@@ -110,7 +122,10 @@ fn settle(files: &Files, state: &Path, answer: Answer) -> Result<()> {
 fn code(state: &Path) -> Result<String> {
     let file = state.join("claim.code");
     if let Ok(code) = std::fs::read_to_string(&file) {
-        return Ok(code);
+        if code.len() == CODE && code.bytes().all(|byte| LETTERS.contains(&byte)) {
+            return Ok(code);
+        }
+        std::fs::remove_file(&file)?;
     }
     let letter = |byte: u8| char::from(LETTERS[usize::from(byte % 32)]);
     let code: String = rand::random::<[u8; CODE]>().into_iter().map(letter).collect();

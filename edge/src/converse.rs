@@ -28,6 +28,9 @@ use crate::roster::{Applied, Roster};
 /// How often the terminal says what it holds and how it is: whatever was lost heals by then.
 const BEAT: Duration = Duration::from_secs(30);
 
+/// After so many answers the hub has had a heartbeat of this run, with the alarm in it.
+const ALARM_TOLD: u32 = 3;
+
 /// The terminal's side of it.
 pub struct Conversation {
     /// Punches on their way up.
@@ -59,12 +62,17 @@ pub struct Memory {
     hellos: Hellos,
     anchors: Anchors,
     errands: Errands,
+    /// Answers in this run.
+    answers: u32,
+    /// Why the certificate is not renewed.
+    alarm: Option<String>,
 }
 
 impl Memory {
     /// With what the folder `state` remembers.
     pub fn open(state: &Path) -> Self {
-        Self { hellos: Hellos::default(), anchors: Anchors::open(state), errands: Errands::open(state) }
+        let (anchors, errands) = (Anchors::open(state), Errands::open(state));
+        Self { hellos: Hellos::default(), anchors, errands, answers: 0, alarm: None }
     }
 }
 
@@ -132,8 +140,12 @@ impl Conversation {
                 },
                 () = appended.notified() => self.delivery.send().await,
                 () = tokio::time::sleep_until(wake), if resend.is_some() => self.delivery.again().await,
-                _ = beat.tick(), if connected => {
-                    self.introduce();
+                _ = beat.tick() => {
+                    // Also offline: the clock may be set now, and the next start before the network.
+                    self.memory.anchors.note(&self.clock.now());
+                    if connected {
+                        self.introduce();
+                    }
                     Ok(())
                 }
                 () = health.changed(), if connected => {
@@ -175,8 +187,8 @@ impl Conversation {
     fn beat(&self) {
         // First the time: a punch in between is after it.
         let now = self.clock.now();
-        let at_us = if now.synchronised { now.wall_us } else { 0 };
-        let alarm = self.outbox.alarm().unwrap_or_default();
+        let at_us = if now.synchronised && !self.health.punching() { now.wall_us } else { 0 };
+        let alarm = self.outbox.alarm().or_else(|| self.memory.alarm.clone()).unwrap_or_default();
         let beat = self.health.heartbeat(self.outbox.queued(), self.roster.version(), at_us, alarm);
         self.sender.publish(Topic::Heartbeat, beat);
     }
@@ -215,13 +227,25 @@ impl Conversation {
         ensure!(answer.version == proto::VERSION, "an answer of version {}", answer.version);
         ensure!(self.memory.hellos.knows(&answer.key), "it answers no hello of this terminal's");
         self.identity.floor.raise(u64::try_from(answer.at_us / 1_000_000).unwrap_or(0));
+        self.memory.answers += 1;
+        if self.memory.answers == ALARM_TOLD {
+            self.outbox.told();
+        }
         if !answer.certificate.is_empty() {
-            self.identity.renew(&answer.certificate).context("the new certificate is not used")?;
+            self.renew(&answer.certificate);
         }
         for kind in self.memory.errands.take(answer.commands) {
             self.obey(kind).await?;
         }
         Ok(())
+    }
+
+    /// A certificate that can't be used is somebody's business before the present one expires.
+    fn renew(&mut self, certificate: &str) {
+        self.memory.alarm = self.identity.renew(certificate).err().map(|error| {
+            error!(error = format!("{error:#}"), "ALARM: the new certificate is not used");
+            format!("the certificate is not renewed: {error:#}")
+        });
     }
 
     async fn obey(&mut self, kind: CommandKind) -> Result<()> {

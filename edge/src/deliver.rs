@@ -26,6 +26,8 @@ pub struct Delivery {
     connected: bool,
     /// Of the store whose numbers these are.
     epoch: u64,
+    /// Drawn at the start: a Receipt that somebody kept from before speaks to nobody.
+    run: u64,
     /// All punches up to here are covered by a Receipt.
     acknowledged: u64,
     /// The lowest punch that the outbox holds.
@@ -48,6 +50,7 @@ impl Delivery {
             sender,
             connected: false,
             epoch,
+            run: rand::random(),
             acknowledged: 0,
             oldest: 0,
             next: 1,
@@ -94,12 +97,12 @@ impl Delivery {
     pub async fn send(&mut self) -> Result<()> {
         while self.connected && self.waiting.len() < WINDOW {
             let read = self.outbox.read(self.next, proto::BATCH_PUNCHES, proto::BATCH_BYTES).await;
-            let records = match read {
+            let (born, records) = match read {
                 Ok(batch) if batch.epoch != self.epoch => {
                     self.begin(batch.epoch);
                     continue;
                 }
-                Ok(batch) => batch.records,
+                Ok(batch) => (batch.born, batch.records),
                 Err(OutboxError::Stopped) => return Err(OutboxError::Stopped.into()),
                 Err(error) => {
                     error!(%error, "ALARM: the outbox can't be read; trying again");
@@ -117,8 +120,14 @@ impl Delivery {
             }
             let last = *last;
             let records = records.into_iter().map(|(seq, punch)| PunchRecord { seq, punch }).collect();
-            let batch =
-                PunchBatch { version: proto::VERSION, epoch: self.epoch, records, oldest: self.oldest };
+            let batch = PunchBatch {
+                version: proto::VERSION,
+                epoch: self.epoch,
+                records,
+                oldest: self.oldest,
+                born,
+                run: self.run,
+            };
             self.sender.publish(Topic::Punches, batch.encode_to_vec());
             self.next = last + 1;
             self.waiting.push(last);
@@ -127,19 +136,9 @@ impl Delivery {
         Ok(())
     }
 
-    /// The hub has more punches of this store than the store ever made: it was put back from a
-    /// copy. Its numbers are used up, and trimming by them would delete punches that never arrived.
-    async fn put_back(&mut self, through: u64, last: u64) -> Result<()> {
-        error!(through, last, "ALARM: the outbox was put back from a copy; it goes on under a new epoch");
-        if let Err(error) = self.outbox.renew().await {
-            warn!(%error, "no new epoch yet");
-            return Ok(());
-        }
-        self.send().await
-    }
-
-    /// The hub has other punches under numbers of this store: its end was cut off in silence, and
-    /// numbers were given out twice. What it holds is sent again under a new epoch.
+    /// The hub has other punches under numbers of this store: it was put back from a copy, or its end
+    /// was cut off in silence, and numbers were given out twice. What it holds is sent again under a
+    /// new epoch.
     async fn doubled(&mut self, numbers: &[u64]) -> Result<()> {
         error!(numbers = ?numbers, "ALARM: the outbox gave numbers out twice; it goes on under a new epoch");
         if let Err(error) = self.outbox.renew().await {
@@ -159,18 +158,18 @@ impl Delivery {
             warn!(epoch = receipt.epoch, "a receipt for another store");
             return Ok(());
         }
+        if receipt.run != self.run {
+            warn!("REFUSED: a receipt for another run of this terminal");
+            return Ok(());
+        }
         if !receipt.conflicts.is_empty() {
             return self.doubled(&receipt.conflicts).await;
         }
+        if receipt.from > self.acknowledged.max(self.oldest.saturating_sub(1)) + 1 {
+            debug!(from = receipt.from, "a receipt that does not follow; the deadline sends again");
+            return Ok(());
+        }
         if receipt.through > self.acknowledged {
-            match self.outbox.last().await {
-                Ok(last) if receipt.through > last => return self.put_back(receipt.through, last).await,
-                Ok(_) => {}
-                Err(error) => {
-                    warn!(%error, "a receipt is left for later");
-                    return Ok(());
-                }
-            }
             if let Err(error) = self.outbox.trim(self.epoch, receipt.through).await {
                 warn!(%error, "delivered punches stay for now");
                 return Ok(());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use prost::Message;
 use proto::{Heartbeat, StrangerHour};
@@ -18,17 +18,34 @@ pub struct Health {
     frames: AtomicU64,
     strangers: Mutex<BTreeMap<i64, u32>>,
     changed: Notify,
+    punching: AtomicBool,
 }
 
 impl Health {
     /// Counts from zero.
     pub fn new(run: Uuid) -> Self {
-        Self { run, frames: AtomicU64::new(0), strangers: Mutex::default(), changed: Notify::new() }
+        Self {
+            run,
+            frames: AtomicU64::new(0),
+            strangers: Mutex::default(),
+            changed: Notify::new(),
+            punching: AtomicBool::new(false),
+        }
     }
 
     /// A frame was looked at.
     pub fn frame(&self) {
         self.frames.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A punch is on its way to the disk, or no more.
+    pub fn punch(&self, punching: bool) {
+        self.punching.store(punching, Ordering::Release);
+    }
+
+    /// Whether one is: then not all that was seen is in the outbox.
+    pub fn punching(&self) -> bool {
+        self.punching.load(Ordering::Acquire)
     }
 
     /// A stranger left in the hour that began at `hour` (seconds since 1970).

@@ -101,6 +101,11 @@ impl Identity {
         let first = chain.first().context("the hub sent no certificate")?;
         ensure!(common_name(first)? == self.device, "the hub sent somebody else's certificate");
         let fresh = certify(&chain, &self.key).context("the hub sent a certificate for another key")?;
+        let (from, _) = validity(first)?;
+        ensure!(
+            from <= self.floor.now(),
+            "the hub sent a certificate that is not valid yet: its clock is ahead"
+        );
         let mut shown = self.shown.0.write().unwrap_or_else(PoisonError::into_inner);
         let until = |certificate: Option<&CertificateDer<'_>>| {
             validity(certificate.context("none")?).map(|(_, until)| until)
@@ -185,20 +190,21 @@ pub fn csr(key: &impl SigningKey, device: &DeviceId) -> Result<String> {
     Ok(params.serialize_request(key)?.pem()?)
 }
 
-/// Writes a file that must not be there yet, durably, readable as `mode` says.
+/// Writes a file that must not be there yet, durably, readable as `mode` says. A power cut leaves it
+/// whole or not there.
 pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)
-        .with_context(|| format!("cannot make {}", path.display()))?;
-    let mut write = || {
+    let fresh = path.with_extension("new");
+    let write = || {
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&fresh)?;
         file.write_all(bytes)?;
         file.sync_all()?;
+        let linked = fs::hard_link(&fresh, path); // which replaces nothing
+        fs::remove_file(&fresh)?;
+        linked?;
         sync_folder(path)
     };
-    write().with_context(|| format!("cannot write {}", path.display()))
+    write().with_context(|| format!("cannot make {}", path.display()))
 }
 
 /// Puts a file in the place of another, or where there is none: afterwards one of the two is there,

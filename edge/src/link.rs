@@ -94,7 +94,11 @@ impl Link {
                 Ok(Event::Incoming(Packet::ConnAck(_))) => {
                     info!("connected to the hub");
                     connected = true;
-                    self.subscribe();
+                    if !self.subscribe() {
+                        self.events.clean();
+                        connected = false;
+                        wait = pause(wait).await;
+                    }
                     Ok(())
                 }
                 Ok(Event::Incoming(Packet::SubAck(answer))) => {
@@ -142,12 +146,12 @@ impl Link {
     }
 
     /// Asks for the terminal's own topics, within the event loop's own turn: it must not wait.
-    fn subscribe(&self) {
+    /// `false`: it can't, and without it the terminal would hear nothing.
+    fn subscribe(&self) -> bool {
         let filters =
             Topic::DOWN.map(|topic| SubscribeFilter::new(topic.of(&self.identity.device), QoS::AtMostOnce));
-        if let Err(error) = self.client.try_subscribe_many(filters) {
-            warn!(%error, "cannot subscribe");
-        }
+        let asked = self.client.try_subscribe_many(filters);
+        asked.inspect_err(|error| warn!(%error, "cannot subscribe")).is_ok()
     }
 
     /// What the hub signed for this terminal. Whoever else may publish on the broker is not

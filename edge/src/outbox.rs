@@ -59,6 +59,8 @@ pub enum OutboxError {
 pub struct Batch {
     /// The store's epoch.
     pub epoch: u64,
+    /// Numbers up to this one were used before the epoch was drawn.
+    pub born: u64,
     /// Numbers and punches.
     pub records: Vec<(u64, Vec<u8>)>,
 }
@@ -105,6 +107,7 @@ struct Shared {
 pub struct Outbox {
     commands: mpsc::SyncSender<Command>,
     shared: Arc<Shared>,
+    layout: Layout,
 }
 
 impl Outbox {
@@ -118,14 +121,17 @@ impl Outbox {
             open: None,
             shared: shared.clone(),
             reminded: None,
+            found: None,
         };
         keeper.ensure_open()?;
+        keeper.remember();
+        let layout = keeper.layout.clone();
         let (commands, receive) = mpsc::sync_channel(GROUP);
         std::thread::Builder::new()
             .name("outbox".into())
             .spawn(move || keeper.serve(&receive))
             .map_err(|e| OutboxError::Store { path, reason: e.to_string() })?;
-        Ok(Self { commands, shared })
+        Ok(Self { commands, shared, layout })
     }
 
     /// The store's epoch: drawn when it was made, renewed or salvaged.
@@ -144,6 +150,11 @@ impl Outbox {
             return Some("the outbox is full".into());
         }
         self.shared.alarm.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The hub has heard of the alarm: the next start need not tell it again.
+    pub fn told(&self) {
+        self.layout.clear_alarm();
     }
 
     /// The number of the last punch that was appended.
@@ -201,9 +212,19 @@ struct Keeper {
     shared: Arc<Shared>,
     /// When the log last said that the outbox is full.
     reminded: Option<Instant>,
+    /// What was found before sled saw the store, until it is open.
+    found: Option<Found>,
 }
 
 impl Keeper {
+    /// What an earlier run found, and the hub may not have heard of.
+    fn remember(&self) {
+        let mut alarm = self.shared.alarm.lock().unwrap_or_else(PoisonError::into_inner);
+        if alarm.is_none() {
+            *alarm = self.layout.alarm();
+        }
+    }
+
     fn serve(mut self, commands: &mpsc::Receiver<Command>) {
         let mut next = None;
         while let Some(command) = next.take().or_else(|| commands.recv().ok()) {
@@ -216,7 +237,7 @@ impl Keeper {
                 Command::Read { from, count, bytes, answer } => {
                     let read = |store: &mut Store| {
                         let records = store.read(from, count, bytes)?;
-                        Ok(Batch { epoch: store.mark.epoch, records })
+                        Ok(Batch { epoch: store.mark.epoch, born: store.born, records })
                     };
                     let _ = answer.send(self.attempt(read));
                 }
@@ -270,12 +291,14 @@ impl Keeper {
 
     fn trim(&mut self, epoch: u64, through: u64) -> Result<(), OutboxError> {
         self.attempt(|store| if store.mark.epoch == epoch { store.trim(through) } else { Ok(()) })?;
-        let Some(mark) = self.open.as_ref().map(|store| store.mark) else { return Ok(()) };
+        let Some((mark, born)) = self.open.as_ref().map(|store| (store.mark, store.born)) else {
+            return Ok(());
+        };
         let size = self.layout.size();
         if mark.held == 0 && size > LARGE_BYTES {
             info!(path = %self.layout.0.display(), size, "the outbox is empty and large: it is made anew");
             self.open = None; // before its folder goes
-            if let Err(failure) = guarded(|| salvage::rebuild(&self.layout, &mark)) {
+            if let Err(failure) = guarded(|| salvage::rebuild(&self.layout, &mark, born)) {
                 warn!(error = %self.told(failure), "the outbox stays large");
             }
         }
@@ -332,17 +355,33 @@ impl Keeper {
         }
         self.layout.prepare()?;
         let mark = self.layout.marked();
-        let found = search(&self.layout.store(), mark)?;
+        let found = self.look(mark)?;
         let mut store = match Store::open(&self.layout.store()).and_then(|store| whole(store, &found, mark)) {
             Err(Failure::Damaged(reason)) => self.salvage(&reason, &found)?,
             opened => opened?,
         };
+        salvage::forget(&self.layout);
+        self.found = None;
         store.sync = self.options.sync;
         info!(path = %self.layout.0.display(), epoch = store.mark.epoch, last = store.mark.last,
             held = store.mark.held, "outbox open");
         self.open = Some(store);
         self.publish();
         Ok(())
+    }
+
+    /// What lies in the files. An attempt before this one may have seen more, before sled did.
+    fn look(&mut self, mark: Option<Mark>) -> Result<Found, Failure> {
+        let mut found = search(&self.layout.store(), mark)?;
+        if let Some(before) = self.found.take().filter(|before| before.punches.len() > found.punches.len()) {
+            found = before;
+        }
+        if let Err(error) = salvage::keep(&self.layout, &found) {
+            // A full disk, mostly. To deliver is the way out of that, so it goes on with the memory alone.
+            warn!(%error, "what waits in the outbox is not kept twice while it is opened");
+        }
+        self.found = Some(found.clone());
+        Ok(found)
     }
 
     fn salvage(&mut self, reason: &str, found: &Found) -> Result<Store, Failure> {
@@ -352,6 +391,7 @@ impl Keeper {
             format!("the outbox was damaged: {} punches saved, {} lost", found.punches.len(), found.lost);
         error!(path = %self.layout.0.display(), saved = found.punches.len(), lost = found.lost,
             "ALARM: the outbox goes on under a new epoch with what was saved");
+        self.layout.write_alarm(&text);
         *self.shared.alarm.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
         Store::open(&self.layout.store())
     }

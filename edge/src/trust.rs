@@ -25,6 +25,9 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use crate::clock::Clock;
 use crate::identity::replace;
 
+/// Seconds after which the floor is written anew: a card wears out, and an hour changes nothing.
+const WORTH_WRITING: u64 = 3600;
+
 /// The pinned authority and the hub's signing key.
 #[derive(Debug)]
 pub struct Pinned {
@@ -57,6 +60,8 @@ impl Pinned {
 pub struct Floor {
     file: PathBuf,
     seconds: AtomicU64,
+    /// The end of the hub's certificate that was verified last.
+    latest: AtomicU64,
     clock: Clock,
 }
 
@@ -69,13 +74,13 @@ impl Floor {
         let made =
             certificates.iter().filter_map(|certificate| validity(certificate).ok()).map(|(from, _)| from);
         let seconds = made.chain(kept).max().unwrap_or(0);
-        Self { file, seconds: AtomicU64::new(seconds), clock }
+        Self { file, seconds: AtomicU64::new(seconds), latest: AtomicU64::new(0), clock }
     }
 
-    /// The hub, whose signature was verified, says that it is so late.
+    /// The hub, whose signature was verified, says that it is so late. It is not believed beyond the
+    /// end of its own certificate: a hub whose clock is wrong for a moment must not lock itself out.
     pub fn raise(&self, seconds: u64) {
-        /// A card wears out: an hour more or less changes nothing.
-        const WORTH_WRITING: u64 = 3600;
+        let seconds = seconds.min(self.latest.load(Ordering::Acquire));
         let before = self.seconds.fetch_max(seconds, Ordering::AcqRel);
         if seconds > before.saturating_add(WORTH_WRITING)
             && let Err(error) = replace(&self.file, seconds.to_string().as_bytes(), 0o644)
@@ -84,10 +89,11 @@ impl Floor {
         }
     }
 
-    /// Seconds since 1970 by the wall clock, or the floor where that is later.
+    /// Seconds since 1970: by the wall clock where it is set, else the floor where that is later.
     pub fn now(&self) -> u64 {
-        let wall = u64::try_from(self.clock.now().wall_us / 1_000_000).unwrap_or(0);
-        wall.max(self.seconds.load(Ordering::Acquire))
+        let now = self.clock.now();
+        let wall = u64::try_from(now.wall_us / 1_000_000).unwrap_or(0);
+        if now.synchronised { wall } else { wall.max(self.seconds.load(Ordering::Acquire)) }
     }
 
     fn unsure(&self) -> bool {
@@ -151,6 +157,11 @@ impl ServerCertVerifier for HubVerifier {
             }
             verified => verified,
         }
+        .inspect(|_| {
+            if let Ok((_, until)) = validity(certificate) {
+                self.floor.latest.store(until, Ordering::Release);
+            }
+        })
     }
 
     fn verify_tls12_signature(
@@ -245,8 +256,10 @@ mod tests {
         assert_eq!(verified(&verifier, &renewed, "hub"), Ok(()));
         assert!(verified(&verifier, &renewed, "elsewhere").is_err(), "another name");
         assert!(verified(&verifier, &Company::new().hub(2060, 2061), "hub").is_err(), "another authority");
-        // The hub's signed time: the certificate that has expired by then is refused from now on.
-        verifier.floor.raise(year(2060).unix_timestamp() as u64 + 86_400);
+        // A hub whose clock is far ahead for a moment: not beyond its own certificate.
+        verifier.floor.raise(year(2085).unix_timestamp() as u64);
+        assert_eq!(verified(&verifier, &renewed, "hub"), Ok(()));
+        // What the hub says is remembered: a certificate that has expired by then is refused.
         assert!(verified(&verifier, &company.hub(2048, 2049), "hub").is_err(), "expired");
         let after_restart = company.verifier(Synchronised::Timesyncd);
         assert!(verified(&after_restart, &company.hub(2048, 2049), "hub").is_err(), "forgotten by a restart");

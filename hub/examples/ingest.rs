@@ -2,8 +2,8 @@
 //!
 //!     ingest [PUNCHES] [ROUNDS]    one line of JSON: punches a second, and the share of COPY
 //!
-//! The tables, their indexes, keys and the database are the hub's own; `one_terminal` stores batches
-//! of 100 one after the other, as while one outbox drains; `many_terminals` stores those of 64 at
+//! The tables, their indexes, keys and the database are the hub's own; `one_terminal` stores four
+//! batches of 100 at a time, as while one outbox drains; `many_terminals` stores those of 64 at
 //! once in each of four transactions, as the hub's workers do.
 
 use std::time::{Duration, Instant};
@@ -24,6 +24,8 @@ const PEOPLE: usize = 500;
 const TERMINALS: u8 = 64;
 const WORKERS: usize = 4;
 const BATCH: usize = 100;
+/// Batches that a terminal has on their way at once.
+const WINDOW: usize = 4;
 
 fn main() -> Result<()> {
     let mut numbers = std::env::args().skip(1).map(|text| text.parse::<usize>());
@@ -137,7 +139,8 @@ fn batches(number: u8, people: &[Uuid], punches: usize) -> Result<Vec<Batch>> {
             PunchRecord { seq: seq as u64 + 1, punch: punch.encode_to_vec() }
         };
         let records = (first..first + BATCH).map(record).collect();
-        let batch = PunchBatch { version: proto::VERSION, epoch: 7, records, oldest: 1 };
+        let batch =
+            PunchBatch { version: proto::VERSION, epoch: 7, records, oldest: 1, ..PunchBatch::default() };
         found.push(Batch::read(device(number), &batch.encode_to_vec())?);
     }
     Ok(found)
@@ -148,8 +151,8 @@ fn now() -> Timestamp {
 }
 
 async fn one_terminal(pool: &PgPool, batches: &[Batch]) -> Result<()> {
-    for batch in batches {
-        ingest(pool, std::slice::from_ref(batch), now()).await?;
+    for group in batches.chunks(WINDOW) {
+        ingest(pool, group, now()).await?;
     }
     Ok(())
 }

@@ -11,9 +11,10 @@ mod presence;
 mod refusals;
 mod visit;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use proto::sign::Signer;
 use proto::{DeviceId, Topic};
 use rumqttd::local::LinkTx;
@@ -43,7 +44,7 @@ pub struct Publisher {
 #[derive(Clone)]
 enum Way {
     Embedded(Arc<Mutex<LinkTx>>),
-    External(rumqttc::AsyncClient),
+    External(rumqttc::AsyncClient, Arc<AtomicBool>),
 }
 
 impl Publisher {
@@ -55,7 +56,8 @@ impl Publisher {
                 let mut link = link.lock().unwrap_or_else(PoisonError::into_inner);
                 link.publish(topic.of(device), message).context("the broker's router is gone")?;
             }
-            Way::External(client) => {
+            Way::External(client, stands) => {
+                ensure!(stands.load(Ordering::Acquire), "there is no connection to the broker");
                 let sent = client.try_publish(topic.of(device), rumqttc::QoS::AtMostOnce, false, message);
                 sent.context("the broker does not take what is sent")?;
             }

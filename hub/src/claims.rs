@@ -20,6 +20,8 @@ use crate::store::claims::{Asking, Claim};
 
 /// Claims that wait at once, at most: whoever floods the hub fills this list and nothing else.
 const PENDING: i64 = 1000;
+/// Of these from one address, at most.
+const OF_ADDRESS: i64 = 200;
 /// Hours after which a device that asks no more is forgotten.
 const FORGOTTEN_H: i32 = 24;
 /// Wrong codes until a claim is rejected: a code has 40 bits.
@@ -60,7 +62,8 @@ pub async fn ask(pool: &PgPool, request: &str, code: &str, address: &str) -> Res
             }
         }
         known => {
-            if waiting >= PENDING && known.is_none() {
+            let of_address = store::claims::of_address(&mut transaction, address).await?;
+            if known.is_none() && (waiting >= PENDING || of_address >= OF_ADDRESS) {
                 return Err(Denial::conflict("too many devices ask already; try again later"));
             }
             let asking = Asking { device: &device, request, code_sha256: &code_sha256, address };

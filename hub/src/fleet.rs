@@ -109,10 +109,12 @@ impl Worker {
                 }
                 changed = roster_changed.changed() => {
                     changed.context("the listener is gone")?;
+                    self.forget_revoked().await;
                     self.send_rosters().await;
                 }
                 changed = terminals_changed.recv() => {
                     // Whoever lagged behind hears of commands with the next hello.
+                    self.forget_revoked().await;
                     if let Ok(Some(device)) = changed {
                         self.answer_again(&device).await;
                     }
@@ -131,14 +133,34 @@ impl Worker {
             believed.into_iter().partition(|message| message.topic == Topic::Punches);
         let (hellos, others): (Vec<_>, Vec<_>) =
             others.into_iter().partition(|message| message.topic == Topic::Hello);
-        // Hellos first: they tell when punches of an unset clock were made.
-        for message in hellos {
+        // Hellos first: they tell when punches of an unset clock were made. Of several only the last
+        // still counts.
+        let latest: HashMap<DeviceId, Believed> =
+            hellos.into_iter().map(|message| (message.device.clone(), message)).collect();
+        for message in latest.into_values() {
             self.greet(message).await;
         }
         self.store(batches).await;
         for message in others {
             if let Err(error) = self.beat(&message.device, &message.body).await {
                 warn!(device.id = %message.device, error = format!("{error:#}"), "heartbeat not kept");
+            }
+        }
+    }
+
+    /// Terminals that are not accepted any more get nothing.
+    async fn forget_revoked(&mut self) {
+        let devices: Vec<String> = self.held.keys().map(|device| device.as_str().to_owned()).collect();
+        let accepted = async {
+            let mut conn = self.fleet.pool.acquire().await?;
+            store::terminals::keys(&mut conn, &devices).await
+        };
+        match accepted.await {
+            Ok(accepted) => self.held.retain(|device, _| accepted.contains_key(device.as_str())),
+            Err(error) => {
+                // Their next hellos bring back those that are.
+                warn!(%error, "cannot tell who is revoked; everybody is forgotten");
+                self.held.clear();
             }
         }
     }
@@ -210,7 +232,8 @@ impl Worker {
         ensure!(beat.strangers.len() <= 1000, "a heartbeat with {} hours", beat.strangers.len());
         let run = Uuid::from_slice(&beat.run).context("a heartbeat without its run")?;
         if !beat.alarm.is_empty() {
-            warn!(device.id = %device, alarm = beat.alarm, "ALARM: a terminal needs somebody to look at it");
+            let alarm: String = beat.alarm.chars().take(200).collect();
+            warn!(device.id = %device, alarm, "ALARM: a terminal needs somebody to look at it");
         }
         let mut transaction = self.fleet.pool.begin().await?;
         store::terminals::beat(&mut transaction, device, &beat, reported(&beat, clock::now())).await?;

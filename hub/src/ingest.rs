@@ -7,7 +7,7 @@
 
 mod sort;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use anyhow::{Context, Result, bail, ensure};
 use jiff::tz::TimeZone;
@@ -28,6 +28,8 @@ use crate::store::punches::{Arrival, DeadLetter, Number, Stream};
 
 /// Records that a batch may hold: a terminal sends fewer.
 const RECORDS: usize = 1000;
+/// Bytes of a punch, at most: a terminal's have about 150.
+const PUNCH_BYTES: usize = 16 << 10;
 
 /// A batch that can be stored.
 pub struct Batch {
@@ -37,6 +39,10 @@ pub struct Batch {
     epoch: i64,
     /// Numbers below this one are gone from the terminal.
     oldest: i64,
+    /// Numbers up to this one were never used in this store.
+    born: i64,
+    /// Which start of the terminal's daemon sent it.
+    run: u64,
     records: Vec<(i64, Vec<u8>)>,
 }
 
@@ -48,14 +54,18 @@ impl Batch {
         ensure!(batch.records.len() <= RECORDS, "a batch of {} punches", batch.records.len());
         let epoch = i64::try_from(batch.epoch).context("an epoch beyond 2^63")?;
         let oldest = i64::try_from(batch.oldest).context("a punch numbered beyond 2^63")?;
+        let born = i64::try_from(batch.born).context("a punch numbered beyond 2^63")?;
         let mut records = Vec::with_capacity(batch.records.len());
         for record in batch.records {
             match i64::try_from(record.seq) {
-                Ok(seq) if seq > 0 => records.push((seq, record.punch)),
+                Ok(seq) if seq > 0 && seq < i64::MAX => {
+                    ensure!(record.punch.len() <= PUNCH_BYTES, "a punch of {} bytes", record.punch.len());
+                    records.push((seq, record.punch));
+                }
                 _ => bail!("a punch numbered {}", record.seq),
             }
         }
-        Ok(Self { device, epoch, oldest, records })
+        Ok(Self { device, epoch, oldest, born, run: batch.run, records })
     }
 
     fn stream(&self) -> (String, i64) {
@@ -86,8 +96,16 @@ pub async fn ingest(pool: &PgPool, batches: &[Batch], now: Timestamp) -> Result<
             moved.push(Stream { watermark, ..stream.clone() });
         }
         let conflicts = conflicts.get(&key).cloned().unwrap_or_default();
-        let (epoch, through) = (stream.epoch as u64, watermark as u64);
-        let receipt = Receipt { version: proto::VERSION, epoch, through, missing, conflicts };
+        let (run, from, to) = compared(batches, &key);
+        let receipt = Receipt {
+            version: proto::VERSION,
+            epoch: stream.epoch as u64,
+            through: watermark.min(to) as u64,
+            missing,
+            conflicts,
+            from: from as u64,
+            run,
+        };
         receipts.push((streams[&key].clone(), receipt));
     }
     if !moved.is_empty() {
@@ -98,18 +116,33 @@ pub async fn ingest(pool: &PgPool, batches: &[Batch], now: Timestamp) -> Result<
     Ok(receipts)
 }
 
+/// What of a stream was compared now, for one run of its terminal: the lowest number, and the highest
+/// that follows on it without a gap. Only of these a Receipt may speak: under numbers beyond them the
+/// terminal may hold other punches than arrived, if its store was put back from a copy.
+fn compared(batches: &[Batch], stream: &(String, i64)) -> (u64, i64, i64) {
+    let of_stream = || batches.iter().filter(|batch| batch.stream() == *stream);
+    let run = of_stream().next_back().map_or(0, |batch| batch.run);
+    let numbers = of_stream().filter(|batch| batch.run == run).flat_map(|batch| &batch.records);
+    let numbers: BTreeSet<i64> = numbers.map(|(seq, _)| *seq).collect();
+    let from = numbers.first().copied().unwrap_or(0);
+    let to = (from..).zip(&numbers).take_while(|(expected, seq)| expected == *seq).last();
+    (run, from, to.map_or(from, |(seq, _)| seq))
+}
+
 /// Numbers below `oldest` are gone from a terminal: a Receipt covered them. Where they are missing
 /// here, the database was restored from before that Receipt. That is an alarm, but waiting for them
 /// would hold up all that comes after.
 async fn step_over(conn: &mut PgConnection, held: &[Stream], batches: &[Batch]) -> Result<Vec<Stream>> {
-    let mut gone: HashMap<(String, i64), i64> = HashMap::new();
+    let mut gone: HashMap<(String, i64), (i64, i64)> = HashMap::new();
     for batch in batches {
-        let most = gone.entry(batch.stream()).or_default();
-        *most = (*most).max(batch.oldest - 1);
+        let (most, born) = gone.entry(batch.stream()).or_default();
+        (*most, *born) = ((*most).max(batch.oldest - 1), (*born).max(batch.born));
     }
     let mut before = held.to_vec();
     for stream in &mut before {
-        let gone = gone.get(&(stream.device.clone(), stream.epoch)).copied().unwrap_or(0);
+        let (gone, born) = gone.get(&(stream.device.clone(), stream.epoch)).copied().unwrap_or_default();
+        // A store that goes on under a new epoch goes on with its numbers.
+        stream.watermark = stream.watermark.max(born.min(gone));
         if gone <= stream.watermark {
             continue;
         }
@@ -213,8 +246,8 @@ async fn settle(conn: &mut PgConnection, fresh: Vec<Sorted>, now: Timestamp) -> 
     let stored = store::punches::insert(conn, &punches, now).await?;
     let touched: HashSet<Job> = punches.iter().filter(|punch| stored.contains(&punch.id)).map(job).collect();
     store::jobs::ask(conn, &touched.into_iter().collect::<Vec<_>>()).await?;
-    let again = punches.into_iter().filter(|punch| !stored.contains(&punch.id));
-    dead.extend(again.map(|punch| dead_letter(punch, "its id was counted under another number")));
+    let again: Vec<Arrival> = punches.into_iter().filter(|punch| !stored.contains(&punch.id)).collect();
+    dead.extend(known_before(conn, again).await?);
     for letter in &dead {
         warn!(device.id = %letter.number.device, punch.seq = letter.number.seq, reason = letter.reason,
             "dead letter");
@@ -251,6 +284,23 @@ async fn place(
     Ok(placed)
 }
 
+/// Punches whose ids have been counted. The same punch of the same terminal is sent again under
+/// another number where its store was salvaged or put back; anything else is an alarm.
+async fn known_before(conn: &mut PgConnection, again: Vec<Arrival>) -> Result<Vec<DeadLetter>> {
+    let ids: Vec<Uuid> = again.iter().map(|punch| punch.id).collect();
+    let counted = if ids.is_empty() { HashMap::new() } else { store::punches::counted(conn, &ids).await? };
+    let letter = |punch: Arrival| {
+        let same = counted.get(&punch.id) == Some(&(punch.number.device.clone(), punch.hash.clone()));
+        if same {
+            return dead_letter(punch, "it was counted under another number");
+        }
+        error!(device.id = %punch.number.device, punch.id = %punch.id,
+            "ALARM: a punch came with the id of another");
+        dead_letter(punch, "its id belongs to another punch")
+    };
+    Ok(again.into_iter().map(letter).collect())
+}
+
 /// The punches of a terminal that can be placed now become punches.
 pub async fn place_waiting(conn: &mut PgConnection, device: &str) -> Result<usize> {
     let placed = store::anchors::place(conn, device).await?;
@@ -279,6 +329,25 @@ fn dead_letter(punch: Arrival, reason: &str) -> DeadLetter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_receipt_speaks_of_what_was_compared_alone() {
+        let device = DeviceId::from_random([1; 16]);
+        let batch = |run, numbers: std::ops::Range<i64>| Batch {
+            device: device.clone(),
+            epoch: 7,
+            oldest: 1,
+            born: 0,
+            run,
+            records: numbers.map(|seq| (seq, Vec::new())).collect(),
+        };
+        let of = |batches: &[Batch]| compared(batches, &(device.as_str().to_owned(), 7));
+        assert_eq!(of(&[batch(3, 5..9)]), (3, 5, 8));
+        assert_eq!(of(&[batch(3, 9..12), batch(3, 5..9)]), (3, 5, 11));
+        assert_eq!(of(&[batch(3, 5..9), batch(3, 20..30)]), (3, 5, 8));
+        assert_eq!(of(&[batch(2, 1..99), batch(3, 5..9)]), (3, 5, 8), "of the latest run");
+        assert_eq!(of(&[batch(3, 0..0)]), (3, 0, 0));
+    }
 
     #[test]
     fn the_watermark_stops_at_the_first_gap() {

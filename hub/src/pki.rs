@@ -229,6 +229,13 @@ pub fn identify(certificate: &CertificateDer<'_>) -> Result<(DeviceId, Vec<u8>)>
     Ok((device, Sha256::digest(certificate).to_vec()))
 }
 
+/// The public key in a terminal's verified certificate: an uncompressed P-256 point.
+pub fn public_key(certificate: &CertificateDer<'_>) -> Result<Vec<u8>> {
+    let (_, parsed) = X509Certificate::from_der(certificate).context("not a certificate")?;
+    let author = Author::terminal(parsed.tbs_certificate.subject_pki.raw).context("the certificate's key")?;
+    Ok(author.bytes().to_vec())
+}
+
 fn authority_params(now: Timestamp) -> Result<CertificateParams> {
     let mut params = CertificateParams::new(Vec::<String>::new())?;
     params.distinguished_name = DistinguishedName::new();

@@ -7,22 +7,22 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// Writes a file that must not be there yet, with mode 0600.
+/// Writes a file that must not be there yet, with mode 0600. A power cut leaves it whole or not there.
 pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(|| format!("cannot make {}", path.display()))?;
+    let fresh = path.with_extension("new");
     // The name is durable only with its folder.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut write = || {
+    let write = || {
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
         file.write_all(bytes)?;
         file.sync_all()?;
+        let linked = fs::hard_link(&fresh, path); // which replaces nothing
+        fs::remove_file(&fresh)?;
+        linked?;
         folder.map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
     };
-    write().with_context(|| format!("cannot write {}", path.display()))
+    write().with_context(|| format!("cannot make {}", path.display()))
 }
 
 /// Reads a text file.

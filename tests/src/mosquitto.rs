@@ -71,7 +71,7 @@ impl Mosquitto {
         let mut child = command
             .stderr(log)
             .spawn()
-            .with_context(|| format!("cannot run {PROGRAM}: run tests/mosquitto/setup.sh"))?;
+            .with_context(|| format!("cannot run {PROGRAM}: run tests/setup.sh"))?;
         let begun = Instant::now();
         while !self.logged().get(before..).is_some_and(|new| new.contains(" running\n")) {
             if let Some(status) = child.try_wait()? {
@@ -167,7 +167,7 @@ fn plugin() -> Result<PathBuf> {
         .flatten()
         .map(|folder| folder.path().join("mosquitto_dynamic_security.so"))
         .find(|path| path.is_file())
-        .context("Mosquitto's dynamic security plugin is missing: run tests/mosquitto/setup.sh")
+        .context("Mosquitto's dynamic security plugin is missing: run tests/setup.sh")
 }
 
 #[cfg(test)]

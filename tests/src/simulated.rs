@@ -305,7 +305,13 @@ impl Life {
     fn batch(&self, punches: &[Waiting]) {
         let record = |punch: &Waiting| PunchRecord { seq: punch.seq, punch: punch.bytes.clone() };
         let records = punches.iter().map(record).collect();
-        let batch = PunchBatch { version: proto::VERSION, epoch: self.epoch, records, oldest: 1 };
+        let batch = PunchBatch {
+            version: proto::VERSION,
+            epoch: self.epoch,
+            records,
+            oldest: 1,
+            ..PunchBatch::default()
+        };
         self.publish(Topic::Punches, batch.encode_to_vec());
     }
 

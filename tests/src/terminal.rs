@@ -19,6 +19,8 @@ pub struct Terminal {
     pub config: PathBuf,
     /// Its id.
     pub device: String,
+    /// What its process finds in its environment besides the test's.
+    pub environment: Vec<(String, String)>,
     child: Option<Child>,
 }
 
@@ -94,7 +96,7 @@ impl Terminal {
         );
         let config = ground.join("edge.toml");
         std::fs::write(&config, text)?;
-        Ok(Self { folder, config, device, child: None })
+        Ok(Self { folder, config, device, environment: Vec::new(), child: None })
     }
 
     /// Starts it. What it prints is added to a file, so that ids survive its death.
@@ -103,6 +105,7 @@ impl Terminal {
             |name: &str| std::fs::OpenOptions::new().create(true).append(true).open(self.folder.join(name));
         let mut command = Command::new(program("rollcall-edge")?);
         command.arg("run").arg("--config").arg(&self.config);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         self.child =
             Some(command.stdin(Stdio::null()).stdout(append("out")?).stderr(append("log")?).spawn()?);
         Ok(())

@@ -62,6 +62,95 @@ async fn punches_made_offline_with_an_unset_clock_get_their_time() -> Result<()>
     Ok(())
 }
 
+/// A wall clock that a test sets, for a program of its own.
+struct Faketime(std::path::PathBuf);
+
+impl Faketime {
+    fn for_terminal(ground: &Ground, terminal: &mut Terminal) -> Result<Self> {
+        let library = std::fs::read_dir("/usr/lib")?
+            .flatten()
+            .map(|entry| entry.path().join("faketime/libfaketime.so.1"))
+            .find(|path| path.is_file());
+        let library = library.context("libfaketime is missing: run tests/setup.sh")?;
+        let clock = Self(ground.join("faketime"));
+        let settings = [
+            ("LD_PRELOAD", library.display().to_string()),
+            ("FAKETIME_TIMESTAMP_FILE", clock.0.display().to_string()),
+            ("FAKETIME_NO_CACHE", "1".into()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
+        ];
+        terminal.environment.extend(settings.map(|(name, value)| (name.to_owned(), value)));
+        Ok(clock)
+    }
+
+    /// So many seconds off.
+    fn set(&self, seconds: i64) -> Result<()> {
+        let fresh = self.0.with_extension("new");
+        std::fs::write(&fresh, format!("{seconds:+}\n"))?;
+        Ok(std::fs::rename(fresh, &self.0)?)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_jumps_keeps_no_punch_from_its_time() -> Result<()> {
+    let ground = Ground::new()?;
+    let mut hub = Hub::start_new(&ground)?;
+    hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
+    let walk = Walk { photos: &[("obama3.jpg", false)], rate: 30, rearm_s: 0, for_ever: true };
+    let mut terminal = Terminal::new(&ground, &hub, &walk)?;
+    let text = std::fs::read_to_string(&terminal.config)?;
+    std::fs::write(&terminal.config, text.replace("\"always\"", "\"timesyncd\""))?;
+    let clock = Faketime::for_terminal(&ground, &mut terminal)?;
+    let arrived = async |hub: &Hub, terminal: &Terminal, count: usize| {
+        let before = terminal.durable().len();
+        eventually("punches to arrive", async || {
+            let durable = terminal.durable();
+            ensure!(durable.len() >= before + count, "{}", terminal.logged());
+            let arrived = hub.cluster().punches().await?;
+            ensure!(
+                durable.iter().take(before + count).all(|id| arrived.contains_key(id)),
+                "{}",
+                terminal.logged()
+            );
+            Ok(())
+        })
+        .await
+    };
+    // A terminal without a battery wakes up in 1980; its hub has signed itself another certificate
+    // since the terminal got its own.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    hub.kill()?;
+    hub.start()?;
+    clock.set(-1_450_000_000)?;
+    terminal.start()?;
+    arrived(&hub, &terminal, 10).await?;
+    ensure!(terminal.logged().contains("newer than this terminal's clock"), "{}", terminal.logged());
+    // It jumps far ahead: the connection stands, another one waits, and nothing is lost meanwhile.
+    clock.set(900_000_000)?;
+    arrived(&hub, &terminal, 10).await?;
+    hub.kill()?;
+    hub.start()?;
+    let before = terminal.durable().len();
+    eventually("punches offline", async || {
+        ensure!(terminal.durable().len() >= before + 20 && terminal.logged().contains("cannot connect"));
+        Ok(())
+    })
+    .await?;
+    clock.set(-3600)?;
+    arrived(&hub, &terminal, 10).await?;
+    eventually("all of them", async || {
+        let arrived = hub.cluster().punches().await?;
+        let missing = terminal.durable().iter().filter(|id| !arrived.contains_key(id)).count();
+        ensure!(missing < 10, "{missing} are missing"); // the latest are on their way
+        Ok(())
+    })
+    .await?;
+    let off = "select count(*) from punches where at > now() or at < now() - interval '10 minutes'";
+    ensure!(hub.cluster().number(off).await? == 0, "punches far from their time");
+    ensure!(hub.cluster().number("select count(*) from unplaced where placed_at is null").await? == 0);
+    Ok(())
+}
+
 /// A batch of punches of one start, by seconds since then.
 fn batch(person: Uuid, epoch: u64, boot: &str, seconds: &[u64]) -> Vec<u8> {
     let record = |(seq, second): (u64, &u64)| {
@@ -77,7 +166,7 @@ fn batch(person: Uuid, epoch: u64, boot: &str, seconds: &[u64]) -> Vec<u8> {
         PunchRecord { seq, punch: punch.encode_to_vec() }
     };
     let records = (1..).zip(seconds).map(record).collect();
-    PunchBatch { version: proto::VERSION, epoch, records, oldest: 1 }.encode_to_vec()
+    PunchBatch { version: proto::VERSION, epoch, records, oldest: 1, ..PunchBatch::default() }.encode_to_vec()
 }
 
 async fn company() -> Result<(Company, Simulated, Uuid)> {

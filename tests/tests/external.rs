@@ -281,7 +281,8 @@ async fn a_hostile_client_on_the_broker_is_not_believed() -> Result<()> {
 
     // What only the terminal may say.
     let record = PunchRecord { seq: 1, punch: vec![1, 2, 3] };
-    let invented = PunchBatch { version: 1, epoch: 5, records: vec![record], oldest: 1 }.encode_to_vec();
+    let invented =
+        PunchBatch { version: 1, epoch: 5, records: vec![record], ..PunchBatch::default() }.encode_to_vec();
     let stranger = Signer::terminal(&KeyPair::generate()?.serialize_der())?;
     hostile.publish(Topic::Punches, &device, invented.clone()).await?;
     hostile.publish(Topic::Punches, &device, stranger.sign(Topic::Punches, &device, invented)).await?;

@@ -118,6 +118,11 @@ async fn a_terminal_speaks_and_hears_for_itself_alone() -> Result<()> {
     let (client, mut events) = me.connect(&hub).await?;
     client.publish(format!("/tenants/{device}/up/hello"), QoS::AtLeastOnce, true, "x").await?;
     ensure!(!acknowledged(&mut events).await?, "it retained a message");
+    // Kept by the router until it is released, which never happens.
+    let (client, mut events) = me.connect(&hub).await?;
+    client.publish(format!("/tenants/{device}/up/hello"), QoS::ExactlyOnce, false, "x").await?;
+    ensure!(!acknowledged(&mut events).await?, "it published with QoS 2");
+    hub_says(&hub, "it may not publish with QoS 2").await?;
     let foreign = [
         "#".to_owned(),
         "/tenants/+/down/#".to_owned(),

@@ -4,6 +4,7 @@
 //!     next/        the one that is about to take its place
 //!     damaged-1/   stores that broke, for support staff
 //!     mark         how far the store had got, for `outbox status` and to notice a store cut short
+//!     alarm        what the hub has not been told yet
 //!     ballast      space that is given up when the disk is full
 
 use std::fs::{self, File};
@@ -141,6 +142,21 @@ impl Layout {
     /// Gives the ballast's space to whoever deletes.
     pub fn drop_ballast(&self) {
         let _ = fs::remove_file(self.0.join("ballast"));
+    }
+
+    /// Remembers an alarm until the hub has heard of it. A full disk does not keep it.
+    pub fn write_alarm(&self, text: &str) {
+        let _ = fs::write(self.0.join("alarm"), text);
+    }
+
+    /// The alarm of an earlier run.
+    pub fn alarm(&self) -> Option<String> {
+        fs::read_to_string(self.0.join("alarm")).ok().filter(|text| !text.is_empty())
+    }
+
+    /// The hub has heard of it.
+    pub fn clear_alarm(&self) {
+        let _ = fs::remove_file(self.0.join("alarm"));
     }
 
     /// Bytes of the store's files.

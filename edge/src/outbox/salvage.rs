@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -19,11 +19,13 @@ const GROUP: usize = 256;
 /// Bytes that a broken card fails to read together.
 const PAGE: usize = 4096;
 
+/// What was found before sled saw the store, in the store's folder.
+const KEPT: &str = "found";
 /// Bytes of a file that are looked at together.
 const WINDOW: usize = 1 << 20;
 
 /// What lies in the files of a store.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// Whole punches that no Receipt is known to cover, in the order of their numbers.
     pub punches: Vec<Held>,
@@ -32,7 +34,7 @@ pub struct Found {
 }
 
 /// A punch as it was found.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// Its number.
     pub seq: u64,
@@ -108,6 +110,27 @@ fn fill(file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
     Ok(wanted)
 }
 
+/// Keeps what was found beside the store, as records that [`search`] finds again: sled cuts off what
+/// it can't read, and the power may fail before a new store is finished. Support staff find it with
+/// the broken store.
+pub fn keep(layout: &Layout, found: &Found) -> io::Result<()> {
+    let file = layout.store().join(KEPT);
+    if found.punches.is_empty() || !layout.store().exists() {
+        return Ok(());
+    }
+    let seal =
+        |held: &Held| Record { epoch: held.epoch, seq: held.seq, through: 0, punch: &held.punch }.seal();
+    let mut kept = File::create(file)?;
+    kept.write_all(&found.punches.iter().flat_map(seal).collect::<Vec<_>>())?;
+    kept.sync_all()?;
+    File::open(layout.store())?.sync_all()
+}
+
+/// The store is open and whole: what was kept is in it.
+pub fn forget(layout: &Layout) {
+    let _ = std::fs::remove_file(layout.store().join(KEPT));
+}
+
 /// Puts a new store in the place of the broken one, with what was found in it.
 pub fn salvage(layout: &Layout, found: &Found) -> Result<(), Failure> {
     build(layout, |store| {
@@ -116,18 +139,13 @@ pub fn salvage(layout: &Layout, found: &Found) -> Result<(), Failure> {
         }
         Ok(())
     })?;
-    // sled has seen the broken store meanwhile, and cut off what it could not read: for support staff,
-    // and for a power cut now, what was found lies beside it.
-    let seal =
-        |held: &Held| Record { epoch: held.epoch, seq: held.seq, through: 0, punch: &held.punch }.seal();
-    std::fs::write(layout.store().join("found"), found.punches.iter().flat_map(seal).collect::<Vec<_>>())?;
     layout.exchange(true)?;
     Ok(())
 }
 
 /// Puts a fresh store in the place of one that is empty and large: sled's file never shrinks.
-pub fn rebuild(layout: &Layout, mark: &Mark) -> Result<(), Failure> {
-    build(layout, |store| store.follow(mark))?;
+pub fn rebuild(layout: &Layout, mark: &Mark, born: u64) -> Result<(), Failure> {
+    build(layout, |store| store.follow(mark, born))?;
     layout.exchange(false)?;
     Ok(())
 }
@@ -208,7 +226,7 @@ mod tests {
     fn a_rebuilt_store_goes_on_where_the_old_one_was() {
         let (_folder, layout) = folder_with(9, 9);
         let before = Store::open(&layout.store()).expect("opens").mark;
-        rebuild(&layout, &before).expect("rebuilds");
+        rebuild(&layout, &before, 3).expect("rebuilds");
         let mut store = Store::open(&layout.store()).expect("opens");
         assert_eq!(store.mark, before);
         assert_eq!(store.append(&[vec![1]]).expect("appends"), 10);

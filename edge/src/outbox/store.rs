@@ -17,6 +17,7 @@ const CACHE_BYTES: u64 = 8 << 20;
 const EPOCH: &[u8] = b"m/epoch";
 const LAST: &[u8] = b"m/last";
 const THROUGH: &[u8] = b"m/through";
+const BORN: &[u8] = b"m/born";
 const PUNCH: &[u8] = b"p/";
 
 /// Why something was not done.
@@ -62,6 +63,8 @@ pub struct Store {
     file: File,
     /// How far it has got.
     pub mark: Mark,
+    /// Numbers up to this one were used before the epoch was drawn.
+    pub born: u64,
     /// Whether punches are made durable. They are, but in a test that shows what happens else.
     pub sync: bool,
 }
@@ -78,7 +81,7 @@ impl Store {
             let db =
                 sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(None).open()?;
             let file = File::options().write(true).open(folder.join("db"))?;
-            let mut store = Self { db, file, mark: Mark::default(), sync: true };
+            let mut store = Self { db, file, mark: Mark::default(), born: 0, sync: true };
             match store.db.get(EPOCH)? {
                 Some(epoch) => store.mark.epoch = number(&epoch)?,
                 None if store.db.is_empty() => store.draw_epoch()?,
@@ -86,6 +89,7 @@ impl Store {
             }
             store.mark.last = store.db.get(LAST)?.map_or(Ok(0), |last| number(&last))?;
             store.mark.through = store.db.get(THROUGH)?.map_or(Ok(0), |through| number(&through))?;
+            store.born = store.db.get(BORN)?.map_or(Ok(0), |born| number(&born))?;
             store.check()?;
             Ok(store)
         })
@@ -114,20 +118,25 @@ impl Store {
     pub fn draw_epoch(&mut self) -> Result<(), Failure> {
         // Below 2^63, so that it is a bigint on the other side as it stands.
         let epoch = rand::random::<u64>() >> 1;
-        self.db.insert(EPOCH, &epoch.to_be_bytes())?;
+        let mut batch = Batch::default();
+        batch.insert(EPOCH, &epoch.to_be_bytes());
+        batch.insert(BORN, &self.mark.through.to_be_bytes());
+        self.db.apply_batch(batch)?;
         self.flush()?;
-        self.mark.epoch = epoch;
+        (self.mark.epoch, self.born) = (epoch, self.mark.through);
         Ok(())
     }
 
     /// Goes on as another store did: for the one that takes its place.
-    pub fn follow(&mut self, mark: &Mark) -> Result<(), Failure> {
+    pub fn follow(&mut self, mark: &Mark, born: u64) -> Result<(), Failure> {
         let mut batch = Batch::default();
+        batch.insert(BORN, &born.to_be_bytes());
         batch.insert(EPOCH, &mark.epoch.to_be_bytes());
         batch.insert(LAST, &mark.last.to_be_bytes());
         batch.insert(THROUGH, &mark.last.to_be_bytes());
         self.db.apply_batch(batch)?;
         self.flush()?;
+        self.born = born;
         self.mark = Mark { held: 0, bytes: 0, through: mark.last, ..*mark };
         Ok(())
     }

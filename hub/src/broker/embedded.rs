@@ -19,10 +19,12 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::broker::presence::Strangers;
 use crate::broker::visit::Visit;
 use crate::broker::{Message, Presence, Publisher, Refusals, Way, refuse};
 use crate::store;
@@ -107,8 +109,11 @@ impl Embedded {
         stop: CancellationToken,
     ) -> Result<()> {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let strangers = Strangers::default();
         let mut connections = JoinSet::new();
-        let mut doubt = None;
+        let mut doubt = false;
+        let mut again = tokio::time::interval(RETRY);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let (socket, peer) = tokio::select! {
                 accepted = self.listener.accept() => match accepted {
@@ -123,17 +128,22 @@ impl Embedded {
                 Some(_) = connections.join_next() => continue,
                 changed = changed.recv() => {
                     let device = changed.unwrap_or(None); // whoever lagged behind looks at all
-                    doubt = self.review(device).await;
+                    doubt |= !self.review(device).await;
                     continue;
                 }
-                () = tokio::time::sleep(RETRY), if doubt.is_some() => {
-                    doubt = self.review(doubt.flatten()).await;
+                _ = again.tick(), if doubt => {
+                    doubt = !self.review(None).await;
                     continue;
                 }
                 () = stop.cancelled() => break,
             };
             let Ok(place) = places.clone().try_acquire_owned() else {
                 self.refusals.note(&peer, &refuse("too-many", "too many connections"));
+                continue;
+            };
+            let Some(stranger) = strangers.admit(peer.ip()) else {
+                self.refusals
+                    .note(&peer, &refuse("too-many", "too many connections of one address that say nothing"));
                 continue;
             };
             let visit = Visit {
@@ -145,7 +155,7 @@ impl Embedded {
                 peer,
             };
             connections.spawn(async move {
-                visit.receive(socket).await;
+                visit.receive(socket, stranger).await;
                 drop(place);
             });
         }
@@ -153,9 +163,9 @@ impl Embedded {
         Ok(())
     }
 
-    /// Ends connections of terminals that may not be connected any more. Returns whom to look at
-    /// again, if the database did not answer.
-    async fn review(&self, device: Option<DeviceId>) -> Option<Option<DeviceId>> {
+    /// Ends connections of terminals that may not be connected any more. `false`: the database did
+    /// not answer.
+    async fn review(&self, device: Option<DeviceId>) -> bool {
         let mut connected = self.presence.connected();
         connected.retain(|(connected, _)| device.as_ref().is_none_or(|device| device == connected));
         for (connected, certificate) in connected {
@@ -173,11 +183,11 @@ impl Embedded {
                 }
                 Err(error) => {
                     warn!(%error, "cannot tell who is revoked; trying again");
-                    return Some(None);
+                    return false;
                 }
             }
         }
-        None
+        true
     }
 }
 

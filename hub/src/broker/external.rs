@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -103,6 +104,8 @@ pub struct External {
     filter: String,
     send: mpsc::Sender<Message>,
     guests: Option<Desk>,
+    /// Whether the connection stands: what is published meanwhile would only be old when it does.
+    stands: Arc<AtomicBool>,
 }
 
 /// The way to whoever keeps the list.
@@ -130,8 +133,9 @@ impl External {
         let (client, events) = AsyncClient::new(options, WAITING);
         let (send, receive) = mpsc::channel(1024);
         let filter = format!("$share/{}/{}", settings.share, topic::ALL_UP);
-        let publisher = Publisher { way: Way::External(client.clone()), signer };
-        Ok((Self { client, events, filter, send, guests: None }, publisher, receive))
+        let stands = Arc::new(AtomicBool::new(false));
+        let publisher = Publisher { way: Way::External(client.clone(), stands.clone()), signer };
+        Ok((Self { client, events, filter, send, guests: None, stands }, publisher, receive))
     }
 
     /// Whoever keeps the broker's list of terminals, to be served beside the connection.
@@ -149,10 +153,9 @@ impl External {
             match self.events.poll().await {
                 Ok(Event::Incoming(Packet::ConnAck(_))) => {
                     info!("connected to the broker");
-                    wait = BACKOFF.0;
-                    self.client.try_subscribe(&self.filter, QoS::AtLeastOnce)?;
-                    if self.guests.is_some() {
-                        self.client.try_subscribe(guests::ANSWERS, QoS::AtMostOnce)?;
+                    if let Err(error) = self.subscribe() {
+                        warn!(%error, "cannot subscribe; connecting again");
+                        wait = self.start_again(wait).await;
                     }
                 }
                 Ok(Event::Incoming(Packet::SubAck(answer))) => {
@@ -161,7 +164,11 @@ impl External {
                     }
                     if answer.return_codes.contains(&SubscribeReasonCode::Failure) {
                         error!(filter = self.filter, "ALARM: the broker lets the hub hear nothing");
+                        wait = self.start_again(wait).await;
+                        continue;
                     }
+                    wait = BACKOFF.0;
+                    self.stands.store(true, Ordering::Release);
                 }
                 Ok(Event::Incoming(Packet::Publish(message))) if message.topic == guests::ANSWERS => {
                     if let Some(desk) = &self.guests {
@@ -178,10 +185,25 @@ impl External {
                 Ok(_) => {}
                 Err(error) => {
                     warn!(%error, retry_ms = wait.as_millis() as u64, "no connection to the broker");
-                    tokio::time::sleep(wait.mul_f64(rand::random_range(0.5..1.0))).await;
-                    wait = (wait * 2).min(BACKOFF.1);
+                    wait = self.start_again(wait).await;
                 }
             }
         }
+    }
+
+    fn subscribe(&self) -> Result<()> {
+        self.client.try_subscribe(&self.filter, QoS::AtLeastOnce)?;
+        if self.guests.is_some() {
+            self.client.try_subscribe(guests::ANSWERS, QoS::AtMostOnce)?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of the connection and of what waited for it, and returns the next wait.
+    async fn start_again(&mut self, wait: Duration) -> Duration {
+        self.stands.store(false, Ordering::Release);
+        self.events.clean();
+        tokio::time::sleep(wait.mul_f64(rand::random_range(0.5..1.0))).await;
+        (wait * 2).min(BACKOFF.1)
     }
 }

@@ -14,6 +14,7 @@ use rumqttd::Notification;
 use rumqttd::local::{LinkRx, LinkTx};
 use rumqttd::protocol::v4::V4;
 use rumqttd::protocol::{Disconnect, DisconnectReasonCode, Error as ProtocolError, Packet, Protocol, QoS};
+use rustls_pki_types::CertificateDer;
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -23,7 +24,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::info;
 
 use crate::broker::embedded::Attach;
-use crate::broker::presence::Place;
+use crate::broker::presence::{Place, Stranger};
 use crate::broker::{Presence, Refusals, Refused, refuse};
 use crate::{pki, store};
 
@@ -31,6 +32,10 @@ use crate::{pki, store};
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// The longest silence that a terminal may ask for.
 const LONGEST_KEEP_ALIVE: Duration = Duration::from_mins(2);
+
+/// The kind of a PUBLISH in a packet's first byte, and the bit that says `QoS` 2.
+const PUBLISH: u8 = 3;
+const QOS_2: u8 = 0b100;
 
 /// Refuses with a kind unless something holds.
 macro_rules! demand {
@@ -59,7 +64,7 @@ pub struct Visit {
 
 impl Visit {
     /// Sees the connection to its end and says why it ended.
-    pub async fn receive(self, socket: TcpStream) {
+    pub async fn receive(self, socket: TcpStream, stranger: Stranger) {
         let peer = self.peer;
         let admitted = match timeout(HANDSHAKE * 2, self.admit(socket)).await {
             Ok(admitted) => admitted,
@@ -69,6 +74,7 @@ impl Visit {
             Ok(admitted) => admitted,
             Err(reason) => return self.refusals.note(&peer, &reason),
         };
+        drop(stranger);
         let (device, leave) = (connection.device.clone(), connection.place.leave.clone());
         info!(%peer, device.id = %device, "terminal connected");
         let ended = tokio::select! {
@@ -92,9 +98,10 @@ impl Visit {
             Ok(Ok(stream)) => stream,
         };
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let (device, sha256) = pki::identify(certificate.context("no certificate")?)
-            .map_err(|error| refuse("certificate", format!("{error:#}")))?;
-        self.check(&device, &sha256).await?;
+        let certificate = &certificate.context("no certificate")?.clone().into_owned();
+        let (device, sha256) =
+            pki::identify(certificate).map_err(|error| refuse("certificate", format!("{error:#}")))?;
+        self.check(&device, &sha256, certificate).await?;
         let mut wire =
             Wire { stream, protocol: V4, read: BytesMut::with_capacity(4096), write: BytesMut::new() };
         let Ok(first) = timeout(HANDSHAKE, wire.next()).await else {
@@ -116,6 +123,8 @@ impl Visit {
             "terminal {device}: sessions are not kept: the clean session flag must be set"
         );
         let place = self.presence.seat(&device, &sha256)?;
+        // Whoever was revoked between the look before and the seat would not be sent away.
+        self.check(&device, &sha256, certificate).await?;
         let (tx, rx, acknowledgement) = (self.attach)(device.as_str())?;
         let asked = Duration::from_secs(u64::from(connect.keep_alive).max(5));
         let silence = asked.min(LONGEST_KEEP_ALIVE).mul_f32(1.5);
@@ -123,13 +132,17 @@ impl Visit {
     }
 
     /// Whether a terminal with this certificate is let in now.
-    async fn check(&self, device: &DeviceId, sha256: &[u8]) -> Result<()> {
+    async fn check(&self, device: &DeviceId, sha256: &[u8], certificate: &CertificateDer<'_>) -> Result<()> {
         let mut conn = self.pool.acquire().await.context("the database is away")?;
         let Some(admission) = store::terminals::admission(&mut conn, device).await? else {
             return Err(refuse("unknown", format!("terminal {device} is unknown")));
         };
         demand!(admission.state == "accepted", "revoked", "terminal {device} is {}", admission.state);
         demand!(admission.admits(sha256), "replaced", "terminal {device} came with a replaced certificate");
+        if !admission.has_key {
+            // It was accepted by a release that did not keep keys.
+            store::terminals::learn_key(&mut conn, device, &pki::public_key(certificate)?).await?;
+        }
         if admission.renewed_sha256.as_deref() == Some(sha256) {
             store::terminals::follow(&mut conn, device, sha256).await?;
         }
@@ -148,6 +161,10 @@ impl Wire {
     /// A packet that is in the buffer already, with its length.
     fn buffered(&mut self) -> Result<Option<(Packet, usize)>> {
         let before = self.read.len();
+        // The router keeps a message of QoS 2 until it is released, which no terminal ever does; what
+        // it reads does not say which one is.
+        let twice = self.read.first().is_some_and(|head| head >> 4 == PUBLISH && head & QOS_2 != 0);
+        demand!(!twice, "publish", "it may not publish with QoS 2");
         let read = || self.protocol.read_mut(&mut self.read, proto::PACKET_BYTES);
         // rumqttd's reader was written for clients that mean well: a panic is malformed input.
         match catch_unwind(AssertUnwindSafe(read)) {

@@ -66,7 +66,8 @@ impl Worker {
             .chain(hello.now.as_ref().and_then(|anchor| told(anchor, now).or_else(|| overheard(anchor, now))))
             .map(|start| (start.boot, start))
             .collect();
-        let starts: Vec<Start<'_>> = starts.into_values().collect();
+        let mut starts: Vec<Start<'_>> = starts.into_values().collect();
+        starts.sort_by_key(|start| start.boot); // hubs lock them in one order
         let done: Vec<Uuid> = hello.done.iter().filter_map(|id| Uuid::from_slice(id).ok()).collect();
         let mut transaction = self.fleet.pool.begin().await?;
         store::anchors::remember(&mut transaction, device, &starts).await?;

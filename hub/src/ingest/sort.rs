@@ -40,7 +40,6 @@ pub fn sort(number: Number, hash: Vec<u8>, bytes: &[u8], now: Timestamp) -> Sort
 fn understand(number: &Number, hash: &[u8], bytes: &[u8], now: Timestamp) -> Result<Sorted> {
     let punch = Punch::decode(bytes).context("it can't be decoded")?;
     ensure!(punch.version == proto::VERSION, "it is of version {}", punch.version);
-    ensure!(punch.at_us < LATEST_US, "its time is impossible");
     let direction = match punch.direction() {
         Direction::In => "in",
         Direction::Out => "out",
@@ -48,11 +47,11 @@ fn understand(number: &Number, hash: &[u8], bytes: &[u8], now: Timestamp) -> Res
     };
     let now_us = now.as_microsecond();
     let ahead = punch.at_us > now_us.saturating_add(AHEAD_US);
-    if ahead && punch.synchronised {
+    let set = punch.synchronised && (EARLIEST_US..LATEST_US).contains(&punch.at_us);
+    if ahead && set {
         warn!(device.id = %number.device, punch.seq = number.seq,
             "the clocks of hub and terminal differ by a day or more");
     }
-    let set = punch.synchronised && punch.at_us >= EARLIEST_US;
     let arrival = Arrival {
         number: number.clone(),
         id: Uuid::from_slice(&punch.id).context("its id is no UUID")?,
@@ -110,7 +109,8 @@ mod tests {
         );
         assert!(matches!(sorted(now().as_microsecond(), false, "b"), Sorted::Unplaced(_)));
         assert!(matches!(sorted(5, false, ""), Sorted::Dead(_)));
-        assert!(matches!(sorted(i64::MAX, true, "b"), Sorted::Dead(_)));
+        assert!(matches!(sorted(i64::MAX, true, "b"), Sorted::Unplaced(_)));
+        assert!(matches!(sorted(LATEST_US, false, "b"), Sorted::Unplaced(_)));
         let number = Number { device: String::new(), epoch: 1, seq: 1 };
         assert!(matches!(sort(number, vec![], &[255], now()), Sorted::Dead(_)));
     }

@@ -54,6 +54,16 @@ pub async fn sweep(conn: &mut PgConnection, hours: i32) -> Result<i64> {
         .await
 }
 
+/// How many wait that asked from an address.
+pub async fn of_address(conn: &mut PgConnection, address: &str) -> Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from claims where state = 'pending' and address = $1"#,
+        address
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// A device asks, for the first time or anew.
 pub async fn ask(conn: &mut PgConnection, asking: &Asking<'_>) -> Result<()> {
     sqlx::query!(

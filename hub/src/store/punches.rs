@@ -199,6 +199,13 @@ pub async fn insert(
     Ok(stored.into_iter().collect())
 }
 
+/// Those of some punches that stand, by id: the terminal and the hash.
+pub async fn counted(conn: &mut PgConnection, ids: &[Uuid]) -> Result<HashMap<Uuid, (String, Vec<u8>)>> {
+    let rows =
+        sqlx::query!("select id, device, hash from punches where id = any($1)", ids).fetch_all(conn).await?;
+    Ok(rows.into_iter().map(|row| (row.id, (row.device, row.hash))).collect())
+}
+
 /// Tells every hub of punches. A notification holds 8000 bytes.
 pub async fn announce(conn: &mut PgConnection, ids: &[Uuid]) -> Result<()> {
     const IDS: usize = 200;

@@ -53,6 +53,8 @@ pub struct Admission {
     pub certificate_sha256: Vec<u8>,
     /// The hash of the one that was signed to follow it.
     pub renewed_sha256: Option<Vec<u8>>,
+    /// Whether its public key is kept.
+    pub has_key: bool,
 }
 
 impl Admission {
@@ -183,11 +185,24 @@ pub async fn revoke(conn: &mut PgConnection, device: &DeviceId) -> Result<bool> 
 pub async fn admission(conn: &mut PgConnection, device: &DeviceId) -> Result<Option<Admission>> {
     sqlx::query_as!(
         Admission,
-        "select state, certificate_sha256, renewed_sha256 from terminals where device = $1",
+        r#"select state, certificate_sha256, renewed_sha256, public_key is not null as "has_key!"
+        from terminals where device = $1"#,
         device.as_str()
     )
     .fetch_optional(conn)
     .await
+}
+
+/// Keeps the public key of a terminal that was accepted without.
+pub async fn learn_key(conn: &mut PgConnection, device: &DeviceId, public_key: &[u8]) -> Result<()> {
+    sqlx::query!(
+        "update terminals set public_key = $2 where device = $1 and public_key is null",
+        device.as_str(),
+        public_key
+    )
+    .execute(conn)
+    .await
+    .map(drop)
 }
 
 /// All terminals, by name.
