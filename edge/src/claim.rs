@@ -73,7 +73,18 @@ pub async fn claim(config: &Config, clock: Clock) -> Result<()> {
         match ask(&client, &url, &Question { request: &request, code: &code }).await {
             Ok(Some(answer)) => return settle(&files, &config.state, answer),
             Ok(None) => info!(device.id = %device, "waiting to be accepted"),
-            Err(error) => warn!(error = format!("{error:#}"), "cannot ask the hub; trying again"),
+            Err(error) => {
+                let error = format!("{error:#}");
+                if error.contains("UnknownIssuer") {
+                    warn!(
+                        url,
+                        "whoever answers there is not the hub of hub.ca_sha256: compare it with \
+                        `rollcall-hub terminal fingerprint`, and look at hub.host and hub.https_port; trying again"
+                    );
+                } else {
+                    warn!(url, error, "cannot ask the hub; trying again");
+                }
+            }
         }
         tokio::time::sleep(ASK.mul_f64(rand::random_range(1.0..2.0))).await;
     }

@@ -262,6 +262,16 @@ impl Config {
                 *rate
             }
         };
+        if let Some(fingerprint) = &self.hub.ca_sha256 {
+            let digits = fingerprint.chars().filter(|c| *c != ':').collect::<String>();
+            let fits = digits.len() == 64 && digits.chars().all(|c| c.is_ascii_hexdigit());
+            ensure!(
+                fits,
+                "hub.ca_sha256 has 64 hexadecimal characters: on the hub, rollcall-hub terminal fingerprint"
+            );
+        }
+        let name = !self.hub.host.is_empty() && !self.hub.host.contains(['/', ' ']);
+        ensure!(name, "hub.host is a host name or an address alone, such as hub.example.com");
         ensure!(
             (1..=4096).contains(&self.outbox.limit_mb),
             "outbox.limit_mb lies between 1 and 4096 megabytes"

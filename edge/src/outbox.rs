@@ -11,6 +11,7 @@ pub mod salvage;
 pub mod store;
 pub mod support;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
@@ -122,6 +123,7 @@ impl Outbox {
             shared: shared.clone(),
             reminded: None,
             found: None,
+            lock: None,
         };
         keeper.ensure_open()?;
         keeper.remember();
@@ -214,6 +216,8 @@ struct Keeper {
     reminded: Option<Instant>,
     /// What was found before sled saw the store, until it is open.
     found: Option<Found>,
+    /// Held from the first opening on: nobody else may put one store in the place of another.
+    lock: Option<File>,
 }
 
 impl Keeper {
@@ -353,6 +357,9 @@ impl Keeper {
         if self.open.is_some() {
             return Ok(());
         }
+        if self.lock.is_none() {
+            self.lock = Some(self.layout.lock()?.ok_or(Failure::InUse)?);
+        }
         self.layout.prepare()?;
         let mark = self.layout.marked();
         let found = self.look(mark)?;
@@ -391,8 +398,8 @@ impl Keeper {
             format!("the outbox was damaged: {} punches saved, {} lost", found.punches.len(), found.lost);
         error!(path = %self.layout.0.display(), saved = found.punches.len(), lost = found.lost,
             "ALARM: the outbox goes on under a new epoch with what was saved");
-        self.layout.write_alarm(&text);
-        *self.shared.alarm.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+        let alarm = self.layout.write_alarm(&text);
+        *self.shared.alarm.lock().unwrap_or_else(PoisonError::into_inner) = Some(alarm);
         Store::open(&self.layout.store())
     }
 

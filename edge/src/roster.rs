@@ -9,7 +9,7 @@ use aes_gcm::{Aes256Gcm, Nonce};
 use anyhow::{Context, Result, bail, ensure};
 use models::{Gallery, Template};
 use prost::Message;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -52,7 +52,7 @@ impl Roster {
             version: 0,
             people: BTreeMap::new(),
         };
-        if roster.file.exists() {
+        if roster.file.exists() && roster.set_aside_if_damaged()? {
             roster.read().with_context(|| roster.file.display().to_string())?;
         }
         info!(version = roster.version, people = roster.people.len(), "roster open");
@@ -111,6 +111,19 @@ impl Roster {
         (self.version, self.people) = (update.through, people);
         info!(version = self.version, people = self.people.len(), "roster updated");
         Ok(Applied::Changed)
+    }
+
+    /// A file that is no roster at all was damaged: the hub sends another, and the terminal takes
+    /// punches meanwhile. (One that does not open may only have the wrong key.) `true`: it is one.
+    fn set_aside_if_damaged(&self) -> Result<bool> {
+        let bytes = fs::read(&self.file).with_context(|| format!("cannot read {}", self.file.display()))?;
+        if bytes.starts_with(HEADER) && bytes.len() > HEADER.len() + NONCE_BYTES {
+            return Ok(true);
+        }
+        error!(file = %self.file.display(), "ALARM: the roster is damaged; the hub is asked for it anew");
+        fs::rename(&self.file, self.file.with_extension("damaged"))
+            .with_context(|| format!("cannot set {} aside", self.file.display()))?;
+        Ok(false)
     }
 
     fn read(&mut self) -> Result<()> {
@@ -217,6 +230,18 @@ mod tests {
         fs::write(folder.path().join("key"), "00".repeat(32)).expect("written");
         let error = open(folder.path()).err().expect("refused");
         assert!(format!("{error:#}").contains("does not open with this key"));
+    }
+
+    #[test]
+    fn a_file_that_is_no_roster_is_set_aside() {
+        let folder = tempfile::tempdir().expect("folder");
+        for junk in [&b""[..], b"junk", HEADER] {
+            fs::write(folder.path().join("roster.sealed"), junk).expect("written");
+            let mut roster = open(folder.path()).expect("opens");
+            assert_eq!(roster.version(), 0);
+            roster.apply(&update(0, 1, &[(1, &[1.0, 0.0])])).expect("fits");
+            assert_eq!(fs::read(folder.path().join("roster.damaged")).expect("kept"), junk);
+        }
     }
 
     #[test]

@@ -90,7 +90,7 @@ pub async fn accept(
     code: &str,
     name: &str,
 ) -> Result<Timestamp, Denial> {
-    worded("a terminal's name", name, NAME)?;
+    named(name)?;
     let mut transaction = pool.begin().await?;
     let claim = pending(&mut transaction, device).await?;
     let right = hash(code).is_some_and(|given| given.ct_eq(&claim.code_sha256).into());
@@ -108,7 +108,7 @@ pub async fn accept(
         info!(device.id = %device, left, "a wrong code for a device");
         return Err(Denial::forbidden(match left {
             0 => "that is not the code that the device shows, for the last time: the claim is rejected; \
-                start the device with a fresh state to ask again"
+                start the device again, and it asks with another code"
                 .to_owned(),
             left => format!("that is not the code that the device shows; {left} more attempts"),
         }));
@@ -121,6 +121,11 @@ pub async fn accept(
     transaction.commit().await?;
     info!(device.id = %device, name, "terminal accepted");
     Ok(Timestamp::from(signed.expires_at))
+}
+
+/// Refuses what is no name for a terminal.
+pub fn named(name: &str) -> Result<(), Denial> {
+    worded("a terminal's name", name, NAME)
 }
 
 /// A device is not wanted.

@@ -58,7 +58,7 @@ pub enum Command {
     /// People: adding, consent, enrolment.
     #[command(subcommand)]
     Person(person::PersonCommand),
-    /// Terminals: signing and revoking.
+    /// Terminals: accepting, signing, commands, revoking.
     #[command(subcommand)]
     Terminal(terminal::TerminalCommand),
     /// The certificate authority, and certificates for an external broker.

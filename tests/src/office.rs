@@ -12,9 +12,10 @@ use crate::smtp::{self, Mail, Smtp};
 /// What webhooks are signed with.
 pub const SECRET: &str = "a secret of thirty-two characters";
 
-/// A shift from 9 to 5, and the door that everybody uses.
+/// A shift from 9 to 5 that is over before the day is, at whatever hour the tests run, and the door
+/// that everybody uses.
 const PLAN: &str = r#"
-    insert into shifts (name, rules) values ('Early', '{"start": "09:00", "end": "17:00"}');
+    insert into shifts (name, rules) values ('Early', '{"start": "09:00", "end": "17:00", "window_after_min": 120}');
     insert into schedules (name, anchor, cycle_days) values ('Daily', '2025-01-06', 1);
     insert into schedule_days (schedule, day, shift) select c.id, 0, s.id from schedules c, shifts s;
     insert into terminals (device, name, state, certificate_sha256, expires_at, reported_through, created_at)

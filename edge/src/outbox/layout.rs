@@ -1,16 +1,21 @@
 //! What lies where in the outbox's folder, and how one store takes another's place.
 //!
-//!     store/       the sled store
-//!     next/        the one that is about to take its place
-//!     damaged-1/   stores that broke, for support staff
-//!     mark         how far the store had got, for `outbox status` and to notice a store cut short
-//!     alarm        what the hub has not been told yet
-//!     ballast      space that is given up when the disk is full
+//! ```text
+//! store/       the sled store
+//! next/        the one that is about to take its place
+//! damaged-1/   stores that broke, for support staff
+//! mark         how far the store had got, for `outbox status` and to notice a store cut short
+//! alarm        what the hub has not been told yet
+//! lock         held by whoever may touch all this
+//! ballast      space that is given up when the disk is full
+//! ```
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
 
 /// Bytes that are kept for deleting on a full disk: sled writes a segment of 512 KiB at a time.
 pub const BALLAST_BYTES: u64 = 4 << 20;
@@ -47,6 +52,17 @@ impl Layout {
     /// The one that is about to take its place.
     pub fn next(&self) -> PathBuf {
         self.0.join("next")
+    }
+
+    /// Takes the outbox for this process alone, for as long as the file is held. `None`: another has it.
+    pub fn lock(&self) -> io::Result<Option<File>> {
+        fs::create_dir_all(&self.0)?;
+        let file = File::options().write(true).create(true).truncate(false).open(self.0.join("lock"))?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Makes the folder, and finishes an exchange that was interrupted.
@@ -144,9 +160,12 @@ impl Layout {
         let _ = fs::remove_file(self.0.join("ballast"));
     }
 
-    /// Remembers an alarm until the hub has heard of it. A full disk does not keep it.
-    pub fn write_alarm(&self, text: &str) {
-        let _ = fs::write(self.0.join("alarm"), text);
+    /// Remembers an alarm, with those before it, until the hub has heard of it. A full disk does not
+    /// keep it. Returns all of them.
+    pub fn write_alarm(&self, text: &str) -> String {
+        let all = self.alarm().map_or_else(|| text.to_owned(), |before| format!("{before}; {text}"));
+        let _ = fs::write(self.0.join("alarm"), &all);
+        all
     }
 
     /// The alarm of an earlier run.

@@ -3,7 +3,6 @@
 //! Status and export read the files' bytes without sled, so that they work beside a running daemon
 //! and on a store that sled can't open. Nothing here changes anything.
 
-use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +21,8 @@ use crate::outbox::whole;
 /// What is asked.
 #[derive(Subcommand)]
 pub enum Question {
-    /// How many punches wait, and how the store is. Works while the daemon runs.
+    /// How many punches wait, as the daemon last wrote it down. Works while it runs; `verify` looks at
+    /// the punches themselves.
     Status,
     /// Read every punch and check it. The daemon must not run. Ends with 1 where something is wrong;
     /// the daemon mends that by itself when it starts.
@@ -50,7 +50,7 @@ pub fn answer(folder: &Path, question: &Question) -> Result<()> {
 }
 
 fn status(layout: &Layout) -> Result<()> {
-    let mark = layout.marked().context("this outbox says nothing of itself: its daemon never ran")?;
+    let mark = layout.marked().context("its mark is missing or damaged: stop the daemon and use verify")?;
     let damaged: Vec<String> = layout.damaged().iter().map(|path| path.display().to_string()).collect();
     let status = json!({
         "waiting": mark.held,
@@ -68,11 +68,9 @@ fn status(layout: &Layout) -> Result<()> {
 
 /// Looks at a copy: sled may cut off what it can't read, and here nothing may change.
 fn verify(layout: &Layout) -> Result<()> {
-    let db = layout.store().join("db");
-    let file = File::options().read(true).write(true).open(&db);
-    let file = file.with_context(|| format!("there is no store in {}", layout.0.display()))?;
-    let lock = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
-    ensure!(lock.is_ok(), "the daemon has this outbox open: stop it first (status works meanwhile)");
+    ensure!(layout.store().join("db").is_file(), "there is no store in {}", layout.0.display());
+    let lock = layout.lock().context("cannot lock the outbox")?;
+    ensure!(lock.is_some(), "the daemon has this outbox open: stop it first (status works meanwhile)");
     let copy = tempfile::tempdir().context("no room for a copy")?;
     for path in files(&layout.store()) {
         let target = copy.path().join("store").join(path.strip_prefix(layout.store())?);
@@ -86,8 +84,8 @@ fn verify(layout: &Layout) -> Result<()> {
             println!("{} punches wait, all whole; the last is number {}", store.mark.held, store.mark.last);
             Ok(())
         }
-        Err(Failure::Damaged(reason)) => bail!(
-            "damaged: {reason}. {} punches can be saved, {} can't; the daemon does that when it starts",
+        Err(Failure::Damaged(_)) => bail!(
+            "damaged: {} punches can be saved, {} can't; the daemon does that when it starts",
             found.punches.len(),
             found.lost
         ),
@@ -114,7 +112,7 @@ fn export(store: &Path, mark: Option<Mark>) -> Result<()> {
         writeln!(out, "{line}")?;
     }
     if lost > 0 {
-        eprintln!("{lost} punches of this store can't be read any more");
+        bail!("{lost} punches of this store can't be read any more; all others were printed");
     }
     Ok(())
 }

@@ -32,7 +32,8 @@ pub fn claim_limit()
     GovernorLayer::new(config.unwrap_or_default())
 }
 
-/// What a device asks with. No `Debug`.
+// No `Debug`: the code is a secret.
+/// What a device asks with.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {

@@ -54,7 +54,8 @@ pub fn token_of(parts: &Parts) -> Option<String> {
     })
 }
 
-/// Who logs in. No `Debug`.
+// No `Debug`: the password is a secret.
+/// Who logs in.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Login {

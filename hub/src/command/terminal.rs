@@ -63,7 +63,7 @@ pub enum TerminalCommand {
         #[arg(value_parser = terminals::COMMANDS)]
         kind: String,
     },
-    /// List all terminals.
+    /// List all terminals, with what waited in each when it last reported, and what is wrong.
     List,
 }
 
@@ -130,6 +130,7 @@ pub async fn sign(
     out: &Path,
     replace: bool,
 ) -> Result<proto::DeviceId> {
+    claims::named(name)?;
     let signed = authority.sign_terminal(request, clock::now())?;
     let device = signed.device.clone();
     let mut transaction = pool.begin().await?;
