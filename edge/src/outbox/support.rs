@@ -13,10 +13,10 @@ use proto::Punch;
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::outbox::keeper::whole;
 use crate::outbox::layout::{Layout, Mark, files};
 use crate::outbox::salvage::{Found, search};
 use crate::outbox::store::{Failure, Store};
-use crate::outbox::whole;
 
 /// What is asked.
 #[derive(Subcommand)]
