@@ -69,9 +69,6 @@ impl Keeper {
                 Command::Trim { epoch, through, answer } => {
                     let _ = answer.send(self.trim(epoch, through));
                 }
-                Command::Last(answer) => {
-                    let _ = answer.send(self.attempt(|store| Ok(store.mark.last)));
-                }
                 Command::Renew(answer) => {
                     let _ = answer.send(self.attempt(Store::draw_epoch));
                 }
