@@ -81,6 +81,7 @@ impl Attendant {
                 Ok(seq) => break seq,
                 Err(error) => {
                     error!(punch.id = %id, %error, "ALARM: a punch is not durable yet; trying again");
+                    self.health.attempt();
                     let _ = self.door.send(Signal::Trouble(Fault::Outbox)).await;
                 }
             }
@@ -95,6 +96,7 @@ impl Attendant {
         };
         let _ = self.door.send(Signal::Well(Fault::Outbox)).await;
         let _ = self.door.send(Signal::Counted).await;
+        self.health.durable();
         println!("punch {id} {seq}");
         info!(punch.id = %id, punch.seq = seq, "durable");
         self.appended.notify_one();

@@ -17,16 +17,29 @@ use tracing::{info, warn};
 
 use crate::config;
 use crate::door::{Fault, Signal};
+use crate::health::Health;
 use crate::vision::Slot;
 
 /// The waits before a camera is opened again, doubled from the first to the last.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
+
+/// So many frames in a row, and a camera is well: some drivers hand out the last frame again to whoever
+/// opens a camera that has stalled.
+const STEADY: u32 = 3;
 
 /// A source of frames.
 pub trait Camera {
     /// Waits for the next frame. `None`: there are no more. After an error the camera must be
     /// opened anew. `spare` is memory to use again.
     fn next(&mut self, spare: Vec<u8>) -> Result<Option<Frame>>;
+}
+
+/// Who hears how the camera is.
+pub struct Told<'a> {
+    /// For the red light.
+    pub door: &'a mpsc::Sender<Signal>,
+    /// For the heartbeat and the watchdog.
+    pub health: &'a Health,
 }
 
 /// Opens the configured camera. `models` is where the models are, to find the faces of photos. The
@@ -52,20 +65,23 @@ pub fn run(
     choice: &config::Camera,
     models: Option<&Path>,
     slot: &Slot,
-    door: &mpsc::Sender<Signal>,
+    told: &Told<'_>,
     stop: &CancellationToken,
 ) -> Result<()> {
     let (mut wait, origin) = (BACKOFF.0, Instant::now());
     let real = matches!(choice, config::Camera::V4l2 { .. });
     while !stop.is_cancelled() {
         match open(choice, models, origin)
-            .and_then(|mut camera| watch(camera.as_mut(), slot, door, stop, &mut wait))
+            .and_then(|mut camera| watch(camera.as_mut(), slot, told, stop, &mut wait))
         {
             Ok(()) => break,
             Err(error) if !real => return Err(error.context("camera")),
             Err(error) => {
-                warn!(error = format!("{error:#}"), retry_ms = wait.as_millis() as u64, "camera");
-                let _ = door.blocking_send(Signal::Trouble(Fault::Camera));
+                let error = format!("{error:#}");
+                warn!(error, retry_ms = wait.as_millis() as u64, "camera");
+                told.health.camera_is_lost(&error);
+                told.health.attempt();
+                let _ = told.door.blocking_send(Signal::Trouble(Fault::Camera));
                 std::thread::sleep(wait);
                 wait = (wait * 2).min(BACKOFF.1);
             }
@@ -78,19 +94,22 @@ pub fn run(
 fn watch(
     camera: &mut dyn Camera,
     slot: &Slot,
-    door: &mpsc::Sender<Signal>,
+    told: &Told<'_>,
     stop: &CancellationToken,
     wait: &mut Duration,
 ) -> Result<()> {
-    let mut first = true;
+    let mut came = 0;
     while !stop.is_cancelled() {
         let Some(frame) = camera.next(slot.spare())? else {
             info!("the recording has ended");
+            told.health.camera_has_ended();
             return Ok(());
         };
-        if std::mem::take(&mut first) {
+        came += 1;
+        if came == STEADY {
             info!(width = frame.width(), height = frame.height(), "camera open");
-            let _ = door.blocking_send(Signal::Well(Fault::Camera));
+            told.health.camera_is_up();
+            let _ = told.door.blocking_send(Signal::Well(Fault::Camera));
             *wait = BACKOFF.0;
         }
         slot.put(frame);

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use crate::clock::Clock;
-use crate::config::{Config, Files};
+use crate::config::{Config, Files, Misconfigured};
 use crate::identity::{csr, device_of, key, replace, sha256, write_new};
 use crate::trust::{Floor, HubVerifier, Pinned, validity};
 
@@ -56,11 +56,12 @@ pub async fn claim(config: &Config, clock: Clock) -> Result<()> {
         return Ok(());
     }
     let Some(fingerprint) = &config.hub.ca_sha256 else {
-        bail!(
+        return Err(Misconfigured(format!(
             "{} is missing. Set hub.ca_sha256 (on the hub: rollcall-hub terminal fingerprint) and start again, \
             or use `rollcall-edge csr`",
             files.certificate.display()
-        );
+        ))
+        .into());
     };
     let key = key(&files.key)?;
     let device = device_of(&key)?;

@@ -1,10 +1,15 @@
 //! The terminal's configuration: one TOML file, every key known, secrets by the path of their file.
 
+mod door;
+
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use models::liveness::Policy;
 use serde::Deserialize;
+
+pub use door::{Backend, Door, Gpio, Lock, Pin, Wired};
 
 /// The whole file. `deploy/edge.example.toml` shows every key.
 #[derive(Debug, Deserialize)]
@@ -22,14 +27,18 @@ pub struct Config {
     /// Recognition.
     #[serde(default)]
     pub vision: Vision,
-    /// Light, buzzer and relay.
+    /// Light, buzzer, relay and switches.
     #[serde(default)]
     pub door: Door,
     /// The templates of the people who may be recognised.
+    #[serde(default)]
     pub roster: Roster,
     /// Whether the wall clock can be trusted.
     #[serde(default)]
     pub clock: Clock,
+    /// What is told to a monitoring system.
+    #[serde(default)]
+    pub metrics: Metrics,
 }
 
 /// The hub and the terminal's identity.
@@ -187,35 +196,23 @@ impl Default for Vision {
     }
 }
 
-/// Light, buzzer and relay.
-#[derive(Debug, Default, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-pub enum Door {
-    /// Signals go to the log alone.
-    #[default]
-    Log,
-    /// Pins of a Raspberry Pi, in BCM numbering. Pins that are left out are not used.
-    Raspberry {
-        /// Lit for a second after a punch is durable.
-        green: Option<u8>,
-        /// Lit while something is wrong.
-        red: Option<u8>,
-        /// Sounds for a tenth of a second with the green light.
-        buzzer: Option<u8>,
-        /// Opens the door for three seconds after a punch. A face alone is weak proof of identity:
-        /// leave this out unless the door may be opened by a photo held to the lens.
-        relay: Option<u8>,
-    },
-}
-
 /// The templates of the people who may be recognised.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Roster {
     /// The key that the roster is encrypted with: 64 hexadecimal characters, mode 0600, made if it
-    /// is not there. A systemd credential on a real terminal. On the same card as the roster it
-    /// does not protect against the theft of that card.
-    pub key: PathBuf,
+    /// is not there. On the same card as the roster it does not protect against the theft of that
+    /// card. Else the systemd credential `roster.key`, if there is one; else `roster.key` in the
+    /// state folder.
+    pub key: Option<PathBuf>,
+}
+
+/// What is told to a monitoring system.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// Address and port of this machine alone, where Prometheus finds them; without it nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 /// Whether the wall clock can be trusted.
@@ -238,15 +235,36 @@ pub enum Synchronised {
     Always,
 }
 
+/// The configuration can't be used: nothing gets better by trying again.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Misconfigured(
+    /// What to mend.
+    pub String,
+);
+
 impl Config {
-    /// Reads and checks the file.
+    /// Reads and checks the file. Every error is [`Misconfigured`].
     pub fn read(path: &Path) -> Result<Self> {
+        Self::read_file(path).map_err(|error| Misconfigured(format!("{error:#}")).into())
+    }
+
+    fn read_file(path: &Path) -> Result<Self> {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let config: Self =
             toml::from_str(&text).map_err(|e| anyhow::anyhow!("{}: {}", path.display(), place(&text, &e)))?;
         config.check().with_context(|| path.display().to_string())?;
         Ok(config)
+    }
+
+    /// The file of the roster's key.
+    pub fn roster_key(&self) -> PathBuf {
+        let credential = || {
+            let folder = PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?);
+            Some(folder.join("roster.key")).filter(|file| file.exists())
+        };
+        self.roster.key.clone().or_else(credential).unwrap_or_else(|| self.state.join("roster.key"))
     }
 
     fn check(&self) -> Result<()> {
@@ -279,7 +297,12 @@ impl Config {
         ensure!((1..=120).contains(&rate), "camera.rate lies between 1 and 120 frames a second");
         ensure!((1..=30).contains(&self.vision.agreement), "vision.agreement lies between 1 and 30 frames");
         ensure!(self.vision.rearm_s <= 3600, "vision.rearm_s is at most 3600 seconds");
-        Ok(())
+        let metrics = self.metrics.listen;
+        ensure!(
+            metrics.is_none_or(|listen| listen.ip().is_loopback()),
+            "metrics.listen is an address of this machine alone, such as 127.0.0.1:9464: anybody may read there"
+        );
+        self.door.check()
     }
 }
 
@@ -328,6 +351,28 @@ mod tests {
             format!("{:#}", read(&GOOD.replace("host =", "hots = 1\nhost =")).expect_err("unknown key"));
         assert!(error.contains("line 4") && error.contains("hots") && !error.contains('\n'), "{error}");
         assert!(read(&GOOD.replace("[roster]", "[rooster]")).is_err());
+    }
+
+    #[test]
+    fn the_example_is_right_as_it_is_and_with_every_pin() {
+        let text = include_str!("../../deploy/edge.example.toml");
+        read(text).expect("the example");
+        let (before, door) = text.split_once("kind = \"log\"").expect("a door");
+        let (door, after) = door.split_once("[roster]").expect("a roster");
+        let keys = door.lines().map(|line| match line.strip_prefix('#') {
+            Some(key) if !key.starts_with(' ') => key,
+            _ => line,
+        });
+        let door = keys.collect::<Vec<_>>().join("\n");
+        let config = read(&format!("{before}kind = \"gpio\"{door}\n[roster]{after}")).expect("all pins");
+        let Door::Gpio(gpio) = config.door else { panic!("pins") };
+        assert_eq!(gpio.pins().count(), 6);
+    }
+
+    #[test]
+    fn metrics_are_for_this_machine_alone() {
+        assert!(read(&format!("{GOOD}\n[metrics]\nlisten = '0.0.0.0:9464'")).is_err());
+        assert!(read(&format!("{GOOD}\n[metrics]\nlisten = '127.0.0.1:9464'")).is_ok());
     }
 
     #[test]

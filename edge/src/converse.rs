@@ -1,7 +1,7 @@
 //! The conversation with the hub: who we are and what we hold, punches up, receipts, rosters and
 //! answers down, a heartbeat.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +9,10 @@ use anyhow::{Context, Result, ensure};
 use models::Gallery;
 use prost::Message;
 use proto::seal::HelloKey;
-use proto::{Answer, CommandKind, DeviceId, Hello, Sealed, Topic};
+use proto::{Answer, CommandKind, DeviceId, Heartbeat, Hello, Sealed, Topic};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::anchors::{self, Anchors};
@@ -22,6 +23,7 @@ use crate::errands::Errands;
 use crate::health::Health;
 use crate::identity::Identity;
 use crate::link::{Incoming, Sender};
+use crate::machine::Machine;
 use crate::outbox::Outbox;
 use crate::roster::{Applied, Roster};
 
@@ -53,8 +55,12 @@ pub struct Conversation {
     pub health: Arc<Health>,
     /// What time it is.
     pub clock: Clock,
+    /// The folder that must not be full.
+    pub state: PathBuf,
     /// What the hub may answer, and what it has said before.
     pub memory: Memory,
+    /// Cancelled where the daemon is to start again.
+    pub restart: CancellationToken,
 }
 
 /// What lets the terminal tell a fresh answer from one that was kept and sent again.
@@ -79,8 +85,16 @@ impl Memory {
 /// The keys of the latest hellos.
 #[derive(Default)]
 struct Hellos {
-    /// The latest first; whether a roster was taken with it.
-    keys: Vec<(HelloKey, bool)>,
+    /// The latest first.
+    keys: Vec<Drawn>,
+}
+
+/// The key of one hello.
+struct Drawn {
+    key: HelloKey,
+    at: Instant,
+    /// A roster was taken with it.
+    spent: bool,
 }
 
 impl Hellos {
@@ -90,26 +104,30 @@ impl Hellos {
     fn draw(&mut self) -> Vec<u8> {
         let key = HelloKey::draw();
         let public = key.public().to_vec();
-        self.keys.insert(0, (key, false));
+        self.keys.insert(0, Drawn { key, at: Instant::now(), spent: false });
         self.keys.truncate(Self::OPEN);
         public
     }
 
-    fn knows(&self, public: &[u8]) -> bool {
-        self.keys.iter().any(|(key, _)| key.public() == public)
+    fn of(&self, public: &[u8]) -> Option<&Drawn> {
+        self.keys.iter().find(|drawn| drawn.key.public() == public)
+    }
+
+    /// How long ago the hello was sent that is answered.
+    fn age(&self, public: &[u8]) -> Option<Duration> {
+        self.of(public).map(|drawn| drawn.at.elapsed())
     }
 
     /// Opens a roster. Each key opens rosters until one was taken with it.
     fn open(&mut self, device: &DeviceId, sealed: &Sealed) -> Result<Vec<u8>> {
-        let found = self.keys.iter().find(|(key, _)| key.public() == sealed.key);
-        let (key, spent) = found.context("it answers no hello of this terminal's")?;
-        ensure!(!spent, "it answers a hello that was answered");
-        Ok(key.open(Topic::Roster, device, sealed)?)
+        let drawn = self.of(&sealed.key).context("it answers no hello of this terminal's")?;
+        ensure!(!drawn.spent, "it answers a hello that was answered");
+        Ok(drawn.key.open(Topic::Roster, device, sealed)?)
     }
 
     fn spend(&mut self, public: &[u8]) {
-        for (key, spent) in &mut self.keys {
-            *spent |= key.public() == public;
+        for drawn in &mut self.keys {
+            drawn.spent |= drawn.key.public() == public;
         }
     }
 }
@@ -129,11 +147,13 @@ impl Conversation {
                     None => return,
                     Some(Incoming::Connected) => {
                         connected = true;
+                        self.health.connect(true);
                         self.introduce();
                         self.delivery.connected(true).await
                     }
                     Some(Incoming::Disconnected) => {
                         connected = false;
+                        self.health.connect(false);
                         self.delivery.connected(false).await
                     }
                     Some(Incoming::Message(topic, body)) => self.hear(topic, &body).await,
@@ -188,9 +208,19 @@ impl Conversation {
         // First the time: a punch in between is after it.
         let now = self.clock.now();
         let at_us = if now.synchronised && !self.health.punching() { now.wall_us } else { 0 };
-        let alarm = self.outbox.alarm().or_else(|| self.memory.alarm.clone()).unwrap_or_default();
-        let beat = self.health.heartbeat(self.outbox.queued(), self.roster.version(), at_us, alarm);
-        self.sender.publish(Topic::Heartbeat, beat);
+        let machine = Machine::look(&self.state);
+        let alarms = self.outbox.alarm().into_iter().chain(self.memory.alarm.clone());
+        let beat = Heartbeat {
+            queued: self.outbox.queued(),
+            roster: self.roster.version(),
+            at_us,
+            alarm: alarms.chain(self.health.alarms()).collect::<Vec<_>>().join("; "),
+            synchronised: now.synchronised,
+            free_mb: machine.free_mb,
+            temperature_c: machine.temperature_c,
+            ..self.health.heartbeat()
+        };
+        self.sender.publish(Topic::Heartbeat, beat.encode_to_vec());
     }
 
     /// What the hub signed. Only a broken outbox is an error; what makes no sense is refused.
@@ -225,7 +255,7 @@ impl Conversation {
     async fn answered(&mut self, body: &[u8]) -> Result<()> {
         let answer = Answer::decode(body).context("an answer that can't be read")?;
         ensure!(answer.version == proto::VERSION, "an answer of version {}", answer.version);
-        ensure!(self.memory.hellos.knows(&answer.key), "it answers no hello of this terminal's");
+        let age = self.memory.hellos.age(&answer.key).context("it answers no hello of this terminal's")?;
         self.identity.floor.raise(u64::try_from(answer.at_us / 1_000_000).unwrap_or(0));
         self.memory.answers += 1;
         if self.memory.answers == ALARM_TOLD {
@@ -234,7 +264,9 @@ impl Conversation {
         if !answer.certificate.is_empty() {
             self.renew(&answer.certificate);
         }
-        for kind in self.memory.errands.take(answer.commands) {
+        // What somebody kept from before is too late for whatever was asked for.
+        let at_us = answer.at_us.saturating_add(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
+        for kind in self.memory.errands.take(answer.commands, at_us) {
             self.obey(kind).await?;
         }
         Ok(())
@@ -256,6 +288,8 @@ impl Conversation {
                 self.roster.clear()?;
                 self.gallery.send_replace(Arc::new(self.roster.gallery()));
             }
+            CommandKind::Open => drop(self.door.send(Signal::Open).await),
+            CommandKind::Restart => self.restart.cancel(),
             CommandKind::Nothing => debug!("nothing to do"),
         }
         self.hello(); // so that the hub hears that it is done
@@ -278,9 +312,9 @@ mod tests {
         assert!(hellos.open(&device, &sealed).is_ok(), "an answer that crossed the next hello");
         hellos.spend(&first);
         assert!(hellos.open(&device, &sealed).is_err(), "taken before");
-        assert!(hellos.knows(&first) && hellos.knows(&second));
+        assert!(hellos.age(&first).is_some() && hellos.age(&second).is_some());
         hellos.draw();
-        assert!(!hellos.knows(&first) && hellos.knows(&second));
+        assert!(hellos.age(&first).is_none() && hellos.age(&second).is_some());
         assert!(hellos.open(&device, &sealed).is_err(), "too old");
     }
 }

@@ -1,9 +1,10 @@
 //! The wiring: the only place that starts threads and tasks, and stops them.
 
+use std::os::unix::process::CommandExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use models::{Eyes, Gallery, Pipeline};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -23,8 +24,10 @@ use crate::door::{Door, Signal};
 use crate::health::Health;
 use crate::identity::Identity;
 use crate::link::Link;
+use crate::metrics;
 use crate::outbox::{Options, Outbox};
 use crate::roster::Roster;
+use crate::service;
 use crate::vision::{self, Slot};
 
 /// Sightings between vision and decision.
@@ -47,39 +50,72 @@ pub fn check(config: &Config) -> Result<()> {
     Ok(())
 }
 
+/// Why the daemon ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Stop,
+    Restart,
+}
+
 /// Runs the terminal until it is told to stop.
 pub fn run(config: &Config, while_stdin: bool) -> Result<()> {
     install_crypto();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let result = runtime.block_on(supervise(config, while_stdin));
     runtime.shutdown_timeout(DRAIN);
-    result
+    match result? {
+        End::Stop => Ok(()),
+        // In place: also where nothing would start it again.
+        End::Restart => Err(Error::new(again()).context("cannot start again")),
+    }
 }
 
-fn install_crypto() {
+/// Becomes a new process of the same program; returns only if that fails.
+fn again() -> std::io::Error {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    std::process::Command::new("/proc/self/exe").arg0(name).args(arguments).exec()
+}
+
+/// Before anything that speaks TLS.
+pub fn install_crypto() {
     // Only fails where a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-async fn supervise(config: &Config, while_stdin: bool) -> Result<()> {
+async fn supervise(config: &Config, while_stdin: bool) -> Result<End> {
     std::fs::create_dir_all(&config.state)
         .with_context(|| format!("cannot make {}", config.state.display()))?;
     let ended = stopped(while_stdin);
     tokio::pin!(ended);
     let clock = Clock::open(config.clock.synchronised)?;
     tokio::select! {
+        biased;
         claimed = claim::claim(config, clock) => claimed?,
-        reason = &mut ended => return reason.map(|reason| info!(reason, "stopping")),
+        reason = &mut ended => return reason.map(stopping),
+        () = service::wait("waits to be accepted at the hub") => {}
     }
-    let stop = CancellationToken::new();
-    let mut tasks = start(config, &stop)?;
+    let (stop, restart) = (CancellationToken::new(), CancellationToken::new());
+    let mut tasks = start(config, &stop, &restart).await?;
+    service::ready("started");
     let outcome = tokio::select! {
-        reason = &mut ended => reason.map(|reason| info!(reason, "stopping")),
-        early = tasks.join_next() => early.map_or(Ok(()), |task| task.context("a part of the terminal panicked")?),
+        reason = &mut ended => reason.map(stopping),
+        () = restart.cancelled() => {
+            info!("starting again, as the hub asked");
+            Ok(End::Restart)
+        }
+        early = tasks.join_next() => early
+            .map_or(Ok(()), |task| task.context("a part of the terminal panicked")?)
+            .map(|()| End::Stop),
     };
     stop.cancel();
     let drained = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
-    outcome.and(drained.context("some part did not stop in time"))
+    drained.context("some part did not stop in time").and(outcome)
+}
+
+fn stopping(reason: &str) -> End {
+    info!(reason, "stopping");
+    End::Stop
 }
 
 /// Returns when the daemon is to stop.
@@ -103,16 +139,21 @@ async fn stopped(while_stdin: bool) -> Result<&'static str> {
 
 /// Opens everything and starts the parts. A part that ends early ends the daemon; the camera and
 /// the eyes may end when a recording does.
-fn start(config: &Config, stop: &CancellationToken) -> Result<JoinSet<Result<()>>> {
+async fn start(
+    config: &Config,
+    stop: &CancellationToken,
+    restart: &CancellationToken,
+) -> Result<JoinSet<Result<()>>> {
     let clock = Clock::open(config.clock.synchronised)?;
     let identity = Arc::new(Identity::read(config, clock.clone())?);
     let options = Options::new(&config.state.join("outbox"), config.outbox.limit_mb << 20);
     let outbox = Outbox::open(options)?;
     let eyes = Eyes::open(config.vision.models.as_deref(), 1)?;
     let embedder = eyes.embedder().sha256().to_owned();
-    let roster = Roster::open(&config.state, &config.roster.key, &embedder, eyes.embedder().dimensions())?;
-    let door = Door::open(&config.door)?;
+    let roster = Roster::open(&config.state, &config.roster_key(), &embedder, eyes.embedder().dimensions())?;
     let health = Arc::new(Health::new(Uuid::now_v7()));
+    let door = Door::open(&config.door, health.clone()).await?;
+    health.relay(door.has_relay());
     info!(device.id = %identity.device, software = env!("CARGO_PKG_VERSION"), "terminal starts");
 
     let (door_send, door_receive) = mpsc::channel(16);
@@ -130,7 +171,7 @@ fn start(config: &Config, stop: &CancellationToken) -> Result<JoinSet<Result<()>
     };
     let conversation = Conversation {
         delivery: Delivery::new(outbox.clone(), sender.clone()),
-        outbox,
+        outbox: outbox.clone(),
         sender,
         identity,
         roster,
@@ -139,7 +180,9 @@ fn start(config: &Config, stop: &CancellationToken) -> Result<JoinSet<Result<()>
         door: door_send.clone(),
         health: health.clone(),
         clock: clock.clone(),
+        state: config.state.clone(),
         memory: Memory::open(&config.state),
+        restart: restart.clone(),
     };
 
     let mut tasks = JoinSet::new();
@@ -147,6 +190,18 @@ fn start(config: &Config, stop: &CancellationToken) -> Result<JoinSet<Result<()>
     tasks.spawn(until(stop.clone(), link.run()));
     tasks.spawn(until(stop.clone(), conversation.run(incoming, appended)));
     tasks.spawn(attendant.run(seen_receive, stop.clone()));
+    tasks.spawn(service::report(health.clone(), stop.clone()));
+    if let Some(listen) = config.metrics.listen {
+        let state = config.state.clone();
+        let source = metrics::Source { health: health.clone(), outbox, clock: clock.clone(), state };
+        let stop = stop.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                served = metrics::serve(listen, source) => served,
+                () = stop.cancelled() => Ok(()),
+            }
+        });
+    }
     let sight = Sight { slot: Arc::default(), gallery, seen: seen_send, door: door_send, health, clock };
     sight.start(&mut tasks, config, eyes, stop);
     Ok(tasks)
@@ -167,9 +222,10 @@ impl Sight {
     fn start(self, tasks: &mut JoinSet<Result<()>>, config: &Config, eyes: Eyes, stop: &CancellationToken) {
         let Self { slot, gallery, seen, door, health, clock } = self;
         let (choice, models) = (config.camera.clone(), config.vision.models.clone());
-        let (frames, watching) = (slot.clone(), stop.clone());
+        let (frames, watching, watched) = (slot.clone(), stop.clone(), health.clone());
         let camera = tokio::task::spawn_blocking(move || {
-            let result = camera::run(&choice, models.as_deref(), &frames, &door, &watching);
+            let told = camera::Told { door: &door, health: &watched };
+            let result = camera::run(&choice, models.as_deref(), &frames, &told, &watching);
             frames.close();
             result
         });

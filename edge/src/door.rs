@@ -1,16 +1,24 @@
-//! What people at the door see and hear, and the door itself.
+//! What people at the door see and hear, the door itself, and its switches.
+
+mod guard;
+mod pins;
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rppal::gpio::{Gpio, OutputPin};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use crate::config::Door as Choice;
+use crate::config::{Backend, Door as Choice, Gpio};
+use crate::health::Health;
+pub use guard::guard;
+use guard::{Guard, Relay};
+use pins::{Board, Input, Output, Rest};
 
 /// A thing that can be on or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,8 +29,6 @@ pub enum Line {
     Red,
     /// A short tone.
     Buzzer,
-    /// The door.
-    Relay,
 }
 
 /// What can be wrong.
@@ -32,6 +38,8 @@ pub enum Fault {
     Outbox,
     /// No frames.
     Camera,
+    /// Nobody holds the relay: the door stays as it is.
+    Relay,
 }
 
 /// What to show.
@@ -43,6 +51,8 @@ pub enum Signal {
     Turn,
     /// Which terminal is this? Green and a tone, longer than for anybody counted.
     Identify,
+    /// Somebody with the right to says: open the door.
+    Open,
     /// Red until it is well again.
     Trouble(Fault),
     /// This is well again.
@@ -62,30 +72,37 @@ impl Lines for Log {
     }
 }
 
-struct Raspberry(HashMap<Line, OutputPin>);
-
-impl Lines for Raspberry {
+impl Lines for HashMap<Line, Output> {
     fn set(&mut self, line: Line, on: bool) {
-        if let Some(pin) = self.0.get_mut(&line) {
-            if on { pin.set_high() } else { pin.set_low() }
+        if let Some(pin) = self.get_mut(&line)
+            && let Err(error) = pin.set(on)
+        {
+            error!(?line, on, error = format!("{error:#}"), "door");
         }
     }
 }
 
-/// Opens the backend that the configuration names.
-fn open(choice: &Choice) -> Result<Box<dyn Lines>> {
-    let Choice::Raspberry { green, red, buzzer, relay } = choice else { return Ok(Box::new(Log)) };
-    let gpio = Gpio::new().context("door.kind is raspberry, but the pins can't be opened")?;
-    let mut pins = HashMap::new();
-    for (line, number) in
-        [(Line::Green, green), (Line::Red, red), (Line::Buzzer, buzzer), (Line::Relay, relay)]
-    {
-        if let Some(number) = number {
-            let pin = gpio.get(*number).with_context(|| format!("cannot use pin {number}"))?;
-            pins.insert(line, pin.into_output_low());
-        }
+/// A switch that is read now and again. It has a state once two reads in a row agree.
+struct Switch {
+    input: Input,
+    last: bool,
+    on: bool,
+}
+
+impl Switch {
+    fn new(input: Input) -> Self {
+        Self { input, last: false, on: false }
     }
-    Ok(Box::new(Raspberry(pins)))
+
+    /// Its new state, if that has just changed.
+    fn changed(&mut self) -> Option<bool> {
+        let on = self.input.is_on().ok()?;
+        if std::mem::replace(&mut self.last, on) != on || self.on == on {
+            return None;
+        }
+        self.on = on;
+        Some(on)
+    }
 }
 
 /// How long the green light is on, and then off, while it asks for a turn of the head.
@@ -93,47 +110,94 @@ const BLINK: Duration = Duration::from_millis(200);
 /// How long the green light shows which terminal this is.
 const IDENTIFY: Duration = Duration::from_secs(5);
 /// How long each line stays on after a punch.
-const PULSES: [(Line, Duration); 3] = [
-    (Line::Green, Duration::from_secs(1)),
-    (Line::Buzzer, Duration::from_millis(100)),
-    (Line::Relay, Duration::from_secs(3)),
-];
+const PULSES: [(Line, Duration); 2] =
+    [(Line::Green, Duration::from_secs(1)), (Line::Buzzer, Duration::from_millis(100))];
+/// Between two reads of the switches: half of the shortest press that counts.
+const READ: Duration = Duration::from_millis(20);
+/// This program, which the relay's guard is, too: also where an upgrade has replaced its file.
+const OURSELVES: &str = "/proc/self/exe";
+/// Between two attempts to start a guard.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The door: shows signals until it is told to stop, then switches everything off.
 pub struct Door {
     lines: Box<dyn Lines>,
-    /// Whether a punch opens the door: only where a relay is configured.
-    opens: bool,
+    relay: Option<Guard>,
+    exit_button: Option<Switch>,
+    tamper: Option<Switch>,
+    /// How long it is held open.
+    open: Duration,
+    punches_open: bool,
+    health: Arc<Health>,
     until: HashMap<Line, Instant>,
     /// When the green light may blink next.
     blink: Option<Instant>,
+    /// When a guard is to be started again.
+    replace: Option<Instant>,
     faults: HashSet<Fault>,
 }
 
 impl Door {
-    /// Opens the configured backend with everything off.
-    pub fn open(choice: &Choice) -> Result<Self> {
-        let opens = matches!(choice, Choice::Raspberry { relay: Some(_), .. });
-        Ok(Self::on(open(choice)?, opens))
+    /// Opens what is configured, with everything off.
+    pub async fn open(choice: &Choice, health: Arc<Health>) -> Result<Self> {
+        let Choice::Gpio(gpio) = choice else { return Ok(Self::on(Box::new(Log), health)) };
+        let board = Board::open(gpio.backend, &gpio.chip()).context("door")?;
+        let mut door = Self::on(Box::new(outputs(&board, gpio)?), health);
+        let input = |pin: Option<crate::config::Pin>, usually_low, rest| {
+            pin.map(|pin| board.input(pin.wired(usually_low), rest).map(Switch::new)).transpose()
+        };
+        door.exit_button = input(gpio.exit_button, true, Rest::Off).context("door.exit_button")?;
+        door.tamper = input(gpio.tamper, false, Rest::On).context("door.tamper")?;
+        if let Some(relay) = Relay::of(gpio, board.backend()) {
+            door.relay = Some(Guard::start(Path::new(OURSELVES), relay).await.context("door.relay")?);
+        }
+        door.open = Duration::from_secs(gpio.open_s());
+        door.punches_open = gpio.punches_open;
+        Ok(door)
     }
 
-    fn on(lines: Box<dyn Lines>, opens: bool) -> Self {
-        Self { lines, opens, until: HashMap::new(), blink: None, faults: HashSet::new() }
+    fn on(lines: Box<dyn Lines>, health: Arc<Health>) -> Self {
+        Self {
+            lines,
+            relay: None,
+            exit_button: None,
+            tamper: None,
+            open: Duration::ZERO,
+            punches_open: false,
+            health,
+            until: HashMap::new(),
+            blink: None,
+            replace: None,
+            faults: HashSet::new(),
+        }
+    }
+
+    /// Whether it has a lock to open.
+    pub fn has_relay(&self) -> bool {
+        self.relay.is_some()
     }
 
     /// Shows what comes in until told to stop.
     pub async fn run(mut self, mut signals: mpsc::Receiver<Signal>, stop: CancellationToken) -> Result<()> {
+        let switches = self.exit_button.is_some() || self.tamper.is_some();
+        let mut reads = tokio::time::interval(READ);
+        reads.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let next = self.until.values().min().copied();
+            let next = self.until.values().copied().chain(self.replace).min();
             let wake = next.unwrap_or_else(|| Instant::now() + Duration::from_hours(1));
             tokio::select! {
                 signal = signals.recv() => match signal {
-                    Some(signal) => self.show(signal),
+                    Some(signal) => self.show(signal).await,
                     None => break,
                 },
-                () = tokio::time::sleep_until(wake) => self.expire(),
+                () = tokio::time::sleep_until(wake) => self.expire().await,
+                _ = reads.tick(), if switches => self.read().await,
+                () = gone(&mut self.relay), if self.replace.is_none() => self.lose(),
                 () = stop.cancelled() => break,
             }
+        }
+        if let Some(guard) = self.relay.take() {
+            guard.end().await;
         }
         for line in self.until.into_keys() {
             self.lines.set(line, false);
@@ -144,12 +208,14 @@ impl Door {
         Ok(())
     }
 
-    fn show(&mut self, signal: Signal) {
+    async fn show(&mut self, signal: Signal) {
         match signal {
             Signal::Counted => {
-                let opens = self.opens;
-                for (line, time) in PULSES.into_iter().filter(|(line, _)| opens || *line != Line::Relay) {
+                for (line, time) in PULSES {
                     self.pulse(line, time);
+                }
+                if self.punches_open {
+                    self.unlock().await;
                 }
             }
             Signal::Turn => self.blink(),
@@ -157,21 +223,77 @@ impl Door {
                 self.pulse(Line::Green, IDENTIFY);
                 self.pulse(Line::Buzzer, IDENTIFY / 5);
             }
-            Signal::Trouble(fault) => {
-                let dark = self.faults.is_empty();
-                if self.faults.insert(fault) {
-                    warn!(?fault, "trouble");
-                }
-                if dark {
-                    self.lines.set(Line::Red, true);
-                }
+            Signal::Open if self.relay.is_none() => warn!("asked to open the door, but there is no relay"),
+            Signal::Open => self.unlock().await,
+            Signal::Trouble(fault) => self.trouble(fault),
+            Signal::Well(fault) => self.well(fault),
+        }
+    }
+
+    fn trouble(&mut self, fault: Fault) {
+        let dark = self.faults.is_empty();
+        if self.faults.insert(fault) {
+            warn!(?fault, "trouble");
+        }
+        if dark {
+            self.lines.set(Line::Red, true);
+        }
+    }
+
+    fn well(&mut self, fault: Fault) {
+        if self.faults.remove(&fault) && self.faults.is_empty() {
+            info!("all is well");
+            self.lines.set(Line::Red, false);
+        }
+    }
+
+    /// Opens the door for its time.
+    async fn unlock(&mut self) {
+        let Some(guard) = &mut self.relay else { return };
+        match guard.open(self.open).await {
+            Ok(()) => info!(seconds = self.open.as_secs(), "the door is open"),
+            Err(error) => {
+                error!(error = format!("{error:#}"), "the door was not opened");
+                self.lose();
             }
-            Signal::Well(fault) => {
-                if self.faults.remove(&fault) && self.faults.is_empty() {
-                    info!("all is well");
-                    self.lines.set(Line::Red, false);
-                }
+        }
+    }
+
+    /// The relay's guard is gone; another one is started soon.
+    fn lose(&mut self) {
+        self.health.relay_is_lost(true);
+        self.trouble(Fault::Relay);
+        self.replace.get_or_insert_with(Instant::now);
+    }
+
+    async fn replace(&mut self) {
+        let Some(guard) = &mut self.relay else { return };
+        match guard.replace().await {
+            Ok(()) => {
+                self.replace = None;
+                self.health.relay_is_lost(false);
+                self.well(Fault::Relay);
             }
+            Err(error) => {
+                error!(error = format!("{error:#}"), "the relay has no guard");
+                self.replace = Some(Instant::now() + AGAIN);
+            }
+        }
+    }
+
+    /// Reads the switches.
+    async fn read(&mut self) {
+        if let Some(true) = self.exit_button.as_mut().and_then(Switch::changed) {
+            info!("the exit button was pressed");
+            self.unlock().await;
+        }
+        if let Some(open) = self.tamper.as_mut().and_then(Switch::changed) {
+            if open {
+                error!("ALARM: the terminal's case was opened");
+            } else {
+                info!("the terminal's case is closed");
+            }
+            self.health.tampered(open);
         }
     }
 
@@ -190,76 +312,62 @@ impl Door {
         self.until.insert(line, Instant::now() + time);
     }
 
-    fn expire(&mut self) {
+    async fn expire(&mut self) {
         let now = Instant::now();
         let due: Vec<Line> = self.until.iter().filter(|(_, at)| **at <= now).map(|(line, _)| *line).collect();
         for line in due {
             self.until.remove(&line);
             self.lines.set(line, false);
         }
+        if self.replace.is_some_and(|at| at <= now) {
+            self.replace().await;
+        }
+    }
+}
+
+/// Lamps and buzzer.
+fn outputs(board: &Board, gpio: &Gpio) -> Result<HashMap<Line, Output>> {
+    let named = [
+        ("green", Line::Green, gpio.green),
+        ("red", Line::Red, gpio.red),
+        ("buzzer", Line::Buzzer, gpio.buzzer),
+    ];
+    let mut outputs = HashMap::new();
+    for (name, line, pin) in named {
+        if let Some(pin) = pin {
+            let output = board.output(pin.wired(false)).with_context(|| format!("door.{name}"))?;
+            outputs.insert(line, output);
+        }
+    }
+    Ok(outputs)
+}
+
+/// Switches every output off, the relay too: what may have been left on by a daemon that was killed.
+pub fn off(choice: &Choice) -> Result<()> {
+    let Choice::Gpio(gpio) = choice else { return Ok(()) };
+    let board = Board::open(gpio.backend, &gpio.chip()).context("door")?;
+    outputs(&board, gpio)?;
+    gpio.relay.map(|pin| board.output(pin.wired(false)).context("door.relay")).transpose().map(drop)
+}
+
+/// Looks at every pin without touching it: the backend, and who else uses which.
+pub fn look_at_pins(gpio: &Gpio) -> Result<(Backend, Vec<String>)> {
+    let board = Board::open(gpio.backend, &gpio.chip())?;
+    let mut others = Vec::new();
+    for (name, pin) in gpio.pins() {
+        let user = board.user(pin.wired(false).pin).with_context(|| format!("door.{name}"))?;
+        others.extend(user.map(|user| format!("door.{name} is used by {user:?}")));
+    }
+    Ok((board.backend(), others))
+}
+
+/// Returns when the guard is gone; never without one.
+async fn gone(relay: &mut Option<Guard>) {
+    match relay {
+        Some(guard) => guard.gone().await,
+        None => std::future::pending().await,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use super::*;
-
-    struct Record(Arc<Mutex<Vec<(Line, bool)>>>);
-    impl Lines for Record {
-        fn set(&mut self, line: Line, on: bool) {
-            self.0.lock().expect("no panic").push((line, on));
-        }
-    }
-
-    #[tokio::test]
-    async fn a_punch_is_a_pulse_and_trouble_stays_red_until_it_is_well() {
-        let record = Arc::new(Mutex::new(Vec::new()));
-        let door = Door::on(Box::new(Record(record.clone())), true);
-        let (send, receive) = mpsc::channel(4);
-        let mut running = tokio::task::JoinSet::new();
-        running.spawn(door.run(receive, CancellationToken::new()));
-        for signal in [Signal::Trouble(Fault::Outbox), Signal::Trouble(Fault::Camera), Signal::Counted] {
-            send.send(signal).await.expect("door runs");
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        assert!(record.lock().expect("no panic").contains(&(Line::Buzzer, false)), "its pulse is over");
-        for fault in [Fault::Outbox, Fault::Camera] {
-            assert!(record.lock().expect("no panic").last() != Some(&(Line::Red, false)));
-            send.send(Signal::Well(fault)).await.expect("door runs");
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        drop(send);
-        running.join_all().await;
-        let seen = record.lock().expect("no panic").clone();
-        let on_off = |line| seen.iter().filter(|(l, _)| *l == line).map(|(_, on)| *on).collect::<Vec<_>>();
-        for line in [Line::Green, Line::Buzzer, Line::Relay, Line::Red] {
-            assert_eq!(on_off(line).first_chunk(), Some(&[true, false]), "{line:?}");
-        }
-    }
-    #[tokio::test(start_paused = true)]
-    async fn who_is_asked_sees_green_blinks_and_no_door_opens() {
-        let record = Arc::new(Mutex::new(Vec::new()));
-        let door = Door::on(Box::new(Record(record.clone())), true);
-        let (send, receive) = mpsc::channel(4);
-        let mut running = tokio::task::JoinSet::new();
-        running.spawn(door.run(receive, CancellationToken::new()));
-        for _ in 0..15 {
-            send.send(Signal::Turn).await.expect("door runs");
-            tokio::time::sleep(Duration::from_millis(66)).await;
-        }
-        let seen = record.lock().expect("no panic").clone();
-        assert_eq!(seen, [true, false, true, false, true].map(|on| (Line::Green, on)), "a second of asking");
-        send.send(Signal::Counted).await.expect("door runs");
-        for _ in 0..14 {
-            send.send(Signal::Turn).await.expect("door runs");
-            tokio::time::sleep(Duration::from_millis(66)).await;
-        }
-        let seen = record.lock().expect("no panic").clone();
-        let mut green = seen.iter().skip(5).filter(|(line, _)| *line == Line::Green);
-        assert!(green.all(|(_, on)| *on), "counted, and lit for a second: {seen:?}");
-        drop(send);
-        running.join_all().await;
-    }
-}
+mod tests;

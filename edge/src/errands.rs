@@ -32,14 +32,20 @@ impl Errands {
     }
 
     /// What is to be done now. It counts as done from here on: a command that the power cut
-    /// interrupts is not carried out twice. One that can't be remembered is not carried out.
-    pub fn take(&mut self, commands: Vec<Command>) -> Vec<CommandKind> {
-        commands.into_iter().filter_map(|command| self.begin(&command)).collect()
+    /// interrupts is not carried out twice. One that can't be remembered is not carried out, nor one
+    /// that it is too late for: `at_us` is the latest that the hub's clock can show, microseconds
+    /// since 1970.
+    pub fn take(&mut self, commands: Vec<Command>, at_us: i64) -> Vec<CommandKind> {
+        commands.into_iter().filter_map(|command| self.begin(&command, at_us)).collect()
     }
 
-    fn begin(&mut self, command: &Command) -> Option<CommandKind> {
+    fn begin(&mut self, command: &Command, at_us: i64) -> Option<CommandKind> {
         let id = Uuid::from_slice(&command.id).ok()?;
         if self.done.contains(&id) {
+            return None;
+        }
+        if command.expires_us <= at_us {
+            warn!(command.id = %id, "a command that came too late is not carried out");
             return None;
         }
         self.done.push_back(id);
@@ -72,15 +78,17 @@ mod tests {
         let command = |id: u128, kind: CommandKind| Command {
             id: Uuid::from_u128(id).as_bytes().to_vec(),
             kind: kind.into(),
+            expires_us: 1000,
         };
         let mut errands = Errands::open(state.path());
+        assert!(errands.take(vec![command(1, CommandKind::Open)], 1000).is_empty(), "too late");
         let two = vec![command(1, CommandKind::Identify), command(2, CommandKind::Resync)];
-        assert_eq!(errands.take(two.clone()), [CommandKind::Identify, CommandKind::Resync]);
-        assert!(errands.take(two.clone()).is_empty());
+        assert_eq!(errands.take(two.clone(), 999), [CommandKind::Identify, CommandKind::Resync]);
+        assert!(errands.take(two.clone(), 999).is_empty());
         let mut errands = Errands::open(state.path());
-        assert!(errands.take(two).is_empty());
+        assert!(errands.take(two, 999).is_empty());
         assert_eq!(errands.done().len(), 2);
-        assert!(errands.take(vec![Command { id: vec![1], kind: 1 }]).is_empty());
-        assert!(errands.take(vec![Command { id: vec![9; 16], kind: 77 }]).is_empty());
+        assert!(errands.take(vec![Command { id: vec![1], kind: 1, expires_us: 1000 }], 0).is_empty());
+        assert!(errands.take(vec![Command { id: vec![9; 16], kind: 77, expires_us: 1000 }], 0).is_empty());
     }
 }

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
 
-use edge::config::Config;
+use edge::config::{Config, Misconfigured};
+use edge::observe::Observation;
 use edge::outbox::support::Question;
-use edge::{daemon, identity, observe, outbox};
+use edge::{daemon, doctor, door, identity, observe, outbox};
 
 /// The door terminal of Rollcall: recognises who walks past and delivers their punches to the hub.
 #[derive(Parser)]
@@ -17,6 +19,9 @@ use edge::{daemon, identity, observe, outbox};
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    /// How the log is written, to standard error.
+    #[arg(long, value_enum, default_value = "text", env = "ROLLCALL_LOG", global = true)]
+    log: Log,
 }
 
 #[derive(Subcommand)]
@@ -49,42 +54,69 @@ enum Command {
         #[arg(long, value_name = "FOLDER", default_value = "/var/lib/rollcall", global = true)]
         state: PathBuf,
     },
-    /// Try a camera or pictures: one line of JSON for each face in each frame. Nothing is kept.
-    Observe {
-        /// A device such as /dev/video0, a folder of frames, or one photo.
-        source: PathBuf,
-        /// Recognise people as the terminal of this configuration would.
-        #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
-        /// Stop after this many frames.
-        #[arg(long)]
-        frames: Option<u64>,
+    /// The relay's guard: started by the daemon, not by people.
+    #[command(hide = true)]
+    Guard,
+    /// The door's pins, by hand.
+    Door {
+        /// What to do.
+        #[command(subcommand)]
+        action: DoorAction,
+        /// The configuration.
+        #[arg(long, value_name = "FILE", default_value = "/etc/rollcall/edge.toml", global = true)]
+        config: PathBuf,
     },
+    /// See what the camera sees, in words: light, distance, frame rate, faces. Nothing is kept.
+    Observe(Observation),
+    /// Look at camera, pins, clock, disk, certificate and hub, and say what to do about what is wrong.
+    /// Ends with 1 where something is.
+    Doctor {
+        /// The configuration.
+        #[arg(long, value_name = "FILE", default_value = "/etc/rollcall/edge.toml")]
+        config: PathBuf,
+        /// One line of JSON for each thing that was looked at.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum DoorAction {
+    /// Switch every output off. For when the daemon is not running: systemd calls it after each end.
+    Off,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Log {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // What is asked on the command line is answered there.
-    let asked = matches!(arguments.command, Command::Outbox { .. });
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-                if asked { "warn,sled=off" } else { "info,rumqttc=warn,sled=warn" }.into()
-            }),
-        )
-        .init();
+    let asked = !matches!(arguments.command, Command::Run { .. });
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| if asked { "warn,sled=off" } else { "info,rumqttc=warn,sled=warn" }.into());
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    match arguments.log {
+        Log::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        Log::Json => log.json().flatten_event(true).init(),
+    }
     match run(arguments.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            // systemd does not start again what can only fail again (EX_CONFIG of sysexits.h).
+            if error.is::<Misconfigured>() { ExitCode::from(78) } else { ExitCode::FAILURE }
         }
     }
 }
 
-fn run(command: Command) -> Result<()> {
+fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Run { config, check_config, while_stdin } => {
             let config = Config::read(&config)?;
@@ -92,8 +124,12 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Csr { state } => identity::request(&state),
         Command::Outbox { question, state } => outbox::support::answer(&state.join("outbox"), &question),
-        Command::Observe { source, config, frames } => {
-            observe::observe(&source, config.map(|file| Config::read(&file)).transpose()?.as_ref(), frames)
+        Command::Guard => door::guard(),
+        Command::Door { action: DoorAction::Off, config } => door::off(&Config::read(&config)?.door),
+        Command::Observe(what) => observe::observe(&what),
+        Command::Doctor { config, json } => {
+            return Ok(if doctor::examine(&config, json) { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
 //! The thread that looks: takes the latest frame, observes it and passes on what it saw.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use models::{Departure, Frame, Gallery, Pipeline, Sighting};
@@ -96,10 +96,11 @@ pub fn run(
     while let Some(frame) = slot.take() {
         let moment = clock.now();
         let people = gallery.borrow().clone();
+        let began = Instant::now();
         let sightings = pipeline.observe(&frame, &people)?.to_vec();
         last = frame.at;
         slot.give_back(frame);
-        health.frame();
+        health.frame(began.elapsed());
         tell(seen, Seen { at: last, moment, sightings, departures: pipeline.departures() });
     }
     pipeline.finish();

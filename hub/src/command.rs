@@ -10,7 +10,7 @@ use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use sqlx::PgPool;
 use zeroize::Zeroizing;
 
@@ -36,9 +36,21 @@ pub struct Arguments {
     /// none]. See deploy/hub.example.toml: every key with its unit.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// How the log is written, to standard error.
+    #[arg(long, value_enum, default_value = "text", env = "ROLLCALL_LOG", global = true)]
+    pub log: Log,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Log {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// What to do.

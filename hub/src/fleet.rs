@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use prost::Message as _;
 use proto::sign::Author;
 use proto::{DeviceId, Heartbeat, Topic};
+use serde_json::json;
 use sqlx::PgPool;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
@@ -236,7 +237,16 @@ impl Worker {
             warn!(device.id = %device, alarm, "ALARM: a terminal needs somebody to look at it");
         }
         let mut transaction = self.fleet.pool.begin().await?;
-        store::terminals::beat(&mut transaction, device, &beat, reported(&beat, clock::now())).await?;
+        let health = store::terminals::Health::of(&beat, run);
+        let earlier = store::terminals::health(&mut transaction, device).await?.unwrap_or_default();
+        let tampers = health.new_tampers(&earlier);
+        if tampers > 0 {
+            let details = json!({"times": tampers});
+            store::audit::record(&mut transaction, "terminal", "terminal.opened", device.as_str(), details)
+                .await?;
+        }
+        store::terminals::beat(&mut transaction, device, &beat, &health, reported(&beat, clock::now()))
+            .await?;
         store::strangers::count(&mut transaction, device, run, &beat.strangers).await?;
         transaction.commit().await?;
         Ok(())

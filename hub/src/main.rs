@@ -4,21 +4,21 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tracing_subscriber::EnvFilter;
 
-use hub::command::{self, Arguments, Command};
+use hub::command::{self, Arguments, Command, Log};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // The demonstration talks on standard output; its log is for when something is wrong.
     let quiet = if matches!(arguments.command, Command::Run { .. }) { "info" } else { "warn" };
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| format!("{quiet},sqlx=warn,rumqttd=warn").into()),
-        )
-        .init();
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| format!("{quiet},sqlx=warn,rumqttd=warn").into());
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    match arguments.log {
+        Log::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        Log::Json => log.json().flatten_event(true).init(),
+    }
     // Only fails where a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match command::execute(arguments) {

@@ -11,6 +11,7 @@ use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::rt::TokioTimer;
 use proto::DeviceId;
 use rustls::ServerConfig;
+use sd_notify::NotifyState;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgListener};
 use tokio::signal::unix::{SignalKind, signal};
@@ -217,6 +218,13 @@ pub async fn start(config: &Config) -> Result<Running> {
     Ok(Running { app, mqtt: mqtt_address, https: https_address, authority, database, tasks, stop })
 }
 
+/// Where systemd has asked for it.
+fn tell_systemd(what: &NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(std::slice::from_ref(what)) {
+        warn!(%error, "systemd does not listen");
+    }
+}
+
 /// Runs the hub until it is told to stop.
 pub async fn run(config: &Config) -> Result<()> {
     allow_many_sockets();
@@ -225,7 +233,14 @@ pub async fn run(config: &Config) -> Result<()> {
         running.mqtt.map_or_else(|| "by the external broker".into(), |address| address.to_string());
     println!("console https://{}  terminals {terminals}", running.https);
     info!(ca_sha256 = running.authority.fingerprint(), "new terminals are given this fingerprint");
-    running.until(told_to_stop()).await
+    tell_systemd(&NotifyState::Ready);
+    running
+        .until(async {
+            told_to_stop().await?;
+            tell_systemd(&NotifyState::Stopping);
+            Ok(())
+        })
+        .await
 }
 
 /// A shell allows 1024 open files, and terminals are more.

@@ -23,7 +23,7 @@ fn models(ground: &Ground) -> Result<std::path::PathBuf> {
 
 fn observe(models: &Path, library: Option<&Path>) -> Result<std::process::Output> {
     let mut command = Command::new(program("rollcall-edge")?);
-    command.arg("observe").arg(photo("biden.jpg")?).env("ROLLCALL_MODELS", models);
+    command.args(["observe", "--json"]).arg(photo("biden.jpg")?).env("ROLLCALL_MODELS", models);
     if let Some(library) = library {
         command.env("ROLLCALL_LITERT", library);
     }
@@ -43,7 +43,8 @@ fn models_and_library_must_be_there_and_unaltered() -> Result<()> {
     let folder = models(&ground)?;
     let output = observe(&folder, None)?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let line: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let face = String::from_utf8(output.stdout)?.lines().next().context("a face")?.to_owned();
+    let line: serde_json::Value = serde_json::from_str(&face)?;
     ensure!(line["width"].as_i64() > Some(50) && line["verdict"] == "unknown", "{line}");
 
     let library = std::env::var("ROLLCALL_LITERT").context("cargo sets it")?;

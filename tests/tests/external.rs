@@ -237,7 +237,7 @@ async fn a_hostile_client_on_the_broker_is_not_believed() -> Result<()> {
 
     // What only the hub may say, said by somebody else with another key.
     let own = Signer::hub(&KeyPair::generate_for(&PKCS_ED25519)?.serialize_der())?;
-    let command = Command { id: vec![7; 16], kind: 1 };
+    let command = Command { id: vec![7; 16], kind: 1, expires_us: i64::MAX };
     let forged = [
         (Topic::Receipt, Receipt { version: 1, through: 1 << 40, ..Receipt::default() }.encode_to_vec()),
         (Topic::Roster, Sealed { key: vec![1; 32], ..Sealed::default() }.encode_to_vec()),

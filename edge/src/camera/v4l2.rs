@@ -3,11 +3,12 @@
 //! What the driver answers is what counts: asked for a format it doesn't have, it silently gives
 //! another. Any error means that the camera must be opened anew.
 
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use models::Frame;
 use v4l::buffer::Type;
 use v4l::io::mmap::Stream;
@@ -93,12 +94,15 @@ impl Shape {
     }
 }
 
-/// Asks for YUYV, then for motion JPEG, and believes the answer.
+/// Asks for YUYV, then for motion JPEG, and believes the answer. Drivers that don't have a format give
+/// another one, or none.
 fn negotiate(camera: &Device, width: u32, height: u32) -> Result<(Format, Pixels)> {
-    let mut answers = Vec::new();
     for wanted in [b"YUYV", b"MJPG"] {
-        let given =
-            camera.set_format(&Format::new(width, height, FourCC::new(wanted))).context("no format")?;
+        let given = match camera.set_format(&Format::new(width, height, FourCC::new(wanted))) {
+            Ok(given) => given,
+            Err(error) if error.kind() == ErrorKind::InvalidInput => continue,
+            Err(error) => return Err(error).context("no format"),
+        };
         if let Some(pixels) = Pixels::of(given.fourcc) {
             ensure!(
                 (64..=4096).contains(&given.width) && (64..=4096).contains(&given.height),
@@ -108,9 +112,13 @@ fn negotiate(camera: &Device, width: u32, height: u32) -> Result<(Format, Pixels
             );
             return Ok((given, pixels));
         }
-        answers.push(given.fourcc.to_string());
     }
-    bail!("it offers neither YUYV nor motion JPEG, but {}", answers.join(", "))
+    let offers = camera.enum_formats().unwrap_or_default();
+    let offers: Vec<String> = offers.iter().map(|format| format.fourcc.to_string()).collect();
+    bail!(
+        "it offers neither YUYV nor motion JPEG, but {}",
+        if offers.is_empty() { "nothing".into() } else { offers.join(", ") }
+    )
 }
 
 impl Camera for V4l2 {
@@ -118,7 +126,10 @@ impl Camera for V4l2 {
         loop {
             let at = self.origin.elapsed();
             let stream = self.stream.as_mut().context("the camera is closed")?;
-            let (bytes, meta) = stream.next().context("the camera gives no frames")?;
+            let (bytes, meta) = stream.next().map_err(|error| match error.kind() {
+                ErrorKind::TimedOut => anyhow!("no frame for {} s", STALLED.as_secs()),
+                _ => anyhow!(error).context("the camera gives no frames"),
+            })?;
             let bytes = &bytes[..bytes.len().min(meta.bytesused as usize)];
             match self.shape.decode(bytes, &mut rgb) {
                 Ok(()) => {

@@ -37,6 +37,11 @@ pub enum Question {
     },
 }
 
+/// Whether a daemon has the outbox in a folder open.
+pub fn is_open(folder: &Path) -> bool {
+    folder.is_dir() && matches!(Layout(folder.to_owned()).lock(), Ok(None))
+}
+
 /// Answers it for the outbox in a folder.
 pub fn answer(folder: &Path, question: &Question) -> Result<()> {
     ensure!(folder.is_dir(), "there is no outbox in {}", folder.display());

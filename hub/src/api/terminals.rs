@@ -13,6 +13,7 @@ use crate::api::{ApiError, Caller};
 use crate::app::App;
 use crate::planning::sites::{TerminalSetting, set_terminal};
 use crate::reports::timesheet::local;
+use crate::store::terminals::Health;
 use crate::{store, terminals};
 
 /// A terminal.
@@ -37,14 +38,16 @@ pub struct Terminal {
     reported_through: Option<String>,
     /// What somebody should know of it; empty: all is well.
     alarm: String,
+    /// What else it last said of itself, if it did.
+    health: Option<Health>,
 }
 
 /// What a terminal shall do, once.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Command {
-    /// identify (blink, so that somebody before it sees which one it is) or resync (forget the
-    /// roster and ask for it anew).
+    /// identify (blink, so that somebody before it sees which one it is), resync (forget the roster and
+    /// ask for it anew), open (open the door; within 40 seconds or not at all) or restart.
     kind: String,
 }
 
@@ -75,6 +78,7 @@ pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Ter
         direction: t.direction,
         reported_through: t.reported_through.map(|at| local(at.to_jiff(), &app.zone)),
         alarm: t.alarm,
+        health: t.health.map(|health| health.0),
     };
     Ok(Json(terminals.into_iter().map(terminal).collect()))
 }
@@ -107,9 +111,10 @@ pub async fn revoke(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Have a terminal do something, once, within five minutes.
+/// Have a terminal do something, once, within five minutes (open: 40 seconds).
 #[utoipa::path(post, path = "/terminals/{device}/commands", params(("device" = String, Path)), request_body = Command,
-    responses((status = 202), (status = 400, body = Refusal), (status = 403, body = Refusal), (status = 404, body = Refusal)))]
+    responses((status = 202), (status = 400, body = Refusal), (status = 403, body = Refusal), (status = 404, body = Refusal),
+    (status = 409, body = Refusal, description = "it has no door to open")))]
 pub async fn command(
     State(app): State<App>,
     caller: Caller,

@@ -55,11 +55,12 @@ pub enum TerminalCommand {
         /// Its id.
         device: String,
     },
-    /// Have a terminal do something, once, within five minutes.
+    /// Have a terminal do something, once, within five minutes; open its door, within 40 seconds.
     Command {
         /// Its id.
         device: String,
-        /// What: identify (blink) or resync (forget the roster and ask for it anew).
+        /// What: identify (blink), resync (forget the roster and ask for it anew), open (the door) or
+        /// restart (the daemon).
         #[arg(value_parser = terminals::COMMANDS)]
         kind: String,
     },
@@ -84,7 +85,7 @@ pub async fn terminal(config: &Config, pool: &PgPool, command: TerminalCommand) 
         }
         TerminalCommand::Command { device, kind } => {
             terminals::command(pool, ACTOR, &device.parse()?, &kind).await?;
-            println!("terminal {device} will {kind} once it is connected, within five minutes");
+            println!("terminal {device} will {kind} if it is connected now or soon");
         }
         TerminalCommand::Fingerprint => println!("{}", authority(config)?.fingerprint()),
         TerminalCommand::Claims => {

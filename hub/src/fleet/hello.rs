@@ -109,11 +109,15 @@ impl Worker {
         let kind = |kind: &str| match kind {
             "identify" => CommandKind::Identify,
             "resync" => CommandKind::Resync,
+            "open" => CommandKind::Open,
+            "restart" => CommandKind::Restart,
             _ => CommandKind::Nothing,
         };
-        let commands = waiting
-            .into_iter()
-            .map(|command| Command { id: command.id.as_bytes().to_vec(), kind: kind(&command.kind).into() });
+        let commands = waiting.into_iter().map(|command| Command {
+            id: command.id.as_bytes().to_vec(),
+            kind: kind(&command.kind).into(),
+            expires_us: command.expires_at.to_jiff().as_microsecond(),
+        });
         let answer = Answer {
             version: proto::VERSION,
             key: held.key.clone(),

@@ -1,6 +1,6 @@
 //! What terminals shall do, until they have said that it is done.
 
-use jiff_sqlx::ToSqlx;
+use jiff_sqlx::{Timestamp, ToSqlx};
 use proto::DeviceId;
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
@@ -9,8 +9,10 @@ use uuid::Uuid;
 pub struct Waiting {
     /// Its id.
     pub id: Uuid,
-    /// identify or resync.
+    /// One of [`crate::terminals::COMMANDS`].
     pub kind: String,
+    /// When it is too late for it.
+    pub expires_at: Timestamp,
 }
 
 /// Asks a terminal for something. `false`: there is no accepted terminal of that id.
@@ -42,8 +44,8 @@ pub async fn waiting(
 ) -> Result<Vec<Waiting>> {
     sqlx::query_as!(
         Waiting,
-        "select id, kind from commands where device = $1 and done_at is null and expires_at > $2
-        order by asked_at limit 16",
+        r#"select id, kind, expires_at as "expires_at: Timestamp" from commands
+        where device = $1 and done_at is null and expires_at > $2 order by asked_at limit 16"#,
         device.as_str(),
         now.to_sqlx() as _
     )

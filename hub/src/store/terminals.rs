@@ -4,7 +4,11 @@ use std::collections::HashMap;
 
 use jiff_sqlx::{Timestamp, ToSqlx};
 use proto::{DeviceId, Heartbeat};
+use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
 use sqlx::{PgConnection, Result};
+use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::store::TERMINAL_CHANNEL;
 
@@ -33,6 +37,75 @@ pub struct Terminal {
     pub reported_through: Option<Timestamp>,
     /// What somebody should know of it; empty: all is well.
     pub alarm: String,
+    /// What else its last heartbeat said, if there was one.
+    pub health: Option<Json<Health>>,
+}
+
+/// What a terminal last said of itself.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(default)]
+pub struct Health {
+    /// What kind of machine it is, and what it runs.
+    pub system: String,
+    /// Seconds since its daemon started.
+    pub up_s: u64,
+    /// Which start of its daemon this was.
+    pub run: Uuid,
+    /// Frames that it has looked at since.
+    pub frames: u64,
+    /// Its camera.
+    pub camera: Camera,
+    /// Whether its clock is known to be right.
+    pub synchronised: bool,
+    /// Megabytes free for its outbox.
+    pub free_mb: u64,
+    /// Degrees Celsius, where the machine can tell.
+    pub temperature_c: Option<f32>,
+    /// Whether its case is open, and how often it was opened since the start.
+    pub tampered: bool,
+    /// How often its case was opened since the start.
+    pub tampers: u32,
+    /// Whether it has a lock to open.
+    pub relay: bool,
+}
+
+/// How a terminal's camera is.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(default)]
+pub struct Camera {
+    /// Whether frames come.
+    pub up: bool,
+    /// Why not, or why not before.
+    pub fault: String,
+    /// How often it failed since the start.
+    pub faults: u64,
+}
+
+impl Health {
+    /// What a heartbeat says; texts are cut where they are too long.
+    pub fn of(beat: &Heartbeat, run: Uuid) -> Self {
+        let short = |text: &str| text.chars().filter(|c| !c.is_control()).take(200).collect();
+        let camera = beat.camera.clone().unwrap_or_default();
+        Self {
+            system: short(&beat.system),
+            up_s: beat.up_s,
+            run,
+            frames: beat.frames,
+            camera: Camera { up: camera.up, fault: short(&camera.fault), faults: camera.faults },
+            synchronised: beat.synchronised,
+            free_mb: beat.free_mb,
+            temperature_c: beat.temperature_c.filter(|degrees| degrees.is_finite()),
+            tampered: beat.tampered,
+            tampers: beat.tampers,
+            relay: beat.relay,
+        }
+    }
+
+    /// How often the case was opened since an earlier heartbeat.
+    pub fn new_tampers(&self, earlier: &Self) -> u32 {
+        let before = if earlier.run == self.run { earlier.tampers } else { 0 };
+        self.tampers.saturating_sub(before)
+    }
 }
 
 /// What somebody says of a terminal; nothing stays as it is.
@@ -211,11 +284,25 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<Terminal>> {
         Terminal,
         r#"select t.device, t.name, t.state, t.expires_at as "expires_at: Timestamp",
             t.seen_at as "seen_at: Timestamp", t.software, t.queued, s.name as site, t.direction,
-            t.reported_through as "reported_through: Timestamp", t.alarm
+            t.reported_through as "reported_through: Timestamp", t.alarm, t.health as "health: Json<Health>"
         from terminals t join sites s on s.id = t.site order by t.name, t.device"#
     )
     .fetch_all(conn)
     .await
+}
+
+/// What a terminal last said of itself. It is held until the transaction ends.
+pub async fn health(conn: &mut PgConnection, device: &DeviceId) -> Result<Option<Health>> {
+    let health = sqlx::query_scalar!(
+        r#"select health as "health: Json<Health>" from terminals where device = $1 for update"#,
+        device.as_str()
+    );
+    Ok(health.fetch_optional(conn).await?.flatten().map(|Json(health)| health))
+}
+
+/// Whether a terminal may have a lock to open: `false` where it said that it has none.
+pub async fn has_relay(conn: &mut PgConnection, device: &DeviceId) -> Result<bool> {
+    Ok(health(conn, device).await?.is_none_or(|health| health.relay))
 }
 
 /// Absences at a terminal's site that wait for it.
@@ -256,17 +343,20 @@ pub async fn beat(
     conn: &mut PgConnection,
     device: &DeviceId,
     beat: &Heartbeat,
+    health: &Health,
     through: Option<jiff::Timestamp>,
 ) -> Result<()> {
     sqlx::query!(
         "update terminals set seen_at = now(), software = $2, queued = $3, roster = $4,
-            reported_through = greatest(reported_through, $5), alarm = left($6, 200) where device = $1",
+            reported_through = greatest(reported_through, $5), alarm = left($6, 200), health = $7
+        where device = $1",
         device.as_str(),
         beat.software,
         beat.queued as i64,
         beat.roster as i64,
         through.map(jiff::Timestamp::to_sqlx) as _,
-        beat.alarm
+        beat.alarm,
+        Json(health) as _
     )
     .execute(conn)
     .await

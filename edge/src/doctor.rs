@@ -1,0 +1,312 @@
+//! `rollcall-edge doctor`: looks at everything that a terminal needs, says what is wrong and what to do
+//! about it. Changes nothing, and may be run beside the daemon.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use models::Eyes;
+use rustls::{ClientConnection, StreamOwned};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use serde_json::json;
+
+use crate::camera::Camera as _;
+use crate::camera::v4l2::V4l2;
+use crate::clock::Clock;
+use crate::config::{Camera, Config, Door};
+use crate::daemon::install_crypto;
+use crate::door;
+use crate::identity::Identity;
+use crate::machine::{self, Machine};
+use crate::outbox::support;
+use crate::trust::validity;
+
+/// Frames that a camera must give.
+const FRAMES: u32 = 20;
+/// How long a connection may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the hub may take to say that it doesn't want us.
+const REFUSAL: Duration = Duration::from_secs(1);
+/// Megabytes that should stay free beside a full outbox.
+const SPARE_MB: u64 = 200;
+/// Degrees Celsius from which a Raspberry Pi slows down.
+const HOT: f32 = 80.0;
+/// Seconds of a day.
+const DAY: u64 = 86_400;
+
+/// How one thing is.
+enum State {
+    Well,
+    /// It works, but somebody should know.
+    Note,
+    Bad,
+}
+
+/// One thing that was looked at.
+struct Finding {
+    what: &'static str,
+    state: State,
+    said: String,
+    /// What to do; empty where nothing is to be done.
+    remedy: String,
+}
+
+/// Looks, and prints what it found. `false`: something is wrong.
+pub fn examine(file: &Path, json: bool) -> bool {
+    install_crypto();
+    let findings = match Config::read(file) {
+        Ok(config) => all(file, &config),
+        Err(error) => vec![Finding {
+            what: "configuration",
+            state: State::Bad,
+            said: format!("{error:#}"),
+            remedy: "mend the file; /usr/share/doc/rollcall-edge/edge.example.toml shows every key".into(),
+        }],
+    };
+    for finding in &findings {
+        if json {
+            println!("{}", finding.json());
+        } else {
+            finding.print();
+        }
+    }
+    !findings.iter().any(|finding| matches!(finding.state, State::Bad))
+}
+
+fn all(file: &Path, config: &Config) -> Vec<Finding> {
+    let running = support::is_open(&config.state.join("outbox"));
+    let mut findings = vec![
+        well("configuration", file.display().to_string()),
+        well("machine", machine::system()),
+        if running {
+            well("daemon", "runs".into())
+        } else {
+            note("daemon", "does not run".into(), "systemctl start rollcall-edge")
+        },
+    ];
+    findings.extend([
+        judge("models", models(config), "install the package again"),
+        camera(config, running),
+        judge(
+            "pins",
+            pins(config),
+            "see [door]: is the number right, may this user open the pins (group gpio), does another program use them?",
+        ),
+        clock(config),
+        judge("disk", disk(config), "make room, or lower outbox.limit_mb; a worn-out card goes read-only: replace it"),
+        temperature(config),
+    ]);
+    findings.extend(hub(config));
+    findings
+}
+
+fn models(config: &Config) -> Result<String> {
+    let eyes = Eyes::open(config.vision.models.as_deref(), 1)?;
+    Ok(format!("whole (embedder {})", &eyes.embedder().sha256()[..12]))
+}
+
+fn camera(config: &Config, running: bool) -> Finding {
+    let Camera::V4l2 { device, width, height, rate } = &config.camera else {
+        return note("camera", "played from files, for demonstrations".into(), "camera.kind = \"v4l2\"");
+    };
+    let remedy =
+        "is it plugged in, is camera.device right (ls /dev/v4l/by-id), may this user open it (group video)?";
+    match frames(device, (*width, *height), *rate) {
+        Ok(said) => well("camera", said),
+        Err(error) if running && busy(&error) => {
+            well("camera", "the daemon has it: see `observe` without the daemon".into())
+        }
+        Err(error) if busy(&error) => {
+            bad("camera", format!("{error:#}"), "another program has it: fuser -v /dev/video*")
+        }
+        Err(error) => bad("camera", format!("{error:#}"), remedy),
+    }
+}
+
+fn busy(error: &anyhow::Error) -> bool {
+    let kind =
+        error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    kind == Some(ErrorKind::ResourceBusy)
+}
+
+fn frames(device: &Path, size: (u32, u32), rate: u32) -> Result<String> {
+    let mut camera = V4l2::open(device, size, rate, Instant::now())?;
+    let (mut rgb, mut began, mut found) = (Vec::new(), None, (0, 0));
+    for _ in 0..FRAMES {
+        let frame = camera.next(rgb)?.context("it has ended")?;
+        began.get_or_insert_with(Instant::now);
+        found = (frame.width(), frame.height());
+        rgb = frame.into_rgb();
+    }
+    let lasted = began.context("no frames")?.elapsed().as_secs_f32();
+    let measured = (FRAMES - 1) as f32 / lasted.max(0.001);
+    Ok(format!("{}: {}x{}, {measured:.1} frames/s", device.display(), found.0, found.1))
+}
+
+fn pins(config: &Config) -> Result<String> {
+    let Door::Gpio(gpio) = &config.door else { return Ok("none; signals go to the log".into()) };
+    let (backend, others) = door::look_at_pins(gpio)?;
+    ensure!(others.is_empty(), "{}", others.join(", "));
+    let pins: Vec<&str> = gpio.pins().map(|(name, _)| name).collect();
+    Ok(format!("{} by {backend:?}", pins.join(", ")).to_lowercase())
+}
+
+fn clock(config: &Config) -> Finding {
+    let synchronised = Clock::open(config.clock.synchronised).map(|clock| clock.now().synchronised);
+    match synchronised {
+        Ok(true) => well("clock", "synchronised".into()),
+        Ok(false) => note(
+            "clock",
+            "not synchronised: punches get their time once the hub is reached".into(),
+            "timedatectl status; install systemd-timesyncd and let it reach its server; or clock.synchronised = \"always\"",
+        ),
+        Err(error) => bad("clock", format!("{error:#}"), ""),
+    }
+}
+
+fn disk(config: &Config) -> Result<String> {
+    let state = config.state.display();
+    tempfile::tempfile_in(&config.state)
+        .and_then(|mut file| file.write_all(b"rollcall").and_then(|()| file.sync_all()))
+        .with_context(|| format!("cannot write in {state}"))?;
+    let free = Machine::look(&config.state).free_mb;
+    let wanted = config.outbox.limit_mb + SPARE_MB;
+    ensure!(free >= wanted, "{free} MB free in {state}; a full outbox and some room take {wanted}");
+    Ok(format!("{free} MB free in {state}"))
+}
+
+fn temperature(config: &Config) -> Finding {
+    match Machine::look(&config.state).temperature_c {
+        None => well("temperature", "this machine can't tell".into()),
+        Some(degrees) if degrees >= HOT => {
+            note("temperature", format!("{degrees:.0} degrees: it slows down"), "give it air, or a heat sink")
+        }
+        Some(degrees) => well("temperature", format!("{degrees:.0} degrees")),
+    }
+}
+
+/// The certificate, and whether the hub takes it.
+fn hub(config: &Config) -> Vec<Finding> {
+    let certificate = config.hub.files(&config.state).certificate;
+    let (host, port) = (&config.hub.host, config.hub.port);
+    if !certificate.exists() {
+        let remedy = match config.hub.ca_sha256 {
+            Some(_) => "start the daemon, and accept the code that it shows: rollcall-hub terminal accept",
+            None => "set hub.ca_sha256: on the hub, rollcall-hub terminal fingerprint",
+        };
+        return vec![
+            bad("certificate", format!("{} is not there yet", certificate.display()), remedy),
+            judge("hub", reach(host, config.hub.https_port).map(|_| "reached".into()), NETWORK),
+        ];
+    }
+    let mut findings = vec![judge(
+        "certificate",
+        lifetime(&certificate, config),
+        "expired: start the daemon and accept its code again; else remove terminal.pem and do the same",
+    )];
+    let remedy = match reach(host, port) {
+        Err(_) => NETWORK,
+        Ok(_) => {
+            "if the certificate is not trusted: the hub was set up anew, or this is another one; if it is refused: \
+                  rollcall-hub terminal list (revoked?)"
+        }
+    };
+    findings.push(judge("hub", greet(config), remedy));
+    findings
+}
+
+const NETWORK: &str =
+    "is the network up (ip addr), is hub.host right (getent hosts), does a firewall stop the port?";
+
+fn lifetime(file: &Path, config: &Config) -> Result<String> {
+    let certificate =
+        CertificateDer::from_pem_file(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let (_, until) = validity(&certificate)?;
+    let now = u64::try_from(Clock::open(config.clock.synchronised)?.now().wall_us / 1_000_000).unwrap_or(0);
+    ensure!(until > now, "expired {} days ago", (now - until) / DAY);
+    Ok(format!("valid for {} more days; it renews itself", (until - now) / DAY))
+}
+
+/// Connects without a word.
+fn reach(host: &str, port: u16) -> Result<TcpStream> {
+    let addresses = (host, port).to_socket_addrs().with_context(|| format!("{host} is not known"))?;
+    let mut last = None;
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = Some(error),
+        }
+    }
+    match last {
+        Some(error) => Err(error).with_context(|| format!("{host}:{port} can't be reached")),
+        None => bail!("{host} has no address"),
+    }
+}
+
+/// Shows the terminal's certificate, but says nothing: the daemon may be connected.
+fn greet(config: &Config) -> Result<String> {
+    let (host, port) = (&config.hub.host, config.hub.port);
+    let socket = reach(host, port)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    let identity = Identity::read(config, Clock::open(config.clock.synchronised)?)?;
+    let name = ServerName::try_from(host.clone()).context("hub.host")?;
+    let connection = ClientConnection::new(Arc::new(identity.tls()?), name)?;
+    let mut stream = StreamOwned::new(connection, socket);
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock).context("no TLS with the hub")?;
+    }
+    stream.sock.set_read_timeout(Some(REFUSAL))?;
+    match stream.read(&mut [0]) {
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            Ok(format!("{host}:{port} takes this terminal's certificate"))
+        }
+        Ok(0) => bail!("{host}:{port} refuses this terminal"),
+        Ok(_) => bail!("{host}:{port} is no MQTT broker"),
+        Err(error) => Err(error).with_context(|| format!("{host}:{port} refuses this terminal")),
+    }
+}
+
+fn well(what: &'static str, said: String) -> Finding {
+    Finding { what, state: State::Well, said, remedy: String::new() }
+}
+
+fn note(what: &'static str, said: String, remedy: &str) -> Finding {
+    Finding { what, state: State::Note, said, remedy: remedy.into() }
+}
+
+fn bad(what: &'static str, said: String, remedy: &str) -> Finding {
+    Finding { what, state: State::Bad, said, remedy: remedy.into() }
+}
+
+fn judge(what: &'static str, outcome: Result<String>, remedy: &str) -> Finding {
+    match outcome {
+        Ok(said) => well(what, said),
+        Err(error) => bad(what, format!("{error:#}"), remedy),
+    }
+}
+
+impl Finding {
+    fn word(&self) -> &'static str {
+        match self.state {
+            State::Well => "ok",
+            State::Note => "note",
+            State::Bad => "BAD",
+        }
+    }
+
+    fn print(&self) {
+        println!("{:4}  {:13}  {}", self.word(), self.what, self.said);
+        if !self.remedy.is_empty() {
+            println!("{:21}-> {}", "", self.remedy);
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!({ "check": self.what, "state": self.word().to_lowercase(), "found": self.said, "do": self.remedy })
+    }
+}

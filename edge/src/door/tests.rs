@@ -1,0 +1,178 @@
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Mutex;
+
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::*;
+use crate::config::Pin;
+
+type Seen = Arc<Mutex<Vec<(Line, bool)>>>;
+
+struct Record(Seen);
+impl Lines for Record {
+    fn set(&mut self, line: Line, on: bool) {
+        self.0.lock().expect("no panic").push((line, on));
+    }
+}
+
+struct Bench {
+    seen: Seen,
+    send: mpsc::Sender<Signal>,
+    running: JoinSet<Result<()>>,
+    health: Arc<Health>,
+}
+
+impl Bench {
+    fn start(prepare: impl FnOnce(&mut Door)) -> Self {
+        let seen = Seen::default();
+        let health = Arc::new(Health::new(Uuid::nil()));
+        let mut door = Door::on(Box::new(Record(seen.clone())), health.clone());
+        prepare(&mut door);
+        let (send, receive) = mpsc::channel(4);
+        let mut running = JoinSet::new();
+        running.spawn(door.run(receive, CancellationToken::new()));
+        Self { seen, send, running, health }
+    }
+
+    async fn send(&self, signal: Signal) {
+        self.send.send(signal).await.expect("door runs");
+    }
+
+    fn seen(&self) -> Vec<(Line, bool)> {
+        self.seen.lock().expect("no panic").clone()
+    }
+
+    async fn end(self) -> Vec<(Line, bool)> {
+        drop(self.send);
+        self.running.join_all().await;
+        let seen = self.seen.lock().expect("no panic");
+        seen.clone()
+    }
+}
+
+#[tokio::test]
+async fn a_punch_is_a_pulse_and_trouble_stays_red_until_it_is_well() {
+    let bench = Bench::start(|_| {});
+    for signal in [Signal::Trouble(Fault::Outbox), Signal::Trouble(Fault::Camera), Signal::Counted] {
+        bench.send(signal).await;
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(bench.seen().contains(&(Line::Buzzer, false)), "its pulse is over");
+    for fault in [Fault::Outbox, Fault::Camera] {
+        assert!(bench.seen().last() != Some(&(Line::Red, false)));
+        bench.send(Signal::Well(fault)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let seen = bench.end().await;
+    let on_off = |line| seen.iter().filter(|(l, _)| *l == line).map(|(_, on)| *on).collect::<Vec<_>>();
+    for line in [Line::Green, Line::Buzzer, Line::Red] {
+        assert_eq!(on_off(line).first_chunk(), Some(&[true, false]), "{line:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_asked_sees_green_blinks() {
+    let bench = Bench::start(|_| {});
+    for _ in 0..15 {
+        bench.send(Signal::Turn).await;
+        tokio::time::sleep(Duration::from_millis(66)).await;
+    }
+    let blinks = [true, false, true, false, true].map(|on| (Line::Green, on));
+    assert_eq!(bench.seen(), blinks, "a second of asking");
+    bench.send(Signal::Counted).await;
+    for _ in 0..14 {
+        bench.send(Signal::Turn).await;
+        tokio::time::sleep(Duration::from_millis(66)).await;
+    }
+    let seen = bench.end().await;
+    let mut green = seen.iter().skip(5).filter(|(line, _)| *line == Line::Green);
+    assert!(green.by_ref().take(1).all(|(_, on)| *on), "counted, and lit for a second: {seen:?}");
+}
+
+/// A guard that writes down what it is told: its file, and what it does.
+struct Scribe {
+    folder: tempfile::TempDir,
+}
+
+impl Scribe {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let script = format!(
+            "#!/bin/sh\nread relay; echo \"start $$\" >> {0}\necho holding\n\
+            while read ms; do echo \"open $ms\" >> {0}; done\necho off >> {0}\n",
+            folder.path().join("notes").display()
+        );
+        let file = folder.path().join("guard");
+        std::fs::write(&file, script).expect("written");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("allowed");
+        Self { folder }
+    }
+
+    async fn guard(&self) -> Guard {
+        let gpio = Gpio { relay: Some(Pin::Number(3)), ..Gpio::default() };
+        let relay = Relay::of(&gpio, Backend::Gpiocdev).expect("a relay");
+        Guard::start(&self.folder.path().join("guard"), relay).await.expect("starts")
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let notes = std::fs::read_to_string(self.folder.path().join("notes")).unwrap_or_default();
+        notes.lines().map(str::to_owned).collect()
+    }
+
+    async fn wait_for(&self, count: usize) -> Vec<String> {
+        for _ in 0..500 {
+            if self.notes().len() >= count {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.notes()
+    }
+}
+
+#[tokio::test]
+async fn a_punch_opens_only_a_door_that_is_configured_so_and_the_guard_hears_the_end() {
+    for opens in [false, true] {
+        let scribe = Scribe::new();
+        let guard = scribe.guard().await;
+        let bench = Bench::start(|door| {
+            (door.relay, door.punches_open) = (Some(guard), opens);
+            door.open = Duration::from_secs(3);
+        });
+        bench.send(Signal::Counted).await;
+        bench.send(Signal::Open).await;
+        bench.end().await;
+        let notes = scribe.notes();
+        let told: Vec<&str> = notes[1..].iter().map(String::as_str).collect();
+        let expected = if opens { vec!["open 3000", "open 3000", "off"] } else { vec!["open 3000", "off"] };
+        assert_eq!(told, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_guard_that_is_killed_is_replaced() {
+    let scribe = Scribe::new();
+    let guard = scribe.guard().await;
+    let bench = Bench::start(|door| door.relay = Some(guard));
+    let killed = scribe.wait_for(1).await[0].trim_start_matches("start ").to_owned();
+    let status = std::process::Command::new("kill").args(["-9", &killed]).status().expect("kill");
+    assert!(status.success());
+    let notes = scribe.wait_for(2).await;
+    assert!(notes[1].starts_with("start ") && notes[1] != notes[0], "{notes:?}");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    bench.send(Signal::Open).await;
+    let health = bench.health.clone();
+    let seen = bench.end().await;
+    assert!(scribe.notes()[2].starts_with("open "), "{:?}", scribe.notes());
+    assert_eq!(seen, [(Line::Red, true), (Line::Red, false)]);
+    assert_eq!(health.alarms(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_guard_that_cant_hold_the_relay_is_an_error() {
+    let gpio = Gpio { relay: Some(Pin::Number(3)), ..Gpio::default() };
+    let relay = Relay::of(&gpio, Backend::Gpiocdev).expect("a relay");
+    let error = Guard::start(std::path::Path::new("/bin/false"), relay).await.err().expect("no guard");
+    assert!(format!("{error:#}").contains("guard"), "{error:#}");
+}

@@ -1,0 +1,275 @@
+//! A terminal on the wall: what it tells systemd, Prometheus, the hub and the person on the ladder, and
+//! what it does when the hub asks.
+
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tests::api::{Api, answered};
+use tests::eventually;
+use tests::ground::{Ground, free_port};
+use tests::hub::Hub;
+use tests::terminal::{Terminal, Walk};
+use tests::{photo, program, run};
+
+const WALK: Walk<'_> = Walk { photos: &[("obama3.jpg", false)], rate: 15, rearm_s: 0, for_ever: true };
+
+/// Changes a terminal's configuration.
+fn reconfigure(terminal: &Terminal, change: impl FnOnce(String) -> String) -> Result<()> {
+    let text = std::fs::read_to_string(&terminal.config)?;
+    Ok(std::fs::write(&terminal.config, change(text))?)
+}
+
+/// The same with another camera.
+fn give_camera(terminal: &Terminal, camera: &str) -> Result<()> {
+    reconfigure(terminal, |text| {
+        let before = text.split("[camera]").next().unwrap_or_default().to_owned();
+        format!("{before}[camera]\n{camera}\n")
+    })
+}
+
+/// systemd's side of a service.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    fn bind(ground: &Ground, terminal: &mut Terminal, watchdog: Duration) -> Result<Self> {
+        let path = ground.join("notify");
+        let socket = UnixDatagram::bind(&path)?;
+        socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+        terminal.environment = vec![
+            ("NOTIFY_SOCKET".into(), path.display().to_string()),
+            ("WATCHDOG_USEC".into(), watchdog.as_micros().to_string()),
+        ];
+        Ok(Self(socket))
+    }
+
+    /// What it is told within some time.
+    fn listen(&self, time: Duration) -> String {
+        let (end, mut said) = (Instant::now() + time, String::new());
+        let mut buffer = [0; 4096];
+        while Instant::now() < end {
+            if let Ok(length) = self.0.recv(&mut buffer) {
+                said += &String::from_utf8_lossy(&buffer[..length]);
+            }
+        }
+        said
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watchdog_is_fed_while_frames_advance_and_not_when_the_camera_hangs() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    let mut terminal = Terminal::new(&ground, &hub, &WALK)?;
+    let frames = ground.join("frames");
+    std::fs::create_dir(&frames)?;
+    for name in ["a.jpg", "b.jpg"] {
+        std::fs::copy(photo("biden.jpg")?, frames.join(name))?;
+    }
+    give_camera(&terminal, &format!("kind = \"replay\"\nfolder = {frames:?}\nrepeat = true"))?;
+    let manager = Manager::bind(&ground, &mut terminal, Duration::from_secs(2))?;
+    terminal.start()?;
+    let mut said = String::new();
+    for _ in 0..60 {
+        said += &manager.listen(Duration::from_secs(1));
+        if ["READY=1", "WATCHDOG=1", "frames, connected"].iter().all(|word| said.contains(word)) {
+            break;
+        }
+    }
+    ensure!(said.contains("READY=1") && said.contains("WATCHDOG=1"), "{said} {}", terminal.logged());
+    ensure!(said.contains("frames, connected"), "{said}");
+    // Opening a pipe that nobody writes to hangs, as a driver can.
+    let made = run("/usr/bin/mkfifo".as_ref(), &[frames.join("b.new").to_str().context("a path")?])?;
+    ensure!(made.status.success());
+    std::fs::rename(frames.join("b.new"), frames.join("b.jpg"))?;
+    manager.listen(Duration::from_secs(2));
+    let said = manager.listen(Duration::from_secs(3));
+    ensure!(
+        said.contains("STATUS=") && !said.contains("WATCHDOG=1"),
+        "fed although the camera hangs: {said}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_camera_stands_in_the_heartbeat_and_the_watchdog_stays_quiet() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    hub.account("root", "admin", None)?;
+    let admin = Api::open(&hub, "root").await?;
+    let mut terminal = Terminal::new(&ground, &hub, &WALK)?;
+    give_camera(&terminal, "kind = \"v4l2\"\ndevice = \"/dev/rollcall-none\"")?;
+    let manager = Manager::bind(&ground, &mut terminal, Duration::from_secs(8))?;
+    terminal.start()?;
+    let health = eventually("the fault", async || {
+        let row = admin.list("/terminals").await?.first().cloned().context("a terminal")?;
+        let alarm = row["alarm"].as_str().unwrap_or_default();
+        ensure!(alarm.contains("no frames from the camera: cannot open /dev/rollcall-none"), "{row}");
+        Ok(row["health"].clone())
+    })
+    .await?;
+    ensure!(health["camera"]["up"] == json!(false) && health["camera"]["faults"] == json!(1), "{health}");
+    ensure!(health["system"].as_str().is_some_and(|system| system.contains("Linux")), "{health}");
+    ensure!(health["free_mb"].as_u64() > Some(0) && health["synchronised"] == json!(true), "{health}");
+    ensure!(manager.listen(Duration::from_secs(6)).contains("WATCHDOG=1"), "restarted for a lost camera");
+    ensure!(terminal.runs()?);
+    ensure!(hub.must(&["terminal", "list"])?.contains("no frames from the camera"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_is_done_once_in_place_and_a_door_without_lock_is_not_opened() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
+    hub.account("root", "admin", None)?;
+    let admin = Api::open(&hub, "root").await?;
+    let mut terminal = Terminal::new(&ground, &hub, &WALK)?;
+    terminal.start()?;
+    let run_of = async || {
+        let row = admin.list("/terminals").await?.first().cloned().context("a terminal")?;
+        row["health"]["run"].as_str().map(str::to_owned).context("no heartbeat yet")
+    };
+    let first = eventually("a heartbeat", run_of).await?;
+    let process = terminal.process()?;
+    let commands = format!("/terminals/{}/commands", terminal.device);
+    answered(409, admin.post(&commands, &json!({"kind": "open"})).await?)?;
+    answered(202, admin.post(&commands, &json!({"kind": "restart"})).await?)?;
+    let second = eventually("another run", async || {
+        let run = run_of().await?;
+        ensure!(run != first, "{}", terminal.logged());
+        Ok(run)
+    })
+    .await?;
+    ensure!(terminal.runs()? && terminal.process()? == process, "it did not start again in place");
+    eventually("done", async || {
+        ensure!(hub.cluster().number("select count(*) from commands where done_at is not null").await? == 1);
+        Ok(())
+    })
+    .await?;
+    // Two more hellos pass, and it does not start again.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    ensure!(run_of().await? == second, "a command was carried out twice: {}", terminal.logged());
+    let before = terminal.durable().len();
+    eventually("punches after it", async || {
+        ensure!(terminal.durable().len() > before, "{}", terminal.logged());
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_served_here_and_logs_are_json_where_asked_for() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
+    let mut terminal = Terminal::new(&ground, &hub, &WALK)?;
+    let port = free_port()?;
+    reconfigure(&terminal, |text| format!("{text}[metrics]\nlisten = \"127.0.0.1:{port}\"\n"))?;
+    terminal.environment.push(("ROLLCALL_LOG".into(), "json".into()));
+    terminal.start()?;
+    let value = async |name: &str| -> Result<f64> {
+        let text = reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await?.text().await?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(line.with_context(|| format!("no {name} in {text}"))?.parse()?)
+    };
+    eventually("a delivered punch in the metrics", async || {
+        ensure!(value("rollcall_punches_total").await? > 0.0 && value("rollcall_connected").await? > 0.5);
+        ensure!(value("rollcall_camera_up").await? > 0.5 && value("rollcall_frames_total").await? > 10.0);
+        ensure!(value("rollcall_queued_punches").await? < 50.0 && value("rollcall_alarms").await? < 0.5);
+        ensure!(value("rollcall_disk_free_bytes").await? > 1e6);
+        value("rollcall_clock_synchronised").await.map(drop)
+    })
+    .await?;
+    let log = terminal.logged();
+    let mut lines = log.lines().filter(|line| !line.starts_with("INFO: ")); // LiteRT's own
+    let punch = lines.clone().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
+    ensure!(punch.iter().any(|line| line["punch.id"].is_string() && line["level"] == json!("INFO")));
+    ensure!(lines.next().is_some());
+    Ok(())
+}
+
+fn doctor(terminal: &Terminal) -> Result<(Output, Vec<Value>)> {
+    let mut command = Command::new(program("rollcall-edge")?);
+    let output = command.args(["doctor", "--json", "--config"]).arg(&terminal.config).output()?;
+    let text = String::from_utf8(output.stdout.clone())?;
+    let findings = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    Ok((output, findings))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_says_what_is_wrong_and_what_to_do() -> Result<()> {
+    let ground = Ground::new()?;
+    let mut hub = Hub::start_new(&ground)?;
+    let mut terminal = Terminal::new(&ground, &hub, &WALK)?;
+    let finding = |findings: &[Value], check: &str| -> Result<(String, String)> {
+        let found = findings.iter().find(|finding| finding["check"] == json!(check));
+        let found = found.with_context(|| format!("nothing about {check}: {findings:?}"))?;
+        Ok((found["state"].as_str().unwrap_or_default().into(), found.to_string()))
+    };
+    terminal.start()?;
+    std::fs::create_dir_all(ground.join("terminal"))?;
+    let healthy = eventually("a healthy terminal", async || {
+        let (output, findings) = doctor(&terminal)?;
+        ensure!(output.status.success(), "{findings:?}");
+        ensure!(finding(&findings, "daemon")?.1.contains("runs"));
+        Ok(findings)
+    })
+    .await?;
+    for check in ["configuration", "models", "pins", "clock", "disk", "certificate", "hub"] {
+        ensure!(finding(&healthy, check)?.0 == "ok", "{healthy:?}");
+    }
+    ensure!(finding(&healthy, "camera")?.0 == "note", "played from files");
+    ensure!(terminal.runs()?, "the doctor disturbed the daemon");
+
+    give_camera(&terminal, "kind = \"v4l2\"\ndevice = \"/dev/rollcall-none\"")?;
+    reconfigure(&terminal, |text| {
+        format!(
+            "{text}[door]\nkind = \"gpio\"\nchip = \"/dev/rollcall-chip\"\nbackend = \"gpiocdev\"\nrelay = 3\n"
+        )
+    })?;
+    hub.must(&["terminal", "revoke", &terminal.device])?;
+    let (output, findings) = doctor(&terminal)?;
+    ensure!(output.status.code() == Some(1));
+    for (check, expected) in
+        [("camera", "group video"), ("pins", "/dev/rollcall-chip"), ("hub", "refuses this terminal")]
+    {
+        let (state, text) = finding(&findings, check)?;
+        ensure!(state == "bad" && text.contains(expected), "{text}");
+    }
+    hub.kill()?;
+    let (state, text) = finding(&doctor(&terminal)?.1, "hub")?;
+    ensure!(state == "bad" && text.contains("firewall"), "{text}");
+
+    std::fs::write(&terminal.config, "state = 1")?;
+    let (output, findings) = doctor(&terminal)?;
+    ensure!(output.status.code() == Some(1) && finding(&findings, "configuration")?.0 == "bad");
+    let output =
+        run(&program("rollcall-edge")?, &["run", "--config", terminal.config.to_str().context("a path")?])?;
+    ensure!(output.status.code() == Some(78), "systemd would start it again: {output:?}");
+    Ok(())
+}
+
+#[test]
+fn observe_tells_in_words_and_as_json() -> Result<()> {
+    let photo = photo("obama.jpg")?;
+    let photo = photo.to_str().context("a path")?;
+    let words = run(&program("rollcall-edge")?, &["observe", photo])?;
+    let words = String::from_utf8(words.stdout)?;
+    ensure!(
+        words.contains("light") && words.contains("face at about") && words.contains("no roster"),
+        "{words}"
+    );
+    let output = run(&program("rollcall-edge")?, &["observe", photo, "--json"])?;
+    let lines: Vec<Value> =
+        String::from_utf8(output.stdout)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let kinds: Vec<&str> = lines.iter().filter_map(|line| line["kind"].as_str()).collect();
+    ensure!(kinds == ["face", "second"], "{lines:?}");
+    ensure!(
+        lines[1]["nearest_m"].as_f64() > Some(0.1) && lines[1]["light"].as_f64() > Some(10.0),
+        "{lines:?}"
+    );
+    Ok(())
+}
