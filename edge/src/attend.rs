@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use models::Sighting;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 use uuid::Uuid;
@@ -21,6 +22,9 @@ use crate::wire;
 
 /// The waits before a punch that could not be made durable is tried again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// Whoever is counted later than this may have gone, and no door opens for them.
+const PRESENT: Duration = Duration::from_secs(3);
 
 /// Everything that a punch touches.
 pub struct Attendant {
@@ -75,7 +79,7 @@ impl Attendant {
         let Some(candidate) = sighting.recognised() else { return };
         let id = Uuid::now_v7();
         let bytes = wire::punch(id, candidate, sighting.threshold, moment);
-        let mut wait = BACKOFF.0;
+        let (mut wait, began) = (BACKOFF.0, Instant::now());
         let seq = loop {
             match self.outbox.append(bytes.clone()).await {
                 Ok(seq) => break seq,
@@ -95,7 +99,8 @@ impl Attendant {
             wait = (wait * 2).min(BACKOFF.1);
         };
         let _ = self.door.send(Signal::Well(Fault::Outbox)).await;
-        let _ = self.door.send(Signal::Counted).await;
+        let present = began.elapsed() < PRESENT;
+        let _ = self.door.send(Signal::Counted { present }).await;
         self.health.durable();
         println!("punch {id} {seq}");
         info!(punch.id = %id, punch.seq = seq, "durable");

@@ -244,17 +244,16 @@ pub struct Misconfigured(
 );
 
 impl Config {
-    /// Reads and checks the file. Every error is [`Misconfigured`].
+    /// Reads and checks the file. What is wrong in it is [`Misconfigured`].
     pub fn read(path: &Path) -> Result<Self> {
-        Self::read_file(path).map_err(|error| Misconfigured(format!("{error:#}")).into())
-    }
-
-    fn read_file(path: &Path) -> Result<Self> {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let config: Self =
-            toml::from_str(&text).map_err(|e| anyhow::anyhow!("{}: {}", path.display(), place(&text, &e)))?;
-        config.check().with_context(|| path.display().to_string())?;
+        Self::parse(&text).map_err(|error| Misconfigured(format!("{}: {error:#}", path.display())).into())
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let config: Self = toml::from_str(text).map_err(|e| anyhow::anyhow!(place(text, &e)))?;
+        config.check()?;
         Ok(config)
     }
 

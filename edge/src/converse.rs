@@ -209,12 +209,14 @@ impl Conversation {
         let now = self.clock.now();
         let at_us = if now.synchronised && !self.health.punching() { now.wall_us } else { 0 };
         let machine = Machine::look(&self.state);
-        let alarms = self.outbox.alarm().into_iter().chain(self.memory.alarm.clone());
+        let mut alarms = self.health.alarms();
+        alarms.extend(self.outbox.alarm());
+        alarms.extend(self.memory.alarm.clone());
         let beat = Heartbeat {
             queued: self.outbox.queued(),
             roster: self.roster.version(),
             at_us,
-            alarm: alarms.chain(self.health.alarms()).collect::<Vec<_>>().join("; "),
+            alarm: alarms.join("; "),
             synchronised: now.synchronised,
             free_mb: machine.free_mb,
             temperature_c: machine.temperature_c,
@@ -267,7 +269,9 @@ impl Conversation {
         // What somebody kept from before is too late for whatever was asked for.
         let at_us = answer.at_us.saturating_add(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
         for kind in self.memory.errands.take(answer.commands, at_us) {
-            self.obey(kind).await?;
+            if let Err(error) = self.obey(kind).await {
+                error!(?kind, error = format!("{error:#}"), "a command failed");
+            }
         }
         Ok(())
     }

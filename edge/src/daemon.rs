@@ -1,14 +1,15 @@
 //! The wiring: the only place that starts threads and tasks, and stops them.
 
 use std::os::unix::process::CommandExt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, ensure};
 use models::{Eyes, Gallery, Pipeline};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 use uuid::Uuid;
@@ -20,12 +21,12 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::converse::{Conversation, Memory};
 use crate::deliver::Delivery;
-use crate::door::{Door, Signal};
+use crate::door::{self, Door, Signal};
 use crate::health::Health;
 use crate::identity::Identity;
 use crate::link::Link;
 use crate::metrics;
-use crate::outbox::{Options, Outbox};
+use crate::outbox::{Options, Outbox, support};
 use crate::roster::Roster;
 use crate::service;
 use crate::vision::{self, Slot};
@@ -66,7 +67,11 @@ pub fn run(config: &Config, while_stdin: bool) -> Result<()> {
     match result? {
         End::Stop => Ok(()),
         // In place: also where nothing would start it again.
-        End::Restart => Err(Error::new(again()).context("cannot start again")),
+        End::Restart => {
+            service::restarting();
+            door::keep_to_ourselves();
+            Err(Error::new(again()).context("cannot start again"))
+        }
     }
 }
 
@@ -83,34 +88,90 @@ pub fn install_crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
+fn not_running(config: &Config) -> Result<()> {
+    let outbox = config.state.join("outbox");
+    ensure!(!support::is_open(&outbox), "{} is in use by another rollcall-edge", outbox.display());
+    Ok(())
+}
+
+/// Switches every output of the door off: what a daemon that was killed may have left on.
+pub fn switch_off(config: &Config) -> Result<()> {
+    not_running(config)?;
+    door::off(&config.door)
+}
+
+/// What the whole life of the daemon shares.
+struct Life {
+    stop: CancellationToken,
+    restart: CancellationToken,
+    health: Arc<Health>,
+    door: mpsc::Sender<Signal>,
+}
+
 async fn supervise(config: &Config, while_stdin: bool) -> Result<End> {
     std::fs::create_dir_all(&config.state)
         .with_context(|| format!("cannot make {}", config.state.display()))?;
+    // Before it touches a pin: a second daemon must not take the door from the first.
+    not_running(config)?;
+    let health = Arc::new(Health::new(Uuid::now_v7()));
+    // First of all: what was left on is switched off, and who is inside gets out.
+    let door = Door::open(&config.door, health.clone()).await?;
+    health.relay(door.has_relay());
+    let (send, receive) = mpsc::channel(16);
+    let (stop, restart) = (CancellationToken::new(), CancellationToken::new());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(door.run(receive, stop.clone()));
+    let life = Life { stop: stop.clone(), restart, health, door: send };
     let ended = stopped(while_stdin);
     tokio::pin!(ended);
+    let mut outcome = live(config, life, &mut tasks, ended.as_mut()).await;
+    if !matches!(outcome, Ok(End::Restart)) {
+        service::stopping();
+    }
+    stop.cancel();
+    let drained = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
+    if matches!(outcome, Ok(End::Restart)) {
+        // Told to stop meanwhile?
+        tokio::select! {
+            biased;
+            reason = ended => outcome = reason.map(stopping),
+            () = std::future::ready(()) => {}
+        }
+    }
+    drained.context("some part did not stop in time").and(outcome)
+}
+
+/// Waits for a certificate, then runs, until something ends it.
+async fn live(
+    config: &Config,
+    life: Life,
+    tasks: &mut JoinSet<Result<()>>,
+    mut ended: Pin<&mut impl Future<Output = Result<&'static str>>>,
+) -> Result<End> {
     let clock = Clock::open(config.clock.synchronised)?;
     tokio::select! {
         biased;
         claimed = claim::claim(config, clock) => claimed?,
         reason = &mut ended => return reason.map(stopping),
+        early = tasks.join_next() => return early_end(early),
         () = service::wait("waits to be accepted at the hub") => {}
     }
-    let (stop, restart) = (CancellationToken::new(), CancellationToken::new());
-    let mut tasks = start(config, &stop, &restart).await?;
+    let restart = life.restart.clone();
+    start(config, life, tasks)?;
     service::ready("started");
-    let outcome = tokio::select! {
+    tokio::select! {
         reason = &mut ended => reason.map(stopping),
         () = restart.cancelled() => {
             info!("starting again, as the hub asked");
             Ok(End::Restart)
         }
-        early = tasks.join_next() => early
-            .map_or(Ok(()), |task| task.context("a part of the terminal panicked")?)
-            .map(|()| End::Stop),
-    };
-    stop.cancel();
-    let drained = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
-    drained.context("some part did not stop in time").and(outcome)
+        early = tasks.join_next() => early_end(early),
+    }
+}
+
+/// A part that ends before it is told to ends the daemon.
+fn early_end(task: Option<Result<Result<()>, JoinError>>) -> Result<End> {
+    task.map_or(Ok(()), |task| task.context("a part of the terminal panicked")?).map(|()| End::Stop)
 }
 
 fn stopping(reason: &str) -> End {
@@ -139,11 +200,8 @@ async fn stopped(while_stdin: bool) -> Result<&'static str> {
 
 /// Opens everything and starts the parts. A part that ends early ends the daemon; the camera and
 /// the eyes may end when a recording does.
-async fn start(
-    config: &Config,
-    stop: &CancellationToken,
-    restart: &CancellationToken,
-) -> Result<JoinSet<Result<()>>> {
+fn start(config: &Config, life: Life, tasks: &mut JoinSet<Result<()>>) -> Result<()> {
+    let Life { stop, restart, health, door } = life;
     let clock = Clock::open(config.clock.synchronised)?;
     let identity = Arc::new(Identity::read(config, clock.clone())?);
     let options = Options::new(&config.state.join("outbox"), config.outbox.limit_mb << 20);
@@ -151,12 +209,8 @@ async fn start(
     let eyes = Eyes::open(config.vision.models.as_deref(), 1)?;
     let embedder = eyes.embedder().sha256().to_owned();
     let roster = Roster::open(&config.state, &config.roster_key(), &embedder, eyes.embedder().dimensions())?;
-    let health = Arc::new(Health::new(Uuid::now_v7()));
-    let door = Door::open(&config.door, health.clone()).await?;
-    health.relay(door.has_relay());
     info!(device.id = %identity.device, software = env!("CARGO_PKG_VERSION"), "terminal starts");
 
-    let (door_send, door_receive) = mpsc::channel(16);
     let (seen_send, seen_receive) = mpsc::channel(SEEN);
     let (gallery_send, gallery) = watch::channel(Arc::new(roster.gallery()));
     let appended = Arc::new(Notify::new());
@@ -165,7 +219,7 @@ async fn start(
     let attendant = Attendant {
         policy: config.vision.clone(),
         outbox: outbox.clone(),
-        door: door_send.clone(),
+        door: door.clone(),
         health: health.clone(),
         appended: appended.clone(),
     };
@@ -177,16 +231,14 @@ async fn start(
         roster,
         embedder,
         gallery: gallery_send,
-        door: door_send.clone(),
+        door: door.clone(),
         health: health.clone(),
         clock: clock.clone(),
         state: config.state.clone(),
         memory: Memory::open(&config.state),
-        restart: restart.clone(),
+        restart,
     };
 
-    let mut tasks = JoinSet::new();
-    tasks.spawn(door.run(door_receive, stop.clone()));
     tasks.spawn(until(stop.clone(), link.run()));
     tasks.spawn(until(stop.clone(), conversation.run(incoming, appended)));
     tasks.spawn(attendant.run(seen_receive, stop.clone()));
@@ -194,17 +246,11 @@ async fn start(
     if let Some(listen) = config.metrics.listen {
         let state = config.state.clone();
         let source = metrics::Source { health: health.clone(), outbox, clock: clock.clone(), state };
-        let stop = stop.clone();
-        tasks.spawn(async move {
-            tokio::select! {
-                served = metrics::serve(listen, source) => served,
-                () = stop.cancelled() => Ok(()),
-            }
-        });
+        tasks.spawn(until(stop.clone(), metrics::serve(listen, source)));
     }
-    let sight = Sight { slot: Arc::default(), gallery, seen: seen_send, door: door_send, health, clock };
-    sight.start(&mut tasks, config, eyes, stop);
-    Ok(tasks)
+    let sight = Sight { slot: Arc::default(), gallery, seen: seen_send, door, health, clock };
+    sight.start(tasks, config, eyes, &stop);
+    Ok(())
 }
 
 /// Both ends of the hand-offs around the two threads that carry frames.

@@ -174,7 +174,9 @@ fn disk(config: &Config) -> Result<String> {
         .and_then(|mut file| file.write_all(b"rollcall").and_then(|()| file.sync_all()))
         .with_context(|| format!("cannot write in {state}"))?;
     let free = Machine::look(&config.state).free_mb;
-    let wanted = config.outbox.limit_mb + SPARE_MB;
+    // What waits already has its place.
+    let wanted =
+        config.outbox.limit_mb.saturating_sub(support::size_mb(&config.state.join("outbox"))) + SPARE_MB;
     ensure!(free >= wanted, "{free} MB free in {state}; a full outbox and some room take {wanted}");
     Ok(format!("{free} MB free in {state}"))
 }

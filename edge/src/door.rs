@@ -16,8 +16,8 @@ use tracing::{error, info, warn};
 
 use crate::config::{Backend, Door as Choice, Gpio};
 use crate::health::Health;
-pub use guard::guard;
 use guard::{Guard, Relay};
+pub use guard::{guard, keep_to_ourselves};
 use pins::{Board, Input, Output, Rest};
 
 /// A thing that can be on or off.
@@ -46,7 +46,10 @@ pub enum Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// A punch is durable.
-    Counted,
+    Counted {
+        /// Whoever it is stands there still: their door may open.
+        present: bool,
+    },
     /// Turn your head, please: a blink of the green light, again and again.
     Turn,
     /// Which terminal is this? Green and a tone, longer than for anybody counted.
@@ -87,16 +90,25 @@ struct Switch {
     input: Input,
     last: bool,
     on: bool,
+    failed: bool,
 }
 
 impl Switch {
     fn new(input: Input) -> Self {
-        Self { input, last: false, on: false }
+        Self { input, last: false, on: false, failed: false }
     }
 
     /// Its new state, if that has just changed.
     fn changed(&mut self) -> Option<bool> {
-        let on = self.input.is_on().ok()?;
+        let on = match self.input.is_on() {
+            Ok(on) => on,
+            Err(error) => {
+                if !std::mem::replace(&mut self.failed, true) {
+                    error!(error = format!("{error:#}"), "a switch of the door can't be read");
+                }
+                return None;
+            }
+        };
         if std::mem::replace(&mut self.last, on) != on || self.on == on {
             return None;
         }
@@ -116,6 +128,8 @@ const PULSES: [(Line, Duration); 2] =
 const READ: Duration = Duration::from_millis(20);
 /// This program, which the relay's guard is, too: also where an upgrade has replaced its file.
 const OURSELVES: &str = "/proc/self/exe";
+/// How much later than it should a door may be shut.
+const SLACK: Duration = Duration::from_millis(500);
 /// Between two attempts to start a guard.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -132,6 +146,8 @@ pub struct Door {
     until: HashMap<Line, Instant>,
     /// When the green light may blink next.
     blink: Option<Instant>,
+    /// When a door that was opened must be shut again.
+    shut_by: Option<Instant>,
     /// When a guard is to be started again.
     replace: Option<Instant>,
     faults: HashSet<Fault>,
@@ -167,6 +183,7 @@ impl Door {
             health,
             until: HashMap::new(),
             blink: None,
+            shut_by: None,
             replace: None,
             faults: HashSet::new(),
         }
@@ -183,7 +200,7 @@ impl Door {
         let mut reads = tokio::time::interval(READ);
         reads.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let next = self.until.values().copied().chain(self.replace).min();
+            let next = self.until.values().copied().chain(self.replace).chain(self.shut_by).min();
             let wake = next.unwrap_or_else(|| Instant::now() + Duration::from_hours(1));
             tokio::select! {
                 signal = signals.recv() => match signal {
@@ -210,11 +227,11 @@ impl Door {
 
     async fn show(&mut self, signal: Signal) {
         match signal {
-            Signal::Counted => {
+            Signal::Counted { present } => {
                 for (line, time) in PULSES {
                     self.pulse(line, time);
                 }
-                if self.punches_open {
+                if self.punches_open && present {
                     self.unlock().await;
                 }
             }
@@ -251,7 +268,10 @@ impl Door {
     async fn unlock(&mut self) {
         let Some(guard) = &mut self.relay else { return };
         match guard.open(self.open).await {
-            Ok(()) => info!(seconds = self.open.as_secs(), "the door is open"),
+            Ok(()) => {
+                info!(seconds = self.open.as_secs(), "the door is open");
+                self.shut_by = Some(Instant::now() + self.open + SLACK);
+            }
             Err(error) => {
                 error!(error = format!("{error:#}"), "the door was not opened");
                 self.lose();
@@ -319,6 +339,15 @@ impl Door {
             self.until.remove(&line);
             self.lines.set(line, false);
         }
+        if self.shut_by.is_some_and(|at| at <= now) {
+            self.shut_by = None;
+            if let Some(guard) = &mut self.relay
+                && let Err(error) = guard.is_shut().await
+            {
+                error!(error = format!("{error:#}"), "ALARM: the door was not shut");
+                self.lose();
+            }
+        }
         if self.replace.is_some_and(|at| at <= now) {
             self.replace().await;
         }
@@ -346,8 +375,10 @@ fn outputs(board: &Board, gpio: &Gpio) -> Result<HashMap<Line, Output>> {
 pub fn off(choice: &Choice) -> Result<()> {
     let Choice::Gpio(gpio) = choice else { return Ok(()) };
     let board = Board::open(gpio.backend, &gpio.chip()).context("door")?;
-    outputs(&board, gpio)?;
-    gpio.relay.map(|pin| board.output(pin.wired(false)).context("door.relay")).transpose().map(drop)
+    // The relay first, whatever is wrong with the lamps.
+    let relay = gpio.relay.map(|pin| board.output(pin.wired(false)).context("door.relay")).transpose();
+    let lamps = outputs(&board, gpio);
+    relay.and(lamps.map(drop))
 }
 
 /// Looks at every pin without touching it: the backend, and who else uses which.

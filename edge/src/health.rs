@@ -188,25 +188,25 @@ impl Health {
         self.changed.notify_one();
     }
 
-    /// What is wrong that the counters know of.
+    /// What is wrong that the counters know of, the shortest and most urgent first.
     pub fn alarms(&self) -> Vec<String> {
-        let camera = self.camera();
         let mut alarms = Vec::new();
+        match (self.tampered.load(Ordering::Relaxed), self.tampers.load(Ordering::Relaxed)) {
+            (true, _) => alarms.push("the terminal's case is open".into()),
+            (false, 0) => {}
+            // Somebody must look, whether or not anybody was connected then.
+            (false, times) => alarms.push(format!("the terminal's case was opened ({times} in this run)")),
+        }
+        if self.relay_lost.load(Ordering::Relaxed) {
+            alarms.push("nothing holds the door's relay".into());
+        }
+        let camera = self.camera();
         if !camera.up && camera.faults > 0 {
             alarms.push(format!("no frames from the camera: {}", camera.fault));
         }
         let look_ms = self.look_ms.load(Ordering::Relaxed);
         if look_ms > SLOW_MS {
             alarms.push(format!("a frame takes {look_ms} ms: this machine is too slow to recognise anybody"));
-        }
-        if self.relay_lost.load(Ordering::Relaxed) {
-            alarms.push("nothing holds the door's relay".into());
-        }
-        match (self.tampered.load(Ordering::Relaxed), self.tampers.load(Ordering::Relaxed)) {
-            (true, _) => alarms.push("the terminal's case is open".into()),
-            (false, 0) => {}
-            // Somebody must look, whether or not anybody was connected then.
-            (false, times) => alarms.push(format!("the terminal's case was opened ({times} in this run)")),
         }
         alarms
     }

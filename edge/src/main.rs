@@ -125,7 +125,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Csr { state } => identity::request(&state),
         Command::Outbox { question, state } => outbox::support::answer(&state.join("outbox"), &question),
         Command::Guard => door::guard(),
-        Command::Door { action: DoorAction::Off, config } => door::off(&Config::read(&config)?.door),
+        Command::Door { action: DoorAction::Off, config } => daemon::switch_off(&Config::read(&config)?),
         Command::Observe(what) => observe::observe(&what),
         Command::Doctor { config, json } => {
             return Ok(if doctor::examine(&config, json) { ExitCode::SUCCESS } else { ExitCode::FAILURE });

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusBuilder;
+use tracing::error;
 
 use crate::clock::Clock;
 use crate::health::Health;
@@ -31,8 +32,15 @@ pub struct Source {
     pub state: PathBuf,
 }
 
-/// Serves the numbers until the daemon stops.
-pub async fn serve(listen: SocketAddr, source: Source) -> Result<()> {
+/// Serves the numbers, for ever. Where it can't, people are counted all the same.
+pub async fn serve(listen: SocketAddr, source: Source) {
+    if let Err(error) = try_to_serve(listen, source).await {
+        error!(error = format!("{error:#}"), "there are no metrics");
+    }
+    std::future::pending::<()>().await;
+}
+
+async fn try_to_serve(listen: SocketAddr, source: Source) -> Result<()> {
     let (recorder, listener) = PrometheusBuilder::new()
         .with_http_listener(listen)
         .build()

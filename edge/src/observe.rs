@@ -58,7 +58,7 @@ pub fn observe(what: &Observation) -> Result<()> {
     let mut camera = open(&source, &shape)?;
     let vision = config.as_ref().map_or_else(Vision::default, |config| config.vision.clone());
     let eyes = Eyes::open(vision.models.as_deref(), 1)?;
-    let gallery = config.as_ref().map(|config| gallery(config, &eyes)).transpose()?.unwrap_or_default();
+    let gallery = config.as_ref().map(|config| gallery(config, &eyes)).unwrap_or_default();
     let mut pipeline = Pipeline::new(eyes, vision.agreement).with_liveness(vision.liveness);
     let tell = |scene: &scene::Scene| {
         if what.json {
@@ -122,10 +122,20 @@ fn open(source: &Path, shape: &Shape) -> Result<Box<dyn Camera>> {
     })
 }
 
-fn gallery(config: &Config, eyes: &Eyes) -> Result<Gallery> {
-    let embedder = eyes.embedder();
-    let roster = Roster::open(&config.state, &config.roster_key(), embedder.sha256(), embedder.dimensions())?;
-    Ok(roster.gallery())
+/// The people of the terminal's roster; nobody where it can't be read. Makes nothing.
+fn gallery(config: &Config, eyes: &Eyes) -> Gallery {
+    let (embedder, key) = (eyes.embedder(), config.roster_key());
+    if !key.exists() {
+        eprintln!("{} is not there: nobody is recognised", key.display());
+        return Gallery::default();
+    }
+    match Roster::open(&config.state, &key, embedder.sha256(), embedder.dimensions()) {
+        Ok(roster) => roster.gallery(),
+        Err(error) => {
+            eprintln!("nobody is recognised: {error:#}");
+            Gallery::default()
+        }
+    }
 }
 
 fn line(frame: u64, sighting: &Sighting) -> serde_json::Value {

@@ -15,19 +15,29 @@ const STATUS: Duration = Duration::from_secs(10);
 
 /// The terminal has started.
 pub fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    tell(&[NotifyState::Ready, NotifyState::Watchdog, NotifyState::Status(status)]);
+}
+
+/// It ends, and does not start again by itself.
+pub fn stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+/// It starts again in place, which takes a while.
+pub fn restarting() {
+    tell(&[NotifyState::Watchdog, NotifyState::Status("starting again")]);
 }
 
 /// Says how the terminal is, and feeds the watchdog while frames advance: a thread that hangs has the
 /// terminal started again.
 pub async fn report(health: Arc<Health>, stop: CancellationToken) -> Result<()> {
     let watchdog = sd_notify::watchdog_enabled();
-    let pause = watchdog.map_or(STATUS, |limit| limit / 4);
+    let pause = watchdog.map_or(STATUS, |limit| limit / 8);
     let mut before = None;
     loop {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = stop.cancelled() => break,
+            () = stop.cancelled() => return Ok(()),
         }
         let progress = health.progress();
         let camera = health.camera();
@@ -43,8 +53,6 @@ pub async fn report(health: Arc<Health>, stop: CancellationToken) -> Result<()> 
         };
         tell(&[NotifyState::Status(&status)]);
     }
-    tell(&[NotifyState::Stopping]);
-    Ok(())
 }
 
 /// Keeps the watchdog quiet while the terminal waits for something that takes as long as it takes.

@@ -233,7 +233,7 @@ impl Worker {
         ensure!(beat.strangers.len() <= 1000, "a heartbeat with {} hours", beat.strangers.len());
         let run = Uuid::from_slice(&beat.run).context("a heartbeat without its run")?;
         if !beat.alarm.is_empty() {
-            let alarm: String = beat.alarm.chars().take(200).collect();
+            let alarm = store::terminals::short(&beat.alarm, 500);
             warn!(device.id = %device, alarm, "ALARM: a terminal needs somebody to look at it");
         }
         let mut transaction = self.fleet.pool.begin().await?;

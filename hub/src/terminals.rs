@@ -1,12 +1,11 @@
 //! What is done with terminals that were accepted: revoking them, having them do something.
 
-use jiff::ToSpan;
 use proto::DeviceId;
 use serde_json::json;
 use sqlx::PgPool;
 
 use crate::denial::Denial;
-use crate::{clock, store};
+use crate::store;
 
 /// What a terminal can be asked for.
 pub const COMMANDS: [&str; 4] = ["identify", "resync", "open", "restart"];
@@ -36,14 +35,13 @@ pub async fn command(pool: &PgPool, actor: &str, device: &DeviceId, kind: &str) 
     if !COMMANDS.contains(&kind) {
         return Err(Denial::senseless(format!("a terminal can {}, not {kind:?}", COMMANDS.join(", "))));
     }
-    let expires = clock::now().saturating_add(expires_s(kind).seconds()).map_err(anyhow::Error::from)?;
     let mut transaction = pool.begin().await?;
     if kind == "open" && !store::terminals::has_relay(&mut transaction, device).await? {
         return Err(Denial::conflict(format!(
             "terminal {device} has no relay to open a door with (door.relay)"
         )));
     }
-    if !store::commands::ask(&mut transaction, device, kind, actor, expires).await? {
+    if !store::commands::ask(&mut transaction, device, kind, actor, expires_s(kind)).await? {
         return Err(Denial::missing(format!("there is no accepted terminal {device}")));
     }
     store::audit::record(&mut transaction, actor, "terminal.command", device.as_str(), json!({"kind": kind}))

@@ -33,109 +33,39 @@ while (($#)); do
   shift
 done
 
-lab=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-writer=${ROLLCALL_OUTBOX_WRITER:-$lab/../../target/release/examples/outbox}
+# What it takes
+
+lab=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) suite=power
+# shellcheck source-path=SCRIPTDIR source=guest.sh
+. "$lab/guest.sh"
+writer=${ROLLCALL_OUTBOX_WRITER:-$root/target/release/examples/outbox}
 [[ -x $writer ]] || {
   echo "power: no program at $writer; build it with: cargo build --release -p edge --example outbox" >&2
   exit 2
 }
-skip() { echo "power: skipped: $*"; exit 0; }
-have() { command -v "$1" >/dev/null; }
-export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin # mke2fs, depmod and modprobe are there
-
-# What it takes
-
 [[ $(uname -m) == x86_64 ]] || skip "the guest is an x86-64 machine, this one is not"
-missing() {
-  have qemu-system-x86_64 || echo qemu-system-x86
-  # The guest has no libraries for busybox: it takes a static one.
-  { have busybox && ! ldd "$(command -v busybox)" >/dev/null 2>&1; } || echo busybox-static
-  have cpio || echo cpio
-  have modprobe || echo kmod
-  have mke2fs || echo e2fsprogs
-  have python3 || echo python3
-}
-as_root() {
-  if ((EUID == 0)); then "$@"
-  elif have sudo && { sudo -n true 2>/dev/null || [[ -t 0 ]]; }; then sudo "$@"
-  else return 1
-  fi
-}
-packages=$(missing | paste -sd ' ')
-if [[ $packages ]]; then
-  have apt-get || skip "no apt here; install the equivalent of these Debian packages: $packages"
-  echo "power: installing $packages"
-  # shellcheck disable=SC2086 # several packages
-  { as_root apt-get update && as_root env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y --no-install-recommends $packages; } >/dev/null 2>&1 ||
-    skip "apt failed; as root, try: apt-get install --no-install-recommends $packages"
-  packages=$(missing | paste -sd ' ')
-  [[ -z $packages ]] || skip "still not found after installing: $packages"
-fi
+need qemu-system-x86_64=qemu-system-x86 cpio=cpio modprobe=kmod mke2fs=e2fsprogs python3=python3
+fetch busybox-amd64 amd64 busybox-static
+kernel amd64
 
-# Debian's kernel stays in the cache, unpacked.
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/rollcall/lab
-kernel() { compgen -G "$cache/linux-image-*/boot/vmlinuz-*" | sort -V | tail -n 1; }
-fetch() {
-  image=$(apt-cache depends linux-image-amd64 | grep -om1 'linux-image-[0-9].*-amd64') &&
-    (cd "$fresh" && apt-get download "$image") && dpkg -x "$fresh"/*.deb "$fresh/$image" &&
-    depmod -b "$fresh/$image" "$(basename "$fresh/$image/lib/modules/"*)"
-} >/dev/null 2>&1
-if [[ -z $(kernel) ]]; then
-  have apt-get || skip "no apt to fetch Debian's kernel with"
-  echo "power: fetching Debian's kernel"
-  mkdir -p "$cache"
-  fresh=$(mktemp -d "$cache/.fetch.XXXXXX")
-  # Tried twice: old lists name a kernel that is no longer there.
-  fetch || { as_root apt-get update >/dev/null 2>&1 && fetch; } || {
-    rm -rf "$fresh"
-    skip "apt could not fetch linux-image-amd64"
-  }
-  mv "$fresh/$image" "$cache/" # all of it or nothing
-  rm -rf "$fresh"
-fi
-vmlinuz=$(kernel)
-release=${vmlinuz##*/vmlinuz-}
-
-work=$(mktemp -d "${TMPDIR:-/tmp}/rollcall-power.XXXXXX")
-qemu='' drive='' keep=''
-power_off() { # kill -9, then wait until the disk has settled
-  # Unless it is waited for here, bash has its own word to say about a killed job.
-  [[ -z $qemu ]] || { kill -9 "$qemu" && wait "$qemu"; } 2>/dev/null || true
+drive=''
+power_off() { # then waits until the disk has settled
+  pull_the_plug
   [[ -z $drive ]] || wait "$drive"
-  qemu='' drive=''
+  drive=''
 }
-clean() {
-  [[ -z $qemu ]] || kill -9 "$qemu" 2>/dev/null || true
-  [[ -z $drive ]] || kill "$drive" 2>/dev/null || true
-  [[ $keep ]] || rm -rf "$work"
-}
-trap clean EXIT
+clean() { [[ -z $drive ]] || kill "$drive" 2>/dev/null || true; }
 
-# The initramfs. The program is copied: it stays the same if someone builds meanwhile.
+# The program is copied: it stays the same if someone builds meanwhile.
 cp "$writer" "$work/outbox"
-mkdir -p "$work"/initramfs/{bin,dev,host}
-cp "$(command -v busybox)" "$work/initramfs/bin/busybox"
-install -m 755 "$lab/init" "$work/initramfs/init"
+mkdir "$work/initramfs"
 printf 'program=%q\noptions=%q\n' "$work/outbox" "$options" >"$work/initramfs/settings"
-for module in virtio_pci virtio_blk virtio_console ext4 9p 9pnet_virtio; do
-  modprobe -d "${vmlinuz%/boot/*}" -S "$release" --show-depends "$module"
-done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' >"$work/modules"
-while read -r module; do
-  cp "$module" "$work/initramfs"
-  echo "/${module##*/}"
-done <"$work/modules" >"$work/initramfs/modules.order"
-(cd "$work/initramfs" && find . | cpio --quiet -o -H newc -R 0:0 | gzip -1) >"$work/initramfs.gz"
+initramfs "$cache/busybox-amd64/bin/busybox" "$lab/power-guest" \
+  virtio_pci virtio_blk virtio_console ext4 9p 9pnet_virtio
 
 # The rounds
 
-cut=0 acknowledged=0 boots=0 mode='write' said=$work/said started=$SECONDS
-
-fail() {
-  keep=1
-  echo "power: boot $boots: $*; the disk, and what the guest said, are in $work" >&2
-  exit 1
-}
+cut=0 acknowledged=0 boots=0 mode='write' started=$SECONDS
 
 new_disk() {
   rm -f "$work/disk"
@@ -145,7 +75,7 @@ new_disk() {
   : >"$work/acknowledged"
 }
 
-boot() { # boot MODE PATTERN: starts the guest and waits for a line (see init for the modes)
+boot() { # boot MODE PATTERN: starts the guest and waits for a line (see power-guest for the modes)
   rm -f "$work/socket"
   boots=$((boots + 1))
   python3 "$lab/disk.py" "$work/socket" "$work/disk" "$seed.$boots" &
@@ -154,23 +84,10 @@ boot() { # boot MODE PATTERN: starts the guest and waits for a line (see init fo
     kill -0 "$drive" 2>/dev/null || fail "disk.py ended"
     sleep 0.05
   done
-  : >"$said"
-  qemu-system-x86_64 -accel tcg,thread=multi -cpu max -m 512M -smp 2 -nodefaults -no-reboot \
-    -display none -serial "file:$work/console" \
-    -kernel "$vmlinuz" -initrd "$work/initramfs.gz" -append "console=ttyS0 panic=-1 quiet mode=$1" \
-    -fsdev local,id=root,path=/,security_model=none,readonly=on,multidevs=remap \
-    -device virtio-9p-pci,fsdev=root,mount_tag=root \
+  boot_x86 "mode=$1" -m 512M \
     -drive "file=nbd:unix:$work/socket,format=raw,if=none,id=disk,cache=writeback" \
-    -device virtio-blk-pci,drive=disk,logical_block_size=4096,physical_block_size=4096 \
-    -device virtio-serial-pci -chardev "file,id=said,path=$said" \
-    -device virtserialport,chardev=said &
-  qemu=$!
-  local until=$((SECONDS + 180))
-  until grep -qE "^($2|failed)" "$said"; do
-    kill -0 "$qemu" 2>/dev/null || fail "QEMU ended"
-    ((SECONDS < until)) || fail "the guest did not say '$2' within 180 s"
-    sleep 0.1
-  done
+    -device virtio-blk-pci,drive=disk,logical_block_size=4096,physical_block_size=4096
+  await "$2" 180
 }
 
 # Whole lines of the kind $1, without the kind. One that the cut came into does not count.

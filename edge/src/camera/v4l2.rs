@@ -20,7 +20,7 @@ use v4l::{Device, Format, FourCC};
 use crate::camera::{Camera, mjpeg, yuyv};
 
 const BUFFERS: u32 = 4;
-/// A camera that gives nothing for so long is opened anew.
+/// A camera that gives nothing for so long, and for three frames' time, is opened anew.
 const STALLED: Duration = Duration::from_secs(2);
 /// Damaged frames in a row that are passed over; cameras send some after they start.
 const DAMAGED: u32 = 30;
@@ -47,6 +47,7 @@ pub struct V4l2 {
     stream: Option<Stream<'static>>,
     shape: Shape,
     origin: Instant,
+    stalled: Duration,
     damaged: u32,
 }
 
@@ -61,7 +62,8 @@ impl V4l2 {
         let _ = camera.set_params(&Parameters::with_fps(rate));
         let mut stream = Stream::with_buffers(&camera, Type::VideoCapture, BUFFERS)
             .with_context(|| format!("{name}: no buffers"))?;
-        stream.set_timeout(STALLED);
+        let stalled = STALLED.max(Duration::from_secs(3) / rate);
+        stream.set_timeout(stalled);
         Ok(Self {
             stream: Some(stream),
             shape: Shape {
@@ -71,6 +73,7 @@ impl V4l2 {
                 stride: format.stride as usize,
             },
             origin,
+            stalled,
             damaged: 0,
         })
     }
@@ -127,7 +130,7 @@ impl Camera for V4l2 {
             let at = self.origin.elapsed();
             let stream = self.stream.as_mut().context("the camera is closed")?;
             let (bytes, meta) = stream.next().map_err(|error| match error.kind() {
-                ErrorKind::TimedOut => anyhow!("no frame for {} s", STALLED.as_secs()),
+                ErrorKind::TimedOut => anyhow!("no frame for {} s", self.stalled.as_secs()),
                 _ => anyhow!(error).context("the camera gives no frames"),
             })?;
             let bytes = &bytes[..bytes.len().min(meta.bytesused as usize)];

@@ -16,6 +16,10 @@ impl Lines for Record {
     }
 }
 
+fn counted() -> Signal {
+    Signal::Counted { present: true }
+}
+
 struct Bench {
     seen: Seen,
     send: mpsc::Sender<Signal>,
@@ -54,7 +58,7 @@ impl Bench {
 #[tokio::test]
 async fn a_punch_is_a_pulse_and_trouble_stays_red_until_it_is_well() {
     let bench = Bench::start(|_| {});
-    for signal in [Signal::Trouble(Fault::Outbox), Signal::Trouble(Fault::Camera), Signal::Counted] {
+    for signal in [Signal::Trouble(Fault::Outbox), Signal::Trouble(Fault::Camera), counted()] {
         bench.send(signal).await;
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -80,7 +84,7 @@ async fn who_is_asked_sees_green_blinks() {
     }
     let blinks = [true, false, true, false, true].map(|on| (Line::Green, on));
     assert_eq!(bench.seen(), blinks, "a second of asking");
-    bench.send(Signal::Counted).await;
+    bench.send(counted()).await;
     for _ in 0..14 {
         bench.send(Signal::Turn).await;
         tokio::time::sleep(Duration::from_millis(66)).await;
@@ -99,8 +103,9 @@ impl Scribe {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let script = format!(
-            "#!/bin/sh\nread relay; echo \"start $$\" >> {0}\necho holding\n\
-            while read ms; do echo \"open $ms\" >> {0}; done\necho off >> {0}\n",
+            "#!/bin/sh\nread relay; echo \"start $$\" >> {0}\necho shut\n\
+            while read ms; do case $ms in look) echo shut;; *) echo \"open $ms\" >> {0}; echo open;; esac; done\n\
+            echo off >> {0}\n",
             folder.path().join("notes").display()
         );
         let file = folder.path().join("guard");
@@ -140,7 +145,8 @@ async fn a_punch_opens_only_a_door_that_is_configured_so_and_the_guard_hears_the
             (door.relay, door.punches_open) = (Some(guard), opens);
             door.open = Duration::from_secs(3);
         });
-        bench.send(Signal::Counted).await;
+        bench.send(Signal::Counted { present: false }).await; // they have gone meanwhile
+        bench.send(counted()).await;
         bench.send(Signal::Open).await;
         bench.end().await;
         let notes = scribe.notes();
@@ -167,6 +173,27 @@ async fn a_guard_that_is_killed_is_replaced() {
     assert!(scribe.notes()[2].starts_with("open "), "{:?}", scribe.notes());
     assert_eq!(seen, [(Line::Red, true), (Line::Red, false)]);
     assert_eq!(health.alarms(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_guard_that_is_stopped_while_the_door_is_open_is_replaced() {
+    let scribe = Scribe::new();
+    let guard = scribe.guard().await;
+    let bench = Bench::start(|door| {
+        door.relay = Some(guard);
+        door.open = Duration::from_millis(100);
+    });
+    bench.send(Signal::Open).await;
+    let notes = scribe.wait_for(2).await;
+    assert_eq!(notes[1], "open 100");
+    tokio::time::sleep(Duration::from_millis(50)).await; // it has answered
+    let process = notes[0].trim_start_matches("start ");
+    let status = std::process::Command::new("kill").args(["-STOP", process]).status().expect("kill");
+    assert!(status.success());
+    let notes = scribe.wait_for(3).await;
+    assert!(notes[2].starts_with("start ") && notes[2] != notes[0], "{notes:?}");
+    assert!(!std::path::Path::new("/proc").join(process).exists(), "the stopped one is still there");
+    bench.end().await;
 }
 
 #[tokio::test]

@@ -42,6 +42,11 @@ pub fn is_open(folder: &Path) -> bool {
     folder.is_dir() && matches!(Layout(folder.to_owned()).lock(), Ok(None))
 }
 
+/// Megabytes of an outbox's files.
+pub fn size_mb(folder: &Path) -> u64 {
+    Layout(folder.to_owned()).size() >> 20
+}
+
 /// Answers it for the outbox in a folder.
 pub fn answer(folder: &Path, question: &Question) -> Result<()> {
     ensure!(folder.is_dir(), "there is no outbox in {}", folder.display());

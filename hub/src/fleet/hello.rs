@@ -105,7 +105,7 @@ impl Worker {
 
     async fn send_answer(&self, device: &DeviceId, held: &Held, certificate: String) -> Result<()> {
         let now = clock::now();
-        let waiting = store::commands::waiting(&mut *self.fleet.pool.acquire().await?, device, now).await?;
+        let waiting = store::commands::waiting(&mut *self.fleet.pool.acquire().await?, device).await?;
         let kind = |kind: &str| match kind {
             "identify" => CommandKind::Identify,
             "resync" => CommandKind::Resync,
@@ -116,7 +116,7 @@ impl Worker {
         let commands = waiting.into_iter().map(|command| Command {
             id: command.id.as_bytes().to_vec(),
             kind: kind(&command.kind).into(),
-            expires_us: command.expires_at.to_jiff().as_microsecond(),
+            expires_us: now.as_microsecond().saturating_add(command.left_us),
         });
         let answer = Answer {
             version: proto::VERSION,

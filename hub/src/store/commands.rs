@@ -1,6 +1,5 @@
 //! What terminals shall do, until they have said that it is done.
 
-use jiff_sqlx::{Timestamp, ToSqlx};
 use proto::DeviceId;
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
@@ -11,25 +10,25 @@ pub struct Waiting {
     pub id: Uuid,
     /// One of [`crate::terminals::COMMANDS`].
     pub kind: String,
-    /// When it is too late for it.
-    pub expires_at: Timestamp,
+    /// Microseconds until it is too late for it.
+    pub left_us: i64,
 }
 
-/// Asks a terminal for something. `false`: there is no accepted terminal of that id.
+/// Asks a terminal for something, by the database's clock: hubs may have several. `false`: there is no accepted terminal of that id.
 pub async fn ask(
     conn: &mut PgConnection,
     device: &DeviceId,
     kind: &str,
     asked_by: &str,
-    expires_at: jiff::Timestamp,
+    expires_s: i64,
 ) -> Result<bool> {
     let done = sqlx::query!(
         "insert into commands (id, device, kind, asked_by, expires_at)
-        select gen_random_uuid(), device, $2, $3, $4 from terminals where device = $1 and state = 'accepted'",
+        select gen_random_uuid(), device, $2, $3, now() + $4 * interval '1 second' from terminals where device = $1 and state = 'accepted'",
         device.as_str(),
         kind,
         asked_by,
-        expires_at.to_sqlx() as _
+        expires_s as f64
     )
     .execute(conn)
     .await?;
@@ -37,17 +36,12 @@ pub async fn ask(
 }
 
 /// The commands that wait for a terminal, the oldest first, a few at a time.
-pub async fn waiting(
-    conn: &mut PgConnection,
-    device: &DeviceId,
-    now: jiff::Timestamp,
-) -> Result<Vec<Waiting>> {
+pub async fn waiting(conn: &mut PgConnection, device: &DeviceId) -> Result<Vec<Waiting>> {
     sqlx::query_as!(
         Waiting,
-        r#"select id, kind, expires_at as "expires_at: Timestamp" from commands
-        where device = $1 and done_at is null and expires_at > $2 order by asked_at limit 16"#,
-        device.as_str(),
-        now.to_sqlx() as _
+        r#"select id, kind, (extract(epoch from expires_at - now()) * 1000000)::bigint as "left_us!" from commands
+        where device = $1 and done_at is null and expires_at > now() order by asked_at limit 16"#,
+        device.as_str()
     )
     .fetch_all(conn)
     .await

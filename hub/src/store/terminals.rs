@@ -84,14 +84,13 @@ pub struct Camera {
 impl Health {
     /// What a heartbeat says; texts are cut where they are too long.
     pub fn of(beat: &Heartbeat, run: Uuid) -> Self {
-        let short = |text: &str| text.chars().filter(|c| !c.is_control()).take(200).collect();
         let camera = beat.camera.clone().unwrap_or_default();
         Self {
-            system: short(&beat.system),
+            system: short(&beat.system, 200),
             up_s: beat.up_s,
             run,
             frames: beat.frames,
-            camera: Camera { up: camera.up, fault: short(&camera.fault), faults: camera.faults },
+            camera: Camera { up: camera.up, fault: short(&camera.fault, 200), faults: camera.faults },
             synchronised: beat.synchronised,
             free_mb: beat.free_mb,
             temperature_c: beat.temperature_c.filter(|degrees| degrees.is_finite()),
@@ -106,6 +105,11 @@ impl Health {
         let before = if earlier.run == self.run { earlier.tampers } else { 0 };
         self.tampers.saturating_sub(before)
     }
+}
+
+/// A terminal's words as they may be shown: cut, and without what a console would obey.
+pub fn short(text: &str, most: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(most).collect()
 }
 
 /// What somebody says of a terminal; nothing stays as it is.
@@ -348,14 +352,14 @@ pub async fn beat(
 ) -> Result<()> {
     sqlx::query!(
         "update terminals set seen_at = now(), software = $2, queued = $3, roster = $4,
-            reported_through = greatest(reported_through, $5), alarm = left($6, 200), health = $7
+            reported_through = greatest(reported_through, $5), alarm = $6, health = $7
         where device = $1",
         device.as_str(),
-        beat.software,
+        short(&beat.software, 100),
         beat.queued as i64,
         beat.roster as i64,
         through.map(jiff::Timestamp::to_sqlx) as _,
-        beat.alarm,
+        short(&beat.alarm, 500),
         Json(health) as _
     )
     .execute(conn)
