@@ -87,7 +87,7 @@ for name in edge hub; do
   if "$root/deploy/package.sh" --fast --programs "$arm" --output "$work/arm64" "$name" arm64 >"$work/package.log" 2>&1 &&
     dpkg -x "$work/arm64/${program}_${version}_arm64.deb" "$work/tree-$name" &&
     [[ $(dpkg-deb --field "$work/arm64/${program}_${version}_arm64.deb" Architecture) == arm64 ]]; then
-    emulated=(env -u ROLLCALL_LITERT -u ROLLCALL_MODELS qemu-aarch64-static -L /usr/aarch64-linux-gnu
+    emulated=(env -u ROLLCALL_LITERT -u ROLLCALL_MODELS qemu-aarch64-static -cpu cortex-a76 -L /usr/aarch64-linux-gnu
       "$(realpath "$work/tree-$name/usr/bin/$program")")
     config=$work/$name.toml
     if [[ $name == edge ]]; then
