@@ -1,17 +1,21 @@
 #!/usr/bin/env bash
-# Fetches LiteRT, the runtime of the models, into models/runtime/libLiteRt.so. It comes out of
-# PyPI's ai-edge-litert wheel; the wheel and the library are both pinned by SHA-256, since
+# Fetches LiteRT, the runtime of the models, into models/runtime/libLiteRt.so or another folder. It
+# comes out of PyPI's ai-edge-litert wheel; the wheel and the library are both pinned by SHA-256, since
 # LiteRT's ABI moves between releases. Does nothing when the right library is there already.
 set -euo pipefail
 
 version=2.1.6
 arch=$(uname -m)
+runtime=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/runtime
 while (($#)); do
   case $1 in
   --arch) arch=${2-}; shift 2 || shift ;;
   --arch=*) arch=${1#*=}; shift ;;
+  --out) runtime=${2-}; shift 2 || shift ;;
+  --out=*) runtime=${1#*=}; shift ;;
   -h | --help)
-    echo "usage: models/fetch.sh [--arch x86_64|aarch64]    (default: this machine's, $(uname -m))"
+    echo "usage: models/fetch.sh [--arch x86_64|aarch64] [--out FOLDER]"
+    echo "without options this machine's ($(uname -m)), into models/runtime"
     exit ;;
   *) echo "fetch: unknown option '$1' (try --help)" >&2; exit 2 ;;
   esac
@@ -26,13 +30,14 @@ aarch64)
   library=c3e365e05249ea97d8dd6d0590df7f9bc817ff61e9610a355ff3937b72864d11 ;;
 *) echo "fetch: LiteRT is pinned for x86_64 and aarch64, not for '$arch'" >&2; exit 2 ;;
 esac
+[[ $runtime ]] || { echo "fetch: --out takes a folder (try --help)" >&2; exit 2; }
 
-runtime=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/runtime
 holds() { echo "$2  $1" | sha256sum --check --status 2>/dev/null; }
 holds "$runtime/libLiteRt.so" "$library" && exit
 
 echo "fetch: LiteRT $version for $arch"
 mkdir -p "$runtime"
+runtime=$(cd "$runtime" && pwd)
 # Beside its destination, so that the last step is a rename: the library is there whole or not at all.
 work=$(mktemp -d "$runtime/.fetch.XXXXXX")
 trap 'rm -rf "$work"' EXIT

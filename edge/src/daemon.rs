@@ -115,7 +115,7 @@ async fn supervise(config: &Config, while_stdin: bool) -> Result<End> {
     not_running(config)?;
     let health = Arc::new(Health::new(Uuid::now_v7()));
     // First of all: what was left on is switched off, and who is inside gets out.
-    let door = Door::open(&config.door, health.clone()).await?;
+    let door = Door::open(&config.door, health.clone()).await;
     health.relay(door.has_relay());
     let (send, receive) = mpsc::channel(16);
     let (stop, restart) = (CancellationToken::new(), CancellationToken::new());

@@ -14,8 +14,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::json;
 
-use crate::camera::Camera as _;
 use crate::camera::v4l2::V4l2;
+use crate::camera::{self, Camera as _};
 use crate::clock::Clock;
 use crate::config::{Camera, Config, Door};
 use crate::daemon::install_crypto;
@@ -23,6 +23,7 @@ use crate::door;
 use crate::identity::Identity;
 use crate::machine::{self, Machine};
 use crate::outbox::support;
+use crate::roster::Roster;
 use crate::trust::validity;
 
 /// Frames that a camera must give.
@@ -64,7 +65,7 @@ pub fn examine(file: &Path, json: bool) -> bool {
             what: "configuration",
             state: State::Bad,
             said: format!("{error:#}"),
-            remedy: "mend the file; /usr/share/doc/rollcall-edge/edge.example.toml shows every key".into(),
+            remedy: "mend the file; /usr/share/rollcall-edge/edge.example.toml shows every key".into(),
         }],
     };
     for finding in &findings {
@@ -78,15 +79,15 @@ pub fn examine(file: &Path, json: bool) -> bool {
 }
 
 fn all(file: &Path, config: &Config) -> Vec<Finding> {
-    let running = support::is_open(&config.state.join("outbox"));
+    let outbox = config.state.join("outbox");
+    if let Err(error) = support::may_read(&config.state).and_then(|()| support::may_read(&outbox)) {
+        return vec![bad("user", format!("{error:#}"), "sudo -u rollcall rollcall-edge doctor")];
+    }
+    let running = support::is_open(&outbox);
     let mut findings = vec![
         well("configuration", file.display().to_string()),
         well("machine", machine::system()),
-        if running {
-            well("daemon", "runs".into())
-        } else {
-            note("daemon", "does not run".into(), "systemctl start rollcall-edge")
-        },
+        daemon(config, running),
     ];
     findings.extend([
         judge("models", models(config), "install the package again"),
@@ -99,9 +100,49 @@ fn all(file: &Path, config: &Config) -> Vec<Finding> {
         clock(config),
         judge("disk", disk(config), "make room, or lower outbox.limit_mb; a worn-out card goes read-only: replace it"),
         temperature(config),
+        judge("roster", roster(config), "put its key back; or remove roster.sealed: the hub sends it anew"),
+        waiting(&outbox),
     ]);
     findings.extend(hub(config));
     findings
+}
+
+fn daemon(config: &Config, running: bool) -> Finding {
+    let code = std::fs::read_to_string(config.state.join("claim.code"));
+    match code {
+        _ if running => well("daemon", "runs".into()),
+        Ok(code) if !config.hub.files(&config.state).certificate.exists() => note(
+            "daemon",
+            format!("waits to be accepted, if it runs; its code is {}", code.trim()),
+            "on the hub: rollcall-hub terminal claims, then terminal accept",
+        ),
+        _ => bad("daemon", "does not run".into(), "systemctl start rollcall-edge"),
+    }
+}
+
+/// Whether the roster opens with its key. Makes neither.
+fn roster(config: &Config) -> Result<String> {
+    let (key, sealed) = (config.roster_key(), config.state.join("roster.sealed"));
+    if !key.exists() {
+        ensure!(!sealed.exists(), "{} is missing", key.display());
+        return Ok("none yet; its key is made when the terminal starts".into());
+    }
+    let eyes = Eyes::open(config.vision.models.as_deref(), 1)?;
+    let embedder = eyes.embedder();
+    let roster = Roster::open(&config.state, &key, embedder.sha256(), embedder.dimensions())?;
+    Ok(format!("version {}", roster.version()))
+}
+
+fn waiting(outbox: &Path) -> Finding {
+    let damaged = support::damaged(outbox);
+    match damaged.first() {
+        None => well("outbox", "nothing was ever damaged".into()),
+        Some(store) => note(
+            "outbox",
+            format!("was damaged once; what was whole went on, the rest is in {}", store.display()),
+            "rollcall-edge outbox export --store shows it; a card that damages files is to be replaced",
+        ),
+    }
 }
 
 fn models(config: &Config) -> Result<String> {
@@ -111,7 +152,10 @@ fn models(config: &Config) -> Result<String> {
 
 fn camera(config: &Config, running: bool) -> Finding {
     let Camera::V4l2 { device, width, height, rate } = &config.camera else {
-        return note("camera", "played from files, for demonstrations".into(), "camera.kind = \"v4l2\"");
+        return match camera::open(&config.camera, config.vision.models.as_deref(), Instant::now()) {
+            Ok(_) => note("camera", "played from files, for demonstrations".into(), "camera.kind = \"v4l2\""),
+            Err(error) => bad("camera", format!("{error:#}"), "is the path right?"),
+        };
     };
     let remedy =
         "is it plugged in, is camera.device right (ls /dev/v4l/by-id), may this user open it (group video)?";

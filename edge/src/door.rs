@@ -154,8 +154,21 @@ pub struct Door {
 }
 
 impl Door {
-    /// Opens what is configured, with everything off.
-    pub async fn open(choice: &Choice, health: Arc<Health>) -> Result<Self> {
+    /// Opens what is configured, with everything off. Where that can't be, people are counted all the
+    /// same, and the hub hears why nobody sees it.
+    pub async fn open(choice: &Choice, health: Arc<Health>) -> Self {
+        match Self::open_pins(choice, health.clone()).await {
+            Ok(door) => door,
+            Err(error) => {
+                let error = format!("{error:#}");
+                error!(error, "ALARM: the door's pins can't be opened");
+                health.pins_are_lost(&error);
+                Self::on(Box::new(Log), health)
+            }
+        }
+    }
+
+    async fn open_pins(choice: &Choice, health: Arc<Health>) -> Result<Self> {
         let Choice::Gpio(gpio) = choice else { return Ok(Self::on(Box::new(Log), health)) };
         let board = Board::open(gpio.backend, &gpio.chip()).context("door")?;
         let mut door = Self::on(Box::new(outputs(&board, gpio)?), health);

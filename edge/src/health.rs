@@ -36,6 +36,8 @@ pub struct Health {
     connected: AtomicBool,
     camera: Mutex<Camera>,
     relay_lost: AtomicBool,
+    /// Why there are no pins.
+    no_pins: Mutex<Option<String>>,
     has_relay: AtomicBool,
     tampered: AtomicBool,
     tampers: AtomicU32,
@@ -71,6 +73,7 @@ impl Health {
             connected: AtomicBool::new(false),
             camera: Mutex::default(),
             relay_lost: AtomicBool::new(false),
+            no_pins: Mutex::new(None),
             has_relay: AtomicBool::new(false),
             tampered: AtomicBool::new(false),
             tampers: AtomicU32::new(0),
@@ -174,6 +177,11 @@ impl Health {
         self.has_relay.store(there, Ordering::Relaxed);
     }
 
+    /// The door's pins can't be opened.
+    pub fn pins_are_lost(&self, fault: &str) {
+        *held(&self.no_pins) = Some(fault.chars().take(FAULT).collect());
+    }
+
     /// Nobody holds the relay, or somebody does again.
     pub fn relay_is_lost(&self, lost: bool) {
         if self.relay_lost.swap(lost, Ordering::Relaxed) != lost {
@@ -200,6 +208,7 @@ impl Health {
         if self.relay_lost.load(Ordering::Relaxed) {
             alarms.push("nothing holds the door's relay".into());
         }
+        alarms.extend(held(&self.no_pins).as_ref().map(|fault| format!("no lamps and no door: {fault}")));
         let camera = self.camera();
         if !camera.up && camera.faults > 0 {
             alarms.push(format!("no frames from the camera: {}", camera.fault));

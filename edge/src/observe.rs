@@ -21,7 +21,8 @@ use scene::{Second, rounded};
 /// What is looked at, and how it is told.
 #[derive(Args)]
 pub struct Observation {
-    /// A device such as /dev/video0, a folder of frames, or one photo. Left out: the camera of --config.
+    /// A device such as /dev/video0, a folder of frames, or one photo. Left out: the device of --config, else
+    /// /dev/video0.
     source: Option<PathBuf>,
     /// Recognise people, and ask the camera for size and rate, as the terminal of this configuration.
     #[arg(long, value_name = "FILE")]

@@ -76,7 +76,7 @@ pub enum Lock {
 
 /// A pin: its number, or `{ pin = 17, active_low = true }`.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a pin is its number, or { pin = 17, active_low = true }")]
 pub enum Pin {
     /// Active as that kind of pin usually is.
     Number(u8),

@@ -3,7 +3,8 @@
 //! Status and export read the files' bytes without sled, so that they work beside a running daemon
 //! and on a store that sled can't open. Nothing here changes anything.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -37,6 +38,29 @@ pub enum Question {
     },
 }
 
+/// What is asked as another user than the daemon's gets this answer, and no wrong one.
+pub fn may_read(folder: &Path) -> Result<()> {
+    let denied = |path: &Path| match std::fs::metadata(path) {
+        Err(error) => error.kind() == ErrorKind::PermissionDenied,
+        Ok(found) if found.is_dir() => {
+            std::fs::read_dir(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+        }
+        Ok(_) => File::open(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied),
+    };
+    let shut = [folder.to_owned(), folder.join("mark")].into_iter().find(|path| denied(path));
+    ensure!(
+        shut.is_none(),
+        "{} is not for this user: ask as the daemon's (sudo -u rollcall ...)",
+        shut.unwrap_or_default().display()
+    );
+    Ok(())
+}
+
+/// What is wrong with an outbox, as far as its files tell: those that were damaged.
+pub fn damaged(folder: &Path) -> Vec<PathBuf> {
+    Layout(folder.to_owned()).damaged()
+}
+
 /// Whether a daemon has the outbox in a folder open.
 pub fn is_open(folder: &Path) -> bool {
     folder.is_dir() && matches!(Layout(folder.to_owned()).lock(), Ok(None))
@@ -49,6 +73,7 @@ pub fn size_mb(folder: &Path) -> u64 {
 
 /// Answers it for the outbox in a folder.
 pub fn answer(folder: &Path, question: &Question) -> Result<()> {
+    may_read(folder)?;
     ensure!(folder.is_dir(), "there is no outbox in {}", folder.display());
     let layout = Layout(folder.to_owned());
     match question {
