@@ -10,6 +10,7 @@ usage="usage: tests/lab/run.sh SUITE
   pi        the arm64 terminal on an emulated Raspberry Pi 3: it recognises somebody offline and opens
             the door; the pins are read from outside
   package   the Debian packages in an image that boots
+  arm64     what is built for 64-bit ARM, under an emulator: the eyes, the outbox, TLS and MQTT
 
 There is one line for each thing that was tried, 'ok 3 - what' or 'not ok 4 - what: why', and the last is
 like {\"suite\":\"x86\",\"ok\":12,\"failed\":0,\"seconds\":71}. The exit status is 1 if anything failed. A machine
@@ -23,7 +24,7 @@ that a suite can't run on (x86-64 with Debian's apt is needed) gets one line tha
 lab=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 case ${1-} in
 -h | --help) echo "$usage"; exit ;;
-x86 | pi | package) suite=$1 ;;
+x86 | pi | package | arm64) suite=$1 ;;
 *) echo "lab: no suite '${1-}' (try --help)" >&2; exit 2 ;;
 esac
 (($# == 1)) || { echo "lab: one suite at a time (try --help)" >&2; exit 2; }
