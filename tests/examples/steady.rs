@@ -37,6 +37,7 @@ const TICKS: f64 = 100.0;
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let mut numbers = std::env::args().skip(1).map(|text| text.parse::<u64>());
     let frames = numbers.next().unwrap_or(Ok(900))?;
     let memory = numbers.next().unwrap_or(Ok(0))?;
