@@ -77,7 +77,7 @@ key = "$1/roster.key"
 TOML
   "$work/bin/rollcall-edge" run --config "$work/fill.toml" >"$work/fill.log" 2>&1 &
   terminal=$!
-  until grep -q 'roster updated' "$work/fill.log"; do
+  until grep -qs 'roster updated' "$work/fill.log"; do
     kill -0 "$terminal" 2>/dev/null || fail "the terminal ended: $(tail -n 1 "$work/fill.log")"
     sleep 0.1
   done

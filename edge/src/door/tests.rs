@@ -117,7 +117,14 @@ impl Scribe {
     async fn guard(&self) -> Guard {
         let gpio = Gpio { relay: Some(Pin::Number(3)), ..Gpio::default() };
         let relay = Relay::of(&gpio, Backend::Gpiocdev).expect("a relay");
-        Guard::start(&self.folder.path().join("guard"), relay).await.expect("starts")
+        // A child that another test has just forked may hold the script open for a moment.
+        for _ in 0..50 {
+            if let Ok(guard) = Guard::start(&self.folder.path().join("guard"), relay.clone()).await {
+                return guard;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the guard does not start")
     }
 
     fn notes(&self) -> Vec<String> {
