@@ -120,6 +120,27 @@ async fn a_lost_camera_stands_in_the_heartbeat_and_the_watchdog_stays_quiet() ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pins_that_cant_be_opened_are_an_alarm_and_stop_no_punch() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
+    let mut terminal = Terminal::new(&ground, &hub, &WALK)?;
+    reconfigure(&terminal, |text| {
+        format!(
+            "{text}[door]\nkind = \"gpio\"\nbackend = \"gpiocdev\"\nchip = \"/dev/rollcall-none\"\nrelay = 3\n"
+        )
+    })?;
+    terminal.start()?;
+    eventually("punches and the alarm", async || {
+        ensure!(!terminal.durable().is_empty(), "{}", terminal.logged());
+        let list = hub.must(&["terminal", "list"])?;
+        ensure!(list.contains("no lamps and no door") && list.contains("/dev/rollcall-none"), "{list}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restart_is_done_once_in_place_and_a_door_without_lock_is_not_opened() -> Result<()> {
     let ground = Ground::new()?;
     let hub = Hub::start_new(&ground)?;
