@@ -46,6 +46,11 @@ pub fn program(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Whether the terminal is another one, which takes its time.
+pub fn emulated() -> bool {
+    std::env::var_os("ROLLCALL_EDGE").is_some()
+}
+
 /// A demonstration photo.
 pub fn photo(name: &str) -> Result<PathBuf> {
     let path = root().join("deploy/photos").join(name);
@@ -80,10 +85,11 @@ where
     F: Future<Output = Result<T>>,
 {
     let start = Instant::now();
+    let patience = if emulated() { 6 * PATIENCE } else { PATIENCE };
     loop {
         match attempt().await {
             Ok(done) => return Ok(done),
-            Err(error) if start.elapsed() > PATIENCE => {
+            Err(error) if start.elapsed() > patience => {
                 return Err(error.context(format!("waited for {what}")));
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
