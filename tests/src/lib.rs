@@ -85,7 +85,7 @@ where
     F: Future<Output = Result<T>>,
 {
     let start = Instant::now();
-    let patience = if emulated() { 6 * PATIENCE } else { PATIENCE };
+    let patience = if emulated() { 20 * PATIENCE } else { PATIENCE };
     loop {
         match attempt().await {
             Ok(done) => return Ok(done),
