@@ -32,7 +32,9 @@ pub enum OutboxError {
     #[error("the outbox {0} is in use by another rollcall-edge: only one may run on a store")]
     InUse(PathBuf),
     /// The disk has no space, or the outbox holds as much as it may.
-    #[error("the outbox {0} is full: it takes no more punches until the hub has taken some")]
+    #[error(
+        "no room in the outbox {0} or on its disk: it takes no punch until the hub has taken some or somebody makes room"
+    )]
     Full(PathBuf),
     /// The disk, mostly.
     #[error("the outbox {path}: {reason}")]

@@ -287,6 +287,19 @@ async fn a_full_disk_shows_red_and_drops_nothing() -> Result<()> {
         id.is_some_and(|id| terminal.durable().contains(&id)),
         "the punch that met the full disk was dropped"
     );
+    // Nor does it take its outbox for a broken one where it starts on a full disk, again and again.
+    for _ in 0..3 {
+        terminal.kill()?;
+        disk.fill()?;
+        terminal.start()?;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    terminal.kill()?;
+    disk.clear()?;
+    terminal.start()?;
+    let before = terminal.durable().len();
+    until_durable(&terminal, before + 5).await?;
+    ensure!(!terminal.logged().contains("damaged"), "{}", terminal.logged());
     all_arrive_once(&terminal, &hub).await
 }
 

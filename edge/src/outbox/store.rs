@@ -78,6 +78,7 @@ impl Store {
     /// Opens the store in a folder, or makes one, and checks every punch in it.
     pub fn open(folder: &Path) -> Result<Self, Failure> {
         guarded(|| {
+            forget_unfinished(folder)?;
             let db =
                 sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(None).open()?;
             let file = File::options().write(true).open(folder.join("db"))?;
@@ -209,6 +210,18 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Removes the snapshots that a full disk or a power cut left unfinished: sled 0.34 takes them for
+/// damaged ones. It needs none, its log has everything.
+fn forget_unfinished(folder: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with("snap.") && name.ends_with(".generating")) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Bytes that punches take in the store.
