@@ -130,7 +130,7 @@ fn gallery(config: &Config, eyes: &Eyes) -> Gallery {
         eprintln!("{} is not there: nobody is recognised", key.display());
         return Gallery::default();
     }
-    match Roster::open(&config.state, &key, embedder.sha256(), embedder.dimensions()) {
+    match Roster::look(&config.state, &key, embedder.sha256(), embedder.dimensions()) {
         Ok(roster) => roster.gallery(),
         Err(error) => {
             eprintln!("nobody is recognised: {error:#}");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
@@ -41,22 +42,41 @@ pub enum Applied {
 }
 
 impl Roster {
-    /// Opens the replica in the folder `state` with the key in `key_file`; both are made if they
-    /// are not there. A replica of another embedder is given up: the hub sends it anew.
+    /// Opens the replica in the folder `state` with the key in `key_file`, which is made if it is not
+    /// there. A replica of another embedder is given up, and one that doesn't open is set aside: the
+    /// hub sends it anew, and punches that wait are delivered meanwhile.
     pub fn open(state: &Path, key_file: &Path, embedder: &str, dimensions: usize) -> Result<Self> {
-        let mut roster = Self {
+        if !key_file.exists() {
+            make_key(key_file)?;
+        }
+        let mut roster = Self::empty(state, key_file, embedder, dimensions)?;
+        if let Err(error) = roster.read() {
+            let aside = roster.aside();
+            error!(file = %roster.file.display(), aside = %aside.display(), error = format!("{error:#}"),
+                "ALARM: the roster doesn't open: it is set aside, and the hub is asked for it anew");
+            fs::rename(&roster.file, aside)
+                .with_context(|| format!("cannot set {} aside", roster.file.display()))?;
+        }
+        info!(version = roster.version, people = roster.people.len(), "roster open");
+        Ok(roster)
+    }
+
+    /// Reads the replica as it is, and makes and moves nothing.
+    pub fn look(state: &Path, key_file: &Path, embedder: &str, dimensions: usize) -> Result<Self> {
+        let mut roster = Self::empty(state, key_file, embedder, dimensions)?;
+        roster.read()?;
+        Ok(roster)
+    }
+
+    fn empty(state: &Path, key_file: &Path, embedder: &str, dimensions: usize) -> Result<Self> {
+        Ok(Self {
             file: state.join("roster.sealed"),
             cipher: Aes256Gcm::new(&key(key_file)?.as_slice().try_into().context("a key has 32 bytes")?),
             embedder: embedder.to_owned(),
             dimensions,
             version: 0,
             people: BTreeMap::new(),
-        };
-        if roster.file.exists() && roster.set_aside_if_damaged()? {
-            roster.read().with_context(|| roster.file.display().to_string())?;
-        }
-        info!(version = roster.version, people = roster.people.len(), "roster open");
-        Ok(roster)
+        })
     }
 
     /// The version held; 0 for none.
@@ -113,36 +133,35 @@ impl Roster {
         Ok(Applied::Changed)
     }
 
-    /// A file that is no roster at all was damaged: the hub sends another, and the terminal takes
-    /// punches meanwhile. (One that does not open may only have the wrong key.) `true`: it is one.
-    fn set_aside_if_damaged(&self) -> Result<bool> {
-        let bytes = fs::read(&self.file).with_context(|| format!("cannot read {}", self.file.display()))?;
-        if bytes.starts_with(HEADER) && bytes.len() > HEADER.len() + NONCE_BYTES {
-            return Ok(true);
-        }
-        error!(file = %self.file.display(), "ALARM: the roster is damaged; the hub is asked for it anew");
-        fs::rename(&self.file, self.file.with_extension("damaged"))
-            .with_context(|| format!("cannot set {} aside", self.file.display()))?;
-        Ok(false)
+    /// Where a file lies that did not open: whoever changed the key may put both back. It goes when the
+    /// hub has sent another, so that nobody who was erased stays in it.
+    fn aside(&self) -> PathBuf {
+        self.file.with_extension("aside")
     }
 
+    /// Reads the file, where there is one.
     fn read(&mut self) -> Result<()> {
-        let bytes = fs::read(&self.file).context("cannot be read")?;
-        let sealed = bytes.strip_prefix(HEADER).context("is no roster")?;
-        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>().context("is cut short")?;
-        let plain = self.cipher.decrypt(&Nonce::from(*nonce), Payload { msg: sealed, aad: HEADER }).map_err(
-            |_| anyhow::anyhow!("does not open with this key: put the right key back, or delete the file"),
-        )?;
+        let file = self.file.display();
+        let bytes = match fs::read(&self.file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            read => read.with_context(|| format!("cannot read {file}"))?,
+        };
+        let sealed = bytes.strip_prefix(HEADER).with_context(|| format!("{file} is no roster"))?;
+        let (nonce, sealed) =
+            sealed.split_first_chunk::<NONCE_BYTES>().with_context(|| format!("{file} is cut short"))?;
+        let opened = self.cipher.decrypt(&Nonce::from(*nonce), Payload { msg: sealed, aad: HEADER });
+        let plain = opened.map_err(|_| anyhow::anyhow!("{file} doesn't open: another key, or damaged"))?;
         let plain = Zeroizing::new(plain);
-        let held = proto::Roster::decode(plain.as_slice()).context("is damaged")?;
+        let held = proto::Roster::decode(plain.as_slice()).with_context(|| format!("{file} is damaged"))?;
         if held.embedder != self.embedder {
             warn!("the roster on disk is for another embedder; the hub will send it anew");
             return Ok(());
         }
+        let entry = |entry: proto::RosterEntry| {
+            Ok((Uuid::from_slice(&entry.person)?, Zeroizing::new(entry.template)))
+        };
+        self.people = held.entries.into_iter().map(entry).collect::<Result<_>>()?;
         self.version = held.through;
-        for entry in held.entries {
-            self.people.insert(Uuid::from_slice(&entry.person)?, Zeroizing::new(entry.template));
-        }
         Ok(())
     }
 
@@ -164,16 +183,22 @@ impl Roster {
             .cipher
             .encrypt(&Nonce::from(nonce), Payload { msg: &plain, aad: HEADER })
             .map_err(|_| anyhow::anyhow!("the roster can't be sealed"))?;
-        replace(&self.file, &[HEADER, &nonce, &sealed].concat(), 0o600)
+        replace(&self.file, &[HEADER, &nonce, &sealed].concat(), 0o600)?;
+        match fs::remove_file(self.aside()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", self.aside().display()))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
-/// Reads the key, or makes one.
+fn make_key(file: &Path) -> Result<()> {
+    let fresh = Zeroizing::new(rand::random::<[u8; 32]>());
+    write_new(file, Zeroizing::new(hex::encode(fresh.as_slice())).as_bytes(), 0o600)
+}
+
 fn key(file: &Path) -> Result<Zeroizing<Vec<u8>>> {
-    if !file.exists() {
-        let fresh: [u8; 32] = rand::random();
-        write_new(file, hex::encode(fresh).as_bytes(), 0o600)?;
-    }
     let text =
         Zeroizing::new(fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?);
     let key = Zeroizing::new(hex::decode(text.trim()).unwrap_or_default());
@@ -221,15 +246,22 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_readable_on_disk_and_the_wrong_key_is_refused() {
+    fn nothing_is_readable_on_disk_and_with_another_key_it_is_asked_for_anew() {
         let folder = tempfile::tempdir().expect("folder");
         let mut roster = open(folder.path()).expect("opens");
         roster.apply(&update(0, 1, &[(0x4142_4344, &[1.0, 0.0])])).expect("fits");
         let bytes = fs::read(folder.path().join("roster.sealed")).expect("there");
         assert!(!bytes.windows(4).any(|w| w == b"ABCD"));
-        fs::write(folder.path().join("key"), "00".repeat(32)).expect("written");
-        let error = open(folder.path()).err().expect("refused");
-        assert!(format!("{error:#}").contains("does not open with this key"));
+        let (key, aside) = (folder.path().join("key"), folder.path().join("roster.aside"));
+        fs::write(&key, "00".repeat(32)).expect("written");
+        let error = Roster::look(folder.path(), &key, "e", 2).err().expect("doesn't open");
+        assert!(format!("{error:#}").contains("another key") && !aside.exists());
+        let mut roster = open(folder.path()).expect("goes on");
+        assert_eq!((roster.version(), roster.gallery().len()), (0, 0));
+        assert_eq!(fs::read(&aside).expect("set aside"), bytes);
+        roster.apply(&update(0, 1, &[(1, &[1.0, 0.0])])).expect("fits");
+        assert!(!aside.exists(), "who is erased stays in what was set aside");
+        assert_eq!(open(folder.path()).expect("opens").gallery().len(), 1);
     }
 
     #[test]
@@ -237,10 +269,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         for junk in [&b""[..], b"junk", HEADER] {
             fs::write(folder.path().join("roster.sealed"), junk).expect("written");
-            let mut roster = open(folder.path()).expect("opens");
-            assert_eq!(roster.version(), 0);
-            roster.apply(&update(0, 1, &[(1, &[1.0, 0.0])])).expect("fits");
-            assert_eq!(fs::read(folder.path().join("roster.damaged")).expect("kept"), junk);
+            assert_eq!(open(folder.path()).expect("opens").version(), 0);
+            assert_eq!(fs::read(folder.path().join("roster.aside")).expect("kept"), junk);
         }
     }
 

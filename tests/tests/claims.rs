@@ -101,10 +101,13 @@ async fn a_new_terminal_is_accepted_by_whoever_reads_its_code() -> Result<()> {
         Ok(())
     })
     .await?;
+    // With another key its roster doesn't open: the hub sends it anew.
     terminal.kill()?;
+    std::fs::write(ground.join("identity/roster.key"), "5c".repeat(32))?;
     terminal.start()?;
     let before = terminal.durable().len();
     until_durable(&terminal, before + 10).await?;
+    ensure!(terminal.logged().contains("ALARM: the roster doesn't open"), "{}", terminal.logged());
     ensure!(terminal.logged().matches("a command of the hub kind=Identify").count() == 1, "done twice");
 
     // Revoked, it is cut off within a second, and comes no more.
