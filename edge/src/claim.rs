@@ -162,16 +162,21 @@ fn show(state: &Path, device: &DeviceId, code: &str) -> Result<()> {
 }
 
 fn client(config: &Config, fingerprint: &str, clock: Clock) -> Result<Client> {
+    let tls = tls(&config.state, fingerprint, clock)?;
+    Ok(Client::builder().tls_backend_preconfigured(tls).timeout(PATIENCE).build()?)
+}
+
+/// TLS towards a hub of which nothing is known but its authority's fingerprint.
+pub fn tls(state: &Path, fingerprint: &str, clock: Clock) -> Result<ClientConfig> {
     let pinned = hex::decode(fingerprint.replace(':', "")).unwrap_or_default();
     ensure!(pinned.len() == 32, "hub.ca_sha256 has 64 hexadecimal characters");
-    let floor = Arc::new(Floor::open(&config.state, clock, &[]));
+    let floor = Arc::new(Floor::open(state, clock, &[]));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_details(provider, floor.clone())
+    Ok(ClientConfig::builder_with_details(provider, floor.clone())
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Fingerprint { pinned, floor }))
-        .with_no_client_auth();
-    Ok(Client::builder().tls_backend_preconfigured(tls).timeout(PATIENCE).build()?)
+        .with_no_client_auth())
 }
 
 /// Trusts the one authority of this fingerprint, which the hub must show.

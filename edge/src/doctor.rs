@@ -1,17 +1,14 @@
 //! `rollcall-edge doctor`: looks at everything that a terminal needs, says what is wrong and what to do
 //! about it. Changes nothing, and may be run beside the daemon.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+mod hub;
 
-use anyhow::{Context, Result, bail, ensure};
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
 use models::Eyes;
-use rustls::{ClientConnection, StreamOwned};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::json;
 
 use crate::camera::v4l2::V4l2;
@@ -20,24 +17,16 @@ use crate::clock::Clock;
 use crate::config::{Camera, Config, Door};
 use crate::daemon::install_crypto;
 use crate::door;
-use crate::identity::Identity;
 use crate::machine::{self, Machine};
 use crate::outbox::support;
 use crate::roster::Roster;
-use crate::trust::validity;
 
 /// Frames that a camera must give.
 const FRAMES: u32 = 20;
-/// How long a connection may take.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long the hub may take to say that it doesn't want us.
-const REFUSAL: Duration = Duration::from_secs(1);
 /// Megabytes that should stay free beside a full outbox.
 const SPARE_MB: u64 = 200;
 /// Degrees Celsius from which a Raspberry Pi slows down.
 const HOT: f32 = 80.0;
-/// Seconds of a day.
-const DAY: u64 = 86_400;
 
 /// How one thing is.
 enum State {
@@ -100,10 +89,10 @@ fn all(file: &Path, config: &Config) -> Vec<Finding> {
         clock(config),
         judge("disk", disk(config), "make room, or lower outbox.limit_mb; a worn-out card goes read-only: replace it"),
         temperature(config),
-        judge("roster", roster(config), "put its key back; or remove roster.sealed: the hub sends it anew"),
+        judge("roster", roster(config), "the hub sends it anew when the terminal starts; roster.key must be readable for this user"),
         waiting(&outbox),
     ]);
-    findings.extend(hub(config));
+    findings.extend(hub::examine(config, running));
     findings
 }
 
@@ -129,7 +118,7 @@ fn roster(config: &Config) -> Result<String> {
     }
     let eyes = Eyes::open(config.vision.models.as_deref(), 1)?;
     let embedder = eyes.embedder();
-    let roster = Roster::open(&config.state, &key, embedder.sha256(), embedder.dimensions())?;
+    let roster = Roster::look(&config.state, &key, embedder.sha256(), embedder.dimensions())?;
     Ok(format!("version {}", roster.version()))
 }
 
@@ -232,88 +221,6 @@ fn temperature(config: &Config) -> Finding {
             note("temperature", format!("{degrees:.0} degrees: it slows down"), "give it air, or a heat sink")
         }
         Some(degrees) => well("temperature", format!("{degrees:.0} degrees")),
-    }
-}
-
-/// The certificate, and whether the hub takes it.
-fn hub(config: &Config) -> Vec<Finding> {
-    let certificate = config.hub.files(&config.state).certificate;
-    let (host, port) = (&config.hub.host, config.hub.port);
-    if !certificate.exists() {
-        let remedy = match config.hub.ca_sha256 {
-            Some(_) => "start the daemon, and accept the code that it shows: rollcall-hub terminal accept",
-            None => "set hub.ca_sha256: on the hub, rollcall-hub terminal fingerprint",
-        };
-        return vec![
-            bad("certificate", format!("{} is not there yet", certificate.display()), remedy),
-            judge("hub", reach(host, config.hub.https_port).map(|_| "reached".into()), NETWORK),
-        ];
-    }
-    let mut findings = vec![judge(
-        "certificate",
-        lifetime(&certificate, config),
-        "expired: start the daemon and accept its code again; else remove terminal.pem and do the same",
-    )];
-    let remedy = match reach(host, port) {
-        Err(_) => NETWORK,
-        Ok(_) => {
-            "if the certificate is not trusted: the hub was set up anew, or this is another one; if it is refused: \
-                  rollcall-hub terminal list (revoked?)"
-        }
-    };
-    findings.push(judge("hub", greet(config), remedy));
-    findings
-}
-
-const NETWORK: &str =
-    "is the network up (ip addr), is hub.host right (getent hosts), does a firewall stop the port?";
-
-fn lifetime(file: &Path, config: &Config) -> Result<String> {
-    let certificate =
-        CertificateDer::from_pem_file(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let (_, until) = validity(&certificate)?;
-    let now = u64::try_from(Clock::open(config.clock.synchronised)?.now().wall_us / 1_000_000).unwrap_or(0);
-    ensure!(until > now, "expired {} days ago", (now - until) / DAY);
-    Ok(format!("valid for {} more days; it renews itself", (until - now) / DAY))
-}
-
-/// Connects without a word.
-fn reach(host: &str, port: u16) -> Result<TcpStream> {
-    let addresses = (host, port).to_socket_addrs().with_context(|| format!("{host} is not known"))?;
-    let mut last = None;
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, PATIENCE) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = Some(error),
-        }
-    }
-    match last {
-        Some(error) => Err(error).with_context(|| format!("{host}:{port} can't be reached")),
-        None => bail!("{host} has no address"),
-    }
-}
-
-/// Shows the terminal's certificate, but says nothing: the daemon may be connected.
-fn greet(config: &Config) -> Result<String> {
-    let (host, port) = (&config.hub.host, config.hub.port);
-    let socket = reach(host, port)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.set_write_timeout(Some(PATIENCE))?;
-    let identity = Identity::read(config, Clock::open(config.clock.synchronised)?)?;
-    let name = ServerName::try_from(host.clone()).context("hub.host")?;
-    let connection = ClientConnection::new(Arc::new(identity.tls()?), name)?;
-    let mut stream = StreamOwned::new(connection, socket);
-    while stream.conn.is_handshaking() {
-        stream.conn.complete_io(&mut stream.sock).context("no TLS with the hub")?;
-    }
-    stream.sock.set_read_timeout(Some(REFUSAL))?;
-    match stream.read(&mut [0]) {
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-            Ok(format!("{host}:{port} takes this terminal's certificate"))
-        }
-        Ok(0) => bail!("{host}:{port} refuses this terminal"),
-        Ok(_) => bail!("{host}:{port} is no MQTT broker"),
-        Err(error) => Err(error).with_context(|| format!("{host}:{port} refuses this terminal")),
     }
 }
 

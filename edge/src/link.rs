@@ -85,6 +85,15 @@ impl Link {
         Ok((Self { client, events, identity, incoming: send }, sender, receive))
     }
 
+    /// Connects once and says goodbye: whether the hub takes this terminal. Only where no daemon is
+    /// connected: the hub knows one connection of a terminal.
+    pub async fn visit(mut self) -> Result<()> {
+        while !matches!(self.events.poll().await?, Event::Incoming(Packet::ConnAck(_))) {}
+        self.client.disconnect().await?;
+        while self.events.poll().await.is_ok() {} // until it is said
+        Ok(())
+    }
+
     /// Keeps the connection, for ever; ends when nobody listens any more.
     pub async fn run(mut self) {
         let mut wait = BACKOFF.0;

@@ -235,6 +235,14 @@ async fn the_doctor_says_what_is_wrong_and_what_to_do() -> Result<()> {
         let found = found.with_context(|| format!("nothing about {check}: {findings:?}"))?;
         Ok((found["state"].as_str().unwrap_or_default().into(), found.to_string()))
     };
+    let (state, text) = finding(&doctor(&terminal)?.1, "hub")?;
+    ensure!(state == "ok" && text.contains("takes this terminal\""), "{text}");
+    let good = std::fs::read_to_string(&terminal.config)?;
+    reconfigure(&terminal, |text| text.replace(&hub.mqtt.port().to_string(), &hub.https.port().to_string()))?;
+    let (state, text) = finding(&doctor(&terminal)?.1, "hub")?;
+    ensure!(state == "bad" && text.contains("hub.port"), "a web server is no broker: {text}");
+    std::fs::write(&terminal.config, good)?;
+
     terminal.start()?;
     let healthy = eventually("a healthy terminal", async || {
         let (output, findings) = doctor(&terminal)?;
@@ -248,6 +256,7 @@ async fn the_doctor_says_what_is_wrong_and_what_to_do() -> Result<()> {
     }
     ensure!(finding(&healthy, "camera")?.0 == "note", "played from files");
     ensure!(terminal.runs()?, "the doctor disturbed the daemon");
+    ensure!(!hub.logged().contains("REFUSED"), "the doctor is taken for an intruder: {}", hub.logged());
 
     give_camera(&terminal, "kind = \"v4l2\"\ndevice = \"/dev/rollcall-none\"")?;
     reconfigure(&terminal, |text| {
@@ -274,6 +283,27 @@ async fn the_doctor_says_what_is_wrong_and_what_to_do() -> Result<()> {
     let output =
         run(&program("rollcall-edge")?, &["run", "--config", terminal.config.to_str().context("a path")?])?;
     ensure!(output.status.code() == Some(78), "systemd would start it again: {output:?}");
+    Ok(())
+}
+
+#[test]
+fn the_doctor_compares_the_hub_with_its_fingerprint() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    let terminal = Terminal::unclaimed(&ground, &hub, &WALK)?;
+    std::fs::create_dir(ground.join("terminal"))?;
+    let about_the_hub = || -> Result<Value> {
+        let findings = doctor(&terminal)?.1;
+        findings.into_iter().find(|finding| finding["check"] == "hub").context("nothing about the hub")
+    };
+    let found = about_the_hub()?;
+    ensure!(found["state"] == "ok", "{found}");
+    reconfigure(&terminal, |text| {
+        let before = text.find("ca_sha256 = \"").map(|at| at + 13).unwrap_or_default();
+        format!("{}{}{}", &text[..before], "5c".repeat(32), &text[before + 64..])
+    })?;
+    let found = about_the_hub()?;
+    ensure!(found["state"] == "bad" && found.to_string().contains("terminal fingerprint"), "{found}");
     Ok(())
 }
 

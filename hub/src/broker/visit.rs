@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::broker::embedded::Attach;
 use crate::broker::presence::{Place, Stranger};
@@ -72,6 +72,8 @@ impl Visit {
         };
         let mut connection = match admitted {
             Ok(admitted) => admitted,
+            // The terminal's doctor shows its certificate and goes, so as not to take the daemon's place.
+            Err(reason) if reason.is::<Left>() => return debug!(%peer, "left without a word"),
             Err(reason) => return self.refusals.note(&peer, &reason),
         };
         drop(stranger);
@@ -150,6 +152,11 @@ impl Visit {
     }
 }
 
+/// The terminal closed the connection.
+#[derive(Debug, thiserror::Error)]
+#[error("closed by the terminal")]
+struct Left;
+
 struct Wire {
     stream: TlsStream<TcpStream>,
     protocol: V4,
@@ -179,8 +186,8 @@ impl Wire {
     }
 
     async fn fill(&mut self) -> Result<()> {
-        anyhow::ensure!(self.stream.read_buf(&mut self.read).await? > 0, "closed by the terminal");
-        Ok(())
+        let read = self.stream.read_buf(&mut self.read).await?;
+        if read == 0 { Err(Left.into()) } else { Ok(()) }
     }
 
     async fn next(&mut self) -> Result<Packet> {
