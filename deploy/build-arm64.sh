@@ -35,15 +35,10 @@ done
 [[ $(uname -m) == x86_64 ]] || fail "for x86-64 machines; this one is $(uname -m): if it is aarch64, cargo build --release will do"
 
 export PATH=$PATH:$HOME/.cargo/bin
-have() { command -v "$1" >/dev/null; }
+# shellcheck source-path=SCRIPTDIR source=apt.sh
+. "$root/deploy/apt.sh"
 have cargo || fail "cargo is missing; install Rust's stable toolchain with rustup (https://rustup.rs)"
 have apt-get || fail "no apt here: this takes Debian (elsewhere: cross and Docker, see cross.toml)"
-as_root() {
-  if ((EUID == 0)); then "$@"
-  elif have sudo && { sudo -n true 2>/dev/null || [[ -t 0 ]]; }; then sudo "$@"
-  else return 1
-  fi
-}
 
 missing() {
   have cc && [[ -e /usr/include/stdio.h ]] || echo gcc libc6-dev # build scripts run here
@@ -72,20 +67,10 @@ if [[ ! -x $compiler/rustc ]]; then
   mkdir -p "${compiler%/*}"
   fresh=$(mktemp -d "${compiler%/*}/.rustc.XXXXXX")
   trap 'rm -rf "$fresh"' EXIT
-  mkdir -p "$fresh"/{state/lists,cache/archives}/partial "$fresh/tree"
-  # Lists of its own: those of the machine know its own architecture only.
-  cat >"$fresh/apt.conf" <<APT
-APT::Architecture "amd64";
-APT::Architectures { "amd64"; "arm64"; };
-APT::Sandbox::User "root";
-Acquire::Languages "none";
-Dir::State "$fresh/state";
-Dir::State::status "/dev/null";
-Dir::Cache "$fresh/cache";
-APT
+  mkdir -p "$fresh/tree"
   log=$( (
     cd "$fresh"
-    export APT_CONFIG=$fresh/apt.conf
+    own_lists "$fresh" amd64 arm64 # those of the machine know its own architecture only
     apt-get update || true # somebody else's source may be out of order
     needs() { apt-cache depends "$1" | sed -n "s/^ *Depends: \($2[0-9.]*\)$/\1/p" | head -n 1; }
     library=$(needs libstd-rust-web-dev libstd-rust-web-)

@@ -9,7 +9,8 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/rollcall/lab # delete it for Debian's newe
 
 say() { echo "$suite: $*"; }
 skip() { say "skipped: $*"; exit 0; }
-have() { command -v "$1" >/dev/null; }
+# shellcheck source-path=SCRIPTDIR source=../../deploy/apt.sh
+. "$root/deploy/apt.sh"
 
 # A folder of the run's own. It stays when `keep` is set. Whoever starts other programs than QEMU ends
 # them in a `clean` of its own.
@@ -23,13 +24,6 @@ fail() {
   keep=1
   echo "$suite: $*; what there is to see is in $work" >&2
   exit 1
-}
-
-as_root() {
-  if ((EUID == 0)); then "$@"
-  elif have sudo && { sudo -n true 2>/dev/null || [[ -t 0 ]]; }; then sudo "$@"
-  else return 1
-  fi
 }
 
 # need WHAT=PACKAGE...: installs the packages of which WHAT, a command or a file, is missing.
@@ -64,19 +58,9 @@ fetch() {
   say "fetching Debian's ${folder##*/}"
   mkdir -p "$cache"
   fresh=$(mktemp -d "$cache/.fetch.$$.XXXXXX")
-  mkdir -p "$fresh"/{state/lists,cache/archives}/partial
-  cat >"$fresh/apt.conf" <<APT
-APT::Architecture "$arch";
-APT::Architectures { "$arch"; };
-APT::Sandbox::User "root";
-Acquire::Languages "none";
-Dir::State "$fresh/state";
-Dir::State::status "/dev/null";
-Dir::Cache "$fresh/cache";
-APT
   if ! (
     cd "$fresh"
-    export APT_CONFIG=$fresh/apt.conf
+    own_lists "$fresh" "$arch"
     apt-get update || true # somebody else's source may be out of order
     if [[ $* == *RELEASE* ]]; then
       release=$(apt-cache depends "linux-image-$arch" | grep -om1 'linux-image-[0-9].*')
