@@ -297,6 +297,19 @@ mod tests {
         assert_eq!((outbox.epoch(), outbox.append(vec![1]).await.expect("durable")), (epoch, last + 1));
     }
 
+    #[tokio::test]
+    async fn a_snapshot_that_was_never_finished_is_no_damage() {
+        let folder = tempfile::tempdir().expect("folder");
+        let outbox = open(folder.path()).expect("opens");
+        outbox.append(vec![7; 10]).await.expect("durable");
+        let epoch = outbox.epoch();
+        drop(outbox);
+        let unfinished = folder.path().join("store/snap.FFFFFFFFFFFFFFFF.generating");
+        std::fs::write(unfinished, b"").expect("written");
+        let outbox = open(folder.path()).expect("opens");
+        assert_eq!((outbox.epoch(), outbox.queued(), outbox.alarm()), (epoch, 1, None));
+    }
+
     /// What is left of 300 punches after damage: everything that can be read, and an alarm.
     async fn damaged(damage: impl Fn(&std::fs::File)) -> (usize, String) {
         let folder = tempfile::tempdir().expect("folder");
