@@ -4,12 +4,14 @@ mod access;
 mod claims;
 mod corrections;
 mod error;
+mod heavy;
 mod imports;
 mod notifications;
 mod people;
 mod periods;
 mod plans;
 mod punches;
+mod rate;
 mod reports;
 mod sessions;
 mod shifts;
@@ -28,6 +30,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 
 pub use error::ApiError;
+pub use heavy::OF_ACCOUNT;
 pub use sessions::{Caller, login_limit, token_of};
 
 #[derive(OpenApi)]
@@ -115,6 +118,7 @@ pub fn router() -> Router<App> {
     let text = document.to_pretty_json().unwrap_or_default();
     router
         .route("/api/v1/{*rest}", any(|| async { error::unknown() }))
+        .method_not_allowed_fallback(error::wrong_method)
         .layer(map_response(error::in_one_shape))
         .route("/api/v1/openapi.json", get(move || async { ([("content-type", "application/json")], text) }))
 }

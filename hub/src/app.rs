@@ -15,6 +15,7 @@ use crate::clock;
 use crate::pki::Authority;
 use crate::reconcile::Policy;
 use crate::reports::timesheet;
+use crate::turns::Turns;
 use crate::vault::Vault;
 
 /// The hub as its API and its console see it. Cheap to clone.
@@ -34,8 +35,14 @@ pub struct App {
     pub punches: broadcast::Sender<Uuid>,
     /// Signs terminals.
     pub authority: Arc<Authority>,
+    /// Whether the broker looks at certificates for the hub.
+    pub own_broker: bool,
     /// Who was not let in.
     pub refusals: Arc<Refusals>,
+    /// Heavy requests of each account.
+    pub heavy: Turns<String>,
+    /// Live streams of each session, by the hash of its token.
+    pub streams: Turns<Vec<u8>>,
     /// Changes when workdays do, by whatever hub.
     pub workdays: watch::Receiver<()>,
     /// Ends long answers when the hub stops.

@@ -4,6 +4,7 @@
 //! so the device on the wall is accepted, and not another one that asked at the same time.
 
 use anyhow::Context;
+use jiff::ToSpan;
 use jiff_sqlx::Timestamp;
 use proto::DeviceId;
 use serde_json::json;
@@ -12,6 +13,7 @@ use sqlx::{PgConnection, PgPool};
 use subtle::ConstantTimeEq;
 use tracing::info;
 
+use crate::app::App;
 use crate::clock;
 use crate::denial::{Denial, worded};
 use crate::pki::{Authority, Requested};
@@ -26,6 +28,9 @@ const OF_ADDRESS: i64 = 200;
 const FORGOTTEN_H: i32 = 24;
 /// Wrong codes until a claim is rejected: a code has 40 bits.
 const ATTEMPTS: i32 = 5;
+/// Days after the end of its certificate in which an accepted terminal gets the next one without a code:
+/// a season and a year in a cupboard.
+const RENEWED_FOR_DAYS: i64 = 400;
 /// Letters and digits of a code.
 const CODE: usize = 8;
 /// Letters of a terminal's name, at most.
@@ -41,16 +46,21 @@ pub enum Told {
     Rejected,
 }
 
-/// A device asks, again and again until somebody has decided.
-pub async fn ask(pool: &PgPool, request: &str, code: &str, address: &str) -> Result<Told, Denial> {
+/// A device asks, again and again until somebody has decided. A terminal whose certificate ended while
+/// it was off needs nobody: it proves the key that was accepted.
+pub async fn ask(app: &App, request: &str, code: &str, address: &str) -> Result<Told, Denial> {
     let requested = Requested::read(request).map_err(|error| Denial::senseless(format!("{error:#}")))?;
     // The request is signed with its key, and the name is made of the key: nobody asks for another.
     if !requested.names_itself() {
         return Err(Denial::senseless("the request's name does not come from its key"));
     }
-    let device = requested.device;
     let code_sha256 = hash(code).ok_or_else(|| Denial::senseless("a code has 8 letters and digits"))?;
-    let mut transaction = pool.begin().await?;
+    let mut transaction = app.pool.begin().await?;
+    if let Some(certificate) = renewed(&mut transaction, app, &requested, request, clock::now()).await? {
+        transaction.commit().await?;
+        return Ok(Told::Accepted(certificate));
+    }
+    let device = requested.device;
     let waiting = store::claims::sweep(&mut transaction, FORGOTTEN_H).await?;
     let told = match store::claims::hold(&mut transaction, &device).await? {
         Some(claim) if claim.code_sha256 == code_sha256 => {
@@ -63,7 +73,8 @@ pub async fn ask(pool: &PgPool, request: &str, code: &str, address: &str) -> Res
         }
         known => {
             let of_address = store::claims::of_address(&mut transaction, address).await?;
-            if known.is_none() && (waiting >= PENDING || of_address >= OF_ADDRESS) {
+            let waits = known.is_some_and(|claim| claim.state == "pending");
+            if !waits && (waiting >= PENDING || of_address >= OF_ADDRESS) {
                 return Err(Denial::conflict("too many devices ask already; try again later"));
             }
             let asking = Asking { device: &device, request, code_sha256: &code_sha256, address };
@@ -74,6 +85,41 @@ pub async fn ask(pool: &PgPool, request: &str, code: &str, address: &str) -> Res
     };
     transaction.commit().await?;
     Ok(told)
+}
+
+/// The next certificate of an accepted terminal that asks with the accepted key. However often it asks,
+/// it gets the same one until it has come with it, and the one before counts as long: who repeats
+/// a request that they overheard changes nothing.
+async fn renewed(
+    conn: &mut PgConnection,
+    app: &App,
+    requested: &Requested,
+    request: &str,
+    now: jiff::Timestamp,
+) -> Result<Option<String>, Denial> {
+    let device = &requested.device;
+    let Some(end) = store::terminals::certificate_end(conn, device, requested.public_key()).await? else {
+        return Ok(None);
+    };
+    let end = end.to_jiff();
+    if end.checked_add((RENEWED_FOR_DAYS * 24).hours()).is_ok_and(|last| now > last) {
+        return Ok(None);
+    }
+    if let Some(certificate) = store::terminals::renewed(conn, device, now).await? {
+        return Ok(Some(certificate));
+    }
+    let signed = app.authority.sign_terminal(request, now)?;
+    if !store::terminals::renew(conn, device, &signed.certificate(), &signed.pem).await? {
+        return Ok(None);
+    }
+    if !app.own_broker {
+        // Nobody here sees which certificate it comes with.
+        store::terminals::follow(conn, device, &signed.sha256).await?;
+    }
+    let detail = json!({"before": end, "until": signed.expires_at});
+    store::audit::record(conn, "terminal", "terminal.renew", device.as_str(), detail).await?;
+    info!(device.id = %device, until = %signed.expires_at, "certificate renewed for a terminal that asked with its key");
+    Ok(Some(signed.pem))
 }
 
 /// The claims that wait or were rejected.

@@ -170,7 +170,6 @@ async fn perform(arguments: Arguments) -> Result<()> {
         Command::Assess { case } => assess(&case),
         #[cfg(feature = "pdf")]
         Command::Print => print_pdf(),
-        Command::Authority(command) => authority::authority(&config()?, &command),
         Command::Openapi => {
             print!("{}", api::document()?);
             Ok(())
@@ -229,6 +228,7 @@ async fn with_database(config: &Config, pool: &PgPool, command: Command) -> Resu
         }
         Command::Person(command) => person::person(config, pool, command).await,
         Command::Terminal(command) => terminal::terminal(config, pool, command).await,
+        Command::Authority(command) => authority::authority(config, pool, &command).await,
         Command::Import(import) => import.run(pool).await,
         Command::Timesheet { from, to } => {
             let zone = config.time_zone()?;

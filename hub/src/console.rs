@@ -27,6 +27,8 @@ use crate::store::reports::Filter;
 
 /// The cookie of a session. The prefix makes browsers insist on HTTPS and on this host alone.
 pub const COOKIE: &str = "__Host-rollcall";
+/// Live streams of one session at a time.
+pub const STREAMS: usize = 3;
 /// Punches that the page shows, at most.
 const SHOWN: usize = 200;
 /// Days before today whose provisional absences the page speaks of.
@@ -67,7 +69,10 @@ pub fn router() -> Router<App> {
 }
 
 /// Somebody who has logged in; anybody else is sent to the login.
-struct Visitor(Actor);
+struct Visitor {
+    actor: Actor,
+    token: String,
+}
 
 impl FromRequestParts<App> for Visitor {
     type Rejection = Response;
@@ -77,11 +82,11 @@ impl FromRequestParts<App> for Visitor {
         let token = token_of(parts).ok_or_else(to_login)?;
         let actor =
             identity::recognise(&app.pool, &token).await.map_err(|e| ApiError::from(e).into_response())?;
-        actor.map(Self).ok_or_else(to_login)
+        actor.map(|actor| Self { actor, token }).ok_or_else(to_login)
     }
 }
 
-async fn today(State(app): State<App>, Visitor(actor): Visitor) -> Result<TodayPage, ApiError> {
+async fn today(State(app): State<App>, Visitor { actor, .. }: Visitor) -> Result<TodayPage, ApiError> {
     let date = app.today();
     let period = timesheet::Period::new(date, date)?;
     // The raw punches are for those who see everybody.

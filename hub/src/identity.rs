@@ -117,7 +117,8 @@ fn hash(password: &str) -> Result<String> {
     Ok(hashed.map_err(|error| anyhow::anyhow!("the password can't be hashed: {error}"))?.to_string())
 }
 
-fn token_hash(token: &str) -> Vec<u8> {
+/// What is kept of a session's token.
+pub fn token_hash(token: &str) -> Vec<u8> {
     Sha256::digest(token.as_bytes()).to_vec()
 }
 

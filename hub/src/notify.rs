@@ -28,6 +28,7 @@ use crate::store::outbox::{Facts, Listeners, Notice};
 use crate::{secret, store};
 
 pub use debt::{owe_closed, owe_late};
+pub use letter::LANGUAGES;
 pub use mail::MailSettings;
 pub use webhook::WebhookSettings;
 pub use worker::{Sender, run};

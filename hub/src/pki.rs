@@ -1,5 +1,7 @@
 //! The hub's own certificate authority: it signs the hub's certificate and those of terminals.
 
+mod own;
+
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,12 +16,14 @@ use rcgen::{
     PublicKeyData, SanType, SerialNumber,
 };
 use rustls::server::WebPkiClientVerifier;
+use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::pki::own::OwnCertificate;
 use crate::secret;
 use crate::store::terminals::Certificate;
 
@@ -75,6 +79,11 @@ impl Requested {
         Ok(Self { device, author, spki, request })
     }
 
+    /// Its public key: an uncompressed P-256 point.
+    pub fn public_key(&self) -> &[u8] {
+        self.author.bytes()
+    }
+
     /// Whether the name is the hash of the key, as terminals name themselves.
     pub fn names_itself(&self) -> bool {
         hex::encode(&Sha256::digest(&self.spki)[..16]) == self.device.as_str()
@@ -89,10 +98,22 @@ impl Signed {
 }
 
 impl Authority {
-    /// Opens the authority in `folder`, or makes one there.
-    pub fn open(folder: &Path, now: Timestamp) -> Result<Self> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    /// Opens the authority in `folder`. What is missing is made if `make` says so: terminals that trust
+    /// an authority would believe no other.
+    pub fn open(folder: &Path, make: bool, now: Timestamp) -> Result<Self> {
         let (key_file, certificate_file) = (folder.join("ca.key"), folder.join("ca.pem"));
+        let signing_file = folder.join("signing.key");
+        let missing = [&key_file, &certificate_file, &signing_file].into_iter().find(|file| !file.exists());
+        if let Some(file) = missing {
+            ensure!(
+                make,
+                "{} is missing, and accepted terminals trust it: put {} back from a backup; if there is none, \
+                revoke all terminals (rollcall-hub terminal revoke ID), then the hub makes a new authority",
+                file.display(),
+                folder.display()
+            );
+            std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
         if !key_file.exists() {
             secret::write_new(
                 &key_file,
@@ -108,7 +129,7 @@ impl Authority {
         let certificate = CertificateDer::from_pem_slice(pem.as_bytes())
             .map_err(|e| anyhow::anyhow!("{} holds no certificate: {e}", certificate_file.display()))?;
         let issuer = Issuer::from_ca_cert_der(&certificate, key).context("the authority can't sign")?;
-        let signing = signing_key(&folder.join("signing.key"))?;
+        let signing = signing_key(&signing_file)?;
         let signer = Arc::new(Signer::hub(&signing.serialize_der())?);
         let pem = format!("{}\n{}", pem.trim_end(), signing.public_key_pem());
         Ok(Self { issuer, certificate, pem, signer })
@@ -150,13 +171,8 @@ impl Authority {
         })
     }
 
-    /// A fresh certificate for the hub, which lives as long as the process: its key is never
-    /// written down.
-    fn sign_hub(
-        &self,
-        names: &[String],
-        now: Timestamp,
-    ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>)> {
+    /// A fresh certificate for the hub. Its key is never written down.
+    fn sign_hub(&self, names: &[String], now: Timestamp) -> Result<CertifiedKey> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::new(Vec::<String>::new())?;
         params.distinguished_name = DistinguishedName::new();
@@ -164,7 +180,9 @@ impl Authority {
         params.subject_alt_names = alternatives(names)?;
         leaf(&mut params, ExtendedKeyUsagePurpose::ServerAuth, now, expiry(now, LEAF_DAYS)?)?;
         let certificate = params.signed_by(&key, &self.issuer)?;
-        Ok((certificate.der().clone(), PrivatePkcs8KeyDer::from(key.serialize_der()).into()))
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let chain = vec![certificate.der().clone(), self.certificate.clone()];
+        Ok(CertifiedKey::new(chain, rustls::crypto::ring::sign::any_supported_type(&key)?))
     }
 
     /// A certificate and key (PEM) for a program beside the hub: an external broker under its
@@ -186,17 +204,16 @@ impl Authority {
         Ok((certificate.pem(), key.serialize_pem()))
     }
 
-    /// TLS for terminals (a certificate of this authority is demanded) and for browsers.
-    pub fn tls(&self, names: &[String], now: Timestamp) -> Result<(ServerConfig, ServerConfig)> {
+    /// TLS for terminals (a certificate of this authority is demanded) and for browsers. The hub's own
+    /// certificate is renewed while both are in use.
+    pub fn tls(self: &Arc<Self>, names: &[String], now: Timestamp) -> Result<(ServerConfig, ServerConfig)> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone())?;
         let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build()?;
-        let (certificate, key) = self.sign_hub(names, now)?;
-        let chain = vec![certificate, self.certificate.clone()];
-        let terminals = ServerConfig::builder()
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(chain.clone(), key.clone_key())?;
-        let mut browsers = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+        let own = Arc::new(OwnCertificate::new(self.clone(), names.to_vec(), now)?);
+        let terminals =
+            ServerConfig::builder().with_client_cert_verifier(verifier).with_cert_resolver(own.clone());
+        let mut browsers = ServerConfig::builder().with_no_client_auth().with_cert_resolver(own);
         // Not HTTP/2: where an answer comes before the whole request was read, curl drops it there.
         browsers.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok((terminals, browsers))
@@ -295,8 +312,8 @@ mod tests {
     #[test]
     fn the_authority_is_made_once_and_signs_terminals() {
         let folder = tempfile::tempdir().expect("folder");
-        let authority = Authority::open(folder.path(), now()).expect("opens");
-        let again = Authority::open(folder.path(), now()).expect("opens");
+        let authority = Authority::open(folder.path(), true, now()).expect("opens");
+        let again = Authority::open(folder.path(), true, now()).expect("opens");
         assert_eq!(authority.pem(), again.pem());
         let name = "0123456789abcdef0123456789abcdef";
         let signed = again.sign_terminal(&request(name), now()).expect("signs");
@@ -309,9 +326,24 @@ mod tests {
     }
 
     #[test]
+    fn an_authority_that_terminals_trust_is_never_replaced() {
+        let folder = tempfile::tempdir().expect("folder");
+        Authority::open(folder.path(), true, now()).expect("opens");
+        for file in ["ca.key", "ca.pem", "signing.key"] {
+            let (kept, away) = (folder.path().join(file), folder.path().join("away"));
+            std::fs::rename(&kept, &away).expect("moved");
+            let refused = Authority::open(folder.path(), false, now()).err().expect("refused").to_string();
+            assert!(refused.contains(file) && refused.contains("backup"), "{refused}");
+            assert!(!kept.exists(), "{file} was made anew");
+            std::fs::rename(&away, &kept).expect("moved back");
+        }
+        Authority::open(folder.path(), false, now()).expect("all is there");
+    }
+
+    #[test]
     fn a_request_that_names_no_terminal_is_refused() {
         let folder = tempfile::tempdir().expect("folder");
-        let authority = Authority::open(folder.path(), now()).expect("opens");
+        let authority = Authority::open(folder.path(), true, now()).expect("opens");
         assert!(authority.sign_terminal(&request("hub"), now()).is_err());
         assert!(authority.sign_terminal("rubbish", now()).is_err());
     }

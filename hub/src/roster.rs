@@ -1,12 +1,13 @@
 //! What a terminal lacks of the roster, from PostgreSQL, in messages of a bounded size.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use anyhow::Result;
 use models::{Embedding, Template};
 use proto::{Roster, RosterEntry};
-use sqlx::PgConnection;
-use tracing::warn;
+use sqlx::{PgConnection, PgPool};
+use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::store;
@@ -14,6 +15,28 @@ use crate::vault::{Label, Vault};
 
 /// Numbers of an embedding, from its stored length.
 const BYTES_A_NUMBER: usize = 4;
+
+/// Between two looks at whose employment has ended.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Has terminals forget people as their employment ends, and know them again where it goes on after all.
+pub async fn follow_employments(pool: PgPool) -> Result<()> {
+    loop {
+        if let Err(error) = follow_once(&pool).await {
+            warn!(error = format!("{error:#}"), "whose employment has ended is not known");
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn follow_once(pool: &PgPool) -> Result<()> {
+    let mut transaction = pool.begin().await?;
+    for person in store::roster::outdated(&mut transaction).await? {
+        store::roster::touch(&mut transaction, person).await?;
+        info!(%person, "terminals are told of the end of an employment, or that it goes on");
+    }
+    Ok(transaction.commit().await?)
+}
 
 /// The next message for a terminal that holds version `after` and runs `embedder`. `None`: it
 /// holds everything. A terminal that holds more than there is (the database was restored from a
@@ -30,18 +53,19 @@ pub async fn next(
     let changes = store::roster::changes(conn, i64::try_from(after).unwrap_or(i64::MAX), limit).await?;
     let Some(last) = changes.last() else { return Ok(None) };
     let through = last.version as u64;
-    let people: Vec<Uuid> = changes.iter().map(|change| change.person).collect();
+    let employed: Vec<Uuid> =
+        changes.iter().filter(|change| !change.ended).map(|change| change.person).collect();
     let mut faces: HashMap<Uuid, Vec<Embedding>> = HashMap::new();
-    for row in store::templates::of(conn, &people, embedder).await? {
+    for row in store::templates::of(conn, &employed, embedder).await? {
         let bytes = vault.unseal(Label { person: row.person, template: row.id, embedder }, &row.bytes)?;
         faces
             .entry(row.person)
             .or_default()
             .push(Embedding::from_bytes(&bytes, bytes.len() / BYTES_A_NUMBER)?);
     }
-    let entries = people.into_iter().map(|person| {
-        let template = faces.get(&person).and_then(Template::mean);
-        if template.is_none() && faces.contains_key(&person) {
+    let entries = changes.iter().map(|store::roster::Change { person, .. }| {
+        let template = faces.get(person).and_then(Template::mean);
+        if template.is_none() && faces.contains_key(person) {
             warn!(%person, "photos that have no mean; the person can't be recognised");
         }
         RosterEntry {

@@ -5,12 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
-use axum::{Router, extract::DefaultBodyLimit};
-use axum_server::tls_rustls::RustlsConfig;
-use hyper_util::rt::TokioTimer;
 use proto::DeviceId;
-use rustls::ServerConfig;
 use sd_notify::NotifyState;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgListener};
@@ -18,36 +13,35 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tower_http::csrf::CsrfLayer;
-use tower_http::set_header::SetResponseHeaderLayer;
-use tower_http::timeout::TimeoutLayer;
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::broker::{Embedded, External, GuestList, Refusals};
 use crate::cluster::Cluster;
-use crate::config::Config;
+use crate::config::{Broker, Config};
 use crate::fleet::Fleet;
+use crate::https::Connections;
 use crate::pki::Authority;
+use crate::turns::Turns;
 use crate::vault::Vault;
-use crate::{api, clock, console, notify, planning, reconcile, store};
+use crate::{api, clock, console, https, notify, planning, reconcile, roster, sockets, store};
 
 /// How long a stopping hub may take.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How often the private PostgreSQL is looked after.
 const LOOK_AFTER: Duration = Duration::from_secs(3);
-/// How long an answer may take to begin.
-const ANSWER: Duration = Duration::from_mins(1);
-/// How long the head of a request may take.
-const HEADERS: Duration = Duration::from_secs(15);
-/// Bytes of a request, at most, where nothing else is said.
-const REQUEST_BYTES: usize = 64 << 10;
+/// Connections to the database for delivery and recomputing: one a worker, some for who connects.
+const DELIVERY_CONNECTIONS: u32 = 12;
+/// HTTPS connections of one address, at most: those of an office behind one router.
+const OF_ADDRESS: usize = 512;
 
 /// The database, and the private cluster where there is one.
 pub struct Database {
-    /// Connections.
+    /// Connections of the API, the console and commands.
     pub pool: PgPool,
+    /// Connections of delivery and recomputing, which no number of reports may hold up.
+    pub delivery: PgPool,
     /// The private cluster.
     pub cluster: Option<Cluster>,
 }
@@ -66,12 +60,14 @@ impl Database {
             (cluster.options(), Some(cluster))
         };
         let pool = store::open(options).await?;
-        Ok(Self { pool, cluster })
+        let delivery = store::another(&pool, DELIVERY_CONNECTIONS);
+        Ok(Self { pool, delivery, cluster })
     }
 
     /// Closes the connections, and stops the private cluster if `stop` says so.
     pub async fn close(self, stop: bool) {
         self.pool.close().await;
+        self.delivery.close().await;
         if let (Some(cluster), true) = (self.cluster, stop) {
             let _ = tokio::task::spawn_blocking(move || cluster.stop()).await;
         }
@@ -90,6 +86,12 @@ pub async fn open_vault(config: &Config, pool: &PgPool) -> Result<Vault> {
         config.vault_key().display()
     );
     Ok(vault)
+}
+
+/// Opens the authority; one that accepted terminals trust is never made anew.
+pub async fn open_authority(config: &Config, pool: &PgPool) -> Result<Authority> {
+    let trusted = !store::terminals::accepted(&mut *pool.acquire().await?).await?.is_empty();
+    Authority::open(&config.state.join("pki"), !trusted, clock::now())
 }
 
 /// A hub that runs.
@@ -137,13 +139,14 @@ impl Running {
 /// Starts the hub.
 pub async fn start(config: &Config) -> Result<Running> {
     let zone = config.time_zone()?;
+    let shares = sockets::share_out();
     std::fs::create_dir_all(&config.state)
         .with_context(|| format!("cannot make {}", config.state.display()))?;
-    let authority = Arc::new(Authority::open(&config.state.join("pki"), clock::now())?);
-    let (terminal_tls, browser_tls) = authority.tls(&config.names, clock::now())?;
-    let https = TcpListener::bind(config.https)
+    let listener = TcpListener::bind(config.https)
         .with_context(|| format!("https: cannot listen on {}", config.https))?;
     let database = Database::open(config).await?;
+    let authority = Arc::new(open_authority(config, &database.pool).await?);
+    let (terminal_tls, browser_tls) = authority.tls(&config.names, clock::now())?;
     planning::sites::follow(&database.pool, &config.zone, clock::now()).await?;
     let vault = Arc::new(open_vault(config, &database.pool).await?);
     let refusals = Arc::new(Refusals::default());
@@ -163,16 +166,20 @@ pub async fn start(config: &Config) -> Result<Running> {
         models: config.models.clone(),
         punches: committed.clone(),
         authority: authority.clone(),
+        own_broker: config.broker == Broker::Embedded,
         refusals: refusals.clone(),
+        heavy: Turns::new(api::OF_ACCOUNT),
+        streams: Turns::new(console::STREAMS),
         workdays,
         stop: stop.clone(),
     };
-    let https_address = https.local_addr()?;
+    let https_address = listener.local_addr()?;
     let mut tasks = JoinSet::new();
     let (mqtt_address, publisher, messages) = match config.external()? {
         None => {
-            let pool = database.pool.clone();
-            let broker = Embedded::bind(config.mqtt, terminal_tls, pool, refusals.clone()).await?;
+            let pool = database.delivery.clone();
+            let broker =
+                Embedded::bind(config.mqtt, terminal_tls, shares.terminals, pool, refusals.clone()).await?;
             let (publisher, messages) = broker.link(authority.signer())?;
             let address = Some(broker.address()?);
             tasks.spawn(broker.serve(terminals_send.subscribe(), stop.clone()));
@@ -181,7 +188,7 @@ pub async fn start(config: &Config) -> Result<Running> {
         Some(settings) => {
             let (mut broker, publisher, messages) = External::new(settings, authority.signer())?;
             if settings.guests == GuestList::DynamicSecurity {
-                let guests = broker.guests(database.pool.clone(), terminals_send.subscribe());
+                let guests = broker.guests(database.delivery.clone(), terminals_send.subscribe());
                 tasks.spawn(until_stopped(stop.clone(), guests.serve()));
             }
             tasks.spawn(until_stopped(stop.clone(), broker.serve()));
@@ -189,7 +196,7 @@ pub async fn start(config: &Config) -> Result<Running> {
         }
     };
     let fleet = Fleet {
-        pool: database.pool.clone(),
+        pool: database.delivery.clone(),
         vault,
         authority: authority.clone(),
         publisher,
@@ -207,10 +214,13 @@ pub async fn start(config: &Config) -> Result<Running> {
         workdays: workdays_send,
         outbox: outbox_send,
     };
-    tasks.spawn(until_stopped(stop.clone(), news.listen(database.pool.clone())));
-    tasks.spawn(until_stopped(stop.clone(), reconcile::run(database.pool.clone(), config.policy(), jobs)));
-    tasks.spawn(notify::run(database.pool.clone(), sender, outbox, stop.clone()));
-    tasks.spawn(serve_https(https, browser_tls, app.clone(), stop.clone()));
+    tasks.spawn(until_stopped(stop.clone(), news.listen(database.delivery.clone())));
+    tasks
+        .spawn(until_stopped(stop.clone(), reconcile::run(database.delivery.clone(), config.policy(), jobs)));
+    tasks.spawn(until_stopped(stop.clone(), roster::follow_employments(database.delivery.clone())));
+    tasks.spawn(notify::run(database.delivery.clone(), sender, outbox, stop.clone()));
+    let connections = Connections::new(shares.browsers, OF_ADDRESS.min(shares.browsers));
+    tasks.spawn(https::serve(listener, browser_tls, app.clone(), connections, stop.clone()));
     if let Some(cluster) = database.cluster.clone() {
         tasks.spawn(until_stopped(stop.clone(), look_after(cluster)));
     }
@@ -227,7 +237,6 @@ fn tell_systemd(what: &NotifyState<'_>) {
 
 /// Runs the hub until it is told to stop.
 pub async fn run(config: &Config) -> Result<()> {
-    allow_many_sockets();
     let running = start(config).await?;
     let terminals =
         running.mqtt.map_or_else(|| "by the external broker".into(), |address| address.to_string());
@@ -241,15 +250,6 @@ pub async fn run(config: &Config) -> Result<()> {
             Ok(())
         })
         .await
-}
-
-/// A shell allows 1024 open files, and terminals are more.
-fn allow_many_sockets() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        warn!(%error, "the number of connections stays limited");
-    }
 }
 
 /// Returns when the process is told to stop.
@@ -330,45 +330,4 @@ async fn look_after(cluster: Cluster) -> Result<()> {
             Err(error) => warn!(error = format!("{error:#}"), "PostgreSQL is gone; trying again"),
         }
     }
-}
-
-async fn serve_https(
-    listener: TcpListener,
-    tls: ServerConfig,
-    app: App,
-    stop: CancellationToken,
-) -> Result<()> {
-    listener.set_nonblocking(true)?;
-    let handle = axum_server::Handle::new();
-    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
-    let tls = RustlsConfig::from_config(Arc::new(tls));
-    let mut server = axum_server::from_tcp_rustls(listener, tls)?.handle(handle.clone());
-    let http = server.http_builder();
-    http.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
-    http.http2().timer(TokioTimer::new()).keep_alive_interval(Some(HEADERS));
-    let server = server.serve(service);
-    tokio::pin!(server);
-    tokio::select! {
-        ended = &mut server => return ended.context("https"),
-        () = stop.cancelled() => handle.graceful_shutdown(Some(Duration::from_secs(3))),
-    }
-    server.await.context("https")
-}
-
-/// Console and API with what guards both.
-fn router(app: App) -> Router {
-    let header = |name: &'static str, value: &'static str| {
-        SetResponseHeaderLayer::overriding(HeaderName::from_static(name), HeaderValue::from_static(value))
-    };
-    Router::new()
-        .merge(api::router())
-        .merge(console::router())
-        .layer(DefaultBodyLimit::max(REQUEST_BYTES))
-        .layer(CsrfLayer::new())
-        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, ANSWER))
-        .layer(header("content-security-policy", "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; form-action 'self'; base-uri 'none'"))
-        .layer(header("x-content-type-options", "nosniff"))
-        .layer(header("referrer-policy", "same-origin"))
-        .layer(header("cache-control", "no-store"))
-        .with_state(app)
 }

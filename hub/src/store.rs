@@ -51,6 +51,12 @@ pub const TERMINAL_CHANNEL: &str = "rollcall_terminal";
 /// The channel on which messages that wait are announced.
 pub const OUTBOX_CHANNEL: &str = "rollcall_outbox";
 
+/// More connections to the same database, for those who must not wait for others.
+pub fn another(pool: &PgPool, connections: u32) -> PgPool {
+    let options = pool.connect_options().as_ref().clone();
+    PgPoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE).connect_lazy_with(options)
+}
+
 /// Connects, waiting for as long as the database is away, and brings the schema up to date.
 pub async fn open(options: PgConnectOptions) -> Result<PgPool> {
     let options = options.disable_statement_logging().application_name("rollcall-hub");

@@ -25,7 +25,7 @@ impl Api {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let authority = Certificate::from_pem(&std::fs::read(hub.authority())?)?;
         let client = Client::builder().tls_certs_only([authority]).timeout(PATIENCE).build()?;
-        Ok(Self { client, base: format!("https://localhost:{}/api/v1", hub.https.port()), token: None })
+        Ok(Self { client, base: format!("https://localhost:{}", hub.https.port()), token: None })
     }
 
     /// Logs in.
@@ -39,6 +39,11 @@ impl Api {
 
     /// A request that is not sent yet, with the account's token.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.console(method, &format!("/api/v1{path}"))
+    }
+
+    /// The same to a page of the console.
+    pub fn console(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.base));
         match &self.token {
             Some(token) => request.bearer_auth(token),

@@ -24,6 +24,8 @@ pub struct Hub {
     pub mqtt: SocketAddr,
     /// Where browsers connect.
     pub https: SocketAddr,
+    /// What its process finds in its environment besides the test's.
+    pub environment: Vec<(String, String)>,
     child: Option<Child>,
 }
 
@@ -38,7 +40,7 @@ impl Hub {
             "{more}\nstate = {state:?}\nmqtt = \"{mqtt}\"\nhttps = \"{https}\"\nzone = \"Europe/Berlin\"\n"
         );
         std::fs::write(&config, text)?;
-        Ok(Self { state, config, mqtt, https, child: None })
+        Ok(Self { state, config, mqtt, https, environment: Vec::new(), child: None })
     }
 
     /// Configures and starts one.
@@ -78,6 +80,7 @@ impl Hub {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log())?;
         let mut command = Command::new(program("rollcall-hub")?);
         command.arg("run").arg("--config").arg(&self.config);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         Ok(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?)
     }
 

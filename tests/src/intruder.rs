@@ -1,5 +1,6 @@
 //! An MQTT client that may misbehave.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,9 @@ use rumqttc::{
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::hub::Hub;
 
@@ -33,6 +37,14 @@ pub fn tls(authority: &Path, identity: Option<&Path>) -> Result<ClientConfig> {
             builder.with_client_auth_cert(vec![certificate], key)?
         }
     })
+}
+
+/// A connection to the hub's HTTPS that completes TLS and says nothing, from an address of this machine.
+pub async fn silent(https: SocketAddr, from: IpAddr, tls: Arc<ClientConfig>) -> Result<TlsStream<TcpStream>> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    let stream = socket.connect(https).await?;
+    Ok(TlsConnector::from(tls).connect("localhost".try_into()?, stream).await?)
 }
 
 /// What a client does.

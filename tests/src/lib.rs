@@ -8,6 +8,7 @@
 pub mod api;
 pub mod company;
 pub mod database;
+pub mod faketime;
 pub mod ground;
 pub mod hub;
 pub mod intruder;

@@ -9,6 +9,7 @@ use serde_json::json;
 use tests::api::{Api, answered};
 use tests::company::Company;
 use tests::eventually;
+use tests::faketime::Faketime;
 use tests::ground::Ground;
 use tests::hub::Hub;
 use tests::simulated::{Papers, Simulated, accept};
@@ -62,35 +63,6 @@ async fn punches_made_offline_with_an_unset_clock_get_their_time() -> Result<()>
     Ok(())
 }
 
-/// A wall clock that a test sets, for a program of its own.
-struct Faketime(std::path::PathBuf);
-
-impl Faketime {
-    fn for_terminal(ground: &Ground, terminal: &mut Terminal) -> Result<Self> {
-        let library = std::fs::read_dir("/usr/lib")?
-            .flatten()
-            .map(|entry| entry.path().join("faketime/libfaketime.so.1"))
-            .find(|path| path.is_file());
-        let library = library.context("libfaketime is missing: run tests/setup.sh")?;
-        let clock = Self(ground.join("faketime"));
-        let settings = [
-            ("LD_PRELOAD", library.display().to_string()),
-            ("FAKETIME_TIMESTAMP_FILE", clock.0.display().to_string()),
-            ("FAKETIME_NO_CACHE", "1".into()),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
-        ];
-        terminal.environment.extend(settings.map(|(name, value)| (name.to_owned(), value)));
-        Ok(clock)
-    }
-
-    /// So many seconds off.
-    fn set(&self, seconds: i64) -> Result<()> {
-        let fresh = self.0.with_extension("new");
-        std::fs::write(&fresh, format!("{seconds:+}\n"))?;
-        Ok(std::fs::rename(fresh, &self.0)?)
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_jumps_keeps_no_punch_from_its_time() -> Result<()> {
     let ground = Ground::new()?;
@@ -100,7 +72,8 @@ async fn a_clock_that_jumps_keeps_no_punch_from_its_time() -> Result<()> {
     let mut terminal = Terminal::new(&ground, &hub, &walk)?;
     let text = std::fs::read_to_string(&terminal.config)?;
     std::fs::write(&terminal.config, text.replace("\"always\"", "\"timesyncd\""))?;
-    let clock = Faketime::for_terminal(&ground, &mut terminal)?;
+    let clock = Faketime::new(&ground, "faketime")?;
+    terminal.environment = clock.environment();
     let arrived = async |hub: &Hub, terminal: &Terminal, count: usize| {
         let before = terminal.durable().len();
         eventually("punches to arrive", async || {

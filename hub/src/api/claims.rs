@@ -5,15 +5,12 @@ use std::net::SocketAddr;
 use axum::Json;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::StatusCode;
-use governor::middleware::NoOpMiddleware;
 use proto::DeviceId;
 use serde::{Deserialize, Serialize};
-use tower_governor::GovernorLayer;
-use tower_governor::governor::GovernorConfigBuilder;
-use tower_governor::key_extractor::PeerIpKeyExtractor;
 use utoipa::ToSchema;
 
 use crate::api::error::Refusal;
+use crate::api::rate::{Limit, limit};
 use crate::api::{ApiError, Caller};
 use crate::app::App;
 use crate::claims::{self, Told};
@@ -25,11 +22,8 @@ const AT_ONCE: u32 = 100;
 const MILLISECONDS: u64 = 50;
 
 /// A limit on asking.
-pub fn claim_limit()
--> GovernorLayer<PeerIpKeyExtractor, NoOpMiddleware<governor::clock::QuantaInstant>, axum::body::Body> {
-    let mut builder = GovernorConfigBuilder::default();
-    let config = builder.per_millisecond(MILLISECONDS).burst_size(AT_ONCE).finish();
-    GovernorLayer::new(config.unwrap_or_default())
+pub fn claim_limit() -> Limit {
+    limit(AT_ONCE, MILLISECONDS)
 }
 
 // No `Debug`: the code is a secret.
@@ -84,13 +78,15 @@ pub struct Acceptance {
 /// Ask to become a terminal. Nobody needs to log in for it; repeat it until somebody has decided.
 #[utoipa::path(post, path = "/claims", request_body = Claim, responses(
     (status = 200, body = Answer, description = "accepted or rejected"), (status = 202, body = Answer, description = "nobody has decided"),
-    (status = 400, body = Refusal), (status = 429, description = "too often")))]
+    (status = 400, body = Refusal), (status = 429, body = Refusal, description = "too often")))]
 pub async fn ask(
     State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Json(claim): Json<Claim>,
 ) -> Result<(StatusCode, Json<Answer>), ApiError> {
-    let told = claims::ask(&app.pool, &claim.request, &claim.code, &peer.ip().to_string()).await;
+    let Claim { request, code } = claim;
+    let address = peer.ip().to_string();
+    let told = claims::ask(&app, &request, &code, &address).await;
     let told = told.inspect_err(|error| app.refusals.note(&peer, &crate::broker::refuse("claim", error)))?;
     let answer = |state, certificate, ca| Json(Answer { state, certificate, ca });
     Ok(match told {

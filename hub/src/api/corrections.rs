@@ -138,5 +138,6 @@ async fn worklist(
     between: &Between,
 ) -> Result<Json<Vec<Missing>>, ApiError> {
     let who = (caller.0.name.as_str(), caller.scope());
+    let _turn = caller.turn(app)?;
     Ok(Json(worklists::worklist(&app.pool, who, side, between.dates()?, clock::now()).await?))
 }

@@ -1,8 +1,8 @@
 //! What the API says when it says no.
 
 use axum::Json;
-use axum::http::StatusCode;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tracing::error;
@@ -25,12 +25,19 @@ pub struct Refusal {
 pub struct ApiError {
     status: StatusCode,
     message: String,
+    /// In seconds, where trying again helps.
+    retry_after: Option<u64>,
 }
 
 impl ApiError {
     /// A refusal.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self { status, message: message.into(), retry_after: None }
+    }
+
+    /// Too much is asked for at once: it may be asked again after so many seconds.
+    pub fn too_many(message: impl Into<String>, after_s: u64) -> Self {
+        Self { retry_after: Some(after_s), ..Self::new(StatusCode::TOO_MANY_REQUESTS, message) }
     }
 
     /// The request does not make sense.
@@ -41,13 +48,25 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (self.status, Json(Refusal { error: self.message })).into_response()
+        let mut answer = (self.status, Json(Refusal { error: self.message })).into_response();
+        if let Some(seconds) = self.retry_after {
+            answer.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        answer
     }
 }
 
 /// There is nothing at a path.
 pub fn unknown() -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, "there is nothing here: /api/v1/openapi.json says what there is")
+}
+
+/// A path does not take a method; the header `allow` says which it takes.
+pub async fn wrong_method(method: Method) -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("{method} is not possible here: see the header allow"),
+    )
 }
 
 /// Refusals that the framework writes as text, such as of a body that can't be read, become objects as

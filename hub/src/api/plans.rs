@@ -163,6 +163,7 @@ pub async fn recompute(
     Json(asked): Json<Recomputation>,
 ) -> Result<Json<Effect>, ApiError> {
     let change = app.change(caller.staff()?, trial.dry_run);
+    let _turn = caller.turn(&app)?;
     let dates = range(asked.from, asked.to, RECOMPUTED_DAYS)?;
     Ok(Json(planning::recompute(&change, asked.number.as_deref(), dates).await?))
 }

@@ -71,13 +71,15 @@ pub struct Wanted {
 /// silence (terminals that absences wait for). Managers see their people in it, employees themselves.
 #[utoipa::path(get, path = "/reports/{report}", params(("report" = Report, Path), Wanted), responses(
     (status = 200, description = "a list of objects, or the file", body = Vec<serde_json::Value>),
-    (status = 400, body = Refusal), (status = 401, body = Refusal)))]
+    (status = 400, body = Refusal), (status = 401, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports under way")))]
 pub async fn report(
     State(app): State<App>,
     caller: Caller,
     Path(report): Path<Report>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, ApiError> {
+    let turn = caller.turn(&app)?;
     let question = question(&app, report, &wanted, caller.scope())?;
     let after = wanted.after.as_deref().map(Cursor::read).transpose().map_err(ApiError::bad)?;
     let shape = wanted.format.unwrap_or_default();
@@ -92,18 +94,18 @@ pub async fn report(
             return Err(ApiError::bad("limit: pages come as JSON"));
         }
         let most = i64::from(limit).clamp(1, PAGE);
-        return one_page(report, &question.page(&mut conn, after.as_ref(), most).await?);
+        let page = question.page(&mut conn, after.as_ref(), most).await?;
+        return Ok(turn.until_sent(one_page(report, &page)?));
     }
     drop(conn);
     let name = format!("{}-{}-{}", report.name(), question.filter.from, question.filter.to);
-    match shape {
-        Shape::Json => Ok(whole(app.pool, question, after, shape).await?),
-        Shape::Csv => {
-            Ok((named(&name, "csv")?, whole(app.pool, question, after, shape).await?).into_response())
-        }
-        Shape::Xlsx => Ok((named(&name, "xlsx")?, workbook(&app.pool, &question).await?).into_response()),
-        Shape::Pdf => Ok((named(&name, "pdf")?, pages(&app, question).await?).into_response()),
-    }
+    let answer = match shape {
+        Shape::Json => whole(app.pool, question, after, shape).await?,
+        Shape::Csv => (named(&name, "csv")?, whole(app.pool, question, after, shape).await?).into_response(),
+        Shape::Xlsx => (named(&name, "xlsx")?, workbook(&app.pool, &question).await?).into_response(),
+        Shape::Pdf => (named(&name, "pdf")?, pages(&app, question).await?).into_response(),
+    };
+    Ok(turn.until_sent(answer))
 }
 
 fn question(app: &App, report: Report, wanted: &Wanted, scope: Scope) -> Result<Question, ApiError> {

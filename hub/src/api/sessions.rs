@@ -6,30 +6,24 @@ use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum_extra::extract::CookieJar;
-use governor::middleware::NoOpMiddleware;
 use serde::{Deserialize, Serialize};
-use tower_governor::GovernorLayer;
-use tower_governor::governor::GovernorConfigBuilder;
-use tower_governor::key_extractor::PeerIpKeyExtractor;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use crate::api::ApiError;
 use crate::api::error::Refusal;
+use crate::api::rate::{Limit, limit};
 use crate::app::App;
 use crate::identity::{self, Actor};
 use crate::{clock, console};
 
-/// Attempts to log in, for one address: so many at once, then one every so many seconds.
+/// Attempts to log in, for one address: so many at once, then one every so many milliseconds.
 const ATTEMPTS: u32 = 10;
-const SECONDS_AN_ATTEMPT: u64 = 3;
+const MILLISECONDS_AN_ATTEMPT: u64 = 3000;
 
 /// A limit on attempts to log in.
-pub fn login_limit()
--> GovernorLayer<PeerIpKeyExtractor, NoOpMiddleware<governor::clock::QuantaInstant>, axum::body::Body> {
-    let mut builder = GovernorConfigBuilder::default();
-    let config = builder.per_second(SECONDS_AN_ATTEMPT).burst_size(ATTEMPTS).finish();
-    GovernorLayer::new(config.unwrap_or_default())
+pub fn login_limit() -> Limit {
+    limit(ATTEMPTS, MILLISECONDS_AN_ATTEMPT)
 }
 
 /// Somebody who has logged in; anybody else is refused.
@@ -76,7 +70,7 @@ pub struct Opened {
 
 /// Log in.
 #[utoipa::path(post, path = "/sessions", request_body = Login, responses(
-    (status = 200, body = Opened), (status = 401, body = Refusal), (status = 429, description = "too many attempts")))]
+    (status = 200, body = Opened), (status = 401, body = Refusal), (status = 429, body = Refusal, description = "too many attempts")))]
 pub async fn open(State(app): State<App>, Json(login): Json<Login>) -> Result<Json<Opened>, ApiError> {
     let password = Zeroizing::new(login.password);
     let token = identity::log_in(&app.pool, &login.name, password, clock::now()).await?;

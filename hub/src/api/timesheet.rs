@@ -40,6 +40,7 @@ pub async fn json(
     caller: Caller,
     Query(days): Query<Days>,
 ) -> Result<Json<Vec<Row>>, ApiError> {
+    let _turn = caller.turn(&app)?;
     Ok(Json(timesheet(&app.pool, days.period(&app)?, (&caller.0.name, caller.scope()), clock::now()).await?))
 }
 
@@ -51,6 +52,7 @@ pub async fn csv(
     caller: Caller,
     Query(days): Query<Days>,
 ) -> Result<impl IntoResponse, ApiError> {
+    let _turn = caller.turn(&app)?;
     let period = days.period(&app)?;
     let rows = timesheet(&app.pool, period, (&caller.0.name, caller.scope()), clock::now()).await?;
     let name = format!("attachment; filename=\"timesheet-{}-{}.csv\"", period.from, period.to);

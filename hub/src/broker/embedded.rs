@@ -24,18 +24,19 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::broker::presence::Strangers;
 use crate::broker::visit::Visit;
 use crate::broker::{Message, Presence, Publisher, Refusals, Way, refuse};
 use crate::store;
+use crate::turns::Turns;
 
-/// Connections at once, those that have not shown a certificate included.
-const CONNECTIONS: usize = 8192;
 /// Memory of one topic's log in the router; many terminals have many topics.
 const SEGMENT_BYTES: usize = 1 << 20;
 const SEGMENTS: usize = 4;
 /// Memory of the log of one terminal's topic downwards: a few rosters.
 const DOWN_SEGMENT: SegmentConfig = SegmentConfig { max_segment_size: 256 << 10, max_segment_count: 1 };
+/// Connections of one address that have not shown who they are, at once. Many terminals may share an
+/// address, and come back at the same moment.
+const UNAUTHENTICATED: usize = 2000;
 /// After the database could not say who is revoked.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -47,23 +48,26 @@ pub struct Embedded {
     attach: Attach,
     listener: TcpListener,
     tls: TlsAcceptor,
+    /// At once, at most, those that have not shown a certificate included.
+    connections: usize,
     pool: PgPool,
     refusals: Arc<Refusals>,
     presence: Presence,
 }
 
 impl Embedded {
-    /// Starts the router and binds the listener.
+    /// Starts the router and binds the listener, for at most so many connections.
     pub async fn bind(
         address: SocketAddr,
         tls: ServerConfig,
+        connections: usize,
         pool: PgPool,
         refusals: Arc<Refusals>,
     ) -> Result<Self> {
         let listener =
             TcpListener::bind(address).await.with_context(|| format!("mqtt: cannot listen on {address}"))?;
         let config = RouterConfig {
-            max_connections: CONNECTIONS + 16,
+            max_connections: connections + 16,
             max_outgoing_packet_count: 200,
             max_segment_size: SEGMENT_BYTES,
             max_segment_count: SEGMENTS,
@@ -76,7 +80,7 @@ impl Embedded {
         let attach: Attach =
             Arc::new(move |name| Ok(LinkBuilder::new(name, router.clone()).clean_session(true).build()?));
         let (tls, presence) = (TlsAcceptor::from(Arc::new(tls)), Presence::default());
-        Ok(Self { attach, listener, tls, pool, refusals, presence })
+        Ok(Self { attach, listener, tls, connections, pool, refusals, presence })
     }
 
     /// Where it listens.
@@ -108,8 +112,8 @@ impl Embedded {
         mut changed: broadcast::Receiver<Option<DeviceId>>,
         stop: CancellationToken,
     ) -> Result<()> {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
-        let strangers = Strangers::default();
+        let places = Arc::new(Semaphore::new(self.connections));
+        let unauthenticated = Turns::new(UNAUTHENTICATED);
         let mut connections = JoinSet::new();
         let mut doubt = false;
         let mut again = tokio::time::interval(RETRY);
@@ -141,7 +145,7 @@ impl Embedded {
                 self.refusals.note(&peer, &refuse("too-many", "too many connections"));
                 continue;
             };
-            let Some(stranger) = strangers.admit(peer.ip()) else {
+            let Some(turn) = unauthenticated.take(peer.ip().to_canonical()) else {
                 self.refusals
                     .note(&peer, &refuse("too-many", "too many connections of one address that say nothing"));
                 continue;
@@ -155,7 +159,7 @@ impl Embedded {
                 peer,
             };
             connections.spawn(async move {
-                visit.receive(socket, stranger).await;
+                visit.receive(socket, turn).await;
                 drop(place);
             });
         }

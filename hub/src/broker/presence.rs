@@ -1,7 +1,6 @@
 //! Which terminals are connected to this hub, how often they come and how much they say.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -43,42 +42,6 @@ impl Limits {
         let kibibytes = nonzero(1).saturating_add(u32::try_from(bytes / 1024).unwrap_or(u32::MAX));
         // A packet is smaller than the burst: it always fits at some time.
         let _ = self.kibibytes.until_n_ready(kibibytes).await;
-    }
-}
-
-/// Connections of one address that have not shown who they are, at once. Many terminals may share an
-/// address, and come back at the same moment.
-const STRANGERS: usize = 2000;
-
-/// Connections that have not shown who they are, by address.
-#[derive(Clone, Default)]
-pub struct Strangers(Arc<Mutex<HashMap<IpAddr, usize>>>);
-
-/// One of them, until it is dropped.
-pub struct Stranger(Strangers, IpAddr);
-
-impl Strangers {
-    /// `None`: this address has enough of them.
-    pub fn admit(&self, address: IpAddr) -> Option<Stranger> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address).or_default();
-        if *count >= STRANGERS {
-            return None;
-        }
-        *count += 1;
-        Some(Stranger(self.clone(), address))
-    }
-}
-
-impl Drop for Stranger {
-    fn drop(&mut self) {
-        let mut counts = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.1) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.1);
-            }
-        }
     }
 }
 
@@ -169,19 +132,6 @@ mod tests {
         assert!(second.leave.is_cancelled());
         drop(second);
         assert!(presence.connected().is_empty());
-    }
-
-    #[test]
-    fn one_address_holds_so_many_silent_connections_and_no_more() {
-        let strangers = Strangers::default();
-        let (one, other) = ([127, 0, 0, 1].into(), [127, 0, 0, 2].into());
-        let mut held: Vec<Stranger> = (0..STRANGERS).filter_map(|_| strangers.admit(one)).collect();
-        assert_eq!(held.len(), STRANGERS);
-        assert!(strangers.admit(one).is_none() && strangers.admit(other).is_some());
-        held.pop();
-        assert!(strangers.admit(one).is_some());
-        held.clear();
-        assert!(strangers.0.lock().expect("no panic").is_empty());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! A terminal publishes below its own `up/` and subscribes below its own `down/`, nothing else.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +24,9 @@ use tokio_rustls::server::TlsStream;
 use tracing::{debug, info};
 
 use crate::broker::embedded::Attach;
-use crate::broker::presence::{Place, Stranger};
+use crate::broker::presence::Place;
 use crate::broker::{Presence, Refusals, Refused, refuse};
+use crate::turns::Turn;
 use crate::{pki, store};
 
 /// How long a handshake, and the wait for CONNECT after it, may take.
@@ -64,7 +65,7 @@ pub struct Visit {
 
 impl Visit {
     /// Sees the connection to its end and says why it ended.
-    pub async fn receive(self, socket: TcpStream, stranger: Stranger) {
+    pub async fn receive(self, socket: TcpStream, unauthenticated: Turn<IpAddr>) {
         let peer = self.peer;
         let admitted = match timeout(HANDSHAKE * 2, self.admit(socket)).await {
             Ok(admitted) => admitted,
@@ -76,7 +77,7 @@ impl Visit {
             Err(reason) if reason.is::<Left>() => return debug!(%peer, "left without a word"),
             Err(reason) => return self.refusals.note(&peer, &reason),
         };
-        drop(stranger);
+        drop(unauthenticated);
         let (device, leave) = (connection.device.clone(), connection.place.leave.clone());
         info!(%peer, device.id = %device, "terminal connected");
         let ended = tokio::select! {

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
+use sqlx::PgPool;
 
 use crate::clock;
 use crate::config::Config;
-use crate::pki::Authority;
 use crate::secret;
+use crate::serve::open_authority;
 
 /// The hub's certificate authority.
 #[derive(Subcommand)]
@@ -36,8 +37,8 @@ pub enum AuthorityCommand {
 }
 
 /// Does it.
-pub fn authority(config: &Config, command: &AuthorityCommand) -> Result<()> {
-    let authority = Authority::open(&config.state.join("pki"), clock::now())?;
+pub async fn authority(config: &Config, pool: &PgPool, command: &AuthorityCommand) -> Result<()> {
+    let authority = open_authority(config, pool).await?;
     match command {
         AuthorityCommand::Show => print!("{}", authority.pem()),
         AuthorityCommand::Broker { names, out } => {

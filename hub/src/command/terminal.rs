@@ -11,6 +11,7 @@ use crate::command::ACTOR;
 use crate::config::Config;
 use crate::pki::Authority;
 use crate::reports::timesheet::local;
+use crate::serve::open_authority;
 use crate::{claims, clock, store, terminals};
 
 /// Terminals.
@@ -72,7 +73,7 @@ pub enum TerminalCommand {
 pub async fn terminal(config: &Config, pool: &PgPool, command: TerminalCommand) -> Result<()> {
     match command {
         TerminalCommand::Sign { request, name, out, replace } => {
-            let authority = authority(config)?;
+            let authority = open_authority(config, pool).await?;
             let text = std::fs::read_to_string(&request)
                 .with_context(|| format!("cannot read {}", request.display()))?;
             let device = sign(pool, &authority, &text, &name, &out, replace).await?;
@@ -87,7 +88,7 @@ pub async fn terminal(config: &Config, pool: &PgPool, command: TerminalCommand) 
             terminals::command(pool, ACTOR, &device.parse()?, &kind).await?;
             println!("terminal {device} will {kind} if it is connected now or soon");
         }
-        TerminalCommand::Fingerprint => println!("{}", authority(config)?.fingerprint()),
+        TerminalCommand::Fingerprint => println!("{}", open_authority(config, pool).await?.fingerprint()),
         TerminalCommand::Claims => {
             let zone = config.time_zone()?;
             println!("device\tstate\tfrom\tsince\tlast seen");
@@ -98,7 +99,8 @@ pub async fn terminal(config: &Config, pool: &PgPool, command: TerminalCommand) 
             }
         }
         TerminalCommand::Accept { device, code, name } => {
-            claims::accept(pool, &authority(config)?, ACTOR, &device.parse()?, &code, &name).await?;
+            let authority = open_authority(config, pool).await?;
+            claims::accept(pool, &authority, ACTOR, &device.parse()?, &code, &name).await?;
             println!("terminal {device} accepted as {name:?}; it fetches its certificate by itself");
         }
         TerminalCommand::Reject { device } => {
@@ -116,10 +118,6 @@ pub async fn terminal(config: &Config, pool: &PgPool, command: TerminalCommand) 
         }
     }
     Ok(())
-}
-
-fn authority(config: &Config) -> Result<Authority> {
-    Authority::open(&config.state.join("pki"), clock::now())
 }
 
 /// Signs a request, accepts the terminal and writes the answer.

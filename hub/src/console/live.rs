@@ -17,13 +17,17 @@ use tracing::warn;
 use crate::api::ApiError;
 use crate::app::App;
 use crate::clock;
-use crate::console::{SHOWN, Visitor};
-use crate::identity::Actor;
+use crate::console::{SHOWN, STREAMS, Visitor};
+use crate::identity::{self, Actor};
 use crate::reports::{punches, timesheet};
 use crate::store;
 
 /// Between two updates, however many punches there are.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Between two looks at whether the session still stands.
+const LOOK: Duration = Duration::from_secs(5);
+/// What depends on the time of day, such as who is expected, is shown anew after this.
+const REFRESH: Duration = Duration::from_mins(1);
 /// The browser connects again after this, and its session is looked at again.
 const LONGEST: Duration = Duration::from_mins(10);
 
@@ -42,48 +46,73 @@ struct Timesheet {
 /// The stream of one browser.
 pub async fn live(
     State(app): State<App>,
-    Visitor(actor): Visitor,
+    Visitor { actor, token }: Visitor,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    let turn = app.streams.take(identity::token_hash(&token)).ok_or_else(|| {
+        let message = format!("{STREAMS} live pages of this session are open: close one");
+        ApiError::too_many(message, LONGEST.as_secs())
+    })?;
     let mut conn = app.pool.acquire().await.map_err(anyhow::Error::from)?;
     let audited = store::audit::record(&mut conn, &actor.name, "report.live", "today", json!({})).await;
     audited.map_err(anyhow::Error::from)?;
     drop(conn);
     let (send, receive) = mpsc::channel(4);
-    // Ends with its browser, with the hub, or after ten minutes: nobody has to wait for it.
+    // Ends with its browser, its session, the hub, or after ten minutes: nobody has to wait for it.
     #[expect(clippy::disallowed_methods, reason = "bound to this connection, see above")]
     tokio::spawn(async move {
         let stop = app.stop.clone();
         tokio::select! {
-            () = feed(app, actor, send) => {}
+            () = feed(app, token, send) => {}
             () = tokio::time::sleep(LONGEST) => {}
             () = stop.cancelled() => {}
         }
+        drop(turn);
     });
     Ok(Sse::new(ReceiverStream::new(receive)).keep_alive(KeepAlive::default()))
 }
 
-async fn feed(app: App, actor: Actor, send: mpsc::Sender<Result<Event, Infallible>>) {
+/// Sends until the browser has gone or the session has ended, which is looked at before each update.
+async fn feed(app: App, token: String, send: mpsc::Sender<Result<Event, Infallible>>) {
     let mut committed = app.punches.subscribe();
     let mut workdays = app.workdays.clone();
+    let mut minute = tokio::time::interval(REFRESH);
+    let mut changed = true;
     loop {
-        match tables(&app, &actor).await {
-            Ok(events) => {
-                for event in events {
-                    if send.send(Ok(event)).await.is_err() {
-                        return;
-                    }
+        match identity::recognise(&app.pool, &token).await {
+            Ok(None) => return,
+            Ok(Some(actor)) if changed => {
+                if !update(&app, &actor, &send).await {
+                    return;
                 }
             }
+            Ok(Some(_)) => {}
             Err(error) => warn!(error = format!("{error:#}"), "the live page waits"),
         }
         tokio::time::sleep(PAUSE).await;
-        tokio::select! {
-            news = committed.recv() => if let Err(RecvError::Closed) = news { return },
-            changed = workdays.changed() => if changed.is_err() { return },
+        changed = tokio::select! {
+            news = committed.recv() => !matches!(news, Err(RecvError::Closed)) || return,
+            changed = workdays.changed() => changed.is_ok() || return,
+            _ = minute.tick() => true,
+            () = tokio::time::sleep(LOOK) => false,
             () = send.closed() => return,
-        }
+        };
         while committed.try_recv().is_ok() {}
     }
+}
+
+/// Sends the tables. `false`: nobody takes them any more.
+async fn update(app: &App, actor: &Actor, send: &mpsc::Sender<Result<Event, Infallible>>) -> bool {
+    match tables(app, actor).await {
+        Ok(events) => {
+            for event in events {
+                if send.send(Ok(event)).await.is_err() {
+                    return false;
+                }
+            }
+        }
+        Err(error) => warn!(error = format!("{error:#}"), "the live page waits"),
+    }
+    true
 }
 
 async fn tables(app: &App, actor: &Actor) -> Result<Vec<Event>> {

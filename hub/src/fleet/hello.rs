@@ -85,11 +85,12 @@ impl Worker {
     /// Signs the next certificate, for the key that the terminal has. Hellos cross: however often it
     /// asks, it gets the same one until it has come with it, for only one can be the next.
     async fn renew(&self, device: &DeviceId, key: &[u8], request: &str) -> Result<String> {
-        let signed = self.fleet.authority.sign_terminal(request, clock::now())?;
+        let now = clock::now();
+        let signed = self.fleet.authority.sign_terminal(request, now)?;
         ensure!(signed.device == *device, "it asks for the certificate of {}", signed.device);
         ensure!(signed.public_key == key, "it asks for a certificate for another key");
         let mut conn = self.fleet.pool.begin().await?;
-        if let Some(pem) = store::terminals::renewed(&mut conn, device).await? {
+        if let Some(pem) = store::terminals::renewed(&mut conn, device, now).await? {
             return Ok(pem);
         }
         let kept = store::terminals::renew(&mut conn, device, &signed.certificate(), &signed.pem).await?;

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::import::fields::{Column, Fields, Table, quoted};
 use crate::import::{Change, Difference, ImportError, OWN, Outcome, Problems, Run, blocking, people_with};
+use crate::notify::LANGUAGES;
 use crate::planning::people::{EMAIL, is_address};
 use crate::store;
 use crate::store::imports::Record;
@@ -167,10 +168,10 @@ fn email(fields: &mut Fields<'_>) -> Option<String> {
 fn language(fields: &mut Fields<'_>) -> Option<String> {
     let text = fields.text("language", usize::MAX).ok()??;
     let language = text.to_lowercase();
-    if language.len() == 2 && language.bytes().all(|byte| byte.is_ascii_lowercase()) {
+    if LANGUAGES.contains(&language.as_str()) {
         return Some(language);
     }
-    fields.problem("language", format!("{} is no language of two letters, such as en or de", quoted(&text)));
+    fields.problem("language", format!("{} is none of {}", quoted(&text), LANGUAGES.join(", ")));
     None
 }
 

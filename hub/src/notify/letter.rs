@@ -84,6 +84,9 @@ struct MissingOutInGerman<'a> {
     w: &'a Words,
 }
 
+/// The codes of the languages that letters are written in.
+pub const LANGUAGES: [&str; 2] = ["en", "de"];
+
 /// The languages that letters are written in.
 #[derive(Clone, Copy)]
 enum Language {

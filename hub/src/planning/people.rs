@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::day::Day;
 use crate::denial::{Denial, worded};
-use crate::notify::Kind;
+use crate::notify::{Kind, LANGUAGES};
 use crate::people::seen_by;
 use crate::planning::{Change, Dates, Effect, NAME, Touched};
 use crate::store;
@@ -141,8 +141,8 @@ fn check(entry: &Entry) -> Result<(), Denial> {
     if entry.email.as_deref().is_some_and(|email| !is_address(email)) {
         return Err(Denial::senseless(format!("email: write NAME@HOST, at most {EMAIL} characters")));
     }
-    if entry.language.len() != 2 || !entry.language.bytes().all(|letter| letter.is_ascii_lowercase()) {
-        return Err(Denial::senseless("language: two small letters, such as en"));
+    if !LANGUAGES.contains(&entry.language.as_str()) {
+        return Err(Denial::senseless(format!("language: one of {}", LANGUAGES.join(", "))));
     }
     if entry.employed_from.zip(entry.employed_to).is_some_and(|(from, to)| from > to) {
         return Err(Denial::senseless("employed_to: the employment would end before it begins"));
@@ -257,6 +257,7 @@ mod tests {
             r#"{"email": "a@b@c"}"#,
             r#"{"email": "a@b\r\nBcc: x@y"}"#,
             r#"{"language": "EN"}"#,
+            r#"{"language": "fr"}"#,
             r#"{"employed_from": "2025-02-01", "employed_to": "2025-01-01"}"#,
             r#"{"muted": ["everything"]}"#,
             r#"{"muted": ["late", "late"]}"#,

@@ -48,11 +48,16 @@ pub async fn put(conn: &mut PgConnection, account: &Account, replace: bool) -> R
     Ok(done.rows_affected() == 1)
 }
 
-/// The account of a name.
+/// The account of a name, unless its person's employment has ended.
 pub async fn find(conn: &mut PgConnection, name: &str) -> Result<Option<Account>> {
-    sqlx::query_as!(Account, "select name, password_hash, role, person from accounts where name = $1", name)
-        .fetch_optional(conn)
-        .await
+    sqlx::query_as!(
+        Account,
+        "select name, password_hash, role, person from accounts
+        where name = $1 and not coalesce(employment_ended(person, now()), false)",
+        name
+    )
+    .fetch_optional(conn)
+    .await
 }
 
 /// Opens a session and drops those that have ended.
@@ -74,12 +79,13 @@ pub async fn open_session(
     .map(drop)
 }
 
-/// Whose a session that stands is.
+/// Whose a session that stands is. Nobody's stands whose employment has ended.
 pub async fn session(conn: &mut PgConnection, token_hash: &[u8]) -> Result<Option<Holder>> {
     sqlx::query_as!(
         Holder,
         "select a.name, a.role, a.person from sessions s join accounts a on a.name = s.account
-        where s.token_hash = $1 and s.expires_at > now()",
+        where s.token_hash = $1 and s.expires_at > now()
+            and not coalesce(employment_ended(a.person, now()), false)",
         token_hash
     )
     .fetch_optional(conn)

@@ -14,6 +14,8 @@ pub struct Change {
     pub person: Uuid,
     /// Its version.
     pub version: i64,
+    /// Whether their employment has ended: terminals are to forget them.
+    pub ended: bool,
 }
 
 /// Marks a person as changed. Until the transaction ends nobody else can: a terminal that read
@@ -21,13 +23,24 @@ pub struct Change {
 pub async fn touch(conn: &mut PgConnection, person: Uuid) -> Result<()> {
     sqlx::query!("select pg_advisory_xact_lock($1)", LOCK).execute(&mut *conn).await?;
     sqlx::query!(
-        "insert into roster (person, version) values ($1, nextval('roster_version'))
-        on conflict (person) do update set version = excluded.version",
+        "insert into roster (person, version, ended)
+        values ($1, nextval('roster_version'), employment_ended($1, now()))
+        on conflict (person) do update set version = excluded.version, ended = excluded.ended",
         person
     )
     .execute(&mut *conn)
     .await?;
     sqlx::query!("select pg_notify($1, '')", ROSTER_CHANNEL).execute(conn).await.map(drop)
+}
+
+/// People whom terminals know although their employment has ended, or have forgotten although it
+/// goes on.
+pub async fn outdated(conn: &mut PgConnection) -> Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "select person from roster where ended is distinct from employment_ended(person, now()) order by person"
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// The latest version; 0 for none.
@@ -39,7 +52,7 @@ pub async fn version(conn: &mut PgConnection) -> Result<i64> {
 pub async fn changes(conn: &mut PgConnection, after: i64, limit: i64) -> Result<Vec<Change>> {
     sqlx::query_as!(
         Change,
-        "select person, version from roster where version > $1 order by version limit $2",
+        "select person, version, ended from roster where version > $1 order by version limit $2",
         after,
         limit
     )

@@ -181,13 +181,35 @@ pub async fn accept(
     Ok(done.rows_affected() == 1)
 }
 
-/// The certificate (PEM) that was handed out to follow a terminal's present one, and is not used
+/// When the certificate of the accepted terminal with an id and a public key ends. The terminal is held
+/// until the transaction ends.
+pub async fn certificate_end(
+    conn: &mut PgConnection,
+    device: &DeviceId,
+    public_key: &[u8],
+) -> Result<Option<Timestamp>> {
+    sqlx::query_scalar!(
+        r#"select expires_at as "expires_at: Timestamp" from terminals
+        where device = $1 and public_key = $2 and state = 'accepted' for update"#,
+        device.as_str(),
+        public_key
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// The certificate (PEM) that was handed out to follow a terminal's present one, is valid and not used
 /// yet. The terminal is held until the transaction ends, so that only one is ever handed out.
-pub async fn renewed(conn: &mut PgConnection, device: &DeviceId) -> Result<Option<String>> {
+pub async fn renewed(
+    conn: &mut PgConnection,
+    device: &DeviceId,
+    now: jiff::Timestamp,
+) -> Result<Option<String>> {
     let renewed = sqlx::query_scalar!(
-        r#"select case when renewed_expires_at > now() then renewed end as "renewed" from terminals
+        r#"select case when renewed_expires_at > $2 then renewed end as "renewed" from terminals
         where device = $1 for update"#,
-        device.as_str()
+        device.as_str(),
+        now.to_sqlx() as _
     );
     Ok(renewed.fetch_optional(conn).await?.flatten())
 }

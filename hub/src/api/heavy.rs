@@ -1,0 +1,64 @@
+//! Requests that read or compute much: a few of an account at a time, so that nobody keeps the database
+//! and the processors to themselves.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::response::{IntoResponse, Response};
+
+use crate::api::{ApiError, Caller};
+use crate::app::App;
+use crate::turns::Turn;
+
+/// Heavy requests of one account at a time.
+pub const OF_ACCOUNT: usize = 2;
+/// When to try again, in seconds: most reports take less.
+const RETRY_AFTER_S: u64 = 2;
+
+/// An account's turn for a heavy request.
+pub struct HeavyTurn(Turn<String>);
+
+impl Caller {
+    /// A turn for a heavy request; 429 where the account has enough of them under way.
+    pub fn turn(&self, app: &App) -> Result<HeavyTurn, ApiError> {
+        let busy = || {
+            let message = format!("{OF_ACCOUNT} reports of this account are under way: wait for one to end");
+            ApiError::too_many(message, RETRY_AFTER_S)
+        };
+        app.heavy.take(self.0.name.clone()).map(HeavyTurn).ok_or_else(busy)
+    }
+}
+
+impl HeavyTurn {
+    /// The turn ends when the whole answer has been sent.
+    pub fn until_sent(self, answer: impl IntoResponse) -> Response {
+        answer.into_response().map(|body| Body::new(Held { body, _turn: self }))
+    }
+}
+
+/// A body that holds a turn.
+struct Held {
+    body: Body,
+    _turn: HeavyTurn,
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}

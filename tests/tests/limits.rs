@@ -1,0 +1,151 @@
+//! What one client, one account, one session may take of the hub, and who may come at all.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use reqwest::{Method, Response};
+use serde_json::json;
+use tests::api::{Api, answered};
+use tests::company::Company;
+use tests::eventually;
+use tests::hub::PASSWORD;
+use tests::intruder::{silent, tls};
+use tokio::io::AsyncReadExt;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_says_nothing_is_ended() -> Result<()> {
+    let company = Company::open().await?;
+    let tls = Arc::new(tls(&company.hub.authority(), None)?);
+    let mut silent = silent(company.hub.https, [127, 0, 0, 1].into(), tls).await?;
+    let since = Instant::now();
+    let mut byte = [0];
+    let ended = tokio::time::timeout(Duration::from_secs(40), silent.read(&mut byte)).await;
+    ensure!(matches!(ended, Ok(Ok(0) | Err(_))), "it still stands after {:?}", since.elapsed());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_have_a_body_whoever_refuses() -> Result<()> {
+    let company = Company::open().await?;
+    let (status, body) = company.hr.send(Method::DELETE, "/punches", &json!(null)).await?;
+    ensure!(status == 405 && body["error"].as_str().is_some_and(|text| text.contains("DELETE")), "{body}");
+    let stranger = Api::stranger(&company.hub)?;
+    let login = json!({"name": "hr", "password": "not the password"});
+    for _ in 0..20 {
+        let answer = stranger.request(Method::POST, "/sessions").json(&login).send().await?;
+        if answer.status() == 429 {
+            let seconds = answer.headers().get("retry-after").context("no Retry-After")?.to_str()?.to_owned();
+            ensure!(seconds.parse::<u32>()? >= 1, "{seconds}");
+            let body: serde_json::Value = answer.json().await?;
+            ensure!(body["error"].as_str().is_some_and(|text| !text.is_empty()), "{body}");
+            return Ok(());
+        }
+    }
+    anyhow::bail!("twenty attempts to log in were heard")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_has_two_reports_under_way_and_no_more() -> Result<()> {
+    let company = Company::open().await?;
+    // So long that it can't be sent at once to somebody who doesn't read it.
+    let long = "insert into people (id, number, name) select gen_random_uuid(), 'L' || n, repeat('x', 200)
+        from generate_series(1, 60000) n";
+    company.hub.cluster().execute(long).await?;
+    let workdays =
+        "insert into workdays (person, date, shift, status, expected_s, late_s, early_s, overtime_s,
+            flags, computed_at)
+        select id, '2025-03-03', '', 'absent', 0, 0, 0, 0, '{}', now() from people";
+    company.hub.cluster().execute(workdays).await?;
+    let path = "/reports/timesheet?from=2025-03-03";
+    let ask = || async { anyhow::Ok(company.hr.request(Method::GET, path).send().await?) };
+    let (first, second) = (ask().await?, ask().await?);
+    ensure!(first.status() == 200 && second.status() == 200);
+    let third = ask().await?;
+    ensure!(third.status() == 429 && third.headers().contains_key("retry-after"), "{}", third.status());
+    // Another account is not held up.
+    let other = company.login("other", "hr", None).await?;
+    answered(200, other.get("/reports/overtime?from=2025-03-03").await?)?;
+    drop(third);
+    ensure!(first.bytes().await?.len() > 10_000_000, "too short to be a test");
+    eventually("a turn", async || {
+        ensure!(ask().await?.status() == 200);
+        Ok(())
+    })
+    .await
+}
+
+/// A live page of the console.
+async fn live(api: &Api) -> Result<Response> {
+    Ok(api.console(Method::GET, "/live").send().await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_pages_are_three_a_session_and_end_with_it() -> Result<()> {
+    let company = Company::open().await?;
+    let mut pages = Vec::new();
+    for _ in 0..3 {
+        pages.push(live(&company.hr).await?);
+    }
+    ensure!(pages.iter().all(|page| page.status() == 200));
+    ensure!(live(&company.hr).await?.status() == 429);
+    pages.pop();
+    eventually("a place", async || {
+        let page = live(&company.hr).await?;
+        ensure!(page.status() == 200);
+        pages.push(page);
+        Ok(())
+    })
+    .await?;
+    answered(204, company.hr.delete("/sessions").await?)?;
+    for mut page in pages {
+        let end = async { while let Ok(Some(_)) = page.chunk().await {} };
+        tokio::time::timeout(Duration::from_secs(20), end).await.context("it outlives its session")?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_left_has_no_session_and_is_in_no_gallery() -> Result<()> {
+    let company = Company::open().await?;
+    company.hire(&[("1", "Boss"), ("2", "Ann")]).await?;
+    company.hub.must(&["person", "consent", "2"])?;
+    let photo = tests::photo("biden.jpg")?;
+    company.hub.must(&["person", "enrol", "2", photo.to_str().context("a path in UTF-8")?])?;
+    let ann = company.login("ann", "employee", Some("2")).await?;
+    answered(200, ann.get("/timesheet").await?)?;
+    let cluster = company.hub.cluster();
+    let known =
+        "select count(*) from roster r join people p on p.id = r.person where number = '2' and not ended";
+    ensure!(cluster.number(known).await? == 1);
+
+    let left = json!({"employed_to": "2025-03-03"});
+    answered(200, company.hr.patch("/people/2", &left).await?)?;
+    answered(401, ann.get("/timesheet").await?)?;
+    let login = json!({"name": "ann", "password": PASSWORD});
+    answered(401, Api::stranger(&company.hub)?.post("/sessions", &login).await?)?;
+    eventually("terminals to forget her", async || {
+        ensure!(cluster.number(known).await? == 0);
+        Ok(())
+    })
+    .await?;
+
+    // She stays after all.
+    answered(200, company.hr.patch("/people/2", &json!({"employed_to": null})).await?)?;
+    answered(200, ann.get("/timesheet").await?)?;
+    eventually("terminals to know her again", async || {
+        ensure!(cluster.number(known).await? == 1);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_language_is_one_that_messages_are_written_in() -> Result<()> {
+    let company = Company::open().await?;
+    company.hire(&[("1", "Boss")]).await?;
+    let refused = answered(400, company.hr.patch("/people/1", &json!({"language": "fr"})).await?)?;
+    ensure!(refused["error"].as_str().is_some_and(|text| text.contains("en, de")), "{refused}");
+    answered(200, company.hr.patch("/people/1", &json!({"language": "de"})).await?)?;
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! Certificates over the years: a hub that is never restarted, terminals that come out of a cupboard.
+
+use anyhow::{Context, Result, ensure};
+use tests::faketime::Faketime;
+use tests::ground::Ground;
+use tests::hub::Hub;
+use tests::terminal::{Terminal, Walk};
+use tests::{eventually, refused};
+
+const WALK: Walk<'_> = Walk { photos: &[("obama3.jpg", false)], rate: 30, rearm_s: 0, for_ever: true };
+const DAY: i64 = 86_400;
+
+async fn arrive(terminal: &Terminal, hub: &Hub, more: usize) -> Result<()> {
+    let before = terminal.durable().len();
+    eventually("punches", async || {
+        ensure!(terminal.durable().len() >= before + more, "{}", terminal.logged());
+        Ok(())
+    })
+    .await?;
+    let durable = terminal.durable();
+    eventually("every durable punch in PostgreSQL", async || {
+        let arrived = hub.cluster().punches().await?;
+        let missing = durable.iter().filter(|id| arrived.get(id) != Some(&1)).count();
+        ensure!(missing == 0, "{missing} missing: {} {}", hub.logged(), terminal.logged());
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_that_slept_for_thirteen_months_comes_back_to_a_hub_that_never_restarted() -> Result<()> {
+    let ground = Ground::new()?;
+    let clock = Faketime::new(&ground, "faketime")?;
+    let mut hub = Hub::configure(&ground, "hub", "")?;
+    hub.environment = clock.environment();
+    hub.start()?;
+    hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
+    let mut terminal = Terminal::unclaimed(&ground, &hub, &WALK)?;
+    terminal.environment = clock.environment();
+    terminal.start()?;
+    let (device, code) = (terminal.says("device ").await?, terminal.says("code ").await?);
+    eventually("acceptance", async || {
+        hub.must(&["terminal", "accept", &device, "--code", &code, "--name", "Door"]).map(drop)
+    })
+    .await?;
+    arrive(&terminal, &hub, 5).await?;
+    terminal.kill()?;
+
+    // The hub's first certificate has ended, and the terminal's.
+    let process = hub.process()?;
+    clock.set(400 * DAY)?;
+    terminal.start()?;
+    arrive(&terminal, &hub, 10).await?;
+    ensure!(hub.process()? == process && hub.logged().contains("the hub's certificate is renewed"));
+    ensure!(hub.logged().contains("certificate renewed for a terminal that asked with its key"));
+    ensure!(hub.must(&["terminal", "claims"])?.lines().count() == 1, "somebody had to read a code");
+    let renewed = "select count(*) from audit where action = 'terminal.renew'";
+    ensure!(hub.cluster().number(renewed).await? == 1, "asked more than once, or not at all");
+
+    // Longer than 400 days after its end nobody comes back alone; a code is read again.
+    terminal.kill()?;
+    clock.set(400 * DAY + 765 * DAY + DAY)?;
+    terminal.start()?;
+    eventually("the claim", async || {
+        let claims = hub.must(&["terminal", "claims"])?;
+        claims.contains(&device).then_some(()).with_context(|| terminal.logged())
+    })
+    .await?;
+    ensure!(hub.cluster().number(renewed).await? == 1, "renewed after all");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_authority_is_not_replaced_while_terminals_trust_it() -> Result<()> {
+    let ground = Ground::new()?;
+    let mut hub = Hub::start_new(&ground)?;
+    let folder = ground.join("identity");
+    let device = hub.sign(&folder, "Door")?;
+    hub.kill()?;
+    std::fs::rename(hub.state.join("pki"), hub.state.join("away"))?;
+    let config = hub.config.to_str().context("a path in UTF-8")?;
+    let start =
+        || tests::run(&tests::program("rollcall-hub")?, &["run", "--log", "json", "--config", config]);
+    let said = start()?;
+    let errors = String::from_utf8_lossy(&said.stderr);
+    ensure!(!said.status.success() && errors.contains("ca.key is missing"), "{errors}");
+    refused(&hub.command(&["terminal", "fingerprint"])?, "back from a backup")?;
+    ensure!(!hub.state.join("pki").exists(), "a new authority was made");
+    // Once nobody trusts it any more, a new one is.
+    hub.must(&["terminal", "revoke", &device])?;
+    hub.start()?;
+    ensure!(hub.state.join("pki/ca.key").is_file());
+    Ok(())
+}
