@@ -24,6 +24,8 @@ use crate::store;
 
 /// Between two updates, however many punches there are.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Between two updates, at most: what is expected becomes an absence without anything having happened.
+const STALE: Duration = Duration::from_mins(1);
 /// The browser connects again after this, and its session is looked at again.
 const LONGEST: Duration = Duration::from_mins(10);
 
@@ -80,6 +82,7 @@ async fn feed(app: App, actor: Actor, send: mpsc::Sender<Result<Event, Infallibl
         tokio::select! {
             news = committed.recv() => if let Err(RecvError::Closed) = news { return },
             changed = workdays.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(STALE) => {}
             () = send.closed() => return,
         }
         while committed.try_recv().is_ok() {}

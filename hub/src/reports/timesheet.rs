@@ -14,6 +14,7 @@ use crate::identity::Scope;
 use crate::store;
 use crate::store::reports::{self, DayRow, Filter, Which};
 
+use crate::store::workdays::EXPECTED;
 /// Days of one timesheet, at most.
 const DAYS: i32 = 366;
 /// Rows that are read at once, at most.
@@ -35,10 +36,11 @@ pub struct Row {
     pub last_out: Option<String>,
     /// Seconds between; null where nothing closed.
     pub worked_s: Option<i64>,
-    /// holiday, leave, incomplete, unscheduled, absent, `half_day` or present.
+    /// expected (the shift is not due yet), holiday, leave, incomplete, unscheduled, absent, `half_day` or
+    /// present.
     pub status: String,
     /// What somebody should know: `clock_estimated`, `half_leave`, `long_span`, `missing_in`, `missing_out`,
-    /// `worked_on_leave`.
+    /// provisional (an absence that punches may still undo), `worked_on_leave`.
     pub flags: Vec<String>,
 }
 
@@ -48,13 +50,18 @@ impl Row {
             TimeZone::get(&day.zone).with_context(|| format!("there is no time zone {:?}", day.zone))?;
         Ok(Self {
             date: day.date.to_jiff().to_string(),
+        let mut flags = day.flags;
+        if day.provisional && day.status != EXPECTED {
+            flags.push("provisional".to_owned());
+            flags.sort_unstable();
+        }
             number: day.number,
             name: day.name,
             first_in: day.first_in.map(|at| local(at.to_jiff(), &zone)),
             last_out: day.last_out.map(|at| local(at.to_jiff(), &zone)),
             worked_s: day.worked_s.map(i64::from),
             status: day.status,
-            flags: day.flags,
+            flags,
         })
     }
 
