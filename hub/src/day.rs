@@ -1,6 +1,7 @@
 //! Calendar dates as people write them, and the zones they are in.
 
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use anyhow::Context;
 use jiff::civil::Date;
@@ -11,31 +12,35 @@ use serde::{Deserialize, Deserializer};
 use crate::denial::Denial;
 
 /// The years that anybody may mean.
-pub const YEARS: RangeInclusive<i16> = 1900..=2199;
+const YEARS: RangeInclusive<i16> = 1900..=2199;
 
 /// A date that somebody wrote: `YYYY-MM-DD`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Day(pub Date);
 
-impl Day {
-    fn read(text: &str) -> Option<Self> {
+/// Why a text is no date.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no date: write YYYY-MM-DD, from {first} to {last}", first = YEARS.start(), last = YEARS.end())]
+pub struct NoDate(String);
+
+impl FromStr for Day {
+    type Err = NoDate;
+
+    fn from_str(text: &str) -> Result<Self, NoDate> {
         let shaped = text.len() == 10
             && text.bytes().enumerate().all(|(i, byte)| match i {
                 4 | 7 => byte == b'-',
                 _ => byte.is_ascii_digit(),
             });
-        let date: Date = if shaped { text.parse().ok()? } else { return None };
-        YEARS.contains(&date.year()).then_some(Self(date))
+        let date = text.parse().ok().filter(|date: &Date| shaped && YEARS.contains(&date.year()));
+        date.map(Self).ok_or_else(|| NoDate(text.to_owned()))
     }
 }
 
 impl<'de> Deserialize<'de> for Day {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
-        Self::read(&text).ok_or_else(|| {
-            let (first, last) = (YEARS.start(), YEARS.end());
-            D::Error::custom(format!("{text:?} is no date: write YYYY-MM-DD, from {first} to {last}"))
-        })
+        text.parse().map_err(D::Error::custom)
     }
 }
 

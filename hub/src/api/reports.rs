@@ -9,17 +9,20 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Deserialize;
 use serde_json::json;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::error::Refusal;
 use crate::api::{ApiError, Caller};
 use crate::app::App;
-use crate::identity::Scope;
+use crate::day::Day;
+use crate::denial::Denial;
+use crate::identity::{Actor, Scope};
+use crate::people::seen_by;
 #[cfg(feature = "pdf")]
 use crate::reports::pdf;
 use crate::reports::table::{Cursor, Page};
-use crate::reports::timesheet::{Period, parse_date};
+use crate::reports::timesheet::Period;
 use crate::reports::{Question, Report, Step, csv, json, xlsx};
 use crate::store::reports::Filter;
 use crate::{clock, store};
@@ -47,9 +50,11 @@ pub enum Shape {
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
     /// First date, `YYYY-MM-DD`; today if left out.
-    from: Option<String>,
+    #[param(value_type = Option<String>, format = Date)]
+    from: Option<Day>,
     /// Last date; the first if left out.
-    to: Option<String>,
+    #[param(value_type = Option<String>, format = Date)]
+    to: Option<Day>,
     /// One person's number.
     number: Option<String>,
     /// A department's name.
@@ -86,6 +91,7 @@ pub async fn report(
     let mut conn = app.pool.acquire().await.map_err(anyhow::Error::from)?;
     let action = format!("report.{}", report.name());
     let audited = store::audit::record(&mut conn, &caller.0.name, &action, report.name(), detail).await;
+    exists(&mut conn, &caller.0, &question.filter).await?;
     audited.map_err(anyhow::Error::from)?;
     if let Some(limit) = wanted.limit {
         if shape != Shape::Json {
@@ -107,9 +113,7 @@ pub async fn report(
 }
 
 fn question(app: &App, report: Report, wanted: &Wanted, scope: Scope) -> Result<Question, ApiError> {
-    let date = |text: &Option<String>| text.as_deref().map(parse_date).transpose().map_err(ApiError::bad);
-    let from = date(&wanted.from)?.unwrap_or_else(|| app.today());
-    let period = Period::new(from, date(&wanted.to)?.unwrap_or(from)).map_err(ApiError::bad)?;
+    let period = Period::asked(wanted.from, wanted.to, app.today())?;
     if report == Report::Daily && period.from != period.to {
         return Err(ApiError::bad("to: the daily report is of one date; ask for the timesheet"));
     }
@@ -134,6 +138,17 @@ fn question(app: &App, report: Report, wanted: &Wanted, scope: Scope) -> Result<
 
 fn one_page(report: Report, page: &Page) -> Result<Response, ApiError> {
     let rows = json::rows(report.columns(), &page.rows)?;
+/// Refuses what names nobody and nothing: an empty report would look as if there had been no work.
+async fn exists(conn: &mut PgConnection, actor: &Actor, filter: &Filter) -> Result<(), Denial> {
+    if let Some(number) = &filter.number {
+        seen_by(conn, actor, number).await?;
+    }
+    match store::reports::unknown(conn, filter).await? {
+        Some((what, name)) => Err(Denial::missing(format!("{what}: there is no {what} {name:?}"))),
+        None => Ok(()),
+    }
+}
+
     let mut answer =
         ([(CONTENT_TYPE, "application/json")], [b"[", &rows[..], b"]\n"].concat()).into_response();
     if let Some(next) = &page.next {
@@ -176,8 +191,8 @@ impl Progress {
         self.done = page.next.is_none();
         self.after = page.next;
         let piece = match self.shape {
-            Shape::Csv if first => [csv::header(columns)?, csv::rows(&page.rows)?].concat(),
-            Shape::Csv => csv::rows(&page.rows)?,
+            Shape::Csv if first => (csv::header(columns) + &csv::rows(&page.rows)).into_bytes(),
+            Shape::Csv => csv::rows(&page.rows).into_bytes(),
             _ => {
                 let open: &[u8] = if first {
                     b"["

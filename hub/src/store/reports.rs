@@ -110,6 +110,23 @@ fn narrow(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
     }
 }
 
+/// What a filter names and is not there: what that should be, and its name.
+pub async fn unknown<'a>(
+    conn: &mut PgConnection,
+    filter: &'a Filter,
+) -> Result<Option<(&'static str, &'a str)>> {
+    let there = sqlx::query!(
+        r#"select exists (select from departments where name = $1) as "department!",
+            exists (select from sites where name = $2) as "site!""#,
+        filter.department,
+        filter.site
+    );
+    let there = there.fetch_one(conn).await?;
+    let named = [("department", &filter.department, there.department), ("site", &filter.site, there.site)];
+    let unknown = named.into_iter().filter(|(.., there)| !there);
+    Ok(unknown.filter_map(|(what, name, _)| Some((what, name.as_deref()?))).next())
+}
+
 fn dates(query: &mut QueryBuilder<Postgres>, column: &str, filter: &Filter) {
     query.push(" ").push(column).push(" between ").push_bind(filter.from.to_sqlx());
     query.push(" and ").push_bind(filter.to.to_sqlx());
