@@ -7,6 +7,7 @@ use calamine::{Data, Reader, Xlsx};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 use tests::api::Api;
+use tests::company::{Company, DEVICE};
 use tests::ground::Ground;
 use tests::hub::Hub;
 
@@ -139,5 +140,47 @@ async fn pages_of_a_report_are_the_whole_report() -> Result<()> {
             serde_json::from_slice(&bytes(&hr, report, "json", "application/json").await?)?;
         assert_eq!(seen, whole, "{report}");
     }
+    Ok(())
+}
+
+/// People who have passed the door today, each in another way (`hours ago direction`).
+const PASSAGES: [(&str, &str); 6] = [
+    ("101", "2 unknown"),
+    ("102", "3 unknown, 2.5 unknown"),
+    ("103", "3 in, 1 out"),
+    ("104", "20 in"),
+    ("105", "20 unknown"),
+    ("106", "25 unknown"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fire_list_also_names_who_may_be_in() -> Result<()> {
+    let company = Company::open().await?;
+    for (number, passages) in PASSAGES {
+        company.hire(&[(number, "Somebody")]).await?;
+        for passage in passages.split(", ") {
+            let (ago, direction) = passage.split_once(' ').context("two words")?;
+            let punch = format!(
+                "insert into punches (id, device, epoch, seq, person, at, clock, direction, distance, hash)
+                select gen_random_uuid(), '{DEVICE}', 1, (select count(*) + 1 from punches), p.id,
+                    now() - interval '{ago} hours', 'synchronised', '{direction}', 0, ''::bytea
+                from people p where p.number = '{number}'"
+            );
+            company.hub.cluster().execute(&punch).await?;
+        }
+    }
+    let list = async |api: &Api, filter: &str| -> Result<Vec<String>> {
+        let rows = api.list(&format!("/reports/presence{filter}")).await?;
+        Ok(rows.iter().map(|row| format!("{} {}", row["number"], row["presence"]).replace('"', "")).collect())
+    };
+    let all = ["101 in", "104 in", "102 perhaps in", "105 perhaps in"];
+    assert_eq!(list(&company.hr, "").await?, all);
+    assert_eq!(list(&company.hr, "?number=102").await?, ["102 perhaps in"]);
+    assert_eq!(list(&company.hr, "?site=Main").await?, all);
+    let own = company.login("ada", "employee", Some("104")).await?;
+    assert_eq!(list(&own, "").await?, ["104 in"]);
+    let csv = company.hr.request(Method::GET, "/reports/presence?format=csv").send().await?.text().await?;
+    ensure!(csv.starts_with("number,name,department,site,since,terminal,presence\n"), "{csv}");
+    ensure!(csv.lines().count() == 5 && csv.contains("\"Front door\",\"perhaps in\""), "{csv}");
     Ok(())
 }

@@ -195,6 +195,8 @@ pub struct TotalRow {
     pub overtime_s: i64,
     /// Seconds.
     pub balance_s: i64,
+    /// Provisional days, which count for nothing else here.
+    pub provisional: i64,
 }
 
 /// Totals by number, as they are now.
@@ -203,6 +205,7 @@ pub async fn totals(
     filter: &Filter,
     after: Option<&str>,
     most: i64,
+    now: Timestamp,
 ) -> Result<Vec<TotalRow>> {
     let mut query = QueryBuilder::new(
         "select p.number, p.name, d.name as department, count(*) filter (where not w.provisional) as days,
@@ -215,9 +218,9 @@ pub async fn totals(
             coalesce(sum(w.balance_s) filter (where not w.provisional), 0)::bigint as balance_s,
             count(*) filter (where w.provisional) as provisional
         from workdays_at(",
-    /// Provisional days, which count for nothing else here.
-    pub provisional: i64,
     );
+    query.push_bind(now.to_sqlx());
+    query.push(") w join people p on p.id = w.person left join departments d on d.id = p.department where");
     dates(&mut query, "w.date", filter);
     narrow(&mut query, filter);
     if let Some(number) = after {
@@ -225,7 +228,6 @@ pub async fn totals(
     }
     query.push(" group by p.id, d.name order by p.number limit ").push_bind(most);
     query.build_query_as().fetch_all(conn).await
-    now: Timestamp,
 }
 
 /// Something that somebody must look at.
@@ -236,8 +238,6 @@ pub struct ExceptionRow {
     /// The person's number.
     pub number: String,
     /// Their name.
-    query.push_bind(now.to_sqlx());
-    query.push(") w join people p on p.id = w.person left join departments d on d.id = p.department where");
     pub name: String,
     /// Their department.
     pub department: Option<String>,
@@ -279,33 +279,10 @@ pub async fn exceptions(
     query.build_query_as().fetch_all(conn).await
 }
 
-/// A recent punch.
+/// A recent punch, with whose it is.
 #[derive(FromRow)]
 pub struct RecentRow {
-    /// Who.
-    pub person: Uuid,
-    /// When.
-    pub at: SqlTimestamp,
-    /// in, out or unknown.
-    pub direction: String,
-    /// Which terminal.
-    pub device: String,
-}
-
-/// Punches since an instant, by time.
-pub async fn recent(conn: &mut PgConnection, since: Timestamp, until: Timestamp) -> Result<Vec<RecentRow>> {
-    let mut query = QueryBuilder::new("select person, at, direction, device from punches where at > ");
-    query.push_bind(since.to_sqlx()).push(" and at <= ").push_bind(until.to_sqlx());
-    query.push(" order by at"); // as the index has it
-    query.build_query_as().fetch_all(conn).await
-}
-
-/// Somebody.
-#[derive(FromRow)]
-pub struct WhoRow {
-    /// Their id.
-    pub id: Uuid,
-    /// Their number.
+    /// The person's number.
     pub number: String,
     /// Their name.
     pub name: String,
@@ -313,18 +290,31 @@ pub struct WhoRow {
     pub department: Option<String>,
     /// Their site.
     pub site: String,
-    /// Its zone.
+    /// The site's zone.
     pub zone: String,
+    /// When.
+    pub at: SqlTimestamp,
+    /// in, out or unknown.
+    pub direction: String,
+    /// Where the terminal hangs.
+    pub terminal: String,
 }
 
-/// Everybody whom a filter lets through, by number.
-pub async fn people(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<WhoRow>> {
+/// Punches of a stretch of time, by person and time. Its first instant is not in it.
+pub async fn recent(
+    conn: &mut PgConnection,
+    filter: &Filter,
+    (since, until): (Timestamp, Timestamp),
+) -> Result<Vec<RecentRow>> {
     let mut query = QueryBuilder::new(
-        "select p.id, p.number, p.name, d.name as department, s.name as site, s.zone
-        from people p join sites s on s.id = p.site left join departments d on d.id = p.department where true",
+        "select p.number, p.name, d.name as department, s.name as site, s.zone, u.at, u.direction, t.name as terminal
+        from punches u join people p on p.id = u.person join sites s on s.id = p.site
+            join terminals t on t.device = u.device left join departments d on d.id = p.department
+        where u.at > ",
     );
+    query.push_bind(since.to_sqlx()).push(" and u.at <= ").push_bind(until.to_sqlx());
     narrow(&mut query, filter);
-    query.push(" order by p.number");
+    query.push(" order by p.number, u.at");
     query.build_query_as().fetch_all(conn).await
 }
 
@@ -341,6 +331,8 @@ pub struct TrendRow {
     pub mean_late_s: i64,
     /// Absences that are final.
     pub absent: i64,
+    /// Absences, or what may become one, that punches may still undo.
+    pub provisional: i64,
 }
 
 /// The trend by day, week or month, as it is now.
@@ -353,8 +345,6 @@ pub async fn trend(
     let mut query = QueryBuilder::new("select date_trunc(");
     query.push_bind(by).push(
         ", w.date::timestamp)::date as begins,
-    /// Absences, or what may become one, that punches may still undo.
-    pub provisional: i64,
             count(*) filter (where w.first_in is not null) as arrivals,
             count(*) filter (where w.late_s > 0) as late,
             coalesce(avg(w.late_s) filter (where w.late_s > 0), 0)::bigint as mean_late_s,
