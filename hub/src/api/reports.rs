@@ -4,7 +4,7 @@ use anyhow::Context;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Deserialize;
@@ -76,7 +76,9 @@ pub struct Wanted {
 /// silence (terminals that absences wait for). Managers see their people in it, employees themselves.
 #[utoipa::path(get, path = "/reports/{report}", params(("report" = Report, Path), Wanted), responses(
     (status = 200, description = "a list of objects, or the file", body = Vec<serde_json::Value>),
-    (status = 400, body = Refusal), (status = 401, body = Refusal)))]
+    (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 403, body = Refusal),
+    (status = 404, body = Refusal, description = "there is no such person, department or site"),
+    (status = 429, body = Refusal, description = "too many PDFs wait")))]
 pub async fn report(
     State(app): State<App>,
     caller: Caller,
@@ -89,9 +91,9 @@ pub async fn report(
     let detail = json!({"from": question.filter.from.to_string(), "to": question.filter.to.to_string(),
         "number": question.filter.number, "department": question.filter.department, "site": question.filter.site});
     let mut conn = app.pool.acquire().await.map_err(anyhow::Error::from)?;
+    exists(&mut conn, &caller.0, &question.filter).await?;
     let action = format!("report.{}", report.name());
     let audited = store::audit::record(&mut conn, &caller.0.name, &action, report.name(), detail).await;
-    exists(&mut conn, &caller.0, &question.filter).await?;
     audited.map_err(anyhow::Error::from)?;
     if let Some(limit) = wanted.limit {
         if shape != Shape::Json {
@@ -136,8 +138,6 @@ fn question(app: &App, report: Report, wanted: &Wanted, scope: Scope) -> Result<
     })
 }
 
-fn one_page(report: Report, page: &Page) -> Result<Response, ApiError> {
-    let rows = json::rows(report.columns(), &page.rows)?;
 /// Refuses what names nobody and nothing: an empty report would look as if there had been no work.
 async fn exists(conn: &mut PgConnection, actor: &Actor, filter: &Filter) -> Result<(), Denial> {
     if let Some(number) = &filter.number {
@@ -149,6 +149,8 @@ async fn exists(conn: &mut PgConnection, actor: &Actor, filter: &Filter) -> Resu
     }
 }
 
+fn one_page(report: Report, page: &Page) -> Result<Response, ApiError> {
+    let rows = json::rows(report.columns(), &page.rows)?;
     let mut answer =
         ([(CONTENT_TYPE, "application/json")], [b"[", &rows[..], b"]\n"].concat()).into_response();
     if let Some(next) = &page.next {
@@ -260,6 +262,11 @@ async fn workbook(pool: &PgPool, question: &Question) -> Result<Vec<u8>, ApiErro
 /// What is printed: dates and when it was made, then the rows.
 #[cfg(feature = "pdf")]
 async fn pages(app: &App, question: Question) -> Result<Vec<u8>, ApiError> {
+    let full = || {
+        let message = "format: other PDFs are printed first: ask again in a minute, or for CSV or XLSX";
+        ApiError::new(StatusCode::TOO_MANY_REQUESTS, message)
+    };
+    let _place = pdf::queue().ok_or_else(full)?;
     let made = question.now.to_zoned(app.zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string();
     let subtitle = format!("{} to {}, made {made}", question.filter.from, question.filter.to);
     let (title, columns) = (question.report.title(), question.report.columns());
@@ -277,7 +284,7 @@ async fn pages(app: &App, question: Question) -> Result<Vec<u8>, ApiError> {
 #[expect(clippy::unused_async, reason = "as with the feature")]
 async fn pages(_: &App, _: Question) -> Result<Vec<u8>, ApiError> {
     Err(ApiError::new(
-        axum::http::StatusCode::NOT_IMPLEMENTED,
+        StatusCode::NOT_IMPLEMENTED,
         "format: this hub was built without PDF (the feature `pdf`): ask for xlsx or csv",
     ))
 }
