@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::de::Error as _;
@@ -41,6 +42,21 @@ impl<'de> Deserialize<'de> for Day {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
         text.parse().map_err(D::Error::custom)
+    }
+}
+
+/// An instant that somebody wrote, with its offset.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment(pub Timestamp);
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let at = Timestamp::deserialize(from)?;
+        let (first, last) = (YEARS.start(), YEARS.end());
+        let meant = YEARS.contains(&at.to_zoned(TimeZone::UTC).year());
+        meant
+            .then_some(Self(at))
+            .ok_or_else(|| D::Error::custom(format!("{at}: a time from {first} to {last}")))
     }
 }
 
@@ -84,6 +100,13 @@ mod tests {
         ] {
             assert!(read(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn an_instant_is_of_our_times() {
+        let read = |text: &str| serde_json::from_value::<Moment>(serde_json::json!(text)).is_ok();
+        assert!(read("2025-03-03T09:00:00+01:00"));
+        assert!(!read("0001-01-01T00:00:00Z") && !read("-009998-01-01T00:00:00Z") && !read("2025-03-03"));
     }
 
     #[test]

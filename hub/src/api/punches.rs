@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -10,7 +9,7 @@ use uuid::Uuid;
 use crate::api::error::Refusal;
 use crate::api::{ApiError, Caller};
 use crate::app::App;
-use crate::day::Day;
+use crate::day::{Day, Moment};
 use crate::reports::punches::{self, Row};
 use crate::reports::timesheet::local;
 use crate::{clock, unplaced};
@@ -62,7 +61,7 @@ pub struct Unplaced {
 pub struct Placement {
     /// With its offset or Z.
     #[schema(value_type = String, example = "2025-03-03T09:00:00+01:00")]
-    at: Timestamp,
+    at: Moment,
 }
 
 /// How many punches were placed.
@@ -99,6 +98,6 @@ pub async fn place(
     Json(placement): Json<Placement>,
 ) -> Result<Json<Placed>, ApiError> {
     let actor = &caller.staff()?.name;
-    let placed = unplaced::place(&app.pool, actor, id, placement.at, clock::now()).await?;
+    let placed = unplaced::place(&app.pool, actor, id, placement.at.0, clock::now()).await?;
     Ok(Json(Placed { placed }))
 }
