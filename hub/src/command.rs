@@ -16,8 +16,9 @@ use zeroize::Zeroizing;
 
 use crate::attendance::{Case, Refused};
 use crate::config::{Config, default_state};
+use crate::day::Day;
 use crate::identity::{self, Role, Scope};
-use crate::reports::timesheet::{Period, parse_date, timesheet, today};
+use crate::reports::timesheet::{Period, timesheet, today};
 use crate::serve::{self, Database};
 use crate::{api, clock, demo, notify, reports};
 
@@ -82,20 +83,20 @@ pub enum Command {
     Timesheet {
         /// First day, YYYY-MM-DD [default: today].
         #[arg(long, value_name = "DATE")]
-        from: Option<String>,
+        from: Option<Day>,
         /// Last day [default: the first].
         #[arg(long, value_name = "DATE")]
-        to: Option<String>,
+        to: Option<Day>,
     },
     /// Compute workdays again from the punches, schedules and corrections. Only what changed is
     /// written, as a new revision with its audit; locked periods get adjustments instead.
     Recompute {
         /// First day, YYYY-MM-DD [default: the first on which anything happened].
         #[arg(long, value_name = "DATE")]
-        from: Option<String>,
+        from: Option<Day>,
         /// Last day [default: today].
         #[arg(long, value_name = "DATE")]
-        to: Option<String>,
+        to: Option<Day>,
         /// Only say how many workdays would change.
         #[arg(long)]
         dry_run: bool,
@@ -232,20 +233,13 @@ async fn with_database(config: &Config, pool: &PgPool, command: Command) -> Resu
         Command::Import(import) => import.run(pool).await,
         Command::Timesheet { from, to } => {
             let zone = config.time_zone()?;
-            let date = |text: Option<String>| text.as_deref().map(parse_date).transpose();
-            let from = date(from)?.unwrap_or_else(|| today(clock::now(), &zone));
-            let period = Period::new(from, date(to)?.unwrap_or(from))?;
-            print!(
-                "{}",
-                reports::csv::timesheet(
-                    &timesheet(pool, period, (ACTOR, Scope::default()), clock::now()).await?
-                )?
-            );
+            let period = Period::asked(from, to, today(clock::now(), &zone))?;
+            let rows = timesheet(pool, period, (ACTOR, Scope::default()), clock::now()).await?;
+            print!("{}", reports::csv::timesheet(&rows));
             Ok(())
         }
         Command::Recompute { from, to, dry_run } => {
-            let date = |text: Option<String>| text.as_deref().map(parse_date).transpose();
-            recompute::recompute(config, pool, date(from)?, date(to)?, dry_run).await
+            recompute::recompute(config, pool, from.map(|day| day.0), to.map(|day| day.0), dry_run).await
         }
         _ => {
             bail!("not a command for the database")

@@ -88,7 +88,7 @@ impl FromRequestParts<App> for Visitor {
 
 async fn today(State(app): State<App>, Visitor { actor, .. }: Visitor) -> Result<TodayPage, ApiError> {
     let date = app.today();
-    let period = timesheet::Period::new(date, date)?;
+    let period = timesheet::Period::of(date);
     // The raw punches are for those who see everybody.
     let mut punches = if actor.role.is_staff() {
         punches::of_date(&app.pool, &app.zone, date, &actor.name).await?

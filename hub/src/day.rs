@@ -1,8 +1,10 @@
 //! Calendar dates as people write them, and the zones they are in.
 
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::de::Error as _;
@@ -11,31 +13,50 @@ use serde::{Deserialize, Deserializer};
 use crate::denial::Denial;
 
 /// The years that anybody may mean.
-pub const YEARS: RangeInclusive<i16> = 1900..=2199;
+const YEARS: RangeInclusive<i16> = 1900..=2199;
 
 /// A date that somebody wrote: `YYYY-MM-DD`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Day(pub Date);
 
-impl Day {
-    fn read(text: &str) -> Option<Self> {
+/// Why a text is no date.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no date: write YYYY-MM-DD, from {first} to {last}", first = YEARS.start(), last = YEARS.end())]
+pub struct NoDate(String);
+
+impl FromStr for Day {
+    type Err = NoDate;
+
+    fn from_str(text: &str) -> Result<Self, NoDate> {
         let shaped = text.len() == 10
             && text.bytes().enumerate().all(|(i, byte)| match i {
                 4 | 7 => byte == b'-',
                 _ => byte.is_ascii_digit(),
             });
-        let date: Date = if shaped { text.parse().ok()? } else { return None };
-        YEARS.contains(&date.year()).then_some(Self(date))
+        let date = text.parse().ok().filter(|date: &Date| shaped && YEARS.contains(&date.year()));
+        date.map(Self).ok_or_else(|| NoDate(text.to_owned()))
     }
 }
 
 impl<'de> Deserialize<'de> for Day {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
-        Self::read(&text).ok_or_else(|| {
-            let (first, last) = (YEARS.start(), YEARS.end());
-            D::Error::custom(format!("{text:?} is no date: write YYYY-MM-DD, from {first} to {last}"))
-        })
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
+/// An instant that somebody wrote, with its offset.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment(pub Timestamp);
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let at = Timestamp::deserialize(from)?;
+        let (first, last) = (YEARS.start(), YEARS.end());
+        let meant = YEARS.contains(&at.to_zoned(TimeZone::UTC).year());
+        meant
+            .then_some(Self(at))
+            .ok_or_else(|| D::Error::custom(format!("{at}: a time from {first} to {last}")))
     }
 }
 
@@ -79,6 +100,13 @@ mod tests {
         ] {
             assert!(read(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn an_instant_is_of_our_times() {
+        let read = |text: &str| serde_json::from_value::<Moment>(serde_json::json!(text)).is_ok();
+        assert!(read("2025-03-03T09:00:00+01:00"));
+        assert!(!read("0001-01-01T00:00:00Z") && !read("-009998-01-01T00:00:00Z") && !read("2025-03-03"));
     }
 
     #[test]

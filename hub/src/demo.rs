@@ -340,14 +340,13 @@ impl Show {
         };
         timeout(PATIENCE, computed).await.context("the workdays were not computed")??;
         let rows =
-            timesheet(&self.app.pool, Period::new(today, today)?, (ACTOR, Scope::default()), clock::now())
-                .await?;
+            timesheet(&self.app.pool, Period::of(today), (ACTOR, Scope::default()), clock::now()).await?;
         let mut conn = self.app.pool.acquire().await?;
         let people: Vec<&str> = ENROLLED.iter().map(|person| person.number).collect();
         let people: Vec<String> = people.into_iter().map(str::to_owned).collect();
         let counted = store::punches::of_others(&mut conn, &people).await?;
         let strangers = store::strangers::total(&mut conn, device).await?;
-        print!("{}", reports::csv::timesheet(&rows)?);
+        print!("{}", reports::csv::timesheet(&rows));
         println!("strangers: {strangers} seen, {counted} counted");
         let numbers: Vec<&String> = rows.iter().map(|row| &row.number).collect();
         ensure!(numbers == people.iter().collect::<Vec<_>>(), "the timesheet should hold exactly {people:?}");

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::attendance::{Assessment, Workday, assess, timestamp, why};
+use crate::attendance::{Assessment, Shift, Workday, assess, timestamp, why};
 use crate::clock;
 use crate::day;
 use crate::notify::{self, Channels};
@@ -328,7 +328,7 @@ impl Changes {
                 if adjusted.before != adjusted.after {
                     self.adjusted.insert((person, date), adjusted);
                 }
-            } else if before != after {
+            } else {
                 self.revise(person, &before, after)?;
             }
         }
@@ -336,14 +336,18 @@ impl Changes {
     }
 
     fn revise(&mut self, person: Uuid, before: &[Standing], after: Vec<Standing>) -> Result<()> {
-        if !before.is_empty() {
+        let same_shift = |one: &Standing, other: &Standing| one.figures.shift == other.figures.shift;
+        let agree = |old: &Standing, new: &Standing| old.figures.agrees(&new.figures);
+        let gone: Vec<&Standing> =
+            before.iter().filter(|old| !after.iter().any(|new| same_shift(old, new))).collect();
+        let fresh: Vec<&Standing> =
+            after.iter().filter(|new| !before.iter().any(|old| agree(old, new))).collect();
+        if !before.is_empty() && !(gone.is_empty() && fresh.is_empty()) {
             let detail = json!({"before": shown(before)?, "after": shown(&after)?});
             self.revisions.push((person, detail));
         }
-        let same_shift = |one: &Standing, other: &Standing| one.figures.shift == other.figures.shift;
-        let gone = before.iter().filter(|old| !after.iter().any(|new| same_shift(old, new)));
-        self.removed.extend(gone.cloned());
-        self.written.extend(after.into_iter().filter(|new| !before.contains(new)));
+        self.removed.extend(gone.into_iter().cloned());
+        self.written.extend(fresh.into_iter().cloned());
         Ok(())
     }
 
@@ -408,6 +412,7 @@ pub async fn shown_day(conn: &mut PgConnection, person: Uuid, date: Date) -> Res
 
 fn figures(day: &Workday, zone: &TimeZone) -> Figures {
     let seconds = |s: i64| i32::try_from(s).unwrap_or(if s < 0 { i32::MIN } else { i32::MAX });
+    let grace = |shift: &Shift| shift.rules.grace_late_min.seconds();
     let span = day.shift.as_ref().map(|(_, span)| span);
     let midnight = || day.date.tomorrow().ok()?.to_zoned(zone.clone()).ok().map(|zoned| zoned.timestamp());
     Figures {
@@ -425,6 +430,7 @@ fn figures(day: &Workday, zone: &TimeZone) -> Figures {
         flags: day.flags.iter().map(|flag| (*flag).to_owned()).collect(),
         starts_at: span.map(|span| timestamp(span.start)),
         closes_at: span.map_or_else(midnight, |span| Some(timestamp(span.closes))),
+        due_at: day.shift.as_ref().map(|(shift, span)| timestamp(span.due + grace(shift))),
     }
 }
 

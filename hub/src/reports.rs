@@ -43,7 +43,7 @@ pub enum Report {
     Overtime,
     /// What somebody must look at.
     Exceptions,
-    /// Who is in now.
+    /// Who is in now, and who perhaps is.
     Presence,
     /// How many came late, by day, week or month.
     Punctuality,
@@ -125,7 +125,7 @@ impl Question {
             }
             Report::Lateness => days::page(conn, filter, Which::Late, after, most, *now).await,
             Report::Absence => days::page(conn, filter, Which::Absent, after, most, *now).await,
-            Report::Overtime => totals::page(conn, filter, after, most).await,
+            Report::Overtime => totals::page(conn, filter, after, most, *now).await,
             Report::Exceptions => exceptions::page(conn, filter, after, most).await,
             Report::Presence => presence::page(conn, filter, self.duplicate_within_s, *now).await,
             Report::Silence => silence::page(conn, filter, *now).await,
@@ -135,7 +135,7 @@ impl Question {
                     Step::Week => "week",
                     Step::Month => "month",
                 };
-                punctuality::page(conn, filter, step).await
+                punctuality::page(conn, filter, step, *now).await
             }
         }
     }

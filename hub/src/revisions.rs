@@ -21,7 +21,7 @@ use crate::reconcile::{self, Explained, Policy};
 use crate::reports::timesheet::local;
 use crate::store;
 use crate::store::revisions::Revision;
-use crate::store::workdays::Figures;
+use crate::store::workdays::{EXPECTED, Figures};
 
 /// How far from a date its corrections may lay punches aside, in days.
 const NEAR: i32 = 2;
@@ -58,7 +58,8 @@ pub struct PersonDay {
 pub struct DayFigures {
     /// The shift's name; null on an unscheduled day.
     shift: Option<String>,
-    /// holiday, leave, incomplete, unscheduled, absent, `half_day` or present.
+    /// expected (the shift is not due yet), holiday, leave, incomplete, unscheduled, absent, `half_day` or
+    /// present.
     status: String,
     /// When they came.
     first_in: Option<String>,
@@ -90,6 +91,8 @@ pub struct StandingDay {
     /// What it says.
     #[serde(flatten)]
     figures: DayFigures,
+    /// Whether it is an absence, or may become one, that punches may still undo: totals leave it out.
+    provisional: bool,
     /// How often it was written.
     revision: i32,
     /// When it was written last.
@@ -130,11 +133,12 @@ pub struct SeenPunch {
 }
 
 impl DayFigures {
-    fn new(figures: &Figures, zone: &TimeZone) -> Self {
+    fn new(figures: Figures, zone: &TimeZone, now: Timestamp) -> Self {
+        let figures = figures.shown_at(now);
         let time = |at: Option<Timestamp>| at.map(|at| local(at, zone));
         Self {
-            shift: Some(figures.shift.clone()).filter(|shift| !shift.is_empty()),
-            status: figures.status.clone(),
+            shift: Some(figures.shift).filter(|shift| !shift.is_empty()),
+            status: figures.status,
             first_in: time(figures.first_in),
             last_out: time(figures.last_out),
             worked_s: figures.worked_s,
@@ -143,7 +147,7 @@ impl DayFigures {
             early_s: figures.early_s,
             overtime_s: figures.overtime_s,
             balance_s: figures.balance_s,
-            flags: figures.flags.clone(),
+            flags: figures.flags,
             starts_at: time(figures.starts_at),
             closes_at: time(figures.closes_at),
         }
@@ -167,19 +171,19 @@ pub async fn look(
     let zone = day::zone(&terms.zone)?;
     let stands = store::workdays::standing(&mut transaction, &people, date, date).await?;
     let stands: Vec<Figures> = stands.into_iter().map(|day| day.figures).collect();
-    let revisions = store::revisions::of_day(&mut transaction, person.id, date).await?;
+    let revisions = store::revisions::of_day(&mut transaction, person.id, date, now).await?;
     let facts = reconcile::explain(&mut transaction, person.id, date, policy).await?;
     let day = PersonDay {
         number: person.number,
         name: person.name,
         date,
         zone: terms.zone.clone(),
-        workdays: stands.iter().filter_map(|day| standing(day, &revisions, &zone)).collect(),
         differs: differs(&stands, &facts, zone.to_datetime(now).date()),
+        workdays: stands.into_iter().filter_map(|day| standing(day, &revisions, (&zone, now))).collect(),
         locked: locked(&mut transaction, person.id, date).await?,
         waiting: store::revisions::waiting(&mut transaction, person.id).await?,
         punches: punches(&mut transaction, person.id, (date, &zone), &facts).await?,
-        facts: facts.into_iter().map(|day| explained(day, &zone)).collect(),
+        facts: facts.into_iter().map(|day| explained(day, &zone, now)).collect(),
     };
     let detail = json!({"date": date});
     store::audit::record(&mut transaction, &actor.name, "workday.look", &person.id.to_string(), detail)
@@ -188,10 +192,15 @@ pub async fn look(
     Ok(day)
 }
 
-fn standing(figures: &Figures, revisions: &[Revision], zone: &TimeZone) -> Option<StandingDay> {
+fn standing(
+    figures: Figures,
+    revisions: &[Revision],
+    (zone, now): (&TimeZone, Timestamp),
+) -> Option<StandingDay> {
     let revision = revisions.iter().find(|revision| revision.shift == figures.shift)?;
     Some(StandingDay {
-        figures: DayFigures::new(figures, zone),
+        figures: DayFigures::new(figures, zone, now),
+        provisional: revision.provisional,
         revision: revision.count,
         computed_at: local(revision.computed_at.to_jiff(), zone),
         finalised_by: revision.finalised_by.clone(),
@@ -199,8 +208,14 @@ fn standing(figures: &Figures, revisions: &[Revision], zone: &TimeZone) -> Optio
     })
 }
 
-fn explained(day: Explained, zone: &TimeZone) -> ExplainedDay {
-    ExplainedDay { figures: DayFigures::new(&day.figures, zone), why: day.why }
+fn explained(mut day: Explained, zone: &TimeZone, now: Timestamp) -> ExplainedDay {
+    let due = day.figures.due_at;
+    let figures = DayFigures::new(day.figures, zone, now);
+    if let Some(due) = due.filter(|_| figures.status == EXPECTED) {
+        let until = local(due, zone);
+        day.why.push(format!("status expected up to {until}: until then nobody is absent (rule 12)"));
+    }
+    ExplainedDay { figures, why: day.why }
 }
 
 /// Whether what stands is not what the facts say. Of a date that has not come, only days with
@@ -211,7 +226,7 @@ fn differs(stands: &[Figures], facts: &[Explained], today: Date) -> bool {
     let mut stands: Vec<&Figures> = stands.iter().collect();
     facts.sort_by(|one, other| one.shift.cmp(&other.shift));
     stands.sort_by(|one, other| one.shift.cmp(&other.shift));
-    facts != stands
+    facts.len() != stands.len() || stands.iter().zip(facts).any(|(stands, facts)| !stands.agrees(facts))
 }
 
 async fn locked(conn: &mut PgConnection, person: Uuid, date: Date) -> Result<bool, Denial> {
@@ -263,8 +278,14 @@ pub async fn finalise(
     let mut transaction = pool.begin().await?;
     let person = someone_else(&mut transaction, actor, number).await?;
     store::jobs::hold(&mut transaction, &[person.id]).await?;
-    if store::revisions::of_day(&mut transaction, person.id, date).await?.is_empty() {
+    let stands = store::revisions::of_day(&mut transaction, person.id, date, now).await?;
+    if stands.is_empty() {
         return Err(Denial::missing(format!("{number} has no workday on {date}")));
+    }
+    let closes = stands.iter().filter_map(|day| day.closes_at).map(jiff_sqlx::Timestamp::to_jiff).max();
+    if let Some(closes) = closes.filter(|closes| *closes > now) {
+        let rule = "punches still count for this day: finalise it after";
+        return Err(Denial::conflict(format!("{rule} {}", local(closes, &day::zone(&person.zone)?))));
     }
     let days = store::workdays::finalise(&mut transaction, person.id, date, &actor.name, now).await?;
     if days > 0 {
@@ -298,6 +319,7 @@ mod tests {
             flags: Vec::new(),
             starts_at: None,
             closes_at: None,
+            due_at: None,
         }
     }
 
@@ -316,5 +338,25 @@ mod tests {
         assert!(differs(&[], &facts(&both), today));
         assert!(differs(&both, &[], today));
         assert!(!differs(&[], &facts(&both), date(2025, 3, 2)), "tomorrow's shift is nobody's absence");
+    }
+
+    #[test]
+    fn nobody_is_absent_before_they_are_due() {
+        let at = |second| Timestamp::from_second(second).ok();
+        let day = Figures { starts_at: at(1000), due_at: at(1600), ..figures("Early", 0) };
+        let shown = |day: &Figures, second| {
+            let shown = day.clone().shown_at(at(second).expect("a time"));
+            (shown.status, shown.balance_s)
+        };
+        let (expected, absent) = (("expected".to_owned(), None), ("absent".to_owned(), Some(-3600)));
+        assert_eq!(
+            [shown(&day, 0), shown(&day, 1600), shown(&day, 1601)],
+            [&expected, &expected, &absent].map(Clone::clone)
+        );
+        let old = Figures { due_at: None, ..day.clone() };
+        assert_eq!([shown(&old, 1000), shown(&old, 1001)], [expected, absent]);
+        assert!(old.agrees(&day) && !day.agrees(&old), "a day from before makes no new revision");
+        let later = Figures { due_at: at(1700), ..day.clone() };
+        assert!(!day.agrees(&later), "another grace is one");
     }
 }

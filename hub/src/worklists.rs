@@ -62,7 +62,7 @@ pub async fn worklist(
     };
     let mut transaction = pool.begin().await?;
     let whose = (scope.manager, scope.own);
-    let gaps = store::corrections::gaps(&mut transaction, flag, (from, to), whose, ROWS + 1).await?;
+    let gaps = store::corrections::gaps(&mut transaction, flag, (from, to), whose, ROWS + 1, now).await?;
     if gaps.len() as i64 > ROWS {
         return Err(Denial::senseless(format!("more than {ROWS} workdays: ask for fewer dates")));
     }

@@ -6,6 +6,7 @@
 #![allow(clippy::unnecessary_debug_formatting, reason = "paths are quoted as TOML wants them")]
 
 pub mod api;
+pub mod calc;
 pub mod company;
 pub mod database;
 pub mod faketime;

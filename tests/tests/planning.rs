@@ -246,7 +246,7 @@ async fn roles_see_and_do_what_they_may() -> Result<()> {
             assert_eq!(texts(&rows, "number"), expected, "{path} for {role}");
         }
     }
-    ensure!(boss.list("/reports/timesheet?from=2025-03-03&number=102").await?.is_empty(), "Bob is seen");
+    answered(403, boss.get("/reports/timesheet?from=2025-03-03&number=102").await?).context("Bob is seen")?;
 
     for (method, path, body, told) in looks().into_iter().chain(changes()) {
         let answer = stranger.send(method.clone(), path, &body).await?;
@@ -268,6 +268,10 @@ async fn roles_see_and_do_what_they_may() -> Result<()> {
         (422, company.hr.post("/corrections", &json!({"number": 1})).await?),
         (400, company.hr.get("/worklists/missing_out").await?),
         (400, company.hr.get("/reports/timesheet?number=%00").await?),
+        (404, company.hr.get("/reports/timesheet?number=nobody").await?),
+        (404, company.hr.get("/reports/overtime?department=Kitchn").await?),
+        (404, boss.get("/reports/overtime?department=Kitchn&format=csv").await?),
+        (404, company.hr.get("/reports/presence?site=Nowhere&format=xlsx").await?),
         (403, company.hr.patch("/people/900", &json!({"manager": "100"})).await?),
     ] {
         let refusal = answered(status, answer)?;

@@ -7,11 +7,13 @@ use calamine::{Data, Reader, Xlsx};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 use tests::api::Api;
+use tests::calc;
+use tests::company::{Company, DEVICE};
 use tests::ground::Ground;
 use tests::hub::Hub;
 
 /// In many scripts, and such as spreadsheets take for formulas.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "Łukasz Ångström-Çelik",
     "Ελένη Παπαδοπούλου",
     "Юлия Щукина",
@@ -22,6 +24,7 @@ const NAMES: [&str; 10] = [
     "+49 30 1234",
     "-1 Müller",
     "@SUM(A1:A9)",
+    "Ada;=1+1",
 ];
 /// Reports with the names of people, on the dates below.
 const OF_PEOPLE: [&str; 7] =
@@ -98,11 +101,10 @@ async fn names_are_right_in_every_report_and_format() -> Result<()> {
 
         let text = String::from_utf8(bytes(&hr, report, "csv", "text/csv").await?)?;
         for name in NAMES {
-            let quoted = name.replace('"', "\"\"");
+            let quoted = name.replace('"', "\"\"").replace(";=", ";'=");
             let cell = if name.starts_with(['=', '+', '-', '@']) { format!("'{quoted}") } else { quoted };
-            ensure!(text.contains(&cell), "{report}: {cell} is not in {text}");
+            ensure!(text.contains(&format!("\"{cell}\"")), "{report}: {cell} is not in {text}");
         }
-        ensure!(!text.lines().flat_map(|line| line.split(',')).any(|cell| cell.starts_with("=H")), "{text}");
 
         let workbook = bytes(&hr, report, "xlsx", "application/vnd.openxmlformats").await?;
         assert_eq!(names_in(workbook)?, NAMES, "{report}");
@@ -139,5 +141,162 @@ async fn pages_of_a_report_are_the_whole_report() -> Result<()> {
             serde_json::from_slice(&bytes(&hr, report, "json", "application/json").await?)?;
         assert_eq!(seen, whole, "{report}");
     }
+    Ok(())
+}
+
+/// On the 4th two people came after all: one stayed longer, one came late and left early.
+const WORKED: &str = r#"
+    insert into punches (id, device, epoch, seq, person, at, clock, direction, distance, hash)
+        select gen_random_uuid(), repeat('0', 32), 2, row_number() over (), p.id, t.at, 'synchronised', 'unknown', 0, '\x00'
+        from people p, unnest(array['2025-03-04 09:00+01', '2025-03-04 18:30+01', '2025-03-04 09:20+01',
+            '2025-03-04 15:50:01+01']::timestamptz[]) with ordinality as t (at, n)
+        where p.number = case when t.n <= 2 then '1001' else '1002' end;
+"#;
+
+/// A report as the API says it.
+struct Said {
+    report: &'static str,
+    /// The names of its columns.
+    columns: Vec<String>,
+    rows: Vec<Value>,
+}
+
+/// Checks a report that LibreOffice has read against what the API says of it: each value has the type that
+/// it should have, and the last row holds the sums.
+fn check(Said { report, columns, rows }: &Said, sheet: &calamine::Range<Data>) -> Result<()> {
+    let mut lines = sheet.rows();
+    let header = lines.next().context("a header")?;
+    let lines: Vec<_> = lines.collect();
+    let (sums, lines) = lines.split_last().context("sums")?;
+    ensure!(lines.len() == rows.len(), "{report}: {} rows instead of {}", lines.len(), rows.len());
+    for (place, name) in columns.iter().enumerate() {
+        let values: Vec<&Value> = rows.iter().map(|row| &row[name]).collect();
+        let cells = lines.iter().map(|line| &line[place]);
+        for (value, cell) in values.iter().zip(cells) {
+            let right = match cell {
+                Data::Empty => value.is_null(),
+                Data::Float(_) => value.is_i64(),
+                Data::Bool(truth) => *value == truth,
+                // Of a date the day, of an instant what the clock on the wall showed.
+                Data::DateTimeIso(read) => value.as_str().is_some_and(|text| text.starts_with(read)),
+                Data::String(read) => value.is_array() || *value == read,
+                _ => false,
+            };
+            ensure!(right, "{report}: {name} is {cell:?} instead of {value}");
+            let a_text = matches!(cell, Data::String(_));
+            let timely =
+                matches!(name.as_str(), "date" | "begins" | "first_in" | "last_out" | "since" | "at");
+            ensure!(!(a_text && timely), "{report}: {name} is a text, {cell:?}");
+        }
+        if values.iter().any(|value| value.is_i64()) {
+            let expected: i64 = values.iter().filter_map(|value| value.as_i64()).sum();
+            let unit = if name.ends_with("_s") { 3600.0 } else { 1.0 };
+            let Data::Float(sum) = sums[place] else { anyhow::bail!("{report}: {name}: {:?}", sums[place]) };
+            ensure!((sum * unit - expected as f64).abs() < 1e-6, "{report}: {name}: {sum} for {expected}");
+            let heading = header[place].to_string();
+            ensure!(heading.ends_with("(h)") == name.ends_with("_s"), "{report}: {heading}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spreadsheet_adds_up_to_what_the_api_says() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = company(&ground).await?;
+    hub.cluster().execute(WORKED).await?;
+    hub.must(&["recompute", "--from", "2025-03-04", "--to", "2025-03-04"])?;
+    let silent = "update terminals set reported_through = '2025-03-04 12:00+01', created_at = '2025-01-01'";
+    hub.cluster().execute(silent).await?;
+    let hr = Api::open(&hub, "hr").await?;
+    let (mut files, mut answers) = (Vec::new(), Vec::new());
+    for report in OF_PEOPLE.into_iter().chain(["punctuality", "silence"]) {
+        let from = if report == "daily" { "2025-03-04" } else { "2025-03-03" };
+        let path = |format: &str| format!("/reports/{report}?from={from}&to=2025-03-04&format={format}");
+        let file =
+            async |format: &str| hr.request(Method::GET, &path(format)).send().await?.error_for_status();
+        let header = file("csv").await?.text().await?;
+        let columns: Vec<_> =
+            header.lines().next().unwrap_or_default().split(',').map(str::to_owned).collect();
+        let said = Said { report, columns, rows: hr.list(&path("json")).await? };
+        let book = file("xlsx").await?.bytes().await?;
+        let place = ground.join(&format!("{report}.xlsx"));
+        std::fs::write(&place, calc::with_sums(&book, said.columns.len(), said.rows.len())?)?;
+        files.push(place);
+        answers.push(said);
+    }
+    calc::computed(&files, ground.path(), None)?;
+    for said in &answers {
+        check(said, &calc::sheet(&ground.join(&format!("{}.ods", said.report)))?)?;
+    }
+    let balances = answers.iter().flat_map(|said| &said.rows).filter_map(|row| row["balance_s"].as_i64());
+    let (less, more): (Vec<i64>, Vec<i64>) = balances.partition(|balance| *balance < 0);
+    ensure!(less.len() > 20 && more.iter().any(|balance| *balance > 0), "{less:?} {more:?}");
+    Ok(())
+}
+
+/// People who have passed the door today, each in another way (`hours ago direction`).
+const PASSAGES: [(&str, &str); 6] = [
+    ("101", "2 unknown"),
+    ("102", "3 unknown, 2.5 unknown"),
+    ("103", "3 in, 1 out"),
+    ("104", "20 in"),
+    ("105", "20 unknown"),
+    ("106", "25 unknown"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fire_list_also_names_who_may_be_in() -> Result<()> {
+    let company = Company::open().await?;
+    for (number, passages) in PASSAGES {
+        company.hire(&[(number, "Somebody")]).await?;
+        for passage in passages.split(", ") {
+            let (ago, direction) = passage.split_once(' ').context("two words")?;
+            let punch = format!(
+                "insert into punches (id, device, epoch, seq, person, at, clock, direction, distance, hash)
+                select gen_random_uuid(), '{DEVICE}', 1, (select count(*) + 1 from punches), p.id,
+                    now() - interval '{ago} hours', 'synchronised', '{direction}', 0, ''::bytea
+                from people p where p.number = '{number}'"
+            );
+            company.hub.cluster().execute(&punch).await?;
+        }
+    }
+    let list = async |api: &Api, filter: &str| -> Result<Vec<String>> {
+        let rows = api.list(&format!("/reports/presence{filter}")).await?;
+        Ok(rows.iter().map(|row| format!("{} {}", row["number"], row["presence"]).replace('"', "")).collect())
+    };
+    let all = ["101 in", "104 in", "102 perhaps in", "105 perhaps in"];
+    assert_eq!(list(&company.hr, "").await?, all);
+    assert_eq!(list(&company.hr, "?number=102").await?, ["102 perhaps in"]);
+    assert_eq!(list(&company.hr, "?site=Main").await?, all);
+    let own = company.login("ada", "employee", Some("104")).await?;
+    assert_eq!(list(&own, "").await?, ["104 in"]);
+    let csv = company.hr.request(Method::GET, "/reports/presence?format=csv").send().await?.text().await?;
+    ensure!(csv.starts_with("number,name,department,site,since,terminal,presence\n"), "{csv}");
+    ensure!(csv.lines().count() == 5 && csv.contains("\"Front door\",\"perhaps in\""), "{csv}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_formula_comes_out_of_lines_that_are_split_at_semicolons() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = company(&ground).await?;
+    let hr = Api::open(&hub, "hr").await?;
+    let mut files = Vec::new();
+    for report in ["timesheet", "presence"] {
+        files.push(ground.join(&format!("{report}.csv")));
+        std::fs::write(&files[files.len() - 1], bytes(&hr, report, "csv", "text/csv").await?)?;
+    }
+    files.push(ground.join("plain.csv"));
+    let plain = hr.request(Method::GET, "/timesheet.csv?from=2025-03-03").send().await?.error_for_status()?;
+    std::fs::write(&files[2], plain.bytes().await?)?;
+    // That it would find one.
+    files.push(ground.join("bait.csv"));
+    std::fs::write(&files[3], "date,name\n2025-03-03,\"Ada;=1+1\"\n")?;
+    calc::computed(&files, ground.path(), Some(calc::SEMICOLONS))?;
+    let found = ["timesheet", "presence", "plain", "bait"]
+        .map(|name| calc::formulas(&ground.join(&format!("{name}.ods"))));
+    let found: Vec<usize> = found.into_iter().collect::<Result<_>>()?;
+    assert_eq!(found, [0, 0, 0, 1]);
     Ok(())
 }

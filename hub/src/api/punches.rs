@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -10,30 +9,31 @@ use uuid::Uuid;
 use crate::api::error::Refusal;
 use crate::api::{ApiError, Caller};
 use crate::app::App;
+use crate::day::{Day, Moment};
 use crate::reports::punches::{self, Row};
-use crate::reports::timesheet::{local, parse_date};
+use crate::reports::timesheet::local;
 use crate::{clock, unplaced};
 
 /// Which day.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-pub struct Day {
+pub struct Wanted {
     /// `YYYY-MM-DD` in the site's zone; today if left out.
-    date: Option<String>,
+    #[param(value_type = Option<String>, format = Date)]
+    date: Option<Day>,
 }
 
 /// The punches of a day, the latest first.
-#[utoipa::path(get, path = "/punches", params(Day), responses(
+#[utoipa::path(get, path = "/punches", params(Wanted), responses(
     (status = 200, body = [Row]), (status = 400, body = Refusal), (status = 401, body = Refusal),
     (status = 403, body = Refusal)))]
 pub async fn list(
     State(app): State<App>,
     caller: Caller,
-    Query(day): Query<Day>,
+    Query(wanted): Query<Wanted>,
 ) -> Result<Json<Vec<Row>>, ApiError> {
     let actor = caller.staff()?;
-    let date = day.date.as_deref().map(parse_date).transpose().map_err(ApiError::bad)?;
-    let date = date.unwrap_or_else(|| app.today());
+    let date = wanted.date.map_or_else(|| app.today(), |day| day.0);
     Ok(Json(punches::of_date(&app.pool, &app.zone, date, &actor.name).await?))
 }
 
@@ -61,7 +61,7 @@ pub struct Unplaced {
 pub struct Placement {
     /// With its offset or Z.
     #[schema(value_type = String, example = "2025-03-03T09:00:00+01:00")]
-    at: Timestamp,
+    at: Moment,
 }
 
 /// How many punches were placed.
@@ -98,6 +98,6 @@ pub async fn place(
     Json(placement): Json<Placement>,
 ) -> Result<Json<Placed>, ApiError> {
     let actor = &caller.staff()?.name;
-    let placed = unplaced::place(&app.pool, actor, id, placement.at, clock::now()).await?;
+    let placed = unplaced::place(&app.pool, actor, id, placement.at.0, clock::now()).await?;
     Ok(Json(Placed { placed }))
 }

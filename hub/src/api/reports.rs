@@ -4,22 +4,25 @@ use anyhow::Context;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Deserialize;
 use serde_json::json;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::error::Refusal;
 use crate::api::{ApiError, Caller};
 use crate::app::App;
-use crate::identity::Scope;
+use crate::day::Day;
+use crate::denial::Denial;
+use crate::identity::{Actor, Scope};
+use crate::people::seen_by;
 #[cfg(feature = "pdf")]
 use crate::reports::pdf;
 use crate::reports::table::{Cursor, Page};
-use crate::reports::timesheet::{Period, parse_date};
+use crate::reports::timesheet::Period;
 use crate::reports::{Question, Report, Step, csv, json, xlsx};
 use crate::store::reports::Filter;
 use crate::{clock, store};
@@ -47,9 +50,11 @@ pub enum Shape {
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
     /// First date, `YYYY-MM-DD`; today if left out.
-    from: Option<String>,
+    #[param(value_type = Option<String>, format = Date)]
+    from: Option<Day>,
     /// Last date; the first if left out.
-    to: Option<String>,
+    #[param(value_type = Option<String>, format = Date)]
+    to: Option<Day>,
     /// One person's number.
     number: Option<String>,
     /// A department's name.
@@ -71,8 +76,9 @@ pub struct Wanted {
 /// silence (terminals that absences wait for). Managers see their people in it, employees themselves.
 #[utoipa::path(get, path = "/reports/{report}", params(("report" = Report, Path), Wanted), responses(
     (status = 200, description = "a list of objects, or the file", body = Vec<serde_json::Value>),
-    (status = 400, body = Refusal), (status = 401, body = Refusal),
-    (status = 429, body = Refusal, description = "the account has two reports under way")))]
+    (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 403, body = Refusal),
+    (status = 404, body = Refusal, description = "there is no such person, department or site"),
+    (status = 429, body = Refusal, description = "the account has two reports under way, or too many PDFs wait")))]
 pub async fn report(
     State(app): State<App>,
     caller: Caller,
@@ -86,6 +92,7 @@ pub async fn report(
     let detail = json!({"from": question.filter.from.to_string(), "to": question.filter.to.to_string(),
         "number": question.filter.number, "department": question.filter.department, "site": question.filter.site});
     let mut conn = app.pool.acquire().await.map_err(anyhow::Error::from)?;
+    exists(&mut conn, &caller.0, &question.filter).await?;
     let action = format!("report.{}", report.name());
     let audited = store::audit::record(&mut conn, &caller.0.name, &action, report.name(), detail).await;
     audited.map_err(anyhow::Error::from)?;
@@ -109,9 +116,7 @@ pub async fn report(
 }
 
 fn question(app: &App, report: Report, wanted: &Wanted, scope: Scope) -> Result<Question, ApiError> {
-    let date = |text: &Option<String>| text.as_deref().map(parse_date).transpose().map_err(ApiError::bad);
-    let from = date(&wanted.from)?.unwrap_or_else(|| app.today());
-    let period = Period::new(from, date(&wanted.to)?.unwrap_or(from)).map_err(ApiError::bad)?;
+    let period = Period::asked(wanted.from, wanted.to, app.today())?;
     if report == Report::Daily && period.from != period.to {
         return Err(ApiError::bad("to: the daily report is of one date; ask for the timesheet"));
     }
@@ -132,6 +137,17 @@ fn question(app: &App, report: Report, wanted: &Wanted, scope: Scope) -> Result<
         duplicate_within_s,
         now: clock::now(),
     })
+}
+
+/// Refuses what names nobody and nothing: an empty report would look as if there had been no work.
+async fn exists(conn: &mut PgConnection, actor: &Actor, filter: &Filter) -> Result<(), Denial> {
+    if let Some(number) = &filter.number {
+        seen_by(conn, actor, number).await?;
+    }
+    match store::reports::unknown(conn, filter).await? {
+        Some((what, name)) => Err(Denial::missing(format!("{what}: there is no {what} {name:?}"))),
+        None => Ok(()),
+    }
 }
 
 fn one_page(report: Report, page: &Page) -> Result<Response, ApiError> {
@@ -178,8 +194,8 @@ impl Progress {
         self.done = page.next.is_none();
         self.after = page.next;
         let piece = match self.shape {
-            Shape::Csv if first => [csv::header(columns)?, csv::rows(&page.rows)?].concat(),
-            Shape::Csv => csv::rows(&page.rows)?,
+            Shape::Csv if first => (csv::header(columns) + &csv::rows(&page.rows)).into_bytes(),
+            Shape::Csv => csv::rows(&page.rows).into_bytes(),
             _ => {
                 let open: &[u8] = if first {
                     b"["
@@ -247,6 +263,11 @@ async fn workbook(pool: &PgPool, question: &Question) -> Result<Vec<u8>, ApiErro
 /// What is printed: dates and when it was made, then the rows.
 #[cfg(feature = "pdf")]
 async fn pages(app: &App, question: Question) -> Result<Vec<u8>, ApiError> {
+    let full = || {
+        let message = "format: other PDFs are printed first: ask again in a minute, or for CSV or XLSX";
+        ApiError::new(StatusCode::TOO_MANY_REQUESTS, message)
+    };
+    let _place = pdf::queue().ok_or_else(full)?;
     let made = question.now.to_zoned(app.zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string();
     let subtitle = format!("{} to {}, made {made}", question.filter.from, question.filter.to);
     let (title, columns) = (question.report.title(), question.report.columns());
@@ -264,7 +285,7 @@ async fn pages(app: &App, question: Question) -> Result<Vec<u8>, ApiError> {
 #[expect(clippy::unused_async, reason = "as with the feature")]
 async fn pages(_: &App, _: Question) -> Result<Vec<u8>, ApiError> {
     Err(ApiError::new(
-        axum::http::StatusCode::NOT_IMPLEMENTED,
+        StatusCode::NOT_IMPLEMENTED,
         "format: this hub was built without PDF (the feature `pdf`): ask for xlsx or csv",
     ))
 }

@@ -11,24 +11,25 @@ use crate::api::error::Refusal;
 use crate::api::{ApiError, Caller};
 use crate::app::App;
 use crate::clock;
+use crate::day::Day;
 use crate::reports;
-use crate::reports::timesheet::{Period, Row, parse_date, timesheet};
+use crate::reports::timesheet::{Period, Row, timesheet};
 
 /// Which days, both inclusive, in the site's zone.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct Days {
     /// `YYYY-MM-DD`; today if left out.
-    from: Option<String>,
+    #[param(value_type = Option<String>, format = Date)]
+    from: Option<Day>,
     /// `YYYY-MM-DD`; the same day if left out.
-    to: Option<String>,
+    #[param(value_type = Option<String>, format = Date)]
+    to: Option<Day>,
 }
 
 impl Days {
     fn period(&self, app: &App) -> Result<Period, ApiError> {
-        let date = |text: &Option<String>| text.as_deref().map(parse_date).transpose().map_err(ApiError::bad);
-        let from = date(&self.from)?.unwrap_or_else(|| app.today());
-        Period::new(from, date(&self.to)?.unwrap_or(from)).map_err(ApiError::bad)
+        Ok(Period::asked(self.from, self.to, app.today())?)
     }
 }
 
@@ -57,5 +58,5 @@ pub async fn csv(
     let rows = timesheet(&app.pool, period, (&caller.0.name, caller.scope()), clock::now()).await?;
     let name = format!("attachment; filename=\"timesheet-{}-{}.csv\"", period.from, period.to);
     let headers = [(CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()), (CONTENT_DISPOSITION, name)];
-    Ok((headers, reports::csv::timesheet(&rows)?))
+    Ok((headers, reports::csv::timesheet(&rows)))
 }

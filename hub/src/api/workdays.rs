@@ -25,10 +25,11 @@ pub async fn look(
     Ok(Json(revisions::look(&app.pool, &actor, &number, date.0, &app.policy, now).await?))
 }
 
-/// Make a person's day final, whatever terminals still have to report.
+/// Make a person's day final once its windows have closed, whatever terminals still have to report.
 #[utoipa::path(post, path = "/workdays/{number}/{date}/finalise",
     params(("number" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`")), responses(
-    (status = 204), (status = 403, body = Refusal), (status = 404, body = Refusal)))]
+    (status = 204), (status = 403, body = Refusal), (status = 404, body = Refusal),
+    (status = 409, body = Refusal, description = "a window is open still")))]
 pub async fn finalise(
     State(app): State<App>,
     caller: Caller,

@@ -118,7 +118,7 @@ async fn update(app: &App, actor: &Actor, send: &mpsc::Sender<Result<Event, Infa
 async fn tables(app: &App, actor: &Actor) -> Result<Vec<Event>> {
     let date = app.today();
     let mut conn = app.pool.acquire().await?;
-    let period = timesheet::Period::new(date, date)?;
+    let period = timesheet::Period::of(date);
     let timesheet = timesheet::unaudited(&mut conn, period, actor.scope(), clock::now()).await?;
     let mut events = vec![Event::default().event("timesheet").data(Timesheet { timesheet }.render()?)];
     if actor.role.is_staff() {

@@ -303,7 +303,7 @@ async fn look_up(
         return Ok(Err("it was written by another release"));
     };
     let whom = (claimed.person, claimed.recipient);
-    let facts = store::outbox::facts(conn, whom, detail.date, &detail.shift).await?;
+    let facts = store::outbox::facts(conn, whom, (detail.date, &detail.shift), clock::now()).await?;
     if let Some(reason) = pointless(claimed, kind, &facts, by_mail) {
         return Ok(Err(reason));
     }

@@ -20,7 +20,7 @@ use jiff::civil;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 use typst::diag::{FileError, FileResult, SourceDiagnostic};
 use typst::foundations::{Array, Bytes, Datetime, Duration as Offset, IntoValue, Smart, Str, dict};
@@ -65,6 +65,14 @@ static FONTS: LazyLock<FontStore> = LazyLock::new(|| {
 });
 /// One at a time: a document takes a core for seconds, and much memory.
 static ONE: Semaphore = Semaphore::const_new(1);
+/// Documents that are printed or wait for it, at most: the last waits about as long as anybody would.
+const PLACES: usize = 6;
+static QUEUE: Semaphore = Semaphore::const_new(PLACES);
+
+/// A place in the queue before the printer, for as long as it is held. `None`: the queue is full.
+pub fn queue() -> Option<SemaphorePermit<'static>> {
+    QUEUE.try_acquire().ok()
+}
 
 /// A report on its way to paper: words alone, nothing of it is markup.
 #[derive(Serialize, Deserialize)]
@@ -343,6 +351,14 @@ mod tests {
         assert!(text.contains("1/1") && text.contains("8:29") && text.contains("08:00"));
         let bytes = document(&hostile).set().expect("is made");
         assert!(bytes.starts_with(b"%PDF"));
+    }
+
+    #[test]
+    fn the_queue_has_an_end() {
+        let places: Vec<_> = (0..PLACES).map_while(|_| queue()).collect();
+        assert!(places.len() == PLACES && queue().is_none());
+        drop(places);
+        assert!(queue().is_some());
     }
 
     #[test]

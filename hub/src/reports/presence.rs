@@ -1,22 +1,21 @@
-//! Who is in, now: from the doors alone, before any shift is looked at. Also the fire list, so that
-//! in doubt somebody is in.
-
-use std::collections::HashMap;
+//! Who is in, now: from the doors alone, before any shift is looked at. Also the fire list, so that in doubt
+//! somebody is in it: whoever may be inside without the punches saying so stands below, as perhaps in.
 
 use anyhow::Result;
-use jiff::{Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp, ToSpan};
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use crate::attendance::{ClockState, Direction, Punch, sift};
 use crate::reports::table::{Cell, Column, Kind, Page, Zones, column};
-use crate::store;
 use crate::store::reports::{self, Filter, RecentRow};
 
-/// Whoever came longer ago than this has gone, unseen: the longest shift with some overtime.
-const LONGEST_H: i64 = 16;
+/// Whoever was seen longer ago than this is not here any more.
+const SEEN_H: i64 = 24;
+/// Punches without a direction turn each other round for so long: the longest shift with some overtime.
+const TURN: SignedDuration = SignedDuration::from_hours(16);
 
-/// The columns.
+/// The columns. `since` is when and `terminal` where somebody came; of somebody who perhaps is in, when and
+/// where they were last seen.
 pub const COLUMNS: &[Column] = &[
     column("number", Kind::Text),
     column("name", Kind::Text),
@@ -24,59 +23,87 @@ pub const COLUMNS: &[Column] = &[
     column("site", Kind::Text),
     column("since", Kind::Time),
     column("terminal", Kind::Text),
+    column("presence", Kind::Text),
 ];
 
-/// Everybody who is in.
+/// What the punches of somebody say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Presence {
+    /// In.
+    In,
+    /// Nothing says that they have gone, but for an even number of punches or their age.
+    PerhapsIn,
+}
+
+impl Presence {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::In => "in",
+            Self::PerhapsIn => "perhaps in",
+        }
+    }
+}
+
+/// Everybody who is in, then everybody who perhaps is.
 pub async fn page(conn: &mut PgConnection, filter: &Filter, within_s: u32, now: Timestamp) -> Result<Page> {
-    let mut recent = reports::recent(conn, now.checked_sub(LONGEST_H.hours())?, now).await?;
-    recent.sort_by_key(|row| row.person); // those of one person stay in the order of time
-    let inside = inside(&recent, i64::from(within_s));
-    let terminals: HashMap<String, String> =
-        store::terminals::list(conn).await?.into_iter().map(|one| (one.device, one.name)).collect();
+    let recent = reports::recent(conn, filter, (now.checked_sub(SEEN_H.hours())?, now)).await?;
+    let of_person = recent.chunk_by(|one, other| one.number == other.number);
+    let mut found: Vec<_> =
+        of_person.filter_map(|rows| whereabouts(rows, i64::from(within_s), now)).collect();
+    found.sort_by_key(|(presence, _)| *presence); // and those of each by number, as they came
     let mut zones = Zones::default();
-    let mut rows = Vec::new();
-    for who in reports::people(conn, filter).await? {
-        let Some(punch) = inside.get(&who.id) else { continue };
-        rows.push(vec![
-            Cell::Text(who.number),
-            Cell::Text(who.name),
-            Cell::text(who.department),
-            Cell::Text(who.site),
-            zones.cell(Some(punch.at.to_jiff()), &who.zone)?,
-            Cell::text(terminals.get(&punch.device).cloned()),
-        ]);
-    }
-    Ok(Page { rows, next: None })
+    let rows = found.into_iter().map(|(presence, row)| cells(presence, row, &mut zones));
+    Ok(Page { rows: rows.collect::<Result<_>>()?, next: None })
 }
 
-/// The punch by which each person who is in came. Rows are by person and time.
-fn inside(recent: &[RecentRow], within_s: i64) -> HashMap<Uuid, &RecentRow> {
-    let of_person = recent.chunk_by(|one, other| one.person == other.person);
-    of_person.filter_map(|rows| Some((rows[0].person, came(rows, within_s)?))).collect()
+fn cells(presence: Presence, row: &RecentRow, zones: &mut Zones) -> Result<Vec<Cell>> {
+    Ok(vec![
+        Cell::Text(row.number.clone()),
+        Cell::Text(row.name.clone()),
+        Cell::text(row.department.clone()),
+        Cell::Text(row.site.clone()),
+        zones.cell(Some(row.at.to_jiff()), &row.zone)?,
+        Cell::Text(row.terminal.clone()),
+        Cell::Text(presence.as_str().to_owned()),
+    ])
 }
 
-/// The punch by which somebody came who has not gone: an explicit direction says which way, any
-/// other punch turns it round.
-fn came(rows: &[RecentRow], within_s: i64) -> Option<&RecentRow> {
-    if let [only] = rows {
-        return (Direction::read(&only.direction) != Direction::Out).then_some(only);
-    }
+/// Whether somebody is in, or may be, and the punch that says so. Rows are those of one person, by time.
+fn whereabouts(rows: &[RecentRow], within_s: i64, now: Timestamp) -> Option<(Presence, &RecentRow)> {
     let punch = |(index, row): (usize, &RecentRow)| {
         let direction = Direction::read(&row.direction);
         // The index stands in for the terminal: it only has to come back.
         Punch::new(row.at.to_jiff(), direction, index.to_string().into(), ClockState::Synchronised)
     };
-    let sifted = sift(rows.iter().enumerate().map(punch).collect(), within_s);
-    let mut came = None;
-    for punch in sifted.kept {
-        let comes = match punch.direction {
-            Direction::In => true,
-            Direction::Out => false,
-            Direction::Unknown => came.is_none(),
-        };
-        came = if comes { came.or_else(|| punch.terminal.parse::<usize>().ok()) } else { None };
+    let kept = sift(rows.iter().enumerate().map(punch).collect(), within_s).kept;
+    let last = kept.last()?;
+    let turns = now.saturating_sub(TURN).ok()?.as_second();
+    let came = match last.direction {
+        Direction::Out => return None,
+        Direction::In => came(&kept),
+        Direction::Unknown => came(&kept[kept.partition_point(|punch| punch.at <= turns)..]),
+    };
+    let row = |punch: &Punch| rows.get(punch.terminal.parse::<usize>().ok()?);
+    match came {
+        Some(punch) => Some((Presence::In, row(punch)?)),
+        None => Some((Presence::PerhapsIn, row(last)?)),
     }
-    rows.get(came?)
+}
+
+/// The punch by which somebody came who has not gone: an explicit direction says which way, any other
+/// punch turns it round.
+fn came(punches: &[Punch]) -> Option<&Punch> {
+    punches.iter().fold(None, |came, punch| match punch.direction {
+        Direction::In => came.or(Some(punch)),
+        Direction::Out => None,
+        Direction::Unknown => {
+            if came.is_none() {
+                Some(punch)
+            } else {
+                None
+            }
+        }
+    })
 }
 
 #[cfg(test)]
@@ -85,28 +112,56 @@ mod tests {
 
     use super::*;
 
+    const NOW: i64 = 24 * 3600;
+
     fn rows(punches: &[(i64, &str)]) -> Vec<RecentRow> {
         let row = |(at, direction): &(i64, &str)| RecentRow {
-            person: Uuid::nil(),
+            number: "1".into(),
+            name: "Ada".into(),
+            department: None,
+            site: "Main".into(),
+            zone: "UTC".into(),
             at: Timestamp::from_second(*at).expect("a time").to_sqlx(),
             direction: (*direction).to_owned(),
-            device: String::new(),
+            terminal: "Gate".into(),
         };
         punches.iter().map(row).collect()
     }
 
+    /// What the punches say a day later, and since when.
+    fn said(punches: &[(i64, &str)]) -> Option<(&'static str, i64)> {
+        let rows = rows(punches);
+        let now = Timestamp::from_second(NOW).expect("a time");
+        let (presence, row) = whereabouts(&rows, 60, now)?;
+        Some((presence.as_str(), row.at.to_jiff().as_second()))
+    }
+
     #[test]
     fn doors_say_who_is_in() {
-        let since =
-            |punches: &[(i64, &str)]| came(&rows(punches), 60).map(|row| row.at.to_jiff().as_second());
-        assert_eq!(since(&[(0, "unknown")]), Some(0));
-        assert_eq!(since(&[(0, "unknown"), (30, "unknown")]), Some(0));
-        assert_eq!(since(&[(0, "unknown"), (100, "unknown")]), None);
-        assert_eq!(since(&[(0, "unknown"), (100, "unknown"), (200, "unknown")]), Some(200));
-        assert_eq!(since(&[(0, "in"), (100, "in")]), Some(0));
-        assert_eq!(since(&[(0, "in"), (100, "out")]), None);
-        assert_eq!(since(&[(0, "in")]), Some(0));
-        assert_eq!(since(&[(0, "out")]), None);
-        assert_eq!(since(&[(0, "out"), (100, "unknown")]), Some(100));
+        let hours = |h: i64| NOW - h * 3600;
+        let (early, later) = (hours(8), hours(7));
+        assert_eq!(said(&[(early, "unknown")]), Some(("in", early)));
+        assert_eq!(said(&[(early, "unknown"), (early + 30, "unknown")]), Some(("in", early)));
+        let three = [(early, "unknown"), (later, "unknown"), (hours(6), "unknown")];
+        assert_eq!(said(&three), Some(("in", hours(6))));
+        assert_eq!(said(&[(early, "in"), (later, "in")]), Some(("in", early)));
+        assert_eq!(said(&[(early, "in"), (later, "out")]), None);
+        assert_eq!(said(&[(early, "in")]), Some(("in", early)));
+        assert_eq!(said(&[(early, "out")]), None);
+        assert_eq!(said(&[(early, "out"), (later, "unknown")]), Some(("in", later)));
+        assert_eq!(said(&[]), None);
+    }
+
+    #[test]
+    fn who_may_be_in_is_perhaps_in() {
+        let hours = |h: i64| NOW - h * 3600;
+        // Two doors on the way in, or in and out: nobody knows.
+        assert_eq!(said(&[(hours(8), "unknown"), (hours(7), "unknown")]), Some(("perhaps in", hours(7))));
+        assert_eq!(said(&[(hours(8), "in"), (hours(7), "unknown")]), Some(("perhaps in", hours(7))));
+        // Not yesterday's last punch makes today's first one the second.
+        assert_eq!(said(&[(hours(18), "unknown"), (hours(2), "unknown")]), Some(("in", hours(2))));
+        assert_eq!(said(&[(hours(18), "unknown")]), Some(("perhaps in", hours(18))));
+        // Who said that they came is in until they say that they go, or a day has passed.
+        assert_eq!(said(&[(hours(18), "in")]), Some(("in", hours(18))));
     }
 }

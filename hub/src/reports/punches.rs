@@ -9,7 +9,7 @@ use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::reports::timesheet::{Period, local, time_of_day};
+use crate::reports::timesheet::{local, time_of_day};
 use crate::store;
 use crate::store::punches;
 
@@ -65,7 +65,8 @@ pub async fn of_date(pool: &PgPool, zone: &TimeZone, date: Date, actor: &str) ->
 
 /// For somebody whose look has been audited already.
 pub async fn unaudited(conn: &mut PgConnection, zone: &TimeZone, date: Date) -> Result<Vec<Row>> {
-    let (from, until) = Period::new(date, date)?.instants(zone)?;
+    let begin = |date: Date| date.to_zoned(zone.clone()).map(|zoned| zoned.timestamp());
+    let (from, until) = (begin(date)?, begin(date.tomorrow()?)?);
     let punches = punches::between(conn, from, until).await?;
     Ok(punches.into_iter().rev().map(|punch| Row::new(punch, zone)).collect())
 }

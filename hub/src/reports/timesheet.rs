@@ -1,6 +1,6 @@
 //! The timesheet: a row for each person and day.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -9,10 +9,12 @@ use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 
+use crate::day::{self, Day};
 use crate::denial::Denial;
 use crate::identity::Scope;
 use crate::store;
 use crate::store::reports::{self, DayRow, Filter, Which};
+use crate::store::workdays::EXPECTED;
 
 /// Days of one timesheet, at most.
 const DAYS: i32 = 366;
@@ -35,10 +37,11 @@ pub struct Row {
     pub last_out: Option<String>,
     /// Seconds between; null where nothing closed.
     pub worked_s: Option<i64>,
-    /// holiday, leave, incomplete, unscheduled, absent, `half_day` or present.
+    /// expected (the shift is not due yet), holiday, leave, incomplete, unscheduled, absent, `half_day` or
+    /// present.
     pub status: String,
     /// What somebody should know: `clock_estimated`, `half_leave`, `long_span`, `missing_in`, `missing_out`,
-    /// `worked_on_leave`.
+    /// provisional (an absence that punches may still undo), `worked_on_leave`.
     pub flags: Vec<String>,
 }
 
@@ -46,6 +49,11 @@ impl Row {
     fn read(day: DayRow) -> Result<Self> {
         let zone =
             TimeZone::get(&day.zone).with_context(|| format!("there is no time zone {:?}", day.zone))?;
+        let mut flags = day.flags;
+        if day.provisional && day.status != EXPECTED {
+            flags.push("provisional".to_owned());
+            flags.sort_unstable();
+        }
         Ok(Self {
             date: day.date.to_jiff().to_string(),
             number: day.number,
@@ -54,7 +62,7 @@ impl Row {
             last_out: day.last_out.map(|at| local(at.to_jiff(), &zone)),
             worked_s: day.worked_s.map(i64::from),
             status: day.status,
-            flags: day.flags,
+            flags,
         })
     }
 
@@ -79,17 +87,16 @@ pub struct Period {
 }
 
 impl Period {
-    /// At most a year, and not backwards.
-    pub fn new(from: Date, to: Date) -> Result<Self> {
-        ensure!(from <= to, "the period ends before it begins");
-        ensure!(from.until(to)?.get_days() < DAYS, "a timesheet has at most {DAYS} days");
-        Ok(Self { from, to })
+    /// One day.
+    pub fn of(date: Date) -> Self {
+        Self { from: date, to: date }
     }
 
-    /// The instants of its beginning and its end.
-    pub fn instants(self, zone: &TimeZone) -> Result<(Timestamp, Timestamp)> {
-        let begin = |date: Date| date.to_zoned(zone.clone()).map(|zoned| zoned.timestamp());
-        Ok((begin(self.from)?, begin(self.to.tomorrow()?)?))
+    /// What somebody asked for: today, where nothing is said, and one day, where no last one is.
+    pub fn asked(from: Option<Day>, to: Option<Day>, today: Date) -> Result<Self, Denial> {
+        let from = from.unwrap_or(Day(today));
+        let (from, to) = day::range(from, to.unwrap_or(from), DAYS)?;
+        Ok(Self { from, to })
     }
 }
 
@@ -138,9 +145,4 @@ pub fn time_of_day(local: &str) -> &str {
 /// The local date of an instant.
 pub fn today(now: Timestamp, zone: &TimeZone) -> Date {
     zone.to_datetime(now).date()
-}
-
-/// Reads a date as `YYYY-MM-DD`.
-pub fn parse_date(text: &str) -> Result<Date> {
-    text.parse().with_context(|| format!("{text:?} is no date: write it as YYYY-MM-DD"))
 }

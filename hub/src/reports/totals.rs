@@ -1,6 +1,8 @@
-//! Each person's totals over some dates: hours, overtime, balance.
+//! Each person's totals over some dates: hours, overtime, balance. Absences that are provisional, or not due
+//! yet, are counted in a column of their own, and nowhere else.
 
 use anyhow::Result;
+use jiff::Timestamp;
 use sqlx::PgConnection;
 
 use crate::reports::table::{Cell, Column, Cursor, Kind, Page, column};
@@ -19,6 +21,7 @@ pub const COLUMNS: &[Column] = &[
     column("late_s", Kind::Seconds),
     column("overtime_s", Kind::Seconds),
     column("balance_s", Kind::Seconds),
+    column("provisional", Kind::Count),
 ];
 
 /// A page of people.
@@ -27,9 +30,10 @@ pub async fn page(
     filter: &Filter,
     after: Option<&Cursor>,
     most: i64,
+    now: Timestamp,
 ) -> Result<Page> {
     let after = after.and_then(|cursor| cursor.0.first()).map(String::as_str);
-    let rows = reports::totals(conn, filter, after, most).await?;
+    let rows = reports::totals(conn, filter, after, most, now).await?;
     let next = rows.last().filter(|_| rows.len() as i64 == most).map(|row| Cursor(vec![row.number.clone()]));
     Ok(Page { rows: rows.into_iter().map(cells).collect(), next })
 }
@@ -45,6 +49,7 @@ fn cells(row: TotalRow) -> Vec<Cell> {
         row.late_s,
         row.overtime_s,
         row.balance_s,
+        row.provisional,
     ];
     cells.extend(counts.map(Cell::Count));
     cells

@@ -7,8 +7,11 @@ use crate::reports::table::{Cell, Column, Kind};
 
 /// Rows of one sheet, at most: more is nothing that anybody reads in a spreadsheet.
 pub const ROWS: usize = 500_000;
-/// Seconds of a day: a spreadsheet counts time in days.
+/// Seconds of a day: a spreadsheet counts dates and times in days.
 const DAY_S: f64 = 86_400.0;
+/// Seconds of an hour. Lengths of time are plain numbers of hours: those add up in every spreadsheet, also
+/// below zero, where Excel shows `####` for a time.
+const HOUR_S: f64 = 3600.0;
 
 /// A workbook that is being written, row by row; on disk, not in memory.
 pub struct Sheet {
@@ -35,12 +38,13 @@ impl Sheet {
             let place = u16::try_from(place)?;
             let width = if column.kind == Kind::Time { 20.0 } else { 14.0 };
             sheet.set_column_width(place, width)?;
-            sheet.write_string_with_format(0, place, column.heading(), &bold)?;
+            let unit = if column.kind == Kind::Seconds { " (h)" } else { "" };
+            sheet.write_string_with_format(0, place, column.heading() + unit, &bold)?;
         }
         let formats = Formats {
             date: Format::new().set_num_format("yyyy-mm-dd"),
             time: Format::new().set_num_format("yyyy-mm-dd hh:mm:ss"),
-            hours: Format::new().set_num_format("[h]:mm:ss"),
+            hours: Format::new().set_num_format("0.00"),
         };
         Ok(Self { workbook, columns, formats, row: 0 })
     }
@@ -62,15 +66,9 @@ impl Sheet {
                     (Cell::Time(_, local), _) => {
                         sheet.write_number_with_format(self.row, place, serial(*local), &self.formats.time)?
                     }
-                    // A spreadsheet shows no negative times: those stay numbers, in hours.
-                    (Cell::Count(seconds), Kind::Seconds) if *seconds >= 0 => {
-                        let days = *seconds as f64 / DAY_S;
-                        sheet.write_number_with_format(self.row, place, days, &self.formats.hours)?
-                    }
                     (Cell::Count(seconds), Kind::Seconds) => {
-                        let text =
-                            format!("-{}:{:02}:{:02}", -seconds / 3600, -seconds / 60 % 60, -seconds % 60);
-                        sheet.write_string(self.row, place, text)?
+                        let hours = *seconds as f64 / HOUR_S;
+                        sheet.write_number_with_format(self.row, place, hours, &self.formats.hours)?
                     }
                     (Cell::Count(number), _) => sheet.write_number(self.row, place, *number as f64)?,
                     (Cell::Truth(truth), _) => sheet.write_boolean(self.row, place, *truth)?,
@@ -88,8 +86,8 @@ impl Sheet {
     }
 }
 
-/// A local time as spreadsheets count it: days since 1899-12-30.
+/// A local time as spreadsheets count it: days since 1899-12-30. To the second, as the other formats have it.
 fn serial(local: jiff::civil::DateTime) -> f64 {
     let epoch = jiff::civil::date(1899, 12, 30).at(0, 0, 0, 0);
-    local.duration_since(epoch).as_secs_f64() / DAY_S
+    local.duration_since(epoch).as_secs() as f64 / DAY_S
 }

@@ -228,21 +228,22 @@ pub async fn punches_of(conn: &mut PgConnection, person: Uuid, ids: &[Uuid]) -> 
     .await
 }
 
-/// Workdays with a flag between two dates, by date and number; of a manager's people, or of one
-/// person alone, where those are given.
+/// Workdays with a flag between two dates as they are now, by date and number; of a manager's people, or of
+/// one person alone, where those are given.
 pub async fn gaps(
     conn: &mut PgConnection,
     flag: &str,
     (from, to): (Date, Date),
     (manager, own): (Option<Uuid>, Option<Uuid>),
     most: i64,
+    now: jiff::Timestamp,
 ) -> Result<Vec<Gap>> {
     sqlx::query_as!(
         Gap,
-        r#"select p.number, p.name, s.zone, w.date as "date: SqlDate", w.shift, w.status,
+        r#"select p.number, p.name, s.zone, w.date as "date!: SqlDate", w.shift as "shift!", w.status as "status!",
             w.first_in as "first_in: Timestamp", w.last_out as "last_out: Timestamp",
             w.closes_at as "closes_at: Timestamp"
-        from workdays w join people p on p.id = w.person join sites s on s.id = p.site
+        from workdays_at($7) w join people p on p.id = w.person join sites s on s.id = p.site
         where w.date between $2 and $3 and $1 = any(w.flags)
             and ($4::uuid is null or p.manager = $4 or p.id = $4) and ($5::uuid is null or p.id = $5)
         order by w.date, p.number, w.shift limit $6"#,
@@ -251,7 +252,8 @@ pub async fn gaps(
         to.to_sqlx() as _,
         manager,
         own,
-        most
+        most,
+        now.to_sqlx() as _
     )
     .fetch_all(conn)
     .await

@@ -222,18 +222,13 @@ pub async fn closed(
 ) -> Result<Vec<Closed>> {
     sqlx::query_as!(
         Closed,
-        r#"select w.person, w.date as "date: SqlDate", w.shift, w.late_s, w.first_in as "first_in: Timestamp",
-            w.last_out as "last_out: Timestamp", w.starts_at as "starts_at: Timestamp"
-        from workdays w join people p on p.id = w.person left join people m on m.id = p.manager
-        where w.date >= $4 and (w.status = 'absent' or 'missing_out' = any(w.flags)) -- as the index has it
+        r#"select w.person as "person!", w.date as "date!: SqlDate", w.shift as "shift!", w.late_s as "late_s!",
+            w.first_in as "first_in: Timestamp", w.last_out as "last_out: Timestamp", w.starts_at as "starts_at: Timestamp"
+        from workdays_at($5) w join people p on p.id = w.person left join people m on m.id = p.manager
+        where w.date >= $4 and (w.judged = 'absent' or 'missing_out' = any(w.flags)) -- as the index has it
             and case $1::text when 'absence' then w.status = 'absent'
                 else w.status <> 'leave' and $1 = any(w.flags) end
-            and w.closes_at <= $5
-            and (w.finalised_at is not null or not exists (
-                select from terminals t where t.site = p.site and t.state = 'accepted'
-                    and t.created_at < w.closes_at
-                    and (t.reported_through is null
-                        or t.reported_through < w.closes_at + interval '1 second')))
+            and w.closes_at <= $5 and not w.awaited
             -- Punches that came with that report may wait there. What another hub has taken stands
             -- there, too, until the workdays that it computes do.
             and not exists (select from jobs j where j.person = w.person)
@@ -284,24 +279,25 @@ pub async fn due_in(conn: &mut PgConnection, channel: &str) -> Result<Option<f64
     .await
 }
 
-/// What is known of a person, of the one who is told, and of the workday that it is about.
+/// What is known now of a person, of the one who is told, and of the workday that it is about.
 pub async fn facts(
     conn: &mut PgConnection,
     (person, recipient): (Uuid, Uuid),
-    date: Date,
-    shift: &str,
+    (date, shift): (Date, &str),
+    now: jiff::Timestamp,
 ) -> Result<Facts> {
     sqlx::query_as!(
         Facts,
         r#"select p.number, p.name, p.manager, s.zone, r.name as recipient, r.email, r.language, r.muted,
             w.status as "status?", w.late_s as "late_s?", w.flags as "flags?"
         from people p join sites s on s.id = p.site join people r on r.id = $2
-            left join workdays w on w.person = p.id and w.date = $3 and w.shift = $4
+            left join workdays_at($5) w on w.person = p.id and w.date = $3 and w.shift = $4
         where p.id = $1"#,
         person,
         recipient,
         date.to_sqlx() as _,
-        shift
+        shift,
+        now.to_sqlx() as _
     )
     .fetch_one(conn)
     .await

@@ -62,7 +62,7 @@ pub struct DayRow {
     pub zone: String,
     /// The shift; empty on an unscheduled day.
     pub shift: String,
-    /// As the law calls it.
+    /// As the law calls it, or expected.
     pub status: String,
     /// When they came.
     pub first_in: Option<SqlTimestamp>,
@@ -82,16 +82,11 @@ pub struct DayRow {
     pub balance_s: Option<i32>,
     /// What somebody should know.
     pub flags: Vec<String>,
-    /// An absence that a terminal may still undo.
+    /// An absence, or what may become one, that punches may still undo.
     pub provisional: bool,
     /// How often it was computed differently, and the first time.
     pub revision: i32,
 }
-
-/// Whether an accepted terminal of the person's site, which was there when a workday's window closed,
-/// has not said yet what it saw up to then. The window's last second belongs to it.
-const SILENT: &str = "t.site = p.site and t.state = 'accepted' and t.created_at < w.closes_at
-    and (t.reported_through is null or t.reported_through < w.closes_at + interval '1 second')";
 
 /// Whose rows: joined to `p`, people. Names become rows first, so that the indexes on them serve.
 fn narrow(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
@@ -115,6 +110,23 @@ fn narrow(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
     }
 }
 
+/// What a filter names and is not there: what that should be, and its name.
+pub async fn unknown<'a>(
+    conn: &mut PgConnection,
+    filter: &'a Filter,
+) -> Result<Option<(&'static str, &'a str)>> {
+    let there = sqlx::query!(
+        r#"select exists (select from departments where name = $1) as "department!",
+            exists (select from sites where name = $2) as "site!""#,
+        filter.department,
+        filter.site
+    );
+    let there = there.fetch_one(conn).await?;
+    let named = [("department", &filter.department, there.department), ("site", &filter.site, there.site)];
+    let unknown = named.into_iter().filter(|(.., there)| !there);
+    Ok(unknown.filter_map(|(what, name, _)| Some((what, name.as_deref()?))).next())
+}
+
 fn dates(query: &mut QueryBuilder<Postgres>, column: &str, filter: &Filter) {
     query.push(" ").push(column).push(" between ").push_bind(filter.from.to_sqlx());
     query.push(" and ").push_bind(filter.to.to_sqlx());
@@ -123,7 +135,7 @@ fn dates(query: &mut QueryBuilder<Postgres>, column: &str, filter: &Filter) {
 /// Where a page begins: behind this (date, number, shift).
 pub type DayCursor = (Date, String, String);
 
-/// Workdays by date, number and shift.
+/// Workdays by date, number and shift, as they are now.
 pub async fn days(
     conn: &mut PgConnection,
     filter: &Filter,
@@ -135,11 +147,11 @@ pub async fn days(
     let mut query = QueryBuilder::new(
         "select w.date, p.number, p.name, d.name as department, s.name as site, s.zone, w.shift, w.status,
             w.first_in, w.last_out, w.worked_s, w.expected_s, w.late_s, w.early_s, w.overtime_s, w.balance_s, w.flags,
-            w.status = 'absent' and w.finalised_at is null and (w.closes_at > ",
+            w.provisional, w.revision
+        from workdays_at(",
     );
-    query.push_bind(now.to_sqlx()).push(" or exists (select from terminals t where ").push(SILENT).push(
-        ")) as provisional, w.revision
-        from workdays w join people p on p.id = w.person join sites s on s.id = p.site
+    query.push_bind(now.to_sqlx()).push(
+        ") w join people p on p.id = w.person join sites s on s.id = p.site
             left join departments d on d.id = p.department
         where",
     );
@@ -158,7 +170,7 @@ pub async fn days(
     query.build_query_as().fetch_all(conn).await
 }
 
-/// A person's totals.
+/// A person's totals of the days that are no provisional absences.
 #[derive(FromRow)]
 pub struct TotalRow {
     /// The person's number.
@@ -183,24 +195,32 @@ pub struct TotalRow {
     pub overtime_s: i64,
     /// Seconds.
     pub balance_s: i64,
+    /// Provisional days, which count for nothing else here.
+    pub provisional: i64,
 }
 
-/// Totals by number.
+/// Totals by number, as they are now.
 pub async fn totals(
     conn: &mut PgConnection,
     filter: &Filter,
     after: Option<&str>,
     most: i64,
+    now: Timestamp,
 ) -> Result<Vec<TotalRow>> {
     let mut query = QueryBuilder::new(
-        "select p.number, p.name, d.name as department, count(*) as days,
-            count(*) filter (where w.status = 'absent') as absent,
+        "select p.number, p.name, d.name as department, count(*) filter (where not w.provisional) as days,
+            count(*) filter (where w.status = 'absent' and not w.provisional) as absent,
             count(*) filter (where w.status = 'incomplete') as incomplete,
-            coalesce(sum(w.worked_s), 0)::bigint as worked_s, sum(w.expected_s)::bigint as expected_s,
-            sum(w.late_s)::bigint as late_s, sum(w.overtime_s)::bigint as overtime_s,
-            coalesce(sum(w.balance_s), 0)::bigint as balance_s
-        from workdays w join people p on p.id = w.person left join departments d on d.id = p.department where",
+            coalesce(sum(w.worked_s) filter (where not w.provisional), 0)::bigint as worked_s,
+            coalesce(sum(w.expected_s) filter (where not w.provisional), 0)::bigint as expected_s,
+            coalesce(sum(w.late_s) filter (where not w.provisional), 0)::bigint as late_s,
+            coalesce(sum(w.overtime_s) filter (where not w.provisional), 0)::bigint as overtime_s,
+            coalesce(sum(w.balance_s) filter (where not w.provisional), 0)::bigint as balance_s,
+            count(*) filter (where w.provisional) as provisional
+        from workdays_at(",
     );
+    query.push_bind(now.to_sqlx());
+    query.push(") w join people p on p.id = w.person left join departments d on d.id = p.department where");
     dates(&mut query, "w.date", filter);
     narrow(&mut query, filter);
     if let Some(number) = after {
@@ -259,33 +279,10 @@ pub async fn exceptions(
     query.build_query_as().fetch_all(conn).await
 }
 
-/// A recent punch.
+/// A recent punch, with whose it is.
 #[derive(FromRow)]
 pub struct RecentRow {
-    /// Who.
-    pub person: Uuid,
-    /// When.
-    pub at: SqlTimestamp,
-    /// in, out or unknown.
-    pub direction: String,
-    /// Which terminal.
-    pub device: String,
-}
-
-/// Punches since an instant, by time.
-pub async fn recent(conn: &mut PgConnection, since: Timestamp, until: Timestamp) -> Result<Vec<RecentRow>> {
-    let mut query = QueryBuilder::new("select person, at, direction, device from punches where at > ");
-    query.push_bind(since.to_sqlx()).push(" and at <= ").push_bind(until.to_sqlx());
-    query.push(" order by at"); // as the index has it
-    query.build_query_as().fetch_all(conn).await
-}
-
-/// Somebody.
-#[derive(FromRow)]
-pub struct WhoRow {
-    /// Their id.
-    pub id: Uuid,
-    /// Their number.
+    /// The person's number.
     pub number: String,
     /// Their name.
     pub name: String,
@@ -293,18 +290,31 @@ pub struct WhoRow {
     pub department: Option<String>,
     /// Their site.
     pub site: String,
-    /// Its zone.
+    /// The site's zone.
     pub zone: String,
+    /// When.
+    pub at: SqlTimestamp,
+    /// in, out or unknown.
+    pub direction: String,
+    /// Where the terminal hangs.
+    pub terminal: String,
 }
 
-/// Everybody whom a filter lets through, by number.
-pub async fn people(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<WhoRow>> {
+/// Punches of a stretch of time, by person and time. Its first instant is not in it.
+pub async fn recent(
+    conn: &mut PgConnection,
+    filter: &Filter,
+    (since, until): (Timestamp, Timestamp),
+) -> Result<Vec<RecentRow>> {
     let mut query = QueryBuilder::new(
-        "select p.id, p.number, p.name, d.name as department, s.name as site, s.zone
-        from people p join sites s on s.id = p.site left join departments d on d.id = p.department where true",
+        "select p.number, p.name, d.name as department, s.name as site, s.zone, u.at, u.direction, t.name as terminal
+        from punches u join people p on p.id = u.person join sites s on s.id = p.site
+            join terminals t on t.device = u.device left join departments d on d.id = p.department
+        where u.at > ",
     );
+    query.push_bind(since.to_sqlx()).push(" and u.at <= ").push_bind(until.to_sqlx());
     narrow(&mut query, filter);
-    query.push(" order by p.number");
+    query.push(" order by p.number, u.at");
     query.build_query_as().fetch_all(conn).await
 }
 
@@ -319,20 +329,31 @@ pub struct TrendRow {
     pub late: i64,
     /// The mean of how late the late were, in seconds.
     pub mean_late_s: i64,
-    /// Absences.
+    /// Absences that are final.
     pub absent: i64,
+    /// Absences, or what may become one, that punches may still undo.
+    pub provisional: i64,
 }
 
-/// The trend by day, week or month.
-pub async fn trend(conn: &mut PgConnection, filter: &Filter, by: &'static str) -> Result<Vec<TrendRow>> {
+/// The trend by day, week or month, as it is now.
+pub async fn trend(
+    conn: &mut PgConnection,
+    filter: &Filter,
+    by: &'static str,
+    now: Timestamp,
+) -> Result<Vec<TrendRow>> {
     let mut query = QueryBuilder::new("select date_trunc(");
     query.push_bind(by).push(
         ", w.date::timestamp)::date as begins,
             count(*) filter (where w.first_in is not null) as arrivals,
             count(*) filter (where w.late_s > 0) as late,
             coalesce(avg(w.late_s) filter (where w.late_s > 0), 0)::bigint as mean_late_s,
-            count(*) filter (where w.status = 'absent') as absent
-        from workdays w join people p on p.id = w.person
+            count(*) filter (where w.status = 'absent' and not w.provisional) as absent,
+            count(*) filter (where w.provisional) as provisional
+        from workdays_at(",
+    );
+    query.push_bind(now.to_sqlx()).push(
+        ") w join people p on p.id = w.person
         where w.shift <> '' and w.status not in ('holiday', 'leave') and",
     );
     dates(&mut query, "w.date", filter);
@@ -360,13 +381,16 @@ pub struct SilentRow {
 pub async fn silent(conn: &mut PgConnection, filter: &Filter, now: Timestamp) -> Result<Vec<SilentRow>> {
     let mut query = QueryBuilder::new(
         "select s.name as site, t.name as terminal, t.reported_through as since, s.zone, count(*) as absences
-        from workdays w join people p on p.id = w.person join sites s on s.id = p.site
-            join terminals t on ",
+        from workdays_at(",
     );
-    query.push(SILENT).push(" where w.status = 'absent' and w.finalised_at is null and w.closes_at <= ");
+    query.push_bind(now.to_sqlx()).push(
+        ") w join people p on p.id = w.person join sites s on s.id = p.site
+            join heard t on t.site = p.site and t.through < w.closes_at
+        where w.provisional and w.closes_at <= ",
+    );
     query.push_bind(now.to_sqlx()).push(" and");
     dates(&mut query, "w.date", filter);
     narrow(&mut query, filter);
-    query.push(" group by t.device, s.id order by s.name, t.name");
+    query.push(" group by t.device, t.name, t.reported_through, s.id order by s.name, t.name");
     query.build_query_as().fetch_all(conn).await
 }

@@ -17,17 +17,28 @@ pub struct Revision {
     pub finalised_by: Option<String>,
     /// When.
     pub finalised_at: Option<Timestamp>,
+    /// When its window closes.
+    pub closes_at: Option<Timestamp>,
+    /// Whether it is an absence that punches may still undo.
+    pub provisional: bool,
 }
 
-/// The revisions of a person's workdays of a date.
-pub async fn of_day(conn: &mut PgConnection, person: Uuid, date: Date) -> Result<Vec<Revision>> {
+/// The revisions of a person's workdays of a date, as they are now.
+pub async fn of_day(
+    conn: &mut PgConnection,
+    person: Uuid,
+    date: Date,
+    now: jiff::Timestamp,
+) -> Result<Vec<Revision>> {
     sqlx::query_as!(
         Revision,
-        r#"select shift, revision as count, computed_at as "computed_at: Timestamp", finalised_by,
-            finalised_at as "finalised_at: Timestamp"
-        from workdays where person = $1 and date = $2 order by shift"#,
+        r#"select shift as "shift!", revision as "count!", computed_at as "computed_at!: Timestamp", finalised_by,
+            finalised_at as "finalised_at: Timestamp", closes_at as "closes_at: Timestamp",
+            provisional as "provisional!"
+        from workdays_at($3) where person = $1 and date = $2 order by shift"#,
         person,
-        date.to_sqlx() as _
+        date.to_sqlx() as _,
+        now.to_sqlx() as _
     )
     .fetch_all(conn)
     .await

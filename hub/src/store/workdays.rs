@@ -9,6 +9,9 @@ use uuid::Uuid;
 
 use crate::store::WORKDAY_CHANNEL;
 
+/// The status that is shown of an absence from a shift that is not due yet; never stored.
+pub const EXPECTED: &str = "expected";
+
 /// What a workday says; everything that a new revision can change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Figures {
@@ -40,6 +43,27 @@ pub struct Figures {
     pub starts_at: Option<Timestamp>,
     /// When its window closes.
     pub closes_at: Option<Timestamp>,
+    /// Up to when nobody is absent from it; unknown of days that were computed before it was kept. What was
+    /// noted of locked days does not hold it.
+    #[serde(skip)]
+    pub due_at: Option<Timestamp>,
+}
+
+impl Figures {
+    /// Whether facts say nothing else than what stands.
+    pub fn agrees(&self, facts: &Self) -> bool {
+        *facts == Self { due_at: self.due_at.or(facts.due_at), ..self.clone() }
+    }
+
+    /// As they are to be shown: before a shift is due nobody is absent from it (rule 12). `workdays_at` does
+    /// the same in SQL.
+    pub fn shown_at(self, now: Timestamp) -> Self {
+        let due = self.due_at.or(self.starts_at);
+        if self.status == "absent" && due.is_some_and(|due| now <= due) {
+            return Self { status: EXPECTED.into(), balance_s: None, ..self };
+        }
+        self
+    }
 }
 
 /// One person's workday.
@@ -67,6 +91,7 @@ struct Row {
     flags: Vec<String>,
     starts_at: Option<SqlTimestamp>,
     closes_at: Option<SqlTimestamp>,
+    due_at: Option<SqlTimestamp>,
 }
 
 impl From<Row> for Standing {
@@ -88,6 +113,7 @@ impl From<Row> for Standing {
                 flags: row.flags,
                 starts_at: row.starts_at.map(SqlTimestamp::to_jiff),
                 closes_at: row.closes_at.map(SqlTimestamp::to_jiff),
+                due_at: row.due_at.map(SqlTimestamp::to_jiff),
             },
         }
     }
@@ -104,7 +130,8 @@ pub async fn standing(
         Row,
         r#"select person, date as "date: SqlDate", shift, status, first_in as "first_in: SqlTimestamp",
             last_out as "last_out: SqlTimestamp", worked_s, expected_s, late_s, early_s, overtime_s, balance_s, flags,
-            starts_at as "starts_at: SqlTimestamp", closes_at as "closes_at: SqlTimestamp"
+            starts_at as "starts_at: SqlTimestamp", closes_at as "closes_at: SqlTimestamp",
+            due_at as "due_at: SqlTimestamp"
         from workdays where person = any($1) and date between $2 and $3 order by person, date, shift"#,
         people,
         from.to_sqlx() as _,
@@ -134,19 +161,20 @@ pub async fn put(conn: &mut PgConnection, days: &[Standing], now: Timestamp) -> 
     let flags: Vec<String> = days.iter().map(|day| day.figures.flags.join(",")).collect();
     sqlx::query!(
         "insert into workdays (person, date, shift, status, first_in, last_out, worked_s, expected_s, late_s, early_s,
-            overtime_s, balance_s, flags, starts_at, closes_at, computed_at)
+            overtime_s, balance_s, flags, starts_at, closes_at, due_at, computed_at)
         select person, date, shift, status, first_in, last_out, worked_s, expected_s, late_s, early_s, overtime_s,
-            balance_s, string_to_array(flags, ','), starts_at, closes_at, $16
+            balance_s, string_to_array(flags, ','), starts_at, closes_at, due_at, $17
         from unnest($1::uuid[], $2::date[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::int[],
             $8::int[], $9::int[], $10::int[], $11::int[], $12::int[], $13::text[], $14::timestamptz[],
-            $15::timestamptz[])
+            $15::timestamptz[], $16::timestamptz[])
             as g (person, date, shift, status, first_in, last_out, worked_s, expected_s, late_s, early_s, overtime_s,
-                balance_s, flags, starts_at, closes_at)
+                balance_s, flags, starts_at, closes_at, due_at)
         on conflict (person, date, shift) do update set status = excluded.status, first_in = excluded.first_in,
             last_out = excluded.last_out, worked_s = excluded.worked_s, expected_s = excluded.expected_s,
             late_s = excluded.late_s, early_s = excluded.early_s, overtime_s = excluded.overtime_s,
             balance_s = excluded.balance_s, flags = excluded.flags, starts_at = excluded.starts_at,
-            closes_at = excluded.closes_at, computed_at = excluded.computed_at, revision = workdays.revision + 1,
+            closes_at = excluded.closes_at, due_at = excluded.due_at, computed_at = excluded.computed_at,
+            revision = workdays.revision + 1,
             -- Who said that the day stands said it of the revision before.
             finalised_by = null, finalised_at = null",
         &people,
@@ -164,6 +192,7 @@ pub async fn put(conn: &mut PgConnection, days: &[Standing], now: Timestamp) -> 
         &flags,
         &column(|f| f.starts_at) as _,
         &column(|f| f.closes_at) as _,
+        &column(|f| f.due_at) as _,
         now.to_sqlx() as _
     )
     .execute(&mut *conn)
