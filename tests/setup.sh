@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what tests alone need and is missing: Mosquitto, the MQTT broker that some run, and
-# libfaketime, which gives a terminal another clock. From Debian, through apt, as root or with sudo.
+# libfaketime, which gives a terminal another clock. From Debian or Ubuntu, through apt, as root or with sudo.
 # Tests start brokers of their own: the machine's service is neither started nor enabled. When
 # nothing is missing it looks, says nothing and calls nothing.
 set -euo pipefail
@@ -23,39 +23,25 @@ has_faketime() { # where tests/tests/clock.rs looks
 
 has_mosquitto && has_faketime && exit
 
-if ((EUID == 0)); then
-  root=()
-elif command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [[ -t 0 ]]; }; then
-  root=(sudo)
-else
-  echo "setup: missing packages; as root: apt-get install --no-install-recommends mosquitto libfaketime" >&2
-  exit 1
-fi
-if ! command -v apt-get >/dev/null; then
-  echo "setup: no apt here; install Mosquitto 2 with its dynamic security plugin, and libfaketime" >&2
-  exit 1
-fi
+deploy=$(cd "$(dirname "${BASH_SOURCE[0]}")/../deploy" && pwd)
+# shellcheck source-path=SCRIPTDIR source=../deploy/apt.sh
+. "$deploy/apt.sh"
+# shellcheck source-path=SCRIPTDIR source=../deploy/packages.sh
+. "$deploy/packages.sh"
 
 # Debian starts a service as it installs it, unless this says no. A machine that has one keeps it.
 policy=/usr/sbin/policy-rc.d
-if [[ ! -e $policy ]]; then
-  trap '"${root[@]}" rm -f "$policy"' EXIT
-  "${root[@]}" install -m 0755 /dev/stdin "$policy" <<'POLICY'
+if [[ ! -e $policy ]] && as_root true; then
+  trap 'as_root rm -f "$policy"' EXIT
+  as_root install -m 0755 /dev/stdin "$policy" <<'POLICY'
 #!/bin/sh
 case "$1" in mosquitto*) exit 101 ;; esac
 POLICY
 fi
 
-echo "setup: installing mosquitto and libfaketime"
-# apt's chatter is only worth reading when it fails.
-log=$("${root[@]}" apt-get update 2>&1 &&
-  "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-    -o Dpkg::Options::=--force-confold mosquitto libfaketime 2>&1 &&
-  "${root[@]}" update-rc.d mosquitto disable 2>&1) || {
-  echo "$log" >&2
-  echo "setup: apt failed (its output is above); mend that and run tests/setup.sh again" >&2
-  exit 1
-}
+mapfile -t names < <(packages "${testing[@]}")
+install_packages setup "${names[@]}"
+as_root update-rc.d mosquitto disable >/dev/null
 
 { has_mosquitto && has_faketime; } || {
   echo "setup: still not found after installing: see tests/setup.sh for where it looks" >&2
