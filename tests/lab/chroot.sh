@@ -12,9 +12,9 @@ debian() {
   if [[ ! -e $base ]]; then
     say "making a Debian $1 (a minute or two)" >&2
     mkdir -p "$cache"
-    mmdebstrap --quiet --variant=minbase --include=ca-certificates "${codename[$1]}" "$base.new" 2>"$work/mmdebstrap.log" ||
-      fail "mmdebstrap: $(tail -n 1 "$work/mmdebstrap.log")"
-    mv "$base.new" "$base"
+    mmdebstrap --quiet --variant=minbase --include=ca-certificates "${codename[$1]}" "$work/fresh.tar" \
+      2>"$work/mmdebstrap.log" || fail "mmdebstrap: $(tail -n 1 "$work/mmdebstrap.log")"
+    mv "$work/fresh.tar" "$base"
   fi
   mkdir "$tree"
   tar --extract --file "$base" --directory "$tree"

@@ -77,11 +77,11 @@ try_debian() { # try_debian VERSION: one line of JSON
   enter "$tree" env only="$only" programs="$programs" bash -c "$inside" >"$log" 2>&1 </dev/null || ok=false
   numbers=$(sed 's/\(.*\) \(.*\)/"\1":\2/; s/\("postgresql":\)\(.*\)/\1"\2"/' "$tree/root/measured" | paste -sd ,)
   printf '{"distro":"debian-%s",%s,"ok":%s}\n' "$1" "$numbers" "$ok"
-  $ok || { tail -n 20 "$log" >&2; return 1; }
+  $ok || { failed=1 && tail -n 20 "$log" >&2; }
   rm -rf "$tree"
 }
 
 keep=1 # the logs
 failed=''
-for version in "${versions[@]}"; do try_debian "$version" || failed=1; done
+for version in "${versions[@]}"; do try_debian "$version"; done
 [[ ! $failed ]]
