@@ -6,7 +6,7 @@
 mod programs;
 mod upgrade;
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -41,28 +41,26 @@ pub struct Cluster {
 impl Cluster {
     /// Makes the cluster in `folder` if it is not there, and starts it if it does not run.
     pub fn start(folder: &Path) -> Result<Self> {
-        let data = folder.join("data");
-        let run_as = run_as(&data)?;
-        if version(&data)?.is_none() {
-            make_folders(folder, run_as)?;
-        }
-        let in_use = File::open(folder).with_context(|| format!("cannot open {}", folder.display()))?;
-        in_use.try_lock_shared().with_context(|| format!("{} is being upgraded; wait", folder.display()))?;
-        let installed = Programs::installed();
-        let mut cluster = Self {
-            programs: Programs::choose(&data, &installed)?,
-            data,
-            socket: folder.join("s"),
-            run_as,
-            started: false,
-            _in_use: Arc::new(in_use),
-        };
+        let (data, socket) = (folder.join("data"), folder.join("s"));
         ensure!(
-            cluster.socket.as_os_str().len() <= LONGEST_SOCKET_FOLDER,
+            socket.as_os_str().len() <= LONGEST_SOCKET_FOLDER,
             "{} is too long a path for a socket: choose a shorter state folder",
             folder.display()
         );
-        if version(&cluster.data)?.is_none() {
+        let installed = Programs::installed();
+        let programs = Programs::choose(&data, &installed)?;
+        let run_as = run_as(&data)?;
+        let new = version(&data)?.is_none();
+        if new {
+            make_folders(folder, run_as)?;
+        }
+        let in_use = File::open(folder).with_context(|| format!("cannot open {}", folder.display()))?;
+        if let Err(TryLockError::WouldBlock) = in_use.try_lock_shared() {
+            bail!("{} is being upgraded: wait until that has ended", folder.display());
+        }
+        let in_use = Arc::new(in_use);
+        let mut cluster = Self { programs, data, socket, run_as, started: false, _in_use: in_use };
+        if new {
             cluster.make()?;
         }
         cluster.end_interrupted();
@@ -189,7 +187,8 @@ impl Cluster {
 
     fn run_in(&self, folder: &Path, program: &str, arguments: &[&str]) -> Result<()> {
         let mut command = Command::new(self.programs.path(program));
-        command.env_clear().env("PATH", &self.programs.folder).env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
+        let path = format!("{}:/usr/bin:/bin", text(&self.programs.folder)?);
+        command.env_clear().env("PATH", path).env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
         command.current_dir(folder).args(arguments);
         if let Some((uid, gid)) = self.run_as {
             command.uid(uid).gid(gid);
@@ -197,7 +196,10 @@ impl Cluster {
         let output = command.output().with_context(|| format!("cannot run {program}"))?;
         if !output.status.success() {
             let said = [output.stdout, output.stderr].concat();
-            bail!("{program}: {}", String::from_utf8_lossy(&said).trim().replace('\n', "; "));
+            let said = String::from_utf8_lossy(&said);
+            // Not the steps that pg_upgrade had no trouble with.
+            let lines = said.lines().map(str::trim).filter(|line| !line.is_empty() && !line.ends_with(" ok"));
+            bail!("{program}: {}", lines.collect::<Vec<_>>().join("; "));
         }
         Ok(())
     }

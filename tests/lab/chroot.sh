@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # Debians in chroots, for scripts of this folder. To be sourced after guest.sh.
+# shellcheck disable=SC2154 # variables of guest.sh
 
 ((EUID == 0)) || skip "chroots are for root"
 need mmdebstrap=mmdebstrap unshare=util-linux git=git

@@ -21,7 +21,9 @@ fn names(ground: &Ground, os_release: &str, needs: &[&str]) -> Result<String> {
 fn each_distribution_has_names_of_its_own() -> Result<()> {
     let ground = Ground::new()?;
     let debian = |version: &str| {
-        format!("PRETTY_NAME=\"Debian GNU/Linux {version}\"\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"{version}\"\nID=debian\n")
+        format!(
+            "PRETTY_NAME=\"Debian GNU/Linux {version}\"\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"{version}\"\nID=debian\n"
+        )
     };
     let ubuntu = |version: &str| {
         format!("PRETTY_NAME=\"Ubuntu {version} LTS\"\nVERSION_ID=\"{version}\"\nID=ubuntu\nID_LIKE=debian\n")
@@ -35,9 +37,8 @@ fn each_distribution_has_names_of_its_own() -> Result<()> {
         ("ID=linuxmint\nVERSION_ID=\"22\"\nID_LIKE=\"ubuntu debian\"\n".into(), "postgresql"),
         ("PRETTY_NAME='Debian GNU/Linux forky/sid'\nID=debian\n".into(), "postgresql"), // has no version
     ] {
-        let expected = format!(
-            "gcc libc6-dev make libclang-dev {postgresql} python3 python3-pip mosquitto libfaketime"
-        );
+        let expected =
+            format!("gcc libc6-dev make libclang-dev {postgresql} python3 python3-pip mosquitto libfaketime");
         let said = names(&ground, &os_release, &[])?;
         ensure!(said == expected, "{os_release}: {said}");
         ensure!(names(&ground, &os_release, &["postgresql"])? == postgresql);

@@ -35,7 +35,10 @@ impl Programs {
         let newest = installed.last().context(NONE)?;
         let Some(version) = version(data)? else {
             let found = newest.version;
-            anyhow::ensure!(found >= OLDEST, "PostgreSQL {found} is too old: the hub needs {OLDEST} or newer");
+            anyhow::ensure!(
+                found >= OLDEST,
+                "PostgreSQL {found} is too old: the hub needs {OLDEST} or newer"
+            );
             return Ok(newest.clone());
         };
         if let Some(fitting) = installed.iter().find(|each| each.version == version) {
@@ -108,20 +111,17 @@ fn ask(folder: &Path) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     /// A machine with these versions installed as Debian does, and perhaps others in a folder of PATH.
     fn machine(versions: &[&str], on_path: Option<&str>) -> (tempfile::TempDir, Vec<Programs>) {
         let ground = tempfile::tempdir().unwrap();
+        // By another process: one that this one starts meanwhile would keep a file open that is to be run.
         let make = |folder: &Path, says: &str| {
-            fs::create_dir_all(folder).unwrap();
-            for program in ["initdb", "pg_ctl", "postgres"] {
-                let file = folder.join(program);
-                fs::write(&file, format!("#!/bin/sh\necho 'postgres (PostgreSQL) {says}'\n")).unwrap();
-                fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
-            }
+            let script = "mkdir -p \"$0\" && cd \"$0\" && for each in initdb pg_ctl postgres; do \
+                printf '#!/bin/sh\\necho \"postgres (PostgreSQL) %s\"\\n' \"$1\" >$each; chmod 755 $each; done";
+            let made = Command::new("sh").args(["-c", script]).arg(folder).arg(says).status();
+            assert!(made.unwrap().success());
         };
         for version in versions {
             make(&ground.path().join("versions").join(version).join("bin"), version);

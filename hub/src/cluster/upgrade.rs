@@ -2,7 +2,7 @@
 //! at once, and takes its place in one step. Up to then the old one is as it was; after it, it is kept.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,9 +26,12 @@ pub struct Upgrade {
     free: u64,
 }
 
+fn mib(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 20)
+}
+
 impl fmt::Display for Upgrade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
         writeln!(f, "cluster  {}", self.data().display())?;
         writeln!(f, "from     PostgreSQL {} ({} MiB)", self.old.version, mib(self.bytes))?;
         writeln!(f, "to       PostgreSQL {} (a copy; {} MiB are free)", self.new.version, mib(self.free))?;
@@ -47,18 +50,21 @@ impl Upgrade {
         let old = Programs::choose(&data, &installed)?;
         let Some(new) = installed.into_iter().rfind(|each| each.version > from) else { return Ok(None) };
         let disk = statvfs(folder).with_context(|| format!("cannot look at {}", folder.display()))?;
-        let (bytes, free) = (size(&data)?, disk.f_bavail * disk.f_frsize);
+        let (bytes, free) = (size(&data), disk.f_bavail * disk.f_frsize);
         let plan = Self { folder: folder.to_owned(), old, new, bytes, free };
         let kept = plan.kept();
         ensure!(!kept.exists(), "{} is there already, kept from before: move it elsewhere", kept.display());
-        ensure!(free > bytes + ROOM, "too little room for a copy:\n{plan}");
+        let needed = bytes + ROOM;
+        ensure!(free > needed, "too little room: a copy takes {} MiB, {} are free", mib(needed), mib(free));
         Ok(Some(plan))
     }
 
     /// Does it, and says where the old one is.
     pub async fn perform(self) -> Result<PathBuf> {
         let in_use = File::open(&self.folder)?;
-        in_use.try_lock().context("the hub runs, or another command of it: stop it first")?;
+        if let Err(TryLockError::WouldBlock) = in_use.try_lock() {
+            bail!("the hub runs, or another of its commands: stop it first");
+        }
         let old = self.cluster(self.old.clone(), self.data(), Arc::new(in_use))?;
         old.end_interrupted();
         if old.runs()? {
@@ -74,11 +80,8 @@ impl Upgrade {
     }
 
     fn copy_and_place(&self, old: &Cluster) -> Result<()> {
-        let new = Cluster {
-            programs: self.new.clone(),
-            data: self.data().with_extension("new"),
-            ..old.clone()
-        };
+        let new =
+            Cluster { programs: self.new.clone(), data: self.data().with_extension("new"), ..old.clone() };
         info!(data = %new.data.display(), version = new.programs.version, "copying the cluster");
         if new.data.join("postmaster.pid").exists() {
             new.stop(); // a killed attempt's
@@ -218,15 +221,14 @@ fn sync(path: &Path) -> Result<()> {
     Ok(File::open(folder)?.sync_all()?)
 }
 
-/// Bytes in all files below a folder.
-fn size(folder: &Path) -> Result<u64> {
-    let mut bytes = 0;
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let entry = entry?;
-        let about = entry.metadata()?;
-        bytes += if about.is_dir() { size(&entry.path())? } else { about.len() };
-    }
-    Ok(bytes)
+/// Bytes in all files below a folder; some go while a server runs.
+fn size(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let sizes = entries.filter_map(|entry| {
+        let about = entry.metadata().ok()?;
+        Some(if about.is_dir() { size(&entry.path()) } else { about.len() })
+    });
+    sizes.sum()
 }
 
 #[cfg(test)]
