@@ -79,7 +79,7 @@ if [[ ! -x $compiler/rustc ]]; then
       for each in *.deb; do dpkg -x "$each" tree || exit; done
   ) 2>&1) || {
     tail -n 5 <<<"$log" >&2
-    fail "apt could not fetch rustc-web; Debian 12 with its security updates has it"
+    fail "apt could not fetch rustc-web; Debian 12 and 13 with their security updates have it"
   }
   # It finds its libraries by this alone, and cargo's other children don't find them.
   cat >"$fresh/tree/rustc" <<'RUSTC'

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes Debian packages of Rollcall, for Debian 12: target/debian/rollcall-{edge,hub}_VERSION_{amd64,arm64}.deb.
+# Makes Debian packages of Rollcall: target/debian/rollcall-{edge,hub}_VERSION_{amd64,arm64}.deb. They hold on Debian 12
+# and 13 and Ubuntu 22.04 and 24.04 if they are made on the oldest of these that they are for.
 # What is in them stands in edge/Cargo.toml and hub/Cargo.toml, what they do when they are installed and
 # removed in deploy/debian.
 set -euo pipefail
@@ -59,6 +60,15 @@ SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || 
 export SOURCE_DATE_EPOCH
 [[ $version ]] || version=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
+# knows_libc OBJDUMP PROGRAM NAME: a program takes the C library that it was built with, or a newer one than it uses.
+knows_libc() {
+  local says takes
+  says=$(sed -n 's/^depends = .*libc6 (>= \([0-9.]*\)).*/\1/p' "$3/Cargo.toml")
+  takes=$("$1" -T "$2" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1)
+  [[ $(printf '%s\n' "$says" "${takes#GLIBC_}" | sort -V | tail -n 1) == "$says" ]] ||
+    fail "the program takes libc6 ${takes#GLIBC_}, the package says $says: make it on an older distribution, or change $3/Cargo.toml"
+}
+
 mkdir -p "$output"
 output=$(cd "$output" && pwd)
 for arch in "${arches[@]}"; do
@@ -86,8 +96,9 @@ for arch in "${arches[@]}"; do
     mkdir -p "$stage"
     have $strip || fail "$strip is missing: deploy/build-arm64.sh installs it (gcc-$machine-linux-gnu)"
     $strip --remove-section=.comment --remove-section=.note -o "$stage/$program" "$built"
+    knows_libc "${strip%strip}objdump" "$stage/$program" "$name"
     models/fetch.sh --arch $machine --out "$stage"
-    printf '%s (%s) bookworm; urgency=medium\n\n  * Rollcall %s.\n\n -- %s  %s\n' "$program" "$version" "$version" \
+    printf '%s (%s) stable; urgency=medium\n\n  * Rollcall %s.\n\n -- %s  %s\n' "$program" "$version" "$version" \
       "$(sed -n 's/^maintainer = "\(.*\)"/\1/p' "$name/Cargo.toml")" "$(date -u -R -d "@$SOURCE_DATE_EPOCH")" |
       gzip -9n >"$stage/changelog.gz"
     CARGO_TARGET_DIR=$root/target/package/$arch "$tools/bin/cargo-deb" deb --quiet --no-build --no-strip \

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building, testing and running Rollcall needs and this machine lacks: a C compiler,
-# make, libclang, PostgreSQL's server programs and Python's pip. Debian packages, through apt, as
-# root or with sudo. When nothing is missing it looks, says nothing and calls nothing.
+# make, libclang, PostgreSQL's server programs and Python's pip. Packages of Debian or Ubuntu, through
+# apt, as root or with sudo. When nothing is missing it looks, says nothing and calls nothing.
 set -euo pipefail
 
 case "${1-}" in
@@ -12,7 +12,12 @@ case "${1-}" in
 *) echo "setup: unknown option '$1' (try --help)" >&2; exit 2 ;;
 esac
 
-have() { command -v "$1" >/dev/null; }
+deploy=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source-path=SCRIPTDIR source=apt.sh
+. "$deploy/apt.sh"
+# shellcheck source-path=SCRIPTDIR source=packages.sh
+. "$deploy/packages.sh"
+
 any() { # does any file match one of these patterns?
   local pattern
   for pattern; do compgen -G "$pattern" >/dev/null && return; done
@@ -36,45 +41,22 @@ has_pip() {
 }
 
 missing() {
-  has_c || echo gcc libc6-dev
-  have make || echo make
-  has_libclang || echo libclang-dev
-  has_postgres || echo postgresql-15
-  have python3 || echo python3
-  has_pip || echo python3-pip
+  has_c || packages compiler
+  have make || packages make
+  has_libclang || packages libclang
+  has_postgres || packages postgresql
+  have python3 || packages python3
+  has_pip || packages pip
 }
 
-mapfile -t packages < <(missing | tr ' ' '\n')
-if ((${#packages[@]})); then
-  if ((EUID == 0)); then
-    root=()
-  elif have sudo && { sudo -n true 2>/dev/null || [[ -t 0 ]]; }; then
-    root=(sudo)
-  else
-    echo "setup: missing packages; as root: apt-get install --no-install-recommends ${packages[*]}" >&2
-    exit 1
-  fi
-  if ! have apt-get; then
-    echo "setup: no apt here; install the equivalent of these Debian packages: ${packages[*]}" >&2
-    exit 1
-  fi
-
+mapfile -t names < <(missing)
+if ((${#names[@]})); then
   # Rollcall runs a private PostgreSQL of its own; Debian would start one for the whole machine.
   cluster=/etc/postgresql-common/createcluster.conf
-  if [[ " ${packages[*]} " == *' postgresql-15 '* && ! -e $cluster ]]; then
-    "${root[@]}" mkdir -p "${cluster%/*}"
-    echo 'create_main_cluster = false' | "${root[@]}" tee "$cluster" >/dev/null
+  if ! has_postgres && [[ ! -e $cluster ]] && have apt-get && as_root mkdir -p "${cluster%/*}"; then
+    echo 'create_main_cluster = false' | as_root tee "$cluster" >/dev/null
   fi
-
-  echo "setup: installing ${packages[*]}"
-  # apt's chatter is only worth reading when it fails.
-  log=$("${root[@]}" apt-get update 2>&1 &&
-    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-      -o Dpkg::Options::=--force-confold "${packages[@]}" 2>&1) || {
-    echo "$log" >&2
-    echo "setup: apt failed (its output is above); mend that and run deploy/setup.sh again" >&2
-    exit 1
-  }
+  install_packages setup "${names[@]}"
 
   still=$(missing)
   if [[ -n $still ]]; then

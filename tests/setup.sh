@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what tests alone need and is missing: Mosquitto, the MQTT broker that some run, libfaketime,
-# which gives a terminal another clock, and LibreOffice Calc (without a screen; 280 MB), which adds up the
-# reports. From Debian, through apt, as root or with sudo.
+# which gives a program another clock, and LibreOffice Calc (without a screen; 280 MB), which adds up the
+# reports. From Debian or Ubuntu, through apt, as root or with sudo.
 # Tests start brokers of their own: the machine's service is neither started nor enabled. When
 # nothing is missing it looks, says nothing and calls nothing.
 set -euo pipefail
@@ -28,41 +28,27 @@ has_calc() { # tests/tests/reports.rs calls it
 
 has_mosquitto && has_faketime && has_calc && exit
 
-if ((EUID == 0)); then
-  root=()
-elif command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [[ -t 0 ]]; }; then
-  root=(sudo)
-else
-  echo "setup: missing packages; as root: apt-get install --no-install-recommends mosquitto libfaketime libreoffice-calc-nogui" >&2
-  exit 1
-fi
-if ! command -v apt-get >/dev/null; then
-  echo "setup: no apt here; install Mosquitto 2 with its dynamic security plugin, libfaketime and LibreOffice Calc" >&2
-  exit 1
-fi
+deploy=$(cd "$(dirname "${BASH_SOURCE[0]}")/../deploy" && pwd)
+# shellcheck source-path=SCRIPTDIR source=../deploy/apt.sh
+. "$deploy/apt.sh"
+# shellcheck source-path=SCRIPTDIR source=../deploy/packages.sh
+. "$deploy/packages.sh"
 
 # Debian starts a service as it installs it, unless this says no. A machine that has one keeps it.
 policy=/usr/sbin/policy-rc.d
-if [[ ! -e $policy ]]; then
-  trap '"${root[@]}" rm -f "$policy"' EXIT
-  "${root[@]}" install -m 0755 /dev/stdin "$policy" <<'POLICY'
+if [[ ! -e $policy ]] && as_root true; then
+  trap 'as_root rm -f "$policy"' EXIT
+  as_root install -m 0755 /dev/stdin "$policy" <<'POLICY'
 #!/bin/sh
 case "$1" in mosquitto*) exit 101 ;; esac
 POLICY
 fi
 
-packages=(mosquitto libfaketime)
-has_calc || packages+=(libreoffice-calc-nogui)
-echo "setup: installing ${packages[*]}"
-# apt's chatter is only worth reading when it fails.
-log=$("${root[@]}" apt-get update 2>&1 &&
-  "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-    -o Dpkg::Options::=--force-confold "${packages[@]}" 2>&1 &&
-  "${root[@]}" update-rc.d mosquitto disable 2>&1) || {
-  echo "$log" >&2
-  echo "setup: apt failed (its output is above); mend that and run tests/setup.sh again" >&2
-  exit 1
-}
+needs=(mosquitto faketime)
+has_calc || needs+=(calc)
+mapfile -t names < <(packages "${needs[@]}")
+install_packages setup "${names[@]}"
+as_root update-rc.d mosquitto disable >/dev/null
 
 { has_mosquitto && has_faketime && has_calc; } || {
   echo "setup: still not found after installing: see tests/setup.sh for where it looks" >&2

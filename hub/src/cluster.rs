@@ -3,16 +3,23 @@
 //! PostgreSQL refuses to run as root, so as root it runs as the user `postgres`. It outlives a
 //! killed hub and is taken over by the next one.
 
-use std::fs;
+mod programs;
+mod upgrade;
+
+use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::geteuid;
 use sqlx::postgres::PgConnectOptions;
 use tracing::{info, warn};
+
+use programs::{Programs, version};
+pub use upgrade::Upgrade;
 
 /// The longest path of a socket's folder: a socket's own path has 108 bytes.
 const LONGEST_SOCKET_FOLDER: usize = 85;
@@ -20,37 +27,54 @@ const LONGEST_SOCKET_FOLDER: usize = 85;
 /// The private cluster.
 #[derive(Clone)]
 pub struct Cluster {
-    programs: PathBuf,
+    programs: Programs,
     data: PathBuf,
     socket: PathBuf,
     /// The user and group that it runs as, where that is not our own.
     run_as: Option<(u32, u32)>,
     /// Whether it was started here, rather than found running.
     started: bool,
+    /// Held for as long as it may be used: no upgrade takes its place meanwhile.
+    _in_use: Arc<File>,
 }
 
 impl Cluster {
     /// Makes the cluster in `folder` if it is not there, and starts it if it does not run.
     pub fn start(folder: &Path) -> Result<Self> {
-        let run_as = run_as(&folder.join("data"))?;
-        let mut cluster = Self {
-            programs: programs()?,
-            data: folder.join("data"),
-            socket: folder.join("s"),
-            run_as,
-            started: false,
-        };
+        let (data, socket) = (folder.join("data"), folder.join("s"));
         ensure!(
-            cluster.socket.as_os_str().len() <= LONGEST_SOCKET_FOLDER,
+            socket.as_os_str().len() <= LONGEST_SOCKET_FOLDER,
             "{} is too long a path for a socket: choose a shorter state folder",
             folder.display()
         );
-        if !cluster.data.join("PG_VERSION").exists() {
-            cluster.make_folders(folder)?;
-            cluster.initialise()?;
+        let installed = Programs::installed();
+        let programs = Programs::choose(&data, &installed)?;
+        let run_as = run_as(&data)?;
+        let new = version(&data)?.is_none();
+        if new {
+            make_folders(folder, run_as)?;
         }
+        let in_use = File::open(folder).with_context(|| format!("cannot open {}", folder.display()))?;
+        if let Err(TryLockError::WouldBlock) = in_use.try_lock_shared() {
+            bail!("{} is being upgraded: wait until that has ended", folder.display());
+        }
+        let in_use = Arc::new(in_use);
+        let mut cluster = Self { programs, data, socket, run_as, started: false, _in_use: in_use };
+        if new {
+            cluster.make()?;
+        }
+        cluster.end_interrupted();
+        cluster.name_newer(&installed);
         cluster.started = cluster.ensure_running()?;
         Ok(cluster)
+    }
+
+    /// Stops what may run in `folder`, which is to be deleted.
+    pub fn end(folder: &Path) -> Result<()> {
+        if folder.join("data/postmaster.pid").exists() {
+            Self::start(folder)?.stop();
+        }
+        Ok(())
     }
 
     /// How to connect.
@@ -70,89 +94,129 @@ impl Cluster {
 
     /// Starts the server unless it runs, and says whether that was needed.
     pub fn ensure_running(&self) -> Result<bool> {
-        if self.run("pg_ctl", &["status", "-D", text(&self.data)?]).is_ok() {
+        if self.runs()? {
             return Ok(false);
         }
-        let log = self.socket.join("log");
-        info!(data = %self.data.display(), "starting PostgreSQL");
-        let arguments = ["start", "-w", "-t", "60", "-s", "-D", text(&self.data)?, "-l", text(&log)?];
-        self.run("pg_ctl", &arguments).context("PostgreSQL does not start")?;
+        info!(data = %self.data.display(), version = self.programs.version, "starting PostgreSQL");
+        self.start_server("")?;
         Ok(true)
     }
 
     /// Stops the server, its clients cut off.
     pub fn stop(&self) {
-        if let Ok(data) = text(&self.data)
-            && let Err(error) = self.run("pg_ctl", &["stop", "-m", "fast", "-w", "-s", "-D", data])
-        {
+        if let Err(error) = self.stop_server() {
             warn!(error = format!("{error:#}"), "PostgreSQL did not stop");
         }
     }
 
-    fn make_folders(&self, folder: &Path) -> Result<()> {
-        let fail = |path: &Path| format!("cannot make {}", path.display());
-        fs::create_dir_all(folder).with_context(|| fail(folder))?;
-        for path in [folder, &self.data, &self.socket] {
-            fs::create_dir_all(path).with_context(|| fail(path))?;
-            fs::set_permissions(path, fs::Permissions::from_mode(0o700)).with_context(|| fail(path))?;
-            if let Some((uid, gid)) = self.run_as {
-                chown(path, Some(uid), Some(gid)).with_context(|| fail(path))?;
-            }
-        }
-        Ok(())
+    fn runs(&self) -> Result<bool> {
+        Ok(self.run("pg_ctl", &["status", "-D", text(&self.data)?]).is_ok())
     }
 
-    fn initialise(&self) -> Result<()> {
-        info!(data = %self.data.display(), "making a PostgreSQL cluster");
-        let me =
-            passwd(|fields| fields[2] == geteuid().as_raw().to_string()).context("this user has no name")?.2;
-        // Beside the data first: a half-made cluster must not be taken for a whole one.
-        let fresh = self.data.with_extension("new");
-        let _ = fs::remove_dir_all(&fresh);
-        self.run(
-            "initdb",
-            &[
-                "-D",
-                text(&fresh)?,
-                "-U",
-                "hub",
-                "-E",
-                "UTF8",
-                "--locale=C.UTF-8",
-                "--auth=peer",
-                "--data-checksums",
-            ],
-        )?;
-        let settings = fs::read_to_string(fresh.join("postgresql.conf"))?;
-        let socket = self.socket.display();
-        fs::write(fresh.join("pg_hba.conf"), "local all all peer map=hub\n")?;
-        fs::write(fresh.join("pg_ident.conf"), format!("hub {me} hub\nhub root hub\n"))?;
-        let cache = cache_mib();
-        // Compiling a query takes longer than any of ours runs.
-        let ours = format!(
-            "listen_addresses = ''\nunix_socket_directories = '{socket}'\nunix_socket_permissions = 0700\n\
-            shared_buffers = {cache}MB\njit = off\n"
-        );
-        fs::write(fresh.join("postgresql.conf"), format!("{settings}\n{ours}"))?;
+    fn start_server(&self, options: &str) -> Result<()> {
+        let log = self.socket.join("log");
+        let (data, log) = (text(&self.data)?, text(&log)?);
+        let arguments = ["start", "-w", "-t", "60", "-s", "-D", data, "-l", log, "-o", options];
+        self.run("pg_ctl", &arguments).context("PostgreSQL does not start")
+    }
+
+    fn stop_server(&self) -> Result<()> {
+        self.run("pg_ctl", &["stop", "-m", "fast", "-w", "-s", "-D", text(&self.data)?])
+    }
+
+    /// Stops the server of an upgrade that was killed: it waits for `pg_upgrade` alone.
+    fn end_interrupted(&self) {
+        let options = fs::read_to_string(self.data.join("postmaster.opts")).unwrap_or_default();
+        if options.contains("\"-b\"") && self.runs().unwrap_or(false) {
+            self.stop();
+        }
+    }
+
+    /// Says that a newer version is there; nobody is moved to it unasked.
+    fn name_newer(&self, installed: &[Programs]) {
+        let version = self.programs.version;
+        if let Some(newest) = installed.last().filter(|newest| newest.version > version) {
+            info!(
+                version,
+                installed = newest.version,
+                "a newer PostgreSQL is installed; `rollcall-hub database upgrade` moves the hub's data to it"
+            );
+        }
+    }
+
+    /// Makes the cluster. Beside its place first: a half-made one must not be taken for a whole one.
+    fn make(&self) -> Result<()> {
+        info!(data = %self.data.display(), version = self.programs.version, "making a PostgreSQL cluster");
+        let fresh = Self { data: self.data.with_extension("new"), ..self.clone() };
+        fresh.initialise()?;
         fs::remove_dir(&self.data)
-            .and_then(|()| fs::rename(&fresh, &self.data))
+            .and_then(|()| fs::rename(&fresh.data, &self.data))
             .context("cannot place the cluster")
     }
 
+    /// Makes its files, in place of a failed attempt's.
+    fn initialise(&self) -> Result<()> {
+        let me =
+            passwd(|fields| fields[2] == geteuid().as_raw().to_string()).context("this user has no name")?.2;
+        let _ = fs::remove_dir_all(&self.data);
+        let data = text(&self.data)?;
+        let locale = ["-E", "UTF8", "--locale=C.UTF-8"];
+        let rest = ["-D", data, "-U", "hub", "--auth=peer", "--data-checksums"];
+        self.run("initdb", &[&locale[..], &rest].concat())?;
+        fs::write(self.data.join("pg_hba.conf"), "local all all peer map=hub\n")?;
+        fs::write(self.data.join("pg_ident.conf"), format!("hub {me} hub\nhub root hub\n"))?;
+        let cache = cache_mib();
+        // Compiling a query takes longer than any of ours runs.
+        self.configure(&format!(
+            "listen_addresses = ''\nunix_socket_directories = '{}'\nunix_socket_permissions = 0700\n\
+            shared_buffers = {cache}MB\njit = off\n",
+            self.socket.display()
+        ))
+    }
+
+    /// Adds to its settings; the last of a name counts.
+    fn configure(&self, more: &str) -> Result<()> {
+        let file = self.data.join("postgresql.conf");
+        let settings = fs::read_to_string(&file)?;
+        Ok(fs::write(file, format!("{settings}\n{more}"))?)
+    }
+
     fn run(&self, program: &str, arguments: &[&str]) -> Result<()> {
-        let mut command = Command::new(self.programs.join(program));
-        command.env_clear().env("PATH", &self.programs).env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
-        command.current_dir("/").args(arguments);
+        self.run_in(Path::new("/"), program, arguments)
+    }
+
+    fn run_in(&self, folder: &Path, program: &str, arguments: &[&str]) -> Result<()> {
+        let mut command = Command::new(self.programs.path(program));
+        let path = format!("{}:/usr/bin:/bin", text(&self.programs.folder)?);
+        command.env_clear().env("PATH", path).env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
+        command.current_dir(folder).args(arguments);
         if let Some((uid, gid)) = self.run_as {
             command.uid(uid).gid(gid);
         }
         let output = command.output().with_context(|| format!("cannot run {program}"))?;
         if !output.status.success() {
             let said = [output.stdout, output.stderr].concat();
-            bail!("{program}: {}", String::from_utf8_lossy(&said).trim().replace('\n', "; "));
+            let said = String::from_utf8_lossy(&said);
+            // Not the steps that pg_upgrade had no trouble with.
+            let lines = said.lines().map(str::trim).filter(|line| !line.is_empty() && !line.ends_with(" ok"));
+            bail!("{program}: {}", lines.collect::<Vec<_>>().join("; "));
         }
         Ok(())
     }
+}
+
+/// The cluster's folders, for its user alone.
+fn make_folders(folder: &Path, run_as: Option<(u32, u32)>) -> Result<()> {
+    let fail = |path: &Path| format!("cannot make {}", path.display());
+    fs::create_dir_all(folder).with_context(|| fail(folder))?;
+    for path in [folder, &folder.join("data"), &folder.join("s")] {
+        fs::create_dir_all(path).with_context(|| fail(path))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).with_context(|| fail(path))?;
+        if let Some((uid, gid)) = run_as {
+            chown(path, Some(uid), Some(gid)).with_context(|| fail(path))?;
+        }
+    }
+    Ok(())
 }
 
 /// What PostgreSQL may hold of its tables in memory, in MiB: a quarter of the machine's, as its
@@ -180,29 +244,12 @@ fn run_as(data: &Path) -> Result<Option<(u32, u32)>> {
         None if geteuid().is_root() => {
             let user = passwd(|fields| fields[0] == "postgres");
             let user = user.context(
-                "PostgreSQL can't run as root and there is no user postgres: install the package postgresql-15",
+                "PostgreSQL can't run as root and there is no user postgres: install the package postgresql",
             )?;
             Ok(Some((user.0, user.1)))
         }
         None => Ok(None),
     }
-}
-
-/// The folder of the newest installed server's programs, else one of PATH.
-fn programs() -> Result<PathBuf> {
-    let mut versions: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
-        .collect();
-    versions.sort();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = versions.into_iter().rev().map(|(_, folder)| folder).chain(std::env::split_paths(&path));
-    folders
-        .into_iter()
-        .find(|folder| ["initdb", "pg_ctl", "postgres"].iter().all(|program| folder.join(program).is_file()))
-        .context("there is no PostgreSQL server: install the package postgresql-15, or set database_url_file")
 }
 
 /// Uid, gid and name of the first user that fits.

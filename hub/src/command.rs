@@ -1,6 +1,7 @@
 //! What can be said on the command line, and what it does.
 
 mod authority;
+mod database;
 mod import;
 mod person;
 mod recompute;
@@ -77,6 +78,9 @@ pub enum Command {
     /// The certificate authority, and certificates for an external broker.
     #[command(subcommand)]
     Authority(authority::AuthorityCommand),
+    /// The hub's own PostgreSQL: upgrading it.
+    #[command(subcommand)]
+    Database(database::DatabaseCommand),
     #[allow(missing_docs, reason = "its help is that of `Import`")]
     Import(import::Import),
     /// Print the timesheet as CSV.
@@ -171,6 +175,7 @@ async fn perform(arguments: Arguments) -> Result<()> {
         Command::Assess { case } => assess(&case),
         #[cfg(feature = "pdf")]
         Command::Print => print_pdf(),
+        Command::Database(command) => database::database(&config()?, command).await,
         Command::Openapi => {
             print!("{}", api::document()?);
             Ok(())

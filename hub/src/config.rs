@@ -41,7 +41,7 @@ pub struct Config {
     /// The console and the API over HTTPS.
     #[serde(default = "default_https")]
     pub https: SocketAddr,
-    /// A file that holds the URL of a PostgreSQL 15 database. Without it the hub runs one of its own.
+    /// A file that holds the URL of a database of PostgreSQL 14 or newer. Without it the hub runs one of its own.
     pub database_url_file: Option<PathBuf>,
     /// The key that templates are encrypted with: 64 hexadecimal characters; made if it is not
     /// there. Else `vault.key` in the state folder.

@@ -121,10 +121,7 @@ fn prepare(state: &Path, fresh: bool) -> Result<()> {
             state.display()
         );
         if fresh {
-            let data = state.join("hub/pg");
-            if data.exists() {
-                Cluster::start(&data)?.stop();
-            }
+            Cluster::end(&state.join("hub/pg"))?;
             std::fs::remove_dir_all(state).with_context(|| format!("cannot delete {}", state.display()))?;
         }
     }

@@ -35,7 +35,7 @@ if [[ ! -e $image ]]; then
   say "making an image of Debian 12 (a minute or two)"
   fresh=$(mktemp -d "$cache/.fetch.$$.XXXXXX")
   { as_root mmdebstrap --quiet --variant=minbase --format=directory \
-    --include=systemd-sysv,udev,dbus,kmod,adduser,procps,ca-certificates,postgresql-15 \
+    --include=systemd-sysv,udev,dbus,kmod,adduser,procps,ca-certificates,postgresql \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
     bookworm "$fresh/tree" && as_root mke2fs -q -F -t ext4 -d "$fresh/tree" "$fresh/image" 2G; } >"$fresh/log" 2>&1 || {
     sed 's/^/  /' "$fresh/log" | tail -n 5 >&2

@@ -10,6 +10,7 @@ usage="usage: tests/lab/run.sh SUITE
   pi        the arm64 terminal on an emulated Raspberry Pi 3: it recognises somebody offline and opens
             the door; the pins are read from outside
   package   the Debian packages in an image that boots
+  upgrade   a Debian 12 with a hub's data becomes a Debian 13, and its PostgreSQL 15 a 17, in a chroot
   arm64     what is built for 64-bit ARM, under an emulator: the eyes, the outbox, TLS and MQTT
 
 There is one line for each thing that was tried, 'ok 3 - what' or 'not ok 4 - what: why', and the last is
@@ -24,7 +25,7 @@ that a suite can't run on (x86-64 with Debian's apt is needed) gets one line tha
 lab=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 case ${1-} in
 -h | --help) echo "$usage"; exit ;;
-x86 | pi | package | arm64) suite=$1 ;;
+x86 | pi | package | upgrade | arm64) suite=$1 ;;
 *) echo "lab: no suite '${1-}' (try --help)" >&2; exit 2 ;;
 esac
 (($# == 1)) || { echo "lab: one suite at a time (try --help)" >&2; exit 2; }

@@ -89,9 +89,18 @@ impl Cluster {
         Ok(rustix::process::kill_process(process, rustix::process::Signal::KILL)?)
     }
 
+    /// A program of the cluster's own version.
+    fn program(&self, name: &str) -> PathBuf {
+        let version = std::fs::read_to_string(self.folder.join("data/PG_VERSION")).unwrap_or_default();
+        let debian = Path::new("/usr/lib/postgresql").join(version.trim()).join("bin").join(name);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let others = std::env::split_paths(&path).map(|folder| folder.join(name));
+        std::iter::once(debian).chain(others).find(|file| file.is_file()).unwrap_or_default()
+    }
+
     fn command(&self, program: &str) -> Command {
         use std::os::unix::fs::MetadataExt;
-        let mut command = Command::new(programs().join(program));
+        let mut command = Command::new(self.program(program));
         command.current_dir("/").env_clear().env("PATH", "/usr/bin:/bin");
         if let (true, Ok(data)) =
             (rustix::process::geteuid().is_root(), std::fs::metadata(self.folder.join("data")))
@@ -100,17 +109,6 @@ impl Cluster {
         }
         command
     }
-}
-
-fn programs() -> PathBuf {
-    let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path().join("bin"))
-        .collect();
-    found.sort();
-    found.pop().unwrap_or_default()
 }
 
 /// Stops every cluster below a folder.
