@@ -17,7 +17,9 @@ pub const OF_ACCOUNT: usize = 2;
 const RETRY_AFTER_S: u64 = 2;
 
 /// An account's turn for a heavy request.
-pub struct HeavyTurn(Turn<String>);
+pub struct HeavyTurn {
+    _turn: Turn<String>,
+}
 
 impl Caller {
     /// A turn for a heavy request; 429 where the account has enough of them under way.
@@ -26,7 +28,8 @@ impl Caller {
             let message = format!("{OF_ACCOUNT} reports of this account are under way: wait for one to end");
             ApiError::too_many(message, RETRY_AFTER_S)
         };
-        app.heavy.take(self.0.name.clone()).map(HeavyTurn).ok_or_else(busy)
+        let turn = app.heavy.take(self.0.name.clone()).ok_or_else(busy)?;
+        Ok(HeavyTurn { _turn: turn })
     }
 }
 

@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 
-use realfft::num_complex::Complex32;
-use realfft::{RealFftPlanner, RealToComplex};
-use rustfft::{Fft, FftPlanner};
+use rustfft::algorithm::MixedRadixSmall;
+use rustfft::algorithm::butterflies::{Butterfly3, Butterfly32};
+use rustfft::num_complex::Complex32;
+use rustfft::{Fft, FftDirection};
 
 use super::skin::{SIDE, Skin};
 
@@ -54,8 +55,7 @@ impl Traces {
 
 /// The transform's plans and its memory.
 struct Spectrum {
-    rows: Arc<dyn RealToComplex<f32>>,
-    columns: Arc<dyn Fft<f32>>,
+    fft: MixedRadixSmall<f32>,
     window: Vec<f32>,
     /// The ring of each of the spectrum's places: its waves a picture.
     rings: Vec<usize>,
@@ -68,9 +68,11 @@ impl Default for Spectrum {
             let (x, y) = (k / PIECE, k % PIECE);
             (x as f32).hypot(y.min(PIECE - y) as f32).round() as usize
         };
+        // The very plan for a piece's side: the planner would bring every algorithm there is into the build.
+        let (three, thirty_two) =
+            (Butterfly3::new(FftDirection::Forward), Butterfly32::new(FftDirection::Forward));
         Self {
-            rows: RealFftPlanner::new().plan_fft_forward(PIECE),
-            columns: FftPlanner::new().plan_fft_forward(PIECE),
+            fft: MixedRadixSmall::new(Arc::new(three), Arc::new(thirty_two)),
             window: (0..PIECE).map(hann).collect(),
             rings: (0..HALF * PIECE).map(ring).collect(),
         }
@@ -92,22 +94,19 @@ impl Spectrum {
     fn power(&self, skin: &Skin) -> Vec<f32> {
         let row = |y: usize| &skin.grey()[(EDGE + y) * SIDE + EDGE..][..PIECE];
         let mean = (0..PIECE).flat_map(row).sum::<f32>() / (PIECE * PIECE) as f32;
-        let mut line = vec![0.0; PIECE];
-        let mut waves = vec![Complex32::default(); HALF];
+        let mut line = vec![Complex32::default(); PIECE];
         // Columns one after the other, as their transform wants them.
         let mut spectrum = vec![Complex32::default(); HALF * PIECE];
         for y in 0..PIECE {
             for ((to, value), window) in line.iter_mut().zip(row(y)).zip(&self.window) {
-                *to = (value - mean) * window * self.window[y];
+                *to = ((value - mean) * window * self.window[y]).into();
             }
-            if self.rows.process(&mut line, &mut waves).is_err() {
-                return Vec::new(); // only for lengths other than the plan's
-            }
-            for (x, wave) in waves.iter().enumerate() {
+            self.fft.process(&mut line);
+            for (x, wave) in line[..HALF].iter().enumerate() {
                 spectrum[x * PIECE + y] = *wave;
             }
         }
-        self.columns.process(&mut spectrum);
+        self.fft.process(&mut spectrum);
         spectrum.iter().map(Complex32::norm_sqr).collect()
     }
 }
