@@ -18,7 +18,7 @@ use crate::attend::Attendant;
 use crate::camera;
 use crate::claim;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config, Misconfigured};
 use crate::converse::{Conversation, Memory};
 use crate::deliver::Delivery;
 use crate::door::{self, Door, Signal};
@@ -43,7 +43,11 @@ pub fn check(config: &Config) -> Result<()> {
     let claims = config.hub.ca_sha256.is_some() && !config.hub.files(&config.state).certificate.exists();
     let identity = if claims { None } else { Some(Identity::read(config, clock)?) };
     let eyes = Eyes::open(config.vision.models.as_deref(), 1)?;
-    if !matches!(config.camera, crate::config::Camera::V4l2 { .. }) {
+    if let config::Camera::Program { command, .. } = &config.camera {
+        camera::program::find(command)
+            .map_err(|error| Misconfigured(format!("camera.command: {error:#}")))?;
+    }
+    if !config.camera.is_real() {
         camera::open(&config.camera, config.vision.models.as_deref(), Instant::now())?;
     }
     let name = identity.map_or_else(|| "without a certificate yet".into(), |it| it.device.to_string());

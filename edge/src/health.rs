@@ -17,7 +17,7 @@ const HOURS: usize = 24 * 14;
 /// second (`models::track`).
 const SLOW_MS: u64 = 800;
 /// Characters of a fault that are told.
-const FAULT: usize = 120;
+const FAULT: usize = 240;
 
 /// What all parts tell of themselves.
 pub struct Health {
