@@ -44,7 +44,7 @@ pub struct Config {
 }
 
 /// The hub and the terminal's identity.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hub {
     /// Host name or address, as in the hub's certificate.

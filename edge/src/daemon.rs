@@ -27,6 +27,7 @@ use crate::identity::Identity;
 use crate::link::Link;
 use crate::metrics;
 use crate::outbox::{Options, Outbox, support};
+use crate::renew::Renewal;
 use crate::roster::Roster;
 use crate::service;
 use crate::vision::{self, Slot};
@@ -220,6 +221,13 @@ fn start(config: &Config, life: Life, tasks: &mut JoinSet<Result<()>>) -> Result
     let appended = Arc::new(Notify::new());
     let (link, sender, incoming) = Link::new(&config.hub, identity.clone())?;
 
+    let renewal = Renewal {
+        identity: identity.clone(),
+        hub: config.hub.clone(),
+        state: config.state.clone(),
+        refused: link.ended(),
+        health: health.clone(),
+    };
     let attendant = Attendant {
         policy: config.vision.clone(),
         outbox: outbox.clone(),
@@ -243,6 +251,7 @@ fn start(config: &Config, life: Life, tasks: &mut JoinSet<Result<()>>) -> Result
         restart,
     };
 
+    tasks.spawn(until(stop.clone(), renewal.run()));
     tasks.spawn(until(stop.clone(), link.run()));
     tasks.spawn(until(stop.clone(), conversation.run(incoming, appended)));
     tasks.spawn(attendant.run(seen_receive, stop.clone()));

@@ -38,6 +38,8 @@ pub struct Health {
     relay_lost: AtomicBool,
     /// Why there are no pins.
     no_pins: Mutex<Option<String>>,
+    /// What is wrong with the terminal's certificate.
+    certificate: Mutex<Option<String>>,
     has_relay: AtomicBool,
     tampered: AtomicBool,
     tampers: AtomicU32,
@@ -74,6 +76,7 @@ impl Health {
             camera: Mutex::default(),
             relay_lost: AtomicBool::new(false),
             no_pins: Mutex::new(None),
+            certificate: Mutex::new(None),
             has_relay: AtomicBool::new(false),
             tampered: AtomicBool::new(false),
             tampers: AtomicU32::new(0),
@@ -182,6 +185,11 @@ impl Health {
         *held(&self.no_pins) = Some(fault.chars().take(FAULT).collect());
     }
 
+    /// What is wrong with the terminal's certificate, or that nothing is.
+    pub fn certificate(&self, fault: Option<String>) {
+        *held(&self.certificate) = fault;
+    }
+
     /// Nobody holds the relay, or somebody does again.
     pub fn relay_is_lost(&self, lost: bool) {
         if self.relay_lost.swap(lost, Ordering::Relaxed) != lost {
@@ -213,6 +221,7 @@ impl Health {
         if !camera.up && camera.faults > 0 {
             alarms.push(format!("no frames from the camera: {}", camera.fault));
         }
+        alarms.extend(held(&self.certificate).clone());
         let look_ms = self.look_ms.load(Ordering::Relaxed);
         if look_ms > SLOW_MS {
             alarms.push(format!("a frame takes {look_ms} ms: this machine is too slow to recognise anybody"));

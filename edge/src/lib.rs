@@ -20,6 +20,7 @@ mod machine;
 mod metrics;
 pub mod observe;
 pub mod outbox;
+mod renew;
 mod roster;
 mod service;
 mod trust;

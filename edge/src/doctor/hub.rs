@@ -46,7 +46,7 @@ pub fn examine(config: &Config, running: bool) -> Vec<Finding> {
         judge(
             "certificate",
             lifetime(&certificate, config),
-            "expired: start the daemon and accept its code again; else remove terminal.pem and do the same",
+            "expired: the daemon asks the hub for another by itself, over hub.https_port; accept the code where it shows one",
         ),
         judge("hub", taken, remedy),
     ]
