@@ -76,7 +76,7 @@ impl Asking {
     /// Of a terminal that wants what `request` says; `tls` decides whom it believes.
     pub fn new(hub: &Hub, state: &Path, tls: ClientConfig, request: String) -> Result<Self> {
         let client = Client::builder().tls_backend_preconfigured(tls).timeout(PATIENCE).build()?;
-        let url = format!("https://{}:{}/api/v1/claims", hub.host, hub.https_port);
+        let url = format!("https://{}/api/v1/claims", hub.host.at(hub.https_port));
         Ok(Self { client, url, request, code: code(state)? })
     }
 

@@ -1,6 +1,7 @@
 //! The terminal's configuration: one TOML file, every key known, secrets by the path of their file.
 
 mod door;
+mod host;
 mod program;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use models::liveness::Policy;
 use serde::Deserialize;
 
 pub use door::{Backend, Door, Gpio, Lock, Pin, Wired};
+pub use host::Host;
 pub use program::{Command, Format};
 
 /// The whole file. `deploy/edge.example.toml` shows every key.
@@ -48,7 +50,7 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct Hub {
     /// Host name or address, as in the hub's certificate.
-    pub host: String,
+    pub host: Host,
     /// Port of MQTT over TLS.
     #[serde(default = "default_port")]
     pub port: u16,
@@ -322,8 +324,6 @@ impl Config {
                 "hub.ca_sha256 has 64 hexadecimal characters: on the hub, rollcall-hub terminal fingerprint"
             );
         }
-        let name = !self.hub.host.is_empty() && !self.hub.host.contains(['/', ' ']);
-        ensure!(name, "hub.host is a host name or an address alone, such as hub.example.com");
         ensure!(
             (1..=4096).contains(&self.outbox.limit_mb),
             "outbox.limit_mb lies between 1 and 4096 megabytes"
@@ -376,6 +376,14 @@ mod tests {
         assert_eq!(config.hub.port, 8883);
         assert_eq!(config.vision.rearm_s, 60);
         assert!(matches!(config.camera, Camera::V4l2 { width: 640, height: 480, rate: 15, .. }));
+    }
+
+    #[test]
+    fn a_host_with_a_port_is_refused_on_its_line() {
+        let error = read(&GOOD.replace("\"hub\"", "\"hub:8883\"")).expect_err("a port");
+        let error = format!("{error:#}");
+        assert!(error.contains("line 4") && error.contains("ports stand in hub.port"), "{error}");
+        assert!(read(&GOOD.replace("\"hub\"", "\"[::1]\"")).is_ok());
     }
 
     #[test]

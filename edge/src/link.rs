@@ -92,7 +92,7 @@ fn says_ended(error: &(dyn Error + 'static)) -> bool {
 impl Link {
     /// Prepares the connection; nothing happens before [`Link::run`].
     pub fn new(hub: &Hub, identity: Arc<Identity>) -> Result<(Self, Sender, mpsc::Receiver<Incoming>)> {
-        let mut options = MqttOptions::new(identity.device.as_str(), &hub.host, hub.port);
+        let mut options = MqttOptions::new(identity.device.as_str(), hub.host.to_string(), hub.port);
         let tls = TlsConfiguration::Rustls(Arc::new(identity.tls()?));
         options
             .set_transport(Transport::tls_with_config(tls))
