@@ -22,6 +22,7 @@ pub mod observe;
 pub mod outbox;
 mod renew;
 mod roster;
+mod scenery;
 mod service;
 mod trust;
 mod vision;
