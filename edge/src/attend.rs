@@ -61,6 +61,7 @@ impl Attendant {
                         self.health.punch(false);
                     }
                     Decision::Challenge => drop(self.door.send(Signal::Turn).await),
+                    Decision::Ignore => self.health.picture(),
                     Decision::Wait => {}
                 }
             }

@@ -1,6 +1,8 @@
-//! Where frames come from: a camera of the kernel, recorded frames, or photos carried past.
+//! Where frames come from: a camera of the kernel, a program, recorded frames, or photos carried past.
 
+mod cut;
 mod mjpeg;
+pub mod program;
 pub mod replay;
 pub mod v4l2;
 pub mod walk;
@@ -27,6 +29,15 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 /// opens a camera that has stalled.
 const STEADY: u32 = 3;
 
+/// Damaged frames in a row that are passed over; cameras send some after they start.
+const DAMAGED: u32 = 30;
+
+/// What makes a Raspberry Pi's Camera Module a camera, in edge.toml.
+pub const MODULE: &str = concat!(
+    "camera.kind = \"program\", camera.command = [\"rpicam-vid\", \"-t\", \"0\", \"-n\", \"--codec\", \"mjpeg\", ",
+    "\"--quality\", \"85\", \"--width\", \"640\", \"--height\", \"480\", \"--framerate\", \"15\", \"--flush\", \"-o\", \"-\"]"
+);
+
 /// A source of frames.
 pub trait Camera {
     /// Waits for the next frame. `None`: there are no more. After an error the camera must be
@@ -50,6 +61,10 @@ pub fn open(choice: &config::Camera, models: Option<&Path>, origin: Instant) -> 
         config::Camera::V4l2 { device, width, height, rate } => {
             Box::new(v4l2::V4l2::open(device, (*width, *height), *rate, origin)?)
         }
+        config::Camera::Program { command, format, width, height, rate } => {
+            let shape = program::Shape { format: *format, size: (*width, *height), rate: *rate };
+            Box::new(program::Program::open(command, shape, origin)?)
+        }
         config::Camera::Replay { folder, rate, repeat } => {
             Box::new(replay::Replay::open(folder, Some(*rate), *repeat)?)
         }
@@ -69,13 +84,12 @@ pub fn run(
     stop: &CancellationToken,
 ) -> Result<()> {
     let (mut wait, origin) = (BACKOFF.0, Instant::now());
-    let real = matches!(choice, config::Camera::V4l2 { .. });
     while !stop.is_cancelled() {
         match open(choice, models, origin)
             .and_then(|mut camera| watch(camera.as_mut(), slot, told, stop, &mut wait))
         {
             Ok(()) => break,
-            Err(error) if !real => return Err(error.context("camera")),
+            Err(error) if !choice.is_real() => return Err(error.context("camera")),
             Err(error) => {
                 let error = format!("{error:#}");
                 warn!(error, retry_ms = wait.as_millis() as u64, "camera");

@@ -14,15 +14,14 @@ use reqwest::{Client, StatusCode};
 use rustls::ClientConfig;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
-use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use crate::clock::Clock;
-use crate::config::{Config, Files, Misconfigured};
+use crate::config::{Config, Files, Hub, Misconfigured};
 use crate::identity::{csr, device_of, key, replace, sha256, write_new};
-use crate::trust::{Floor, HubVerifier, Pinned, validity};
+use crate::trust::{Floor, HubVerifier, Pinned};
 
 /// Letters and digits of a code, without those that look alike (Crockford's base 32).
 const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -48,11 +47,62 @@ struct Answer {
     ca: Option<String>,
 }
 
+/// What the hub says.
+pub enum Told {
+    /// Nobody has decided yet.
+    Pending,
+    /// The terminal's certificate, and the hub's authority and signing key (PEM).
+    Accepted {
+        /// Of the terminal.
+        certificate: String,
+        /// Of the hub.
+        ca: String,
+    },
+    /// Somebody has decided against it.
+    Rejected,
+}
+
+/// What the hub is asked, again and again.
+pub struct Asking {
+    client: Client,
+    /// Where.
+    pub url: String,
+    request: String,
+    /// What people compare.
+    pub code: String,
+}
+
+impl Asking {
+    /// Of a terminal that wants what `request` says; `tls` decides whom it believes.
+    pub fn new(hub: &Hub, state: &Path, tls: ClientConfig, request: String) -> Result<Self> {
+        let client = Client::builder().tls_backend_preconfigured(tls).timeout(PATIENCE).build()?;
+        let url = format!("https://{}/api/v1/claims", hub.host.at(hub.https_port));
+        Ok(Self { client, url, request, code: code(state)? })
+    }
+
+    /// Asks once.
+    pub async fn ask(&self) -> Result<Told> {
+        let question = Question { request: &self.request, code: &self.code };
+        let answer = self.client.post(&self.url).json(&question).send().await.context("no answer")?;
+        let status = answer.status();
+        if status == StatusCode::ACCEPTED {
+            return Ok(Told::Pending);
+        }
+        ensure!(status == StatusCode::OK, "the hub says {status}");
+        let answer: Answer = answer.json().await.context("an answer that can't be read")?;
+        Ok(match (answer.state.as_str(), answer.certificate, answer.ca) {
+            ("accepted", Some(certificate), Some(ca)) => Told::Accepted { certificate, ca },
+            ("pending", ..) => Told::Pending,
+            _ => Told::Rejected,
+        })
+    }
+}
+
 /// Asks until the terminal is accepted; then its certificate and the hub's authority are there.
-/// Where they are already, and the certificate counts still, it does nothing.
+/// Where there is a certificate already it does nothing.
 pub async fn claim(config: &Config, clock: Clock) -> Result<()> {
     let files = config.hub.files(&config.state);
-    if files.certificate.exists() && !(config.hub.ca_sha256.is_some() && expired(&files, &clock)) {
+    if files.certificate.exists() {
         return Ok(());
     }
     let Some(fingerprint) = &config.hub.ca_sha256 else {
@@ -65,15 +115,25 @@ pub async fn claim(config: &Config, clock: Clock) -> Result<()> {
     };
     let key = key(&files.key)?;
     let device = device_of(&key)?;
-    let code = code(&config.state)?;
-    show(&config.state, &device, &code)?;
-    let client = client(config, fingerprint, clock)?;
-    let request = csr(&key, &device)?;
-    let url = format!("https://{}:{}/api/v1/claims", config.hub.host, config.hub.https_port);
+    let tls = tls(&config.state, fingerprint, clock)?;
+    let asking = Asking::new(&config.hub, &config.state, tls, csr(&key, &device)?)?;
+    show(&config.state, &device, &asking.code)?;
+    let url = &asking.url;
     loop {
-        match ask(&client, &url, &Question { request: &request, code: &code }).await {
-            Ok(Some(answer)) => return settle(&files, &config.state, answer),
-            Ok(None) => info!(device.id = %device, "waiting to be accepted"),
+        match asking.ask().await {
+            Ok(Told::Accepted { certificate, ca }) => {
+                settle(&files, &certificate, &ca)?;
+                forget(&config.state);
+                return Ok(());
+            }
+            Ok(Told::Rejected) => {
+                // Another code is another claim, which somebody may decide otherwise about.
+                let _ = std::fs::remove_file(config.state.join("claim.code"));
+                bail!(
+                    "the hub has rejected this terminal; start it again to ask once more, with another code"
+                );
+            }
+            Ok(Told::Pending) => info!(device.id = %device, "waiting to be accepted"),
             Err(error) => {
                 let error = format!("{error:#}");
                 if error.contains("UnknownIssuer") {
@@ -91,43 +151,19 @@ pub async fn claim(config: &Config, clock: Clock) -> Result<()> {
     }
 }
 
-/// Whether a terminal slept through the end of its certificate, by a clock that is set: it must be
-/// accepted again, with the same key.
-fn expired(files: &Files, clock: &Clock) -> bool {
-    let now = clock.now();
-    let end = || {
-        let certificate = CertificateDer::from_pem_file(&files.certificate).ok()?;
-        i64::try_from(validity(&certificate).ok()?.1).ok()
-    };
-    now.synchronised && end().is_some_and(|end| end < now.wall_us / 1_000_000)
-}
-
-/// Asks once. `None`: nobody has decided.
-async fn ask(client: &Client, url: &str, question: &Question<'_>) -> Result<Option<Answer>> {
-    let answer = client.post(url).json(question).send().await.context("no answer")?;
-    let status = answer.status();
-    if status == StatusCode::ACCEPTED {
-        return Ok(None);
-    }
-    ensure!(status == StatusCode::OK, "the hub says {status}");
-    Ok(Some(answer.json().await.context("an answer that can't be read")?))
-}
-
-fn settle(files: &Files, state: &Path, answer: Answer) -> Result<()> {
-    let (Some(certificate), Some(ca), "accepted") = (answer.certificate, answer.ca, answer.state.as_str())
-    else {
-        // Another code is another claim, which somebody may decide otherwise about.
-        let _ = std::fs::remove_file(state.join("claim.code"));
-        bail!("the hub has rejected this terminal; start it again to ask once more, with another code");
-    };
+fn settle(files: &Files, certificate: &str, ca: &str) -> Result<()> {
     Pinned::parse(ca.as_bytes()).context("what the hub sent")?;
     replace(&files.ca, ca.as_bytes(), 0o644)?;
     replace(&files.certificate, certificate.as_bytes(), 0o644)?;
-    let _ = std::fs::remove_file(state.join("claim.code"));
-    let _ = std::fs::remove_file(state.join("claim.png"));
     println!("accepted");
     info!("the hub has accepted this terminal");
     Ok(())
+}
+
+/// Forgets the code: somebody has decided.
+pub fn forget(state: &Path) {
+    let _ = std::fs::remove_file(state.join("claim.code"));
+    let _ = std::fs::remove_file(state.join("claim.png"));
 }
 
 /// The code, which stays the same until somebody has decided.
@@ -146,7 +182,7 @@ fn code(state: &Path) -> Result<String> {
 }
 
 /// Shows device and code on the console and as a QR image.
-fn show(state: &Path, device: &DeviceId, code: &str) -> Result<()> {
+pub fn show(state: &Path, device: &DeviceId, code: &str) -> Result<()> {
     let spoken = format!("{}-{}", &code[..CODE / 2], &code[CODE / 2..]);
     let qr = QrCode::new(format!("rollcall-claim:{device}:{code}")).context("no QR code")?;
     let file = state.join("claim.png");
@@ -159,11 +195,6 @@ fn show(state: &Path, device: &DeviceId, code: &str) -> Result<()> {
     println!("image  {}", file.display());
     println!("Accept it: rollcall-hub terminal accept {device} --code {spoken} --name \"Front door\"");
     Ok(())
-}
-
-fn client(config: &Config, fingerprint: &str, clock: Clock) -> Result<Client> {
-    let tls = tls(&config.state, fingerprint, clock)?;
-    Ok(Client::builder().tls_backend_preconfigured(tls).timeout(PATIENCE).build()?)
 }
 
 /// TLS towards a hub of which nothing is known but its authority's fingerprint.

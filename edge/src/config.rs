@@ -1,6 +1,8 @@
 //! The terminal's configuration: one TOML file, every key known, secrets by the path of their file.
 
 mod door;
+mod host;
+mod program;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,8 @@ use models::liveness::Policy;
 use serde::Deserialize;
 
 pub use door::{Backend, Door, Gpio, Lock, Pin, Wired};
+pub use host::Host;
+pub use program::{Command, Format};
 
 /// The whole file. `deploy/edge.example.toml` shows every key.
 #[derive(Debug, Deserialize)]
@@ -42,11 +46,11 @@ pub struct Config {
 }
 
 /// The hub and the terminal's identity.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hub {
     /// Host name or address, as in the hub's certificate.
-    pub host: String,
+    pub host: Host,
     /// Port of MQTT over TLS.
     #[serde(default = "default_port")]
     pub port: u16,
@@ -127,6 +131,23 @@ pub enum Camera {
         #[serde(default = "default_rate")]
         rate: u32,
     },
+    /// A program that writes frames to its standard output.
+    Program {
+        /// The program and its arguments.
+        command: Command,
+        /// How it writes them.
+        #[serde(default)]
+        format: Format,
+        /// Pixels of a raw frame.
+        #[serde(default = "default_width")]
+        width: u32,
+        /// Pixels of a raw frame.
+        #[serde(default = "default_height")]
+        height: u32,
+        /// Frames a second, at most.
+        #[serde(default = "default_rate")]
+        rate: u32,
+    },
     /// A folder of JPEG or PNG frames, in the order of their names.
     Replay {
         /// The folder.
@@ -151,6 +172,33 @@ pub enum Camera {
         /// Seconds until all pass again; without it they pass once.
         repeat_after_s: Option<u32>,
     },
+}
+
+impl Camera {
+    /// A camera, and no recording: it may be opened again and again.
+    pub fn is_real(&self) -> bool {
+        matches!(self, Self::V4l2 { .. } | Self::Program { .. })
+    }
+
+    fn check(&self) -> Result<()> {
+        let rate = match self {
+            Self::V4l2 { width, height, rate, .. } | Self::Program { width, height, rate, .. } => {
+                ensure!((64..=4096).contains(width), "camera.width lies between 64 and 4096 pixels");
+                ensure!((64..=4096).contains(height), "camera.height lies between 64 and 4096 pixels");
+                *rate
+            }
+            Self::Replay { rate, .. } => *rate,
+            Self::Walk { rate, passes, .. } => {
+                ensure!(!passes.is_empty(), "camera.passes names no photo");
+                *rate
+            }
+        };
+        if let Self::Program { format: Format::Yuyv, width, .. } = self {
+            ensure!(width % 2 == 0, "camera.width of YUYV is even: two pixels share their colour");
+        }
+        ensure!((1..=120).contains(&rate), "camera.rate lies between 1 and 120 frames a second");
+        Ok(())
+    }
 }
 
 /// One person's way past the lens.
@@ -267,18 +315,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<()> {
-        let rate = match &self.camera {
-            Camera::V4l2 { width, height, rate, .. } => {
-                ensure!((64..=4096).contains(width), "camera.width lies between 64 and 4096 pixels");
-                ensure!((64..=4096).contains(height), "camera.height lies between 64 and 4096 pixels");
-                *rate
-            }
-            Camera::Replay { rate, .. } => *rate,
-            Camera::Walk { rate, passes, .. } => {
-                ensure!(!passes.is_empty(), "camera.passes names no photo");
-                *rate
-            }
-        };
+        self.camera.check()?;
         if let Some(fingerprint) = &self.hub.ca_sha256 {
             let digits = fingerprint.chars().filter(|c| *c != ':').collect::<String>();
             let fits = digits.len() == 64 && digits.chars().all(|c| c.is_ascii_hexdigit());
@@ -287,13 +324,10 @@ impl Config {
                 "hub.ca_sha256 has 64 hexadecimal characters: on the hub, rollcall-hub terminal fingerprint"
             );
         }
-        let name = !self.hub.host.is_empty() && !self.hub.host.contains(['/', ' ']);
-        ensure!(name, "hub.host is a host name or an address alone, such as hub.example.com");
         ensure!(
             (1..=4096).contains(&self.outbox.limit_mb),
             "outbox.limit_mb lies between 1 and 4096 megabytes"
         );
-        ensure!((1..=120).contains(&rate), "camera.rate lies between 1 and 120 frames a second");
         ensure!((1..=30).contains(&self.vision.agreement), "vision.agreement lies between 1 and 30 frames");
         ensure!(self.vision.rearm_s <= 3600, "vision.rearm_s is at most 3600 seconds");
         let metrics = self.metrics.listen;
@@ -345,6 +379,14 @@ mod tests {
     }
 
     #[test]
+    fn a_host_with_a_port_is_refused_on_its_line() {
+        let error = read(&GOOD.replace("\"hub\"", "\"hub:8883\"")).expect_err("a port");
+        let error = format!("{error:#}");
+        assert!(error.contains("line 4") && error.contains("ports stand in hub.port"), "{error}");
+        assert!(read(&GOOD.replace("\"hub\"", "\"[::1]\"")).is_ok());
+    }
+
+    #[test]
     fn an_unknown_key_is_named_with_its_line() {
         let error =
             format!("{:#}", read(&GOOD.replace("host =", "hots = 1\nhost =")).expect_err("unknown key"));
@@ -372,6 +414,24 @@ mod tests {
     fn metrics_are_for_this_machine_alone() {
         assert!(read(&format!("{GOOD}\n[metrics]\nlisten = '0.0.0.0:9464'")).is_err());
         assert!(read(&format!("{GOOD}\n[metrics]\nlisten = '127.0.0.1:9464'")).is_ok());
+    }
+
+    #[test]
+    fn a_program_is_a_list_of_words_which_no_error_repeats() {
+        let (before, _) = GOOD.split_once("kind =").expect("a camera");
+        let program = |rest: &str| read(&format!("{before}kind = \"program\"\n{rest}"));
+        let config = program("command = ['rpicam-vid', '-o', '-']").expect("good");
+        let Camera::Program { command, format: Format::Mjpeg, rate: 15, .. } = config.camera else {
+            panic!()
+        };
+        assert_eq!((command.program(), command.arguments().len()), ("rpicam-vid", 2));
+        for wrong in ["'ffmpeg -i rtsp://u:secret@cam'", "[]", "['']", "['ffmpeg', 7, 'secret']"] {
+            let error = format!("{:#}", program(&format!("command = {wrong}")).expect_err("refused"));
+            assert!(error.contains("camera.command is a list") && !error.contains("secret"), "{error}");
+        }
+        let error = program("command = ['x']\nformat = 'yuyv'\nwidth = 641").expect_err("odd");
+        assert!(format!("{error:#}").contains("camera.width"), "{error:#}");
+        assert!(program("command = ['x']\nformat = 'h264'").is_err());
     }
 
     #[test]

@@ -70,15 +70,13 @@ pub struct Memory {
     errands: Errands,
     /// Answers in this run.
     answers: u32,
-    /// Why the certificate is not renewed.
-    alarm: Option<String>,
 }
 
 impl Memory {
     /// With what the folder `state` remembers.
     pub fn open(state: &Path) -> Self {
         let (anchors, errands) = (Anchors::open(state), Errands::open(state));
-        Self { hellos: Hellos::default(), anchors, errands, answers: 0, alarm: None }
+        Self { hellos: Hellos::default(), anchors, errands, answers: 0 }
     }
 }
 
@@ -211,7 +209,6 @@ impl Conversation {
         let machine = Machine::look(&self.state);
         let mut alarms = self.health.alarms();
         alarms.extend(self.outbox.alarm());
-        alarms.extend(self.memory.alarm.clone());
         let beat = Heartbeat {
             queued: self.outbox.queued(),
             roster: self.roster.version(),
@@ -278,10 +275,11 @@ impl Conversation {
 
     /// A certificate that can't be used is somebody's business before the present one expires.
     fn renew(&mut self, certificate: &str) {
-        self.memory.alarm = self.identity.renew(certificate).err().map(|error| {
+        let fault = self.identity.renew(certificate).err().map(|error| {
             error!(error = format!("{error:#}"), "ALARM: the new certificate is not used");
             format!("the certificate is not renewed: {error:#}")
         });
+        self.health.certificate(fault);
     }
 
     async fn obey(&mut self, kind: CommandKind) -> Result<()> {

@@ -18,7 +18,7 @@ use crate::attend::Attendant;
 use crate::camera;
 use crate::claim;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config, Misconfigured};
 use crate::converse::{Conversation, Memory};
 use crate::deliver::Delivery;
 use crate::door::{self, Door, Signal};
@@ -27,6 +27,7 @@ use crate::identity::Identity;
 use crate::link::Link;
 use crate::metrics;
 use crate::outbox::{Options, Outbox, support};
+use crate::renew::Renewal;
 use crate::roster::Roster;
 use crate::service;
 use crate::vision::{self, Slot};
@@ -43,7 +44,11 @@ pub fn check(config: &Config) -> Result<()> {
     let claims = config.hub.ca_sha256.is_some() && !config.hub.files(&config.state).certificate.exists();
     let identity = if claims { None } else { Some(Identity::read(config, clock)?) };
     let eyes = Eyes::open(config.vision.models.as_deref(), 1)?;
-    if !matches!(config.camera, crate::config::Camera::V4l2 { .. }) {
+    if let config::Camera::Program { command, .. } = &config.camera {
+        camera::program::find(command)
+            .map_err(|error| Misconfigured(format!("camera.command: {error:#}")))?;
+    }
+    if !config.camera.is_real() {
         camera::open(&config.camera, config.vision.models.as_deref(), Instant::now())?;
     }
     let name = identity.map_or_else(|| "without a certificate yet".into(), |it| it.device.to_string());
@@ -216,6 +221,13 @@ fn start(config: &Config, life: Life, tasks: &mut JoinSet<Result<()>>) -> Result
     let appended = Arc::new(Notify::new());
     let (link, sender, incoming) = Link::new(&config.hub, identity.clone())?;
 
+    let renewal = Renewal {
+        identity: identity.clone(),
+        hub: config.hub.clone(),
+        state: config.state.clone(),
+        refused: link.ended(),
+        health: health.clone(),
+    };
     let attendant = Attendant {
         policy: config.vision.clone(),
         outbox: outbox.clone(),
@@ -239,6 +251,7 @@ fn start(config: &Config, life: Life, tasks: &mut JoinSet<Result<()>>) -> Result
         restart,
     };
 
+    tasks.spawn(until(stop.clone(), renewal.run()));
     tasks.spawn(until(stop.clone(), link.run()));
     tasks.spawn(until(stop.clone(), conversation.run(incoming, appended)));
     tasks.spawn(attendant.run(seen_receive, stop.clone()));

@@ -1,7 +1,8 @@
 //! Who is punched: pure, without a clock and without side effects.
 //!
 //! One decision a pass. A person is punched once enough frames of a track agree, and not again
-//! before they have been out of sight for a while. A face that leaves undecided was a stranger.
+//! before they have been out of sight for a while. A face that leaves undecided was a stranger. A face
+//! that does not move is nobody, and keeps nobody from being punched.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use models::{Candidate, Departure, Sighting, TrackId};
 use uuid::Uuid;
 
 use crate::config::Vision;
+use crate::scenery::{Motion, Scenery};
 
 /// Tracks seen in fewer frames than this were nobody: a poster, a reflection, a glance.
 const FLEETING: u32 = 3;
@@ -24,6 +26,8 @@ pub enum Decision {
     Challenge,
     /// Not sure yet, or somebody who was punched a moment ago.
     Wait,
+    /// A picture of somebody.
+    Ignore,
 }
 
 /// Judges one sighting. `last_seen` is how long ago the candidate was last recognised, `None` if
@@ -43,22 +47,32 @@ pub fn decide(sighting: &Sighting, policy: &Vision, last_seen: Option<Duration>)
 /// Who is in front of the terminal, and who was a moment ago.
 pub struct Attention {
     policy: Vision,
-    /// When each person was last recognised, since the camera was opened.
-    seen: HashMap<Uuid, Duration>,
+    /// When each person was last recognised, since the camera was opened, and by which track.
+    seen: HashMap<Uuid, (Duration, TrackId)>,
     /// Tracks that were recognised, and whether they were punched.
     known: HashMap<TrackId, bool>,
+    scenery: Scenery,
 }
 
 impl Attention {
     /// Nobody yet.
     pub fn new(policy: Vision) -> Self {
-        Self { policy, seen: HashMap::new(), known: HashMap::new() }
+        Self { policy, seen: HashMap::new(), known: HashMap::new(), scenery: Scenery::default() }
     }
 
     /// Judges a sighting and remembers it.
     pub fn attend(&mut self, sighting: &Sighting) -> Decision {
+        let motion = self.scenery.judge(sighting);
         let Some(candidate) = sighting.recognised() else { return Decision::Wait };
-        let last_seen = self.seen.get(&candidate.person).map(|seen| sighting.at.saturating_sub(*seen));
+        if let Motion::Still(since) = motion {
+            self.let_go(sighting.track, &candidate, since);
+            return Decision::Ignore;
+        }
+        // Who was counted, then stood like a picture, and goes on, is still here.
+        if motion == Motion::Again && self.known.get(&sighting.track) == Some(&true) {
+            self.seen.insert(candidate.person, (sighting.at, sighting.track));
+        }
+        let last_seen = self.seen.get(&candidate.person).map(|(seen, _)| sighting.at.saturating_sub(*seen));
         let decision = decide(sighting, &self.policy, last_seen);
         let agreed = sighting.agreement >= self.policy.agreement;
         let again = agreed && last_seen.is_some_and(|ago| ago < self.rearm());
@@ -69,14 +83,25 @@ impl Attention {
             // Only who was punched keeps a re-arming clock: who is not sure yet must stay armed. And a
             // picture of somebody must not keep them from being punched.
             if *before || sighting.alive {
-                self.seen.insert(candidate.person, sighting.at);
+                self.seen.insert(candidate.person, (sighting.at, sighting.track));
             }
         }
         decision
     }
 
+    /// A picture was nobody since it last moved, and is no stranger.
+    fn let_go(&mut self, track: TrackId, of: &Candidate, since: Duration) {
+        self.known.entry(track).or_default();
+        if let Some((seen, by)) = self.seen.get_mut(&of.person)
+            && *by == track
+        {
+            *seen = since.min(*seen);
+        }
+    }
+
     /// Whether a face that left was a stranger who came near enough to be recognised.
     pub fn part(&mut self, departure: &Departure) -> bool {
+        self.scenery.part(departure.track);
         let known = self.known.remove(&departure.track).is_some();
         !known && departure.frames >= FLEETING && departure.width >= self.policy.narrowest_face
     }
@@ -88,7 +113,8 @@ impl Attention {
     /// Drops what can no longer matter at `now`.
     pub fn forget(&mut self, now: Duration) {
         let rearm = self.rearm();
-        self.seen.retain(|_, seen| now.saturating_sub(*seen) < rearm);
+        self.seen.retain(|_, (seen, _)| now.saturating_sub(*seen) < rearm);
+        self.scenery.forget(now);
     }
 }
 
@@ -103,7 +129,7 @@ mod tests {
         Sighting {
             track: TrackId(track),
             at: Duration::from_secs(at_s),
-            face: Rect { x0: 0.0, y0: 0.0, x1: 100.0, y1: 100.0 },
+            face: Rect { x0: 0.0, y0: 0.0, x1: 100.0, y1: 100.0 }.moved((at_s * 7 % 30) as f32, 0.0),
             score: 0.9,
             candidate: Some(Candidate { person: Uuid::from_u128(person), distance }),
             threshold: 0.4,
@@ -185,6 +211,104 @@ mod tests {
             attention.forget(Duration::from_secs(s));
         }
         assert!(matches!(attention.attend(&sighting(3, 7, 0.3, 5, 170)), Decision::Punch(_)));
+    }
+
+    /// A face at 15 frames a second from one second to another; where it is, the time tells. Counts what is decided.
+    fn watch(
+        attention: &mut Attention,
+        track: u64,
+        (from, to): (u64, u64),
+        place: impl Fn(f32) -> (f32, f32),
+    ) -> (usize, usize) {
+        let (mut punched, mut ignored) = (0, 0);
+        for n in from * 15..to * 15 {
+            let at = Duration::from_secs_f64(n as f64 / 15.0);
+            let (x, y) = place(at.as_secs_f32());
+            let face = Rect { x0: 0.0, y0: 0.0, x1: 100.0, y1: 100.0 }.moved(x, y);
+            match attention.attend(&Sighting { at, face, ..sighting(track, 7, 0.3, 5, 0) }) {
+                Decision::Punch(_) => punched += 1,
+                Decision::Ignore => ignored += 1,
+                Decision::Wait | Decision::Challenge => {}
+            }
+            attention.forget(at);
+        }
+        (punched, ignored)
+    }
+
+    /// Noise of a still picture's mesh: up to a hundredth of its width.
+    fn poster(t: f32) -> (f32, f32) {
+        (300.0 + (t * 71.0).sin(), 80.0 + (t * 53.0).cos())
+    }
+
+    fn walker(t: f32) -> (f32, f32) {
+        (t * 60.0 % 400.0, 100.0)
+    }
+
+    #[test]
+    fn a_poster_counts_once_and_the_person_whenever_they_come() {
+        let mut attention = attention();
+        assert_eq!(watch(&mut attention, 1, (0, 59), poster), (1, 0));
+        let (punched, ignored) = watch(&mut attention, 1, (59, 100), poster);
+        assert!(punched == 0 && ignored > 39 * 15, "{punched} {ignored}");
+        assert_eq!(watch(&mut attention, 2, (100, 104), walker), (1, 0), "the person");
+        watch(&mut attention, 1, (104, 130), poster);
+        assert_eq!(watch(&mut attention, 3, (130, 134), walker).0, 0, "within a minute");
+        watch(&mut attention, 1, (134, 200), poster);
+        assert_eq!(watch(&mut attention, 4, (200, 204), walker).0, 1, "the next time");
+    }
+
+    #[test]
+    fn both_in_view_the_moving_one_counts() {
+        let mut attention = attention();
+        watch(&mut attention, 1, (0, 100), poster);
+        let mut punched = Vec::new();
+        for n in 0..90 {
+            let at = Duration::from_secs(100) + Duration::from_millis(66 * n);
+            for (track, (x, y)) in [(1, poster(at.as_secs_f32())), (2, walker(at.as_secs_f32()))] {
+                let face = Rect { x0: x, y0: y, x1: x + 100.0, y1: y + 100.0 };
+                let decision = attention.attend(&Sighting { at, face, ..sighting(track, 7, 0.3, 5, 0) });
+                punched.extend(matches!(decision, Decision::Punch(_)).then_some(track));
+            }
+        }
+        assert_eq!(punched, [2]);
+    }
+
+    #[test]
+    fn a_poster_that_was_hidden_is_the_same_poster_until_it_moves() {
+        let mut attention = attention();
+        watch(&mut attention, 1, (0, 100), poster);
+        let left = |track| Departure { track: TrackId(track), frames: 900, width: 100.0 };
+        assert!(!attention.part(&left(1)), "no stranger");
+        // In its first frames whoever passed hides half of it, and at night it is not seen at all.
+        let half = |t: f32| if t < 36_000.2 { (318.0, 84.0) } else { poster(t) };
+        let (punched, ignored) = watch(&mut attention, 5, (36_000, 36_120), half);
+        assert_eq!((punched, ignored), (0, 120 * 15));
+        assert!(!attention.part(&left(5)), "no stranger");
+        let carried = |t: f32| (300.0 + (t - 36_130.0) * 20.0, 80.0);
+        assert_eq!(watch(&mut attention, 6, (36_130, 36_140), carried).0, 1, "it moves");
+    }
+
+    #[test]
+    fn who_comes_to_where_their_poster_hung_counts() {
+        let mut attention = attention();
+        watch(&mut attention, 1, (0, 100), poster);
+        let stands = |t: f32| (310.0 + 13.0 * (t * 1.3).sin(), 85.0 + 4.0 * (t * 2.1).cos());
+        assert_eq!(watch(&mut attention, 2, (300, 310), stands).0, 1);
+    }
+
+    #[test]
+    fn who_stands_as_still_as_they_can_is_no_poster() {
+        let mut attention = attention();
+        let sway = |t: f32| (300.0 + 8.0 * (t * 0.9).sin(), 80.0 + 3.0 * (t * 0.4).sin());
+        assert_eq!(watch(&mut attention, 1, (0, 1200), sway), (1, 0));
+    }
+
+    #[test]
+    fn who_was_counted_and_froze_is_not_counted_again_when_they_go_on() {
+        let mut attention = attention();
+        let frozen = |t: f32| if t < 300.0 { poster(t) } else { (300.0 + (t - 300.0) * 90.0, 80.0) };
+        let (punched, ignored) = watch(&mut attention, 1, (0, 304), frozen);
+        assert!(punched == 1 && ignored > 200 * 15, "{punched} {ignored}");
     }
 
     #[test]

@@ -11,8 +11,8 @@ use anyhow::{Context, Result, ensure};
 use models::Eyes;
 use serde_json::json;
 
-use crate::camera::v4l2::V4l2;
-use crate::camera::{self, Camera as _};
+use crate::camera::v4l2::RawNode;
+use crate::camera::{self, MODULE};
 use crate::clock::Clock;
 use crate::config::{Camera, Config, Door};
 use crate::daemon::install_crypto;
@@ -140,19 +140,32 @@ fn models(config: &Config) -> Result<String> {
 }
 
 fn camera(config: &Config, running: bool) -> Finding {
-    let Camera::V4l2 { device, width, height, rate } = &config.camera else {
-        return match camera::open(&config.camera, config.vision.models.as_deref(), Instant::now()) {
-            Ok(_) => note("camera", "played from files, for demonstrations".into(), "camera.kind = \"v4l2\""),
-            Err(error) => bad("camera", format!("{error:#}"), "is the path right?"),
-        };
-    };
-    let remedy =
-        "is it plugged in, is camera.device right (ls /dev/v4l/by-id), may this user open it (group video)?";
-    match frames(device, (*width, *height), *rate) {
-        Ok(said) => well("camera", said),
-        Err(error) if running && busy(&error) => {
-            well("camera", "the daemon has it: see `observe` without the daemon".into())
+    let with_daemon = "the daemon has it: see `observe` without the daemon";
+    let (name, remedy) = match &config.camera {
+        Camera::V4l2 { device, .. } => (
+            device.display().to_string(),
+            "is it plugged in, is camera.device right (ls /dev/v4l/by-id), may this user open it (group video)?",
+        ),
+        // A sensor shows itself to one program at a time, each of which says so in its own words.
+        Camera::Program { .. } if running => return well("camera", with_daemon.into()),
+        Camera::Program { command, .. } => (
+            command.program().to_owned(),
+            "run camera.command by hand, as the terminal's user: does it write pictures to standard output? rpicam-vid \
+            is in the package rpicam-apps (older: libcamera-vid)",
+        ),
+        Camera::Replay { .. } | Camera::Walk { .. } => {
+            return match camera::open(&config.camera, config.vision.models.as_deref(), Instant::now()) {
+                Ok(_) => {
+                    note("camera", "played from files, for demonstrations".into(), "camera.kind = \"v4l2\"")
+                }
+                Err(error) => bad("camera", format!("{error:#}"), "is the path right?"),
+            };
         }
+    };
+    match frames(&config.camera) {
+        Ok(said) => well("camera", format!("{name}: {said}")),
+        Err(error) if running && busy(&error) => well("camera", with_daemon.into()),
+        Err(error) if error.is::<RawNode>() => bad("camera", format!("{error:#}"), MODULE),
         Err(error) if busy(&error) => {
             bad("camera", format!("{error:#}"), "another program has it: fuser -v /dev/video*")
         }
@@ -166,8 +179,8 @@ fn busy(error: &anyhow::Error) -> bool {
     kind == Some(ErrorKind::ResourceBusy)
 }
 
-fn frames(device: &Path, size: (u32, u32), rate: u32) -> Result<String> {
-    let mut camera = V4l2::open(device, size, rate, Instant::now())?;
+fn frames(choice: &Camera) -> Result<String> {
+    let mut camera = camera::open(choice, None, Instant::now())?;
     let (mut rgb, mut began, mut found) = (Vec::new(), None, (0, 0));
     for _ in 0..FRAMES {
         let frame = camera.next(rgb)?.context("it has ended")?;
@@ -177,7 +190,7 @@ fn frames(device: &Path, size: (u32, u32), rate: u32) -> Result<String> {
     }
     let lasted = began.context("no frames")?.elapsed().as_secs_f32();
     let measured = (FRAMES - 1) as f32 / lasted.max(0.001);
-    Ok(format!("{}: {}x{}, {measured:.1} frames/s", device.display(), found.0, found.1))
+    Ok(format!("{}x{}, {measured:.1} frames/s", found.0, found.1))
 }
 
 fn pins(config: &Config) -> Result<String> {

@@ -16,8 +16,10 @@ const HOURS: usize = 24 * 14;
 /// A frame that takes longer, in milliseconds, comes too late: faces are lost from one to the next after a
 /// second (`models::track`).
 const SLOW_MS: u64 = 800;
+/// A picture that was in view counts as there for so long: people pass before it.
+const LINGERS: Duration = Duration::from_mins(2);
 /// Characters of a fault that are told.
-const FAULT: usize = 120;
+const FAULT: usize = 240;
 
 /// What all parts tell of themselves.
 pub struct Health {
@@ -38,6 +40,10 @@ pub struct Health {
     relay_lost: AtomicBool,
     /// Why there are no pins.
     no_pins: Mutex<Option<String>>,
+    /// What is wrong with the terminal's certificate.
+    certificate: Mutex<Option<String>>,
+    /// When a picture of somebody was last in view.
+    picture: Mutex<Option<Instant>>,
     has_relay: AtomicBool,
     tampered: AtomicBool,
     tampers: AtomicU32,
@@ -74,6 +80,8 @@ impl Health {
             camera: Mutex::default(),
             relay_lost: AtomicBool::new(false),
             no_pins: Mutex::new(None),
+            certificate: Mutex::new(None),
+            picture: Mutex::new(None),
             has_relay: AtomicBool::new(false),
             tampered: AtomicBool::new(false),
             tampers: AtomicU32::new(0),
@@ -182,6 +190,16 @@ impl Health {
         *held(&self.no_pins) = Some(fault.chars().take(FAULT).collect());
     }
 
+    /// What is wrong with the terminal's certificate, or that nothing is.
+    pub fn certificate(&self, fault: Option<String>) {
+        *held(&self.certificate) = fault;
+    }
+
+    /// A picture of somebody is in view.
+    pub fn picture(&self) {
+        *held(&self.picture) = Some(Instant::now());
+    }
+
     /// Nobody holds the relay, or somebody does again.
     pub fn relay_is_lost(&self, lost: bool) {
         if self.relay_lost.swap(lost, Ordering::Relaxed) != lost {
@@ -212,6 +230,10 @@ impl Health {
         let camera = self.camera();
         if !camera.up && camera.faults > 0 {
             alarms.push(format!("no frames from the camera: {}", camera.fault));
+        }
+        alarms.extend(held(&self.certificate).clone());
+        if held(&self.picture).is_some_and(|seen| seen.elapsed() < LINGERS) {
+            alarms.push("a picture of somebody is in view: take it down, or turn the camera away".into());
         }
         let look_ms = self.look_ms.load(Ordering::Relaxed);
         if look_ms > SLOW_MS {
@@ -290,6 +312,16 @@ mod tests {
         assert_eq!(health.alarms(), ["the terminal's case is open"]);
         health.tampered(false);
         assert_eq!(health.alarms(), ["the terminal's case was opened (1 in this run)"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_picture_in_view_is_an_alarm_until_it_is_taken_down() {
+        let health = Health::new(Uuid::nil());
+        health.picture();
+        tokio::time::advance(Duration::from_secs(90)).await;
+        assert!(health.alarms()[0].contains("a picture of somebody is in view"), "{:?}", health.alarms());
+        tokio::time::advance(Duration::from_secs(90)).await;
+        assert!(health.alarms().is_empty());
     }
 
     #[test]

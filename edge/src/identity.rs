@@ -14,8 +14,9 @@ use rcgen::{
     CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SigningKey,
 };
 use rustls::client::ResolvesClientCert;
+use rustls::client::WantsClientCert;
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, SignatureScheme};
+use rustls::{ClientConfig, ConfigBuilder, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tracing::info;
@@ -78,12 +79,32 @@ impl Identity {
 
     /// TLS towards the hub.
     pub fn tls(&self) -> Result<ClientConfig> {
+        Ok(self.trusting()?.with_client_cert_resolver(self.shown.clone()))
+    }
+
+    /// The same without showing the certificate.
+    pub fn tls_unnamed(&self) -> Result<ClientConfig> {
+        Ok(self.trusting()?.with_no_client_auth())
+    }
+
+    fn trusting(&self) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>> {
         let verifier = HubVerifier::new(&self.pinned.authorities, self.floor.clone())?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_details(provider, self.floor.clone())
             .with_safe_default_protocol_versions()?;
-        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
-        Ok(builder.with_client_cert_resolver(self.shown.clone()))
+        Ok(builder.dangerous().with_custom_certificate_verifier(verifier))
+    }
+
+    /// Whether the certificate has certainly ended: a clock that is not set proves nothing.
+    pub fn has_ended(&self) -> bool {
+        let shown = self.shown.0.read().unwrap_or_else(PoisonError::into_inner);
+        let until = shown.cert.first().and_then(|certificate| validity(certificate).ok());
+        until.is_some_and(|(_, until)| until < self.floor.certain())
+    }
+
+    /// A request for another certificate for the same key (PEM).
+    pub fn csr(&self) -> Result<String> {
+        csr(&self.key, &self.device)
     }
 
     /// A request for the next certificate, once two thirds of the present one's life are over.
@@ -91,19 +112,19 @@ impl Identity {
         let shown = self.shown.0.read().unwrap_or_else(PoisonError::into_inner).clone();
         let (from, until) = validity(shown.cert.first()?).ok()?;
         let due = self.floor.now() > until.saturating_sub((until - from) / 3);
-        due.then(|| csr(&self.key, &self.device).ok()).flatten()
+        due.then(|| self.csr().ok()).flatten()
     }
 
-    /// Takes a new certificate into use: it must be this terminal's, for this key, and last longer.
-    /// The file is replaced first; connections that stand are not touched.
-    pub fn renew(&self, pem: &str) -> Result<()> {
+    /// Takes a new certificate into use: it must be this terminal's, for this key, and last longer, else it is
+    /// left (`false`). The file is replaced first; connections that stand are not touched.
+    pub fn renew(&self, pem: &str) -> Result<bool> {
         let chain: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>()?;
         let first = chain.first().context("the hub sent no certificate")?;
         ensure!(common_name(first)? == self.device, "the hub sent somebody else's certificate");
         let fresh = certify(&chain, &self.key).context("the hub sent a certificate for another key")?;
         let (from, _) = validity(first)?;
         ensure!(
-            from <= self.floor.now(),
+            from <= self.floor.now() || self.floor.unsure(),
             "the hub sent a certificate that is not valid yet: its clock is ahead"
         );
         let mut shown = self.shown.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -111,12 +132,12 @@ impl Identity {
             validity(certificate.context("none")?).map(|(_, until)| until)
         };
         if until(Some(first))? <= until(shown.cert.first())? {
-            return Ok(()); // an answer to an earlier hello
+            return Ok(false); // an answer to an earlier hello
         }
         replace(&self.file, pem.as_bytes(), 0o644)?;
         *shown = Arc::new(fresh);
         info!("the certificate is renewed");
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -3,6 +3,7 @@
 //! The client's own queue is never trusted: after a reconnect it is gone, and whoever sends
 //! through here sends again.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use rumqttc::{
     AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS, SubscribeFilter, SubscribeReasonCode,
     TlsConfiguration, Transport,
 };
-use tokio::sync::mpsc;
+use rustls::AlertDescription;
+use tokio::sync::{Notify, mpsc};
 use tracing::{debug, info, warn};
 
 use crate::config::Hub;
@@ -66,12 +68,31 @@ pub struct Link {
     events: EventLoop,
     identity: Arc<Identity>,
     incoming: mpsc::Sender<Incoming>,
+    ended: Arc<Notify>,
+}
+
+/// Whether the other side says that this terminal's certificate has ended.
+fn says_ended(error: &(dyn Error + 'static)) -> bool {
+    let ended = |error: &rustls::Error| {
+        matches!(error, rustls::Error::AlertReceived(AlertDescription::CertificateExpired))
+    };
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // What TLS says comes inside an error of the connection, which hides it from `source`.
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let inside = inner.and_then(|inner| inner.downcast_ref());
+        if error.downcast_ref().or(inside).is_some_and(ended) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 impl Link {
     /// Prepares the connection; nothing happens before [`Link::run`].
     pub fn new(hub: &Hub, identity: Arc<Identity>) -> Result<(Self, Sender, mpsc::Receiver<Incoming>)> {
-        let mut options = MqttOptions::new(identity.device.as_str(), &hub.host, hub.port);
+        let mut options = MqttOptions::new(identity.device.as_str(), hub.host.to_string(), hub.port);
         let tls = TlsConfiguration::Rustls(Arc::new(identity.tls()?));
         options
             .set_transport(Transport::tls_with_config(tls))
@@ -82,7 +103,13 @@ impl Link {
         let (client, events) = AsyncClient::new(options, usize::from(IN_FLIGHT));
         let (send, receive) = mpsc::channel(64);
         let sender = Sender { client: client.clone(), identity: identity.clone() };
-        Ok((Self { client, events, identity, incoming: send }, sender, receive))
+        let ended = Arc::default();
+        Ok((Self { client, events, identity, incoming: send, ended }, sender, receive))
+    }
+
+    /// Told whenever the hub says that this terminal's certificate has ended.
+    pub fn ended(&self) -> Arc<Notify> {
+        self.ended.clone()
     }
 
     /// Connects once and says goodbye: whether the hub takes this terminal. Only where no daemon is
@@ -134,6 +161,9 @@ impl Link {
                 }
                 Ok(_) => Ok(()),
                 Err(error) => {
+                    if says_ended(&error) {
+                        self.ended.notify_one();
+                    }
                     if connected {
                         warn!(%error, "the hub is out of reach; punches are kept");
                     } else {
@@ -181,5 +211,24 @@ impl Link {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rumqttc::{ConnectionError, StateError, TlsError};
+
+    use super::*;
+
+    #[test]
+    fn the_alert_is_found_wherever_it_comes() {
+        let io = |alert| std::io::Error::other(rustls::Error::AlertReceived(alert));
+        let ended = AlertDescription::CertificateExpired;
+        assert!(says_ended(&ConnectionError::Io(io(ended))));
+        assert!(says_ended(&ConnectionError::MqttState(StateError::Io(io(ended)))));
+        assert!(says_ended(&ConnectionError::Tls(TlsError::Io(io(ended)))));
+        assert!(says_ended(&ConnectionError::Tls(TlsError::TLS(rustls::Error::AlertReceived(ended)))));
+        assert!(!says_ended(&ConnectionError::Io(io(AlertDescription::CertificateRevoked))));
+        assert!(!says_ended(&ConnectionError::NetworkTimeout));
     }
 }

@@ -11,9 +11,9 @@ use clap::Args;
 use models::{Eyes, Frame, Gallery, Pipeline, Sighting, Verdict};
 use serde_json::json;
 
-use crate::camera::Camera;
 use crate::camera::replay::Replay;
-use crate::camera::v4l2::V4l2;
+use crate::camera::v4l2::RawNode;
+use crate::camera::{self, Camera, MODULE};
 use crate::config::{self, Config, Vision};
 use crate::roster::Roster;
 use scene::{Second, rounded};
@@ -21,8 +21,8 @@ use scene::{Second, rounded};
 /// What is looked at, and how it is told.
 #[derive(Args)]
 pub struct Observation {
-    /// A device such as /dev/video0, a folder of frames, or one photo. Left out: the device of --config, else
-    /// /dev/video0.
+    /// A device such as /dev/video0, a folder of frames, or one photo. Left out: the camera of --config (also one
+    /// that is a program, such as rpicam-vid for a Raspberry Pi's Camera Module), else /dev/video0.
     source: Option<PathBuf>,
     /// Recognise people, and ask the camera for size and rate, as the terminal of this configuration.
     #[arg(long, value_name = "FILE")]
@@ -46,17 +46,23 @@ impl Camera for Photo {
     }
 }
 
-/// How a camera is asked for frames.
-struct Shape {
-    size: (u32, u32),
+/// A camera that was opened.
+struct Source {
+    camera: Box<dyn Camera>,
+    /// Frames a second that it was asked for.
     rate: u32,
+    /// A recording is looked at as fast as it goes: its own time is what counts.
+    recorded: bool,
 }
 
-/// Observes a device, a folder of frames or one photo.
+/// Observes a camera, a folder of frames or one photo.
 pub fn observe(what: &Observation) -> Result<()> {
+    look(what).map_err(|error| if error.is::<RawNode>() { error.context(MODULE) } else { error })
+}
+
+fn look(what: &Observation) -> Result<()> {
     let config = what.config.as_deref().map(Config::read).transpose()?;
-    let (source, shape) = source(what, config.as_ref());
-    let mut camera = open(&source, &shape)?;
+    let Source { mut camera, rate, recorded } = open(what.source.as_deref(), config.as_ref())?;
     let vision = config.as_ref().map_or_else(Vision::default, |config| config.vision.clone());
     let eyes = Eyes::open(vision.models.as_deref(), 1)?;
     let gallery = config.as_ref().map(|config| gallery(config, &eyes)).unwrap_or_default();
@@ -65,7 +71,7 @@ pub fn observe(what: &Observation) -> Result<()> {
         if what.json {
             println!("{}", scene.json());
         } else {
-            println!("{}", scene.words(shape.rate, vision.narrowest_face));
+            println!("{}", scene.words(rate, vision.narrowest_face));
         }
     };
     let (mut looked, mut faces, mut told, mut spare) = (0, 0, false, Vec::new());
@@ -79,9 +85,7 @@ pub fn observe(what: &Observation) -> Result<()> {
                 println!("{}", line(looked, sighting));
             }
         }
-        // A recording is looked at as fast as it goes: its own time is what counts.
-        let now =
-            if matches!(source.metadata(), Ok(kind) if kind.is_dir()) { frame.at } else { began.elapsed() };
+        let now = if recorded { frame.at } else { began.elapsed() };
         if let Some(scene) = second.add(&frame, sightings, now) {
             tell(&scene);
             told = true;
@@ -96,31 +100,31 @@ pub fn observe(what: &Observation) -> Result<()> {
     Ok(())
 }
 
-/// What is looked at: as asked for, or the configured camera.
-fn source(what: &Observation, config: Option<&Config>) -> (PathBuf, Shape) {
-    let configured = match config.map(|config| &config.camera) {
-        Some(config::Camera::V4l2 { device, width, height, rate }) => {
-            Some((device.clone(), Shape { size: (*width, *height), rate: *rate }))
+/// Opens what was asked for, else the configured camera.
+fn open(source: Option<&Path>, config: Option<&Config>) -> Result<Source> {
+    let configured = config.map(|config| config.camera.clone()).filter(config::Camera::is_real);
+    let (mut width, mut height, mut rate) = (640, 480, 15);
+    let device = match (&configured, source) {
+        (Some(config::Camera::V4l2 { device, width: w, height: h, rate: r }), _) => {
+            (width, height, rate) = (*w, *h, *r);
+            source.unwrap_or(device)
         }
-        _ => None,
+        (Some(program @ config::Camera::Program { rate, .. }), None) => {
+            let camera = camera::open(program, None, Instant::now())?;
+            return Ok(Source { camera, rate: *rate, recorded: false });
+        }
+        _ => source.unwrap_or(Path::new("/dev/video0")),
     };
-    let shape = Shape { size: (640, 480), rate: 15 };
-    match (&what.source, configured) {
-        (None, Some(configured)) => configured,
-        (None, None) => (PathBuf::from("/dev/video0"), shape),
-        (Some(source), configured) => (source.clone(), configured.map_or(shape, |(_, shape)| shape)),
-    }
-}
-
-fn open(source: &Path, shape: &Shape) -> Result<Box<dyn Camera>> {
-    let kind = std::fs::metadata(source).with_context(|| format!("cannot open {}", source.display()))?;
-    Ok(if kind.is_dir() {
-        Box::new(Replay::open(source, None, false)?)
+    let kind = std::fs::metadata(device).with_context(|| format!("cannot open {}", device.display()))?;
+    let camera: Box<dyn Camera> = if kind.is_dir() {
+        Box::new(Replay::open(device, None, false)?)
     } else if kind.is_file() {
-        Box::new(Photo(Some(source.to_owned())))
+        Box::new(Photo(Some(device.to_owned())))
     } else {
-        Box::new(V4l2::open(source, shape.size, shape.rate, Instant::now())?)
-    })
+        let device = device.to_owned();
+        camera::open(&config::Camera::V4l2 { device, width, height, rate }, None, Instant::now())?
+    };
+    Ok(Source { camera, rate, recorded: kind.is_dir() })
 }
 
 /// The people of the terminal's roster; nobody where it can't be read. Makes nothing.

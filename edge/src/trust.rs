@@ -1,10 +1,10 @@
 //! Whom this terminal believes: the hub's authority and signing key, both pinned, and since when.
 //!
-//! A terminal without a battery-backed clock wakes up in 1970, or where it fell asleep. Certificates
-//! are judged at no earlier time than is certainly past: when the pinned authority was made, when the
-//! terminal's own certificate was signed, and the latest time that the hub has signed. Should the
-//! hub's certificate be newer than all of these, that alone is forgiven while the clock is not
-//! synchronised; its chain and name never are.
+//! A terminal without a battery-backed clock wakes up in 1970, or where it fell asleep, or by mistake in
+//! years to come. While its clock is not synchronised, the hub's certificate is judged by what is certainly
+//! past: when the pinned authority was made, when the terminal's own certificate was signed, and the
+//! latest time that the hub has signed. It must not have ended by then; should it be newer than all of
+//! these, that is forgiven. Its chain and name never are.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -96,7 +96,13 @@ impl Floor {
         if now.synchronised { wall } else { wall.max(self.seconds.load(Ordering::Acquire)) }
     }
 
-    fn unsure(&self) -> bool {
+    /// Seconds since 1970 that are certainly past: the wall clock counts only where it is set.
+    pub fn certain(&self) -> u64 {
+        if self.unsure() { self.seconds.load(Ordering::Acquire) } else { self.now() }
+    }
+
+    /// Whether the clock is not known to be right.
+    pub fn unsure(&self) -> bool {
         !self.clock.now().synchronised
     }
 }
@@ -114,8 +120,7 @@ pub fn validity(certificate: &CertificateDer<'_>) -> Result<(u64, u64)> {
     Ok((seconds(parsed.validity().not_before), seconds(parsed.validity().not_after)))
 }
 
-/// Verifies the hub's certificate as rustls does, but forgives one that is not valid yet while the
-/// clock is unsure.
+/// Verifies the hub's certificate as rustls does, but not by a clock that is unsure.
 #[derive(Debug)]
 pub struct HubVerifier {
     strict: Arc<WebPkiServerVerifier>,
@@ -145,15 +150,18 @@ impl ServerCertVerifier for HubVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let verify = |at| self.strict.verify_server_cert(certificate, chain, name, ocsp, at);
-        let early = |error: &Error| {
-            use CertificateError::{NotValidYet, NotValidYetContext};
-            matches!(error, Error::InvalidCertificate(NotValidYet | NotValidYetContext { .. }))
+        let untimely = |error: &Error| {
+            use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+            let kinds = |kind: &CertificateError| {
+                matches!(kind, Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
+            };
+            matches!(error, Error::InvalidCertificate(kind) if kinds(kind))
         };
         match verify(now) {
-            Err(error) if early(&error) && self.floor.unsure() => {
+            Err(error) if untimely(&error) && self.floor.unsure() => {
                 let (from, _) = validity(certificate).map_err(|_| CertificateError::BadEncoding)?;
-                info!("the hub's certificate is newer than this terminal's clock, which is not set");
-                verify(UnixTime::since_unix_epoch(Duration::from_secs(from)))
+                info!("the hub's certificate is not of the time that this terminal's clock shows, which is not set");
+                verify(UnixTime::since_unix_epoch(Duration::from_secs(from.max(self.floor.certain()))))
             }
             verified => verified,
         }
@@ -264,6 +272,24 @@ mod tests {
         let after_restart = company.verifier(Synchronised::Timesyncd);
         assert!(verified(&after_restart, &company.hub(2048, 2049), "hub").is_err(), "forgotten by a restart");
         assert_eq!(verified(&after_restart, &renewed, "hub"), Ok(()));
+    }
+
+    #[test]
+    fn a_clock_that_is_not_set_and_far_ahead_keeps_nobody_out() {
+        let company = Company::new();
+        let verifier = company.verifier(Synchronised::Timesyncd);
+        if !verifier.floor.unsure() {
+            return;
+        }
+        let judged = |certificate: &CertificateDer<'_>| {
+            let ahead = UnixTime::since_unix_epoch(Duration::from_secs(year(2089).unix_timestamp() as u64));
+            let name = ServerName::try_from("hub").expect("a name");
+            verifier.verify_server_cert(certificate, &[], &name, &[], ahead).map(drop)
+        };
+        assert_eq!(judged(&company.hub(2048, 2049)), Ok(()));
+        assert_eq!(judged(&company.hub(2050, 2051)), Ok(()));
+        verifier.floor.raise(year(2050).unix_timestamp() as u64);
+        assert!(judged(&company.hub(2048, 2049)).is_err(), "ended by what the hub has said");
     }
 
     #[test]

@@ -13,6 +13,7 @@ fuzz_target!(
         let [width, height, jpeg @ ..] = bytes else { return };
         let (width, height) = (usize::from(*width), usize::from(*height));
         let mut rgb = Vec::new();
+        let _ = mjpeg::decode_any(jpeg, &mut rgb).inspect(|(width, height)| assert_eq!(rgb.len(), width * height * 3));
         if mjpeg::decode(jpeg, width, height, &mut rgb).is_ok() {
             assert_eq!(rgb.len(), width * height * 3);
         }

@@ -1,5 +1,6 @@
 //! A terminal becomes one, renews its certificate, and is sent away.
 
+use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -127,6 +128,35 @@ async fn a_new_terminal_is_accepted_by_whoever_reads_its_code() -> Result<()> {
         |kind: &str| refusals.iter().any(|row| row["kind"] == kind && row["count"].as_u64() > Some(0));
     ensure!(counted("revoked") && counted("code"), "{refusals:?}");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_may_be_known_by_an_ipv6_address_alone() -> Result<()> {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("this machine has no IPv6");
+        return Ok(());
+    }
+    let ground = Ground::new()?;
+    let mut hub = Hub::configure(&ground, "hub", "names = [\"::1\"]")?;
+    let text = std::fs::read_to_string(&hub.config)?;
+    std::fs::write(&hub.config, text.replace("127.0.0.1", "[::1]"))?;
+    hub.mqtt.set_ip(Ipv6Addr::LOCALHOST.into());
+    hub.https.set_ip(Ipv6Addr::LOCALHOST.into());
+    hub.start()?;
+    hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
+    let mut terminal = Terminal::unclaimed(&ground, &hub, &WALK)?;
+    let text = std::fs::read_to_string(&terminal.config)?;
+    std::fs::write(&terminal.config, text.replace("\"localhost\"", "\"[::1]\""))?;
+    terminal.start()?;
+    let (device, code) = (terminal.says("device ").await?, terminal.says("code ").await?);
+    eventually("the claim", async || {
+        ensure!(hub.must(&["terminal", "claims"])?.contains(&device), "{}", terminal.logged());
+        Ok(())
+    })
+    .await?;
+    hub.must(&["terminal", "accept", &device, "--code", &code, "--name", "Door"])?;
+    until_durable(&terminal, 3).await?;
+    all_arrive_once(&terminal, &hub).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

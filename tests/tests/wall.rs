@@ -2,6 +2,7 @@
 //! what it does when the hub asks.
 
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -117,6 +118,52 @@ async fn a_lost_camera_stands_in_the_heartbeat_and_the_watchdog_stays_quiet() ->
     ensure!(terminal.runs()?);
     ensure!(hub.must(&["terminal", "list"])?.contains("no frames from the camera"));
     Ok(())
+}
+
+/// Whether a process runs whose command names a file.
+fn runs_with(file: &Path) -> Result<bool> {
+    let file = file.to_str().context("a path")?;
+    let commands = std::fs::read_dir("/proc")?.flatten().map(|process| process.path().join("cmdline"));
+    let mut commands = commands.filter_map(|command| std::fs::read(command).ok());
+    Ok(commands.any(|command| String::from_utf8_lossy(&command).contains(file)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_is_a_camera_which_is_started_again_and_dies_with_the_terminal() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
+    let mut terminal = Terminal::new(&ground, &hub, &WALK)?;
+    let frame = ground.join("frame.jpg");
+    std::fs::copy(photo("obama3.jpg")?, &frame)?;
+    let script = "for n in $(seq 50); do cat \"$1\"; sleep 0.1; done; \
+        echo 'ERROR: no answer from rtsp://admin:hunter2@192.0.2.9/live' >&2; exit 3";
+    give_camera(
+        &terminal,
+        &format!("kind = \"program\"\ncommand = [\"sh\", \"-c\", {script:?}, \"camera\", {frame:?}]"),
+    )?;
+    terminal.start()?;
+    eventually("punches and the program's end", async || {
+        ensure!(!terminal.durable().is_empty(), "{}", terminal.logged());
+        let ended = "sh ended (exit status: 3): ERROR: no answer from rtsp://***@192.0.2.9/...";
+        ensure!(terminal.logged().contains(ended), "{}", terminal.logged());
+        Ok(())
+    })
+    .await?;
+    let before = terminal.durable().len();
+    eventually("more punches", async || {
+        ensure!(terminal.durable().len() > before, "{}", terminal.logged());
+        Ok(())
+    })
+    .await?;
+    ensure!(!terminal.logged().contains("hunter2"), "a password is in the log");
+    ensure!(runs_with(&frame)?);
+    terminal.kill()?;
+    eventually("the program's death", async || {
+        ensure!(!runs_with(&frame)?, "it outlives the terminal");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

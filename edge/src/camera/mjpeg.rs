@@ -1,6 +1,7 @@
 //! One picture of a motion-JPEG stream.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -17,38 +18,54 @@ const START: [u8; 2] = [0xFF, 0xD8];
 const HUFFMAN: u8 = 0xC4;
 const SCAN: u8 = 0xDA;
 
+/// Pixels a side of a frame of its own size.
+const SIDES: RangeInclusive<usize> = 64..=4096;
+
 /// Decodes to packed RGB, which takes the place of what is in `rgb`; `width` and `height` are what the
 /// camera promised.
 pub fn decode(jpeg: &[u8], width: usize, height: usize, rgb: &mut Vec<u8>) -> Result<()> {
+    decode_fitting(jpeg, |size| size == (width, height), rgb).map(drop)
+}
+
+/// The same without a promise; says the size.
+pub fn decode_any(jpeg: &[u8], rgb: &mut Vec<u8>) -> Result<(usize, usize)> {
+    decode_fitting(jpeg, |(width, height)| SIDES.contains(&width) && SIDES.contains(&height), rgb)
+}
+
+fn decode_fitting(
+    jpeg: &[u8],
+    fits: impl Fn((usize, usize)) -> bool,
+    rgb: &mut Vec<u8>,
+) -> Result<(usize, usize)> {
     ensure!(jpeg.starts_with(&START), "a frame that is no JPEG");
     let jpeg = with_tables(jpeg);
     let options = DecoderOptions::default()
         .jpeg_set_out_colorspace(ColorSpace::RGB)
-        .set_max_width(width)
-        .set_max_height(height);
+        .set_max_width(*SIDES.end())
+        .set_max_height(*SIDES.end());
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(jpeg.as_ref()), options);
     let damaged = |e| anyhow::anyhow!("a damaged frame: {e:?}");
     // The decoder panics on some damage (found by fuzzing; zune-image issues 361 and 409). All that it
     // leaves half done is its own, and the pixels, which the next frame overwrites.
-    let decoding = AssertUnwindSafe(|| decode_headed(&mut decoder, width, height, rgb, damaged));
+    let decoding = AssertUnwindSafe(|| decode_headed(&mut decoder, fits, rgb, damaged));
     catch_unwind(decoding).unwrap_or_else(|_| bail!("a frame so damaged that the decoder gave up"))
 }
 
-/// Fills `rgb`, if the picture is of the promised size.
+/// Fills `rgb`, if the picture's size fits.
 fn decode_headed(
     decoder: &mut JpegDecoder<ZCursor<&[u8]>>,
-    width: usize,
-    height: usize,
+    fits: impl Fn((usize, usize)) -> bool,
     rgb: &mut Vec<u8>,
     damaged: impl Fn(DecodeErrors) -> anyhow::Error,
-) -> Result<()> {
+) -> Result<(usize, usize)> {
     // The size is looked at first: nothing is allocated for a frame of another one.
     decoder.decode_headers().map_err(&damaged)?;
-    let (found_width, found_height) = decoder.dimensions().context("a frame without a size")?;
-    ensure!((found_width, found_height) == (width, height), "a frame of {found_width}x{found_height}");
+    let (width, height) = decoder.dimensions().context("a frame without a size")?;
+    ensure!(fits((width, height)), "a frame of {width}x{height}");
     rgb.clear(); // what a damaged frame leaves out must not be of another one
     rgb.resize(width * height * 3, 0);
-    decoder.decode_into(rgb).map_err(damaged)
+    decoder.decode_into(rgb).map_err(damaged)?;
+    Ok((width, height))
 }
 
 fn with_tables(jpeg: &[u8]) -> Cow<'_, [u8]> {

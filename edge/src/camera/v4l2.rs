@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use models::Frame;
 use v4l::buffer::Type;
 use v4l::io::mmap::Stream;
@@ -17,13 +17,13 @@ use v4l::video::Capture;
 use v4l::video::capture::Parameters;
 use v4l::{Device, Format, FourCC};
 
-use crate::camera::{Camera, mjpeg, yuyv};
+use crate::camera::{Camera, DAMAGED, mjpeg, yuyv};
 
 const BUFFERS: u32 = 4;
 /// A camera that gives nothing for so long, and for three frames' time, is opened anew.
 const STALLED: Duration = Duration::from_secs(2);
-/// Damaged frames in a row that are passed over; cameras send some after they start.
-const DAMAGED: u32 = 30;
+/// Drivers of raw sensors, among others: what they give only a program makes pictures of.
+const RAW: [&str; 2] = ["unicam", "rp1-cfe"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pixels {
@@ -45,6 +45,9 @@ impl Pixels {
 pub struct V4l2 {
     /// Taken only on drop.
     stream: Option<Stream<'static>>,
+    driver: String,
+    /// Whether a frame came.
+    streams: bool,
     shape: Shape,
     origin: Instant,
     stalled: Duration,
@@ -57,7 +60,10 @@ impl V4l2 {
     pub fn open(device: &Path, (width, height): (u32, u32), rate: u32, origin: Instant) -> Result<Self> {
         let name = device.display();
         let camera = Device::with_path(device).with_context(|| format!("cannot open {name}"))?;
-        let (format, pixels) = negotiate(&camera, width, height).with_context(|| name.to_string())?;
+        let driver = camera.query_caps().map(|found| found.driver).unwrap_or_default();
+        let (format, pixels) = negotiate(&camera, width, height)
+            .map_err(|error| if is_raw(&driver) { error.context(RawNode) } else { error })
+            .with_context(|| name.to_string())?;
         // Some drivers have no rate to set; the frames come as they come.
         let _ = camera.set_params(&Parameters::with_fps(rate));
         let mut stream = Stream::with_buffers(&camera, Type::VideoCapture, BUFFERS)
@@ -66,6 +72,8 @@ impl V4l2 {
         stream.set_timeout(stalled);
         Ok(Self {
             stream: Some(stream),
+            driver,
+            streams: false,
             shape: Shape {
                 pixels,
                 width: format.width as usize,
@@ -77,6 +85,35 @@ impl V4l2 {
             damaged: 0,
         })
     }
+}
+
+/// A node that leads to a sensor's raw pixels: it takes a format, but gives no frames.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "this is a Raspberry Pi Camera Module's raw node: use camera.kind = \"program\" with rpicam-vid (edge.example.toml)"
+)]
+pub struct RawNode;
+
+fn is_raw(driver: &str) -> bool {
+    RAW.iter().any(|raw| driver.starts_with(raw))
+}
+
+/// Why a camera gives no frames. `streams`: it gave some.
+fn silence(error: std::io::Error, streams: bool, driver: &str, patience: Duration) -> Error {
+    if error.kind() == ErrorKind::TimedOut {
+        return anyhow!("no frame for {} s", patience.as_secs());
+    }
+    // What a driver says where the sensor behind the node was not set up, which only libcamera does.
+    let refused = matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::BrokenPipe) && !streams;
+    if is_raw(driver) && refused {
+        return anyhow!(error).context(RawNode);
+    }
+    let what = if refused {
+        "it takes a format, but does not stream: a raw sensor's node? Then use camera.kind = \"program\""
+    } else {
+        "the camera gives no frames"
+    };
+    anyhow!(error).context(what)
 }
 
 /// What the driver promised.
@@ -129,10 +166,9 @@ impl Camera for V4l2 {
         loop {
             let at = self.origin.elapsed();
             let stream = self.stream.as_mut().context("the camera is closed")?;
-            let (bytes, meta) = stream.next().map_err(|error| match error.kind() {
-                ErrorKind::TimedOut => anyhow!("no frame for {} s", self.stalled.as_secs()),
-                _ => anyhow!(error).context("the camera gives no frames"),
-            })?;
+            let (bytes, meta) =
+                stream.next().map_err(|error| silence(error, self.streams, &self.driver, self.stalled))?;
+            self.streams = true;
             let bytes = &bytes[..bytes.len().min(meta.bytesused as usize)];
             match self.shape.decode(bytes, &mut rgb) {
                 Ok(()) => {
@@ -167,6 +203,25 @@ mod tests {
         assert_eq!(Pixels::of(FourCC::new(b"YUYV")), Some(Pixels::Yuyv));
         assert_eq!(Pixels::of(FourCC::new(b"MJPG")), Some(Pixels::Mjpeg));
         assert_eq!(Pixels::of(FourCC::new(b"NV12")), None);
+    }
+
+    #[test]
+    fn a_raw_sensors_node_is_named_with_the_way_out() {
+        let said = |kind: i32, streams, driver| {
+            let error = silence(std::io::Error::from_raw_os_error(kind), streams, driver, STALLED);
+            (error.is::<RawNode>(), format!("{error:#}"))
+        };
+        let (invalid, broken, gone) = (22, 32, 19);
+        for (kind, driver) in [(invalid, "unicam"), (broken, "rp1-cfe")] {
+            let (raw, text) = said(kind, false, driver);
+            assert!(raw && text.contains("rpicam-vid") && text.contains("Camera Module"), "{text}");
+        }
+        let (raw, text) = said(broken, false, "sun6i-csi");
+        assert!(!raw && text.contains("kind = \"program\""), "{text}");
+        for (kind, streams, driver) in [(gone, false, "unicam"), (invalid, true, "uvcvideo")] {
+            let (raw, text) = said(kind, streams, driver);
+            assert!(!raw && text.starts_with("the camera gives no frames"), "{text}");
+        }
     }
 
     #[test]

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
 
 use super::{Finding, bad, judge};
 use crate::claim;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Host};
 use crate::identity::Identity;
 use crate::link::Link;
 use crate::trust::validity;
@@ -46,7 +46,7 @@ pub fn examine(config: &Config, running: bool) -> Vec<Finding> {
         judge(
             "certificate",
             lifetime(&certificate, config),
-            "expired: start the daemon and accept its code again; else remove terminal.pem and do the same",
+            "expired: the daemon asks the hub for another by itself, over hub.https_port; accept the code where it shows one",
         ),
         judge("hub", taken, remedy),
     ]
@@ -55,10 +55,11 @@ pub fn examine(config: &Config, running: bool) -> Vec<Finding> {
 /// A terminal that the hub has not accepted yet.
 fn unclaimed(config: &Config, certificate: &Path) -> Vec<Finding> {
     let (host, port) = (&config.hub.host, config.hub.https_port);
+    let at = host.at(port);
     let missing = format!("{} is not there yet", certificate.display());
     let Some(fingerprint) = &config.hub.ca_sha256 else {
         let remedy = "set hub.ca_sha256: on the hub, rollcall-hub terminal fingerprint";
-        let reached = reach(host, port).map(|_| format!("{host}:{port} answers"));
+        let reached = reach(host, port).map(|_| format!("{at} answers"));
         return vec![bad("certificate", missing, remedy), judge("hub", reached, NETWORK)];
     };
     let remedy = "start the daemon, and accept the code that it shows: rollcall-hub terminal accept";
@@ -68,7 +69,7 @@ fn unclaimed(config: &Config, certificate: &Path) -> Vec<Finding> {
             let known = Clock::open(config.clock.synchronised)
                 .and_then(|clock| claim::tls(&config.state, fingerprint, clock))
                 .and_then(|tls| shake_hands(socket, host, tls));
-            judge("hub", known.map(|_| format!("{host}:{port} is the hub of hub.ca_sha256")), STRANGER)
+            judge("hub", known.map(|_| format!("{at} is the hub of hub.ca_sha256")), STRANGER)
         }
     };
     vec![bad("certificate", missing, remedy), hub]
@@ -85,20 +86,20 @@ fn lifetime(file: &Path, config: &Config) -> Result<String> {
 
 /// Connects as the daemon would, which does not run.
 fn visit(config: &Config) -> Result<String> {
-    let (host, port) = (&config.hub.host, config.hub.port);
+    let at = config.hub.host.at(config.hub.port);
     let identity = Arc::new(Identity::read(config, Clock::open(config.clock.synchronised)?)?);
     let (link, ..) = Link::new(&config.hub, identity)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let visit = async { tokio::time::timeout(PATIENCE, link.visit()).await };
     let taken = runtime.block_on(visit).unwrap_or_else(|_| bail!("it says nothing"));
-    taken.with_context(|| format!("{host}:{port} refuses this terminal"))?;
-    Ok(format!("{host}:{port} takes this terminal"))
+    taken.with_context(|| format!("{at} refuses this terminal"))?;
+    Ok(format!("{at} takes this terminal"))
 }
 
 /// Shows the terminal's certificate, but says nothing: the daemon is connected, and would lose its place.
 fn show(config: &Config) -> Result<String> {
     let (host, port) = (&config.hub.host, config.hub.port);
-    let socket = reach(host, port)?;
+    let (at, socket) = (host.at(port), reach(host, port)?);
     let identity = Identity::read(config, Clock::open(config.clock.synchronised)?)?;
     let mut stream = shake_hands(socket, host, identity.tls()?)?;
     stream.sock.set_read_timeout(Some(REFUSAL))?;
@@ -107,16 +108,16 @@ fn show(config: &Config) -> Result<String> {
     let _ = stream.flush(); // whoever refuses is gone already
     match answer {
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-            Ok(format!("{host}:{port} takes this terminal's certificate"))
+            Ok(format!("{at} takes this terminal's certificate"))
         }
-        Ok(0) => bail!("{host}:{port} refuses this terminal"),
-        Ok(_) => bail!("{host}:{port} is no MQTT broker"),
-        Err(error) => Err(error).with_context(|| format!("{host}:{port} refuses this terminal")),
+        Ok(0) => bail!("{at} refuses this terminal"),
+        Ok(_) => bail!("{at} is no MQTT broker"),
+        Err(error) => Err(error).with_context(|| format!("{at} refuses this terminal")),
     }
 }
 
-fn reach(host: &str, port: u16) -> Result<TcpStream> {
-    let addresses = (host, port).to_socket_addrs().with_context(|| format!("{host} is not known"))?;
+fn reach(host: &Host, port: u16) -> Result<TcpStream> {
+    let addresses = host.at(port).to_socket_addrs().with_context(|| format!("{host} is not known"))?;
     let mut last = None;
     for address in addresses {
         match TcpStream::connect_timeout(&address, PATIENCE) {
@@ -125,20 +126,19 @@ fn reach(host: &str, port: u16) -> Result<TcpStream> {
         }
     }
     match last {
-        Some(error) => Err(error).with_context(|| format!("{host}:{port} can't be reached")),
+        Some(error) => Err(error).with_context(|| format!("{} can't be reached", host.at(port))),
         None => bail!("{host} has no address"),
     }
 }
 
 fn shake_hands(
     socket: TcpStream,
-    host: &str,
+    host: &Host,
     tls: ClientConfig,
 ) -> Result<StreamOwned<ClientConnection, TcpStream>> {
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.set_write_timeout(Some(PATIENCE))?;
-    let name = ServerName::try_from(host.to_owned()).context("hub.host")?;
-    let mut stream = StreamOwned::new(ClientConnection::new(Arc::new(tls), name)?, socket);
+    let mut stream = StreamOwned::new(ClientConnection::new(Arc::new(tls), host.server_name())?, socket);
     while stream.conn.is_handshaking() {
         stream.conn.complete_io(&mut stream.sock).context("no TLS with the hub")?;
     }

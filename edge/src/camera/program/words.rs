@@ -1,0 +1,126 @@
+//! What a program said on its standard error, without the addresses and the arguments in which there may
+//! be a password.
+
+use crate::config::Command;
+
+/// Bytes that are kept: the last ones.
+pub const KEPT: usize = 4096;
+/// Characters that are told.
+const TOLD: usize = 200;
+/// What stands in place of what is not told.
+const HIDDEN: &str = "***";
+
+/// The last words.
+pub struct Words {
+    text: Vec<u8>,
+    heard: usize,
+    /// Arguments that hold an address.
+    secrets: Vec<String>,
+}
+
+impl Words {
+    /// None yet.
+    pub fn new(command: &Command) -> Self {
+        let secrets = command.arguments().iter().filter(|word| word.contains("://")).cloned().collect();
+        Self { text: Vec::new(), heard: 0, secrets }
+    }
+
+    /// Takes what was said, and forgets what was said long before.
+    pub fn hear(&mut self, said: &[u8]) {
+        self.heard += said.len();
+        self.text.extend_from_slice(said);
+        let surplus = self.text.len().saturating_sub(KEPT);
+        self.text.drain(..surplus);
+    }
+
+    /// Bytes that were said in all.
+    pub fn heard(&self) -> usize {
+        self.heard
+    }
+
+    /// The last line that speaks of an error, else the last one.
+    pub fn last(&self) -> Option<String> {
+        let text = String::from_utf8_lossy(&self.text);
+        // Of a line that lost its beginning nobody knows what it holds.
+        let skipped = usize::from(self.heard > KEPT);
+        let mut lines: Vec<String> = text
+            .split(['\n', '\r'])
+            .skip(skipped)
+            .map(|line| self.hide(line.trim()))
+            .filter(|line| !line.is_empty())
+            .collect();
+        let error = lines.iter().rposition(|line| line.to_lowercase().contains("error"));
+        let last = error.unwrap_or(lines.len().checked_sub(1)?);
+        Some(lines.swap_remove(last).chars().take(TOLD).collect())
+    }
+
+    /// Leaves of each address its scheme and host alone.
+    fn hide(&self, line: &str) -> String {
+        let mut line = line.replace(|letter: char| letter.is_control(), "");
+        for secret in &self.secrets {
+            line = line.replace(secret.as_str(), HIDDEN);
+        }
+        line.split(' ').map(hide_in_word).collect::<Vec<_>>().join(" ")
+    }
+
+    #[cfg(test)]
+    pub fn all(&self) -> String {
+        String::from_utf8_lossy(&self.text).into_owned()
+    }
+}
+
+fn hide_in_word(word: &str) -> String {
+    let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
+    // Some write user and password unescaped, with any letter in them.
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    let host: String =
+        place.chars().take_while(|c| c.is_ascii_alphanumeric() || ".-:[]".contains(*c)).collect();
+    let user = if place.len() < rest.len() { format!("{HIDDEN}@") } else { String::new() };
+    let path = if host.len() < place.len() { "/..." } else { "" };
+    format!("{scheme}://{user}{host}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(arguments: &[&str], said: &[u8]) -> Words {
+        let words = ["ffmpeg"].iter().chain(arguments).map(|word| toml::Value::from(*word)).collect();
+        let mut words = Words::new(&Command::try_from(toml::Value::Array(words)).expect("a command"));
+        words.hear(said);
+        words
+    }
+
+    fn last(arguments: &[&str], said: &str) -> String {
+        words(arguments, said.as_bytes()).last().expect("words")
+    }
+
+    #[test]
+    fn the_line_with_the_error_is_told() {
+        assert_eq!(
+            last(&[], "one\nERROR: *** no cameras available ***\nbye\n"),
+            "ERROR: *** no cameras available ***"
+        );
+        assert_eq!(last(&[], "frame=1\rframe=2\r\n\n"), "frame=2");
+        assert!(words(&[], b" \n").last().is_none());
+        assert_eq!(last(&[], &"x".repeat(900)).len(), TOLD);
+    }
+
+    #[test]
+    fn no_password_is_told() {
+        let said = "rtsp://admin:hunter2@10.0.0.9:554/live?a=1: 401 Unauthorized";
+        assert_eq!(last(&[], said), "rtsp://***@10.0.0.9:554/... 401 Unauthorized");
+        let odd = "Error opening rtsp://admin:a/b@c@cam/x and rtsp://cam/user=admin&password=hunter2&x";
+        assert_eq!(last(&[], odd), "Error opening rtsp://***@cam/... and rtsp://cam/...");
+        let address = "rtsp://admin:my pass@cam/";
+        assert_eq!(last(&["-i", address], &format!("{address}: refused")), "***: refused");
+        let option = "location=rtsp://admin:my pass@cam/";
+        assert_eq!(last(&[option], &format!("no {option}")), "no ***");
+    }
+
+    #[test]
+    fn a_line_that_lost_its_beginning_is_not_told() {
+        let said = format!("rtsp://admin:{}@cam\n", "p".repeat(KEPT));
+        assert!(words(&[], said.as_bytes()).last().is_none());
+    }
+}

@@ -1,0 +1,205 @@
+//! Faces that do not move: a poster, a badge on the wall, a portrait on a lobby's screen. Pure, without a clock.
+//!
+//! A face that has not moved for a minute is scenery, and is nobody until it moves. Where it was is remembered, with
+//! whom it shows: somebody who passes before it hides it, and it must not be somebody new afterwards.
+//!
+//! Movement is measured in widths of the face, at its mean place and width over a second. The mesh of a still
+//! picture trembles less than that (`a_still_picture_trembles_less_than_people_sway`). Who stands as still as people
+//! can sways by two to four centimetres within a minute, a face being 15 wide: more than a tenth.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use models::geometry::Rect;
+use models::{Sighting, TrackId};
+use uuid::Uuid;
+
+/// A face that stayed where it was for so long is scenery.
+const STILL: Duration = Duration::from_mins(1);
+/// Where it was: no further away than this, in its widths.
+const SWAY: f32 = 0.05;
+/// What has been still for a minute has moved when it is further away than this: lamps and sun shift a picture's mesh
+/// over a day, doors shake walls, and whoever walks goes further at once.
+const WALKED: f32 = 0.25;
+/// The same for a face that appears where there was scenery: it may be the person.
+const STIRRED: f32 = 0.1;
+/// Such a face began no further away than this, in the first frames half hidden by whoever passed.
+const NEAR: f32 = 0.5;
+/// Over how long places are averaged.
+const MEAN: Duration = Duration::from_secs(1);
+/// How long a place is remembered where nothing is seen: over dark holidays.
+const REMEMBERED: Duration = Duration::from_hours(24 * 7);
+/// Places that are remembered, at most: those that were seen last.
+const PLACES: usize = 32;
+
+/// Where a face is.
+#[derive(Clone, Copy)]
+struct Place {
+    x: f32,
+    y: f32,
+    width: f32,
+}
+
+impl Place {
+    fn of(face: &Rect) -> Self {
+        let centre = face.centre();
+        Self { x: centre.x, y: centre.y, width: face.width().max(1.0) }
+    }
+
+    /// How far apart two are, in widths: sideways, or nearer.
+    fn apart(&self, other: &Self) -> f32 {
+        let aside = (self.x - other.x).hypot(self.y - other.y);
+        aside.max((self.width - other.width).abs()) / self.width.min(other.width)
+    }
+
+    fn approach(&mut self, other: &Self, share: f32) {
+        self.x += (other.x - self.x) * share;
+        self.y += (other.y - self.y) * share;
+        self.width += (other.width - self.width) * share;
+    }
+}
+
+/// How one face in view moves.
+struct Track {
+    began: Place,
+    mean: Place,
+    seen: Duration,
+    /// Where it settled when it last moved, and when that was.
+    settled: Place,
+    since: Duration,
+    scenery: bool,
+}
+
+impl Track {
+    fn begin(place: Place, at: Duration) -> Self {
+        Self { began: place, mean: place, seen: at, settled: place, since: at, scenery: false }
+    }
+
+    /// Follows the face. `true`: it was scenery until now.
+    fn follow(&mut self, place: &Place, at: Duration) -> bool {
+        let share = at.saturating_sub(self.seen).div_duration_f32(MEAN).min(1.0);
+        self.mean.approach(place, share);
+        self.seen = at;
+        let limit = match (self.scenery, self.is_still()) {
+            (false, _) => SWAY,
+            (true, false) => STIRRED,
+            (true, true) => WALKED,
+        };
+        if self.mean.apart(&self.settled) <= limit {
+            return false;
+        }
+        (self.settled, self.since) = (self.mean, at);
+        std::mem::take(&mut self.scenery)
+    }
+
+    fn is_still(&self) -> bool {
+        self.seen.saturating_sub(self.since) >= STILL
+    }
+}
+
+/// A place at which there is scenery, and of whom.
+struct Known {
+    person: Uuid,
+    place: Place,
+    seen: Duration,
+}
+
+/// What a face is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Motion {
+    /// It moves, or has not been still for long.
+    Moves,
+    /// It is scenery, and was still since then.
+    Still(Duration),
+    /// It was scenery, and moves.
+    Again,
+}
+
+/// The faces in view, and the places of scenery.
+#[derive(Default)]
+pub struct Scenery {
+    tracks: HashMap<TrackId, Track>,
+    places: Vec<Known>,
+}
+
+impl Scenery {
+    /// Judges a face by how it has moved so far. Only one that is somebody's becomes scenery.
+    pub fn judge(&mut self, sighting: &Sighting) -> Motion {
+        let (at, place) = (sighting.at, Place::of(&sighting.face));
+        let track = self.tracks.entry(sighting.track).or_insert_with(|| Track::begin(place, at));
+        let moves = if track.follow(&place, at) { Motion::Again } else { Motion::Moves };
+        let Some(person) = sighting.recognised().map(|candidate| candidate.person) else { return moves };
+        if moves == Motion::Again {
+            self.places.retain(|known| known.person != person || known.place.apart(&place) > NEAR);
+            return moves;
+        }
+        let known = self.places.iter_mut().find(|known| {
+            let near = |place: &Place, limit| known.place.apart(place) <= limit;
+            known.person == person && near(&track.mean, WALKED) && near(&track.began, NEAR)
+        });
+        match known {
+            Some(known) => {
+                if !track.scenery {
+                    (track.mean, track.settled, track.scenery) = (known.place, known.place, true);
+                }
+                known.seen = at;
+            }
+            None if track.is_still() => {
+                track.scenery = true;
+                self.places.push(Known { person, place: track.settled, seen: at });
+                self.places.sort_unstable_by_key(|known| std::cmp::Reverse(known.seen));
+                self.places.truncate(PLACES);
+            }
+            None => return moves,
+        }
+        Motion::Still(track.since)
+    }
+
+    /// A face left.
+    pub fn part(&mut self, track: TrackId) {
+        self.tracks.remove(&track);
+    }
+
+    /// Drops what can no longer matter at `now`.
+    pub fn forget(&mut self, now: Duration) {
+        self.places.retain(|known| now.saturating_sub(known.seen) < REMEMBERED);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use models::{Eyes, Frame, Gallery, Pipeline};
+
+    use super::*;
+
+    /// A photo before a noisy sensor under a lamp that flickers, looked at by the real eyes.
+    #[test]
+    fn a_still_picture_trembles_less_than_people_sway() {
+        let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/photos/obama.jpg");
+        let Ok(bytes) = std::fs::read(photo) else { return }; // fetched by deploy/photos.sh
+        let still = Frame::decode(&bytes).expect("a photo");
+        let eyes = Eyes::open(None, 1).expect("models");
+        let mut pipeline = Pipeline::new(eyes, 3);
+        let (mut track, mut furthest, mut seed, mut faces) = (None::<Track>, 0.0_f32, 1_u32, 0);
+        for n in 0..300_u64 {
+            let lamp = 1.0 + 0.1 * (n as f32 * 0.7).sin();
+            let mut noise = || {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (seed >> 24) as f32 / 255.0 * 24.0 - 12.0
+            };
+            let rgb = still.rgb().iter().map(|value| (f32::from(*value) * lamp + noise()) as u8).collect();
+            let at = Duration::from_millis(67 * n);
+            let frame = Frame::new(still.width(), still.height(), rgb, at).expect("a frame");
+            for sighting in pipeline.observe(&frame, &Gallery::default()).expect("looks") {
+                let place = Place::of(&sighting.face);
+                let track = track.get_or_insert_with(|| Track::begin(place, at));
+                track.follow(&place, at);
+                furthest = furthest.max(track.mean.apart(&track.began));
+                faces += 1;
+            }
+        }
+        assert!(faces > 250, "{faces}");
+        println!("a still picture trembles by {furthest:.4} widths");
+        assert!(furthest < SWAY / 2.0, "{furthest}");
+    }
+}
