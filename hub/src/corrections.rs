@@ -133,9 +133,7 @@ impl From<store::corrections::Correction> for Correction {
 /// Asks for a correction, and returns its id.
 pub async fn request(pool: &PgPool, actor: &Actor, wish: &Request, now: Timestamp) -> Result<i64, Denial> {
     worded("a reason", &wish.reason, REASON)?;
-    if actor.person.is_none() {
-        return Err(Denial::forbidden(somebody(actor)));
-    }
+    actor.somebody()?;
     let mut transaction = pool.begin().await?;
     let person = seen_by(&mut transaction, actor, &wish.number).await?;
     let ignored = store::corrections::punches_of(&mut transaction, person.id, &wish.ignores).await?;
@@ -322,26 +320,11 @@ fn may_decide(actor: &Actor, parties: &Parties<'_>) -> Result<(), Denial> {
     if actor.role == Role::Employee || !actor.scope().holds(parties.person, parties.manager) {
         return Err(Denial::forbidden("that is for the person's manager, admin and hr"));
     }
-    // Somebody may have two accounts: only people count.
-    let Some(decider) = actor.person else {
-        return Err(Denial::forbidden(somebody(actor)));
-    };
-    if decider == parties.person {
-        return Err(Denial::forbidden("nobody decides about their own days: ask somebody else"));
-    }
+    let decider = actor.somebody_else(parties.person)?;
     if actor.name == parties.requested_by || parties.requester == Some(decider) {
         return Err(Denial::forbidden("nobody decides what they asked for themselves: ask somebody else"));
     }
     Ok(())
-}
-
-/// What an account that belongs to nobody is told.
-fn somebody(actor: &Actor) -> String {
-    let (name, role) = (&actor.name, actor.role.as_str());
-    format!(
-        "whose eyes are these? Only accounts that belong to a person ask and decide: \
-         rollcall-hub account create {name} --replace --role {role} --person NUMBER"
-    )
 }
 
 /// The dates of everything that a request changes.

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::denial::Denial;
 use crate::store;
 use crate::store::accounts::Account;
 
@@ -89,6 +90,26 @@ impl Actor {
             Role::Manager => Scope { manager: themselves, own: None },
             Role::Employee => Scope { manager: None, own: themselves },
         }
+    }
+
+    /// Who they are: somebody may have two accounts, so only people ask and decide.
+    pub fn somebody(&self) -> Result<Uuid, Denial> {
+        self.person.ok_or_else(|| {
+            let (name, role) = (&self.name, self.role.as_str());
+            Denial::forbidden(format!(
+                "whose eyes are these? Only accounts that belong to a person ask and decide: \
+                 rollcall-hub account create {name} --replace --role {role} --person NUMBER"
+            ))
+        })
+    }
+
+    /// Who they are, if they are somebody else than the one whose days they decide about.
+    pub fn somebody_else(&self, person: Uuid) -> Result<Uuid, Denial> {
+        let decider = self.somebody()?;
+        if decider == person {
+            return Err(Denial::forbidden("nobody decides about their own days: ask somebody else"));
+        }
+        Ok(decider)
     }
 }
 

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::day::{Day, range, zone};
 use crate::denial::{Denial, worded};
+use crate::identity::Actor;
 use crate::planning::REACH;
 use crate::store;
 
@@ -277,16 +278,17 @@ pub async fn adjustments(
     Ok(rows.into_iter().map(adjustment).collect())
 }
 
-/// Says that an adjustment has been dealt with, such as in the next payroll.
-pub async fn settle(pool: &PgPool, actor: &str, id: i64, settlement: &Settlement) -> Result<(), Denial> {
+/// Says that an adjustment has been dealt with, such as in the next payroll. Not by the one it is about.
+pub async fn settle(pool: &PgPool, actor: &Actor, id: i64, settlement: &Settlement) -> Result<(), Denial> {
     let Settlement { note, changed_at } = settlement;
     worded("a note", note, NOTE)?;
     let mut transaction = pool.begin().await?;
     // Whoever computes this person's days has read what is pending: wait for them.
     if let Some(person) = store::periods::whose(&mut transaction, id).await? {
+        actor.somebody_else(person)?;
         store::jobs::hold(&mut transaction, &[person]).await?;
     }
-    if !store::periods::settle(&mut transaction, id, *changed_at, actor, note).await? {
+    if !store::periods::settle(&mut transaction, id, *changed_at, &actor.name, note).await? {
         return Err(match store::periods::adjustment_state(&mut transaction, id).await? {
             Some(state) if state == "settled" => {
                 Denial::conflict(format!("adjustment {id} is settled already"))
@@ -296,7 +298,7 @@ pub async fn settle(pool: &PgPool, actor: &str, id: i64, settlement: &Settlement
         });
     }
     let detail = json!({"note": note, "changed_at": changed_at});
-    store::audit::record(&mut transaction, actor, "adjustment.settle", &id.to_string(), detail).await?;
+    store::audit::record(&mut transaction, &actor.name, "adjustment.settle", &id.to_string(), detail).await?;
     transaction.commit().await?;
     Ok(())
 }

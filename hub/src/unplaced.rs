@@ -10,6 +10,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::denial::Denial;
+use crate::identity::Actor;
 use crate::ingest::place_waiting;
 use crate::store;
 use crate::store::anchors::{Start, Waiting};
@@ -25,10 +26,10 @@ pub async fn list(pool: &PgPool, actor: &str) -> Result<Vec<Waiting>, Denial> {
 }
 
 /// Somebody knows when a punch was made: it and all others of the same start are placed. Returns how
-/// many.
+/// many. Whoever says it has none among them.
 pub async fn place(
     pool: &PgPool,
-    actor: &str,
+    actor: &Actor,
     id: Uuid,
     at: Timestamp,
     now: Timestamp,
@@ -41,13 +42,19 @@ pub async fn place(
     let Some(punch) = waiting.into_iter().find(|punch| punch.id == id) else {
         return Err(Denial::missing(format!("no punch {id} waits to be placed")));
     };
+    let (device, boot) = (&punch.device, &punch.boot);
+    if store::anchors::waits_for(&mut transaction, device, boot, actor.somebody()?).await? {
+        return Err(Denial::forbidden(
+            "punches of your own are among those of that start: nobody dates their own, ask somebody else",
+        ));
+    }
     let device: DeviceId = punch.device.parse().map_err(anyhow::Error::from)?;
     let start_us = at.as_microsecond() - punch.monotonic_us;
     let start = Start { boot: &punch.boot, start_us, source: "person" };
     store::anchors::remember(&mut transaction, &device, &[start]).await?;
     let placed = place_waiting(&mut transaction, device.as_str()).await?;
     let detail = json!({"punch": id, "at": at.to_string(), "boot": punch.boot, "placed": placed});
-    store::audit::record(&mut transaction, actor, "punches.place", device.as_str(), detail).await?;
+    store::audit::record(&mut transaction, &actor.name, "punches.place", device.as_str(), detail).await?;
     transaction.commit().await?;
     Ok(placed)
 }

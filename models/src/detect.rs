@@ -8,11 +8,15 @@ use crate::feed::Feed;
 use crate::frame::Frame;
 use crate::geometry::{Point, Rect, Similarity};
 use crate::manifest::{DetectorSpec, Folder, Role};
+use crate::mesh::Region;
 use crate::sample::{Letterbox, Sampler};
 use crate::tflite::{Model, Runtime};
 
 /// Numbers a row of the detector's output: centre, size and six keypoints.
 const ROW: usize = 16;
+/// A level face is turned by so many radians at most, and so far from the middle, in sides of the square.
+const LEVEL: f32 = 0.44;
+const OFF: f32 = 0.2;
 
 /// A face that was found, in the frame's pixels.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +87,20 @@ impl Detector {
         let onto = Similarity::centred(centre, 0.0, self.side as f32 / side, self.side as f32);
         sampler.cut(frame, &onto, self.side, &mut self.square)?;
         self.find(Letterbox::of(&onto))
+    }
+
+    /// How sure the detector is, 0 to 1, of a level face in a region that is cut out turned.
+    pub fn detect_level(&mut self, sampler: &mut Sampler, frame: &Frame, region: &Region) -> Result<f32> {
+        let side = self.side as f32;
+        let onto =
+            Similarity::centred(region.centre, region.roll, side / (2.0 * region.longer.max(1.0)), side);
+        sampler.cut(frame, &onto, self.side, &mut self.square)?;
+        let found = self.find(Letterbox::default())?; // in pixels of the square
+        let middle = Point { x: side / 2.0, y: side / 2.0 };
+        let is_there = |found: &&Detection| {
+            found.roll().abs() < LEVEL && found.face.centre().distance(middle) < OFF * side
+        };
+        Ok(found.iter().filter(is_there).map(|found| found.score).fold(0.0, f32::max))
     }
 
     fn find(&mut self, letterbox: Letterbox) -> Result<Vec<Detection>> {

@@ -82,6 +82,12 @@ impl Eyes {
         Ok(found.iter().any(|face| face.face.covering(place) >= 0.5))
     }
 
+    /// How sure the short-range detector is of a face in this place, 0 to 1, and that it is level where the
+    /// mesh is: a mesh that was laid the wrong way round shows it one that is upside down.
+    pub fn levelled(&mut self, frame: &Frame, face: &Landmarks) -> Result<f32> {
+        self.near.detect_level(&mut self.sampler, frame, &face.region())
+    }
+
     /// How well a face can be seen.
     pub fn quality(&mut self, frame: &Frame, face: &Landmarks) -> Result<Quality> {
         Quality::of(&mut self.sampler, frame, face, &mut self.square)

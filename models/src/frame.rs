@@ -3,10 +3,10 @@
 use std::io::Cursor;
 use std::time::Duration;
 
-use image::error::ImageFormatHint;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use crate::error::{Error, Result};
+use crate::format::Format;
 use crate::geometry::Rect;
 
 /// The longest side, in pixels, that a photo may have: what large phones deliver, and a bound on memory.
@@ -35,8 +35,13 @@ impl Frame {
 
     /// Decodes a JPEG or PNG, turned upright as its EXIF orientation says.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
+        // Another crate of the program may have taught `image` more formats than these two.
+        let format = match Format::of(bytes)? {
+            Format::Jpeg => ImageFormat::Jpeg,
+            Format::Png => ImageFormat::Png,
+        };
         // The JPEG decoder panics on some damage (zune-image issue 409; fuzzing found it in a camera's frames).
-        let decoded = std::panic::catch_unwind(|| Self::decode_image(bytes));
+        let decoded = std::panic::catch_unwind(|| Self::decode_image(bytes, format));
         let decoded = decoded.map_err(|_| Error::Picture("so damaged that the decoder gave up".into()))?;
         let image = decoded.map_err(|e| Error::Picture(e.to_string()))?;
         let rgb = image.into_rgb8();
@@ -44,16 +49,24 @@ impl Frame {
         Self::new(width, height, rgb.into_raw(), Duration::ZERO)
     }
 
-    fn decode_image(bytes: &[u8]) -> image::ImageResult<DynamicImage> {
+    /// The picture turned to the right by a quarter.
+    #[must_use]
+    pub fn turned(&self) -> Self {
+        let mut rgb = Vec::with_capacity(self.rgb.len());
+        for x in 0..self.width {
+            for y in (0..self.height).rev() {
+                let at = (y * self.width + x) * 3;
+                rgb.extend_from_slice(&self.rgb[at..at + 3]);
+            }
+        }
+        Self { width: self.height, height: self.width, rgb, at: self.at }
+    }
+
+    fn decode_image(bytes: &[u8], format: ImageFormat) -> image::ImageResult<DynamicImage> {
         let mut limits = Limits::default();
         limits.max_image_width = Some(MAX_SIDE);
         limits.max_image_height = Some(MAX_SIDE);
         limits.max_alloc = Some(MAX_DECODE_BYTES);
-        // Another crate of the program may have taught `image` more formats than these two.
-        let format = match image::guess_format(bytes)? {
-            known @ (ImageFormat::Jpeg | ImageFormat::Png) => known,
-            other => return Err(ImageError::Unsupported(ImageFormatHint::Exact(other).into())),
-        };
         let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
         reader.limits(limits.clone());
         let mut decoder = reader.into_decoder()?;
@@ -113,6 +126,16 @@ mod tests {
     fn what_is_no_picture_is_refused() {
         assert!(matches!(Frame::decode(b"no picture"), Err(Error::Picture(_))));
         assert!(matches!(Frame::decode(b""), Err(Error::Picture(_))));
+    }
+
+    #[test]
+    fn a_quarter_turn_takes_the_upper_left_to_the_upper_right() {
+        let pixels: Vec<u8> = (0..6).flat_map(|value| [value; 3]).collect();
+        let turned = Frame::new(3, 2, pixels.clone(), Duration::ZERO).expect("a frame").turned();
+        assert_eq!((turned.width(), turned.height()), (2, 3));
+        let values: Vec<u8> = turned.rgb().iter().step_by(3).copied().collect();
+        assert_eq!(values, [3, 0, 4, 1, 5, 2]);
+        assert_eq!(turned.turned().turned().turned().rgb(), pixels);
     }
 
     #[test]

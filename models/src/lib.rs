@@ -11,6 +11,7 @@ pub mod embed;
 pub mod error;
 pub mod eyes;
 mod feed;
+mod format;
 pub mod frame;
 pub mod gallery;
 pub mod geometry;

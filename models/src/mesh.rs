@@ -25,9 +25,9 @@ const BROW_AND_CHIN: (usize, usize) = (10, 152);
 /// pixels and radians.
 #[derive(Clone, Copy, Debug)]
 pub struct Region {
-    centre: Point,
-    roll: f32,
-    longer: f32,
+    pub(crate) centre: Point,
+    pub(crate) roll: f32,
+    pub(crate) longer: f32,
 }
 
 impl From<&Detection> for Region {

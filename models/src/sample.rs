@@ -18,6 +18,13 @@ pub struct Letterbox {
     y: f32,
 }
 
+impl Default for Letterbox {
+    /// In the square's own pixels.
+    fn default() -> Self {
+        Self { scale: 1.0, x: 0.0, y: 0.0 }
+    }
+}
+
 impl Letterbox {
     /// Where a cut that is not turned came to lie.
     pub fn of(onto: &Similarity) -> Self {

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use models::geometry::{Point, Similarity};
 use models::photo::{PhotoError, embed_photo};
+use models::sample::Sampler;
 use models::{Embedding, Eyes, Flaw, Frame, Gallery, Look, Pipeline, Template};
 use uuid::Uuid;
 
@@ -86,6 +88,49 @@ fn an_empty_picture_shows_nobody() {
     let grey = Frame::new(640, 480, vec![127; 640 * 480 * 3], Duration::ZERO).expect("a frame");
     assert!(eyes.detect(&grey).expect("detects").is_empty());
     assert!(matches!(embed_photo(&mut eyes, &grey), Err(PhotoError::NoFace)));
+}
+
+#[test]
+fn a_photo_is_enrolled_the_same_whichever_way_up_it_lies() {
+    let mut eyes = Eyes::open(None, 1).expect("eyes");
+    for name in ["obama.jpg", "obama2.jpg", "obama3.jpg", "biden.jpg", "astronaut.png"] {
+        let mut photo = photo(name);
+        let upright = embed_photo(&mut eyes, &photo).expect("a face");
+        for angle in [90, 180, 270] {
+            photo = photo.turned();
+            let turned =
+                embed_photo(&mut eyes, &photo).unwrap_or_else(|error| panic!("{name} {angle}: {error}"));
+            let distance = turned.distance(&upright);
+            assert!(distance < 0.05, "{name} turned by {angle}: {distance}");
+        }
+    }
+}
+
+#[test]
+fn a_tilted_photo_is_enrolled_as_an_upright_one() {
+    let mut eyes = Eyes::open(None, 1).expect("eyes");
+    let photo = photo("astronaut.png");
+    let upright = embed_photo(&mut eyes, &photo).expect("a face");
+    let middle = Point { x: photo.width() as f32 / 2.0, y: photo.height() as f32 / 2.0 };
+    for degrees in [-40.0_f32, -20.0, 30.0, 45.0, 120.0, 240.0] {
+        let onto = Similarity::centred(middle, degrees.to_radians(), 1.0, 720.0);
+        let mut pixels = Vec::new();
+        Sampler::default().cut(&photo, &onto, 720, &mut pixels).expect("cut");
+        let tilted = Frame::new(720, 720, pixels, Duration::ZERO).expect("a frame");
+        let face = embed_photo(&mut eyes, &tilted).unwrap_or_else(|error| panic!("{degrees}: {error}"));
+        assert!(face.distance(&upright) < 0.25, "{degrees}: {}", face.distance(&upright));
+    }
+}
+
+#[test]
+fn a_face_that_might_be_upside_down_as_well_is_refused() {
+    let mut eyes = Eyes::open(None, 1).expect("eyes");
+    // The same picture twice, once upside down: nobody can say which of the two is meant.
+    let upright = photo("obama.jpg");
+    let turned = upright.turned().turned();
+    let pixels = [upright.rgb(), turned.rgb()].concat();
+    let both = Frame::new(upright.width(), upright.height() * 2, pixels, Duration::ZERO).expect("a frame");
+    assert!(matches!(embed_photo(&mut eyes, &both), Err(PhotoError::Turned | PhotoError::SeveralFaces(_))));
 }
 
 /// A photo with each value changed.

@@ -5,6 +5,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use image::imageops::{overlay, resize};
+use reqwest::multipart::{Form, Part};
+use serde_json::Value;
+use tests::api::answered;
+use tests::company::Company;
 use tests::ground::Ground;
 use tests::hub::Hub;
 use tests::terminal::{Terminal, Walk};
@@ -78,8 +82,8 @@ fn an_unknown_key_in_a_configuration_is_named() -> Result<()> {
     refused(&output, "/nowhere/edge.toml")
 }
 
-/// A picture without a face, one with two, and one with a face too far away.
-fn bad_photos(ground: &Ground) -> Result<[(std::path::PathBuf, &'static str); 4]> {
+/// A picture without a face, one with two, one with a face too far away, a text, and a copy that broke off.
+fn bad_photos(ground: &Ground) -> Result<[(std::path::PathBuf, &'static str); 5]> {
     let grey = image::RgbImage::from_fn(600, 400, |x, y| image::Rgb([(x / 4) as u8, (y / 3) as u8, 128]));
     grey.save(ground.join("nobody.png"))?;
     let (one, two) =
@@ -102,11 +106,14 @@ fn bad_photos(ground: &Ground) -> Result<[(std::path::PathBuf, &'static str); 4]
     );
     far.save(ground.join("far.png"))?;
     std::fs::write(ground.join("text.jpg"), "no picture at all")?;
+    let whole = std::fs::read(photo("obama.jpg")?)?;
+    std::fs::write(ground.join("cut.jpg"), &whole[..whole.len() * 9 / 10])?;
     Ok([
         (ground.join("nobody.png"), "no face was found"),
         (ground.join("two.png"), "2 faces were found"),
         (ground.join("far.png"), "pixels wide"),
         (ground.join("text.jpg"), "not a usable picture"),
+        (ground.join("cut.jpg"), "the file ends before the picture does"),
     ])
 }
 
@@ -134,6 +141,30 @@ async fn photos_that_cannot_be_used_enrol_nobody() -> Result<()> {
     hub.must(&["person", "withdraw", "7"])?;
     ensure!(hub.cluster().number("select count(*) from templates").await? == 0, "templates without consent");
     ensure!(hub.cluster().number("select count(*) from audit where action = 'consent.withdraw'").await? == 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_of_phones_and_browsers_are_named_with_the_way_out() -> Result<()> {
+    let company = Company::open().await?;
+    company.hire(&[("7", "Seven")]).await?;
+    answered(204, company.hr.put("/people/7/consent", &Value::Null).await?)?;
+    let pictures: [(&str, &[u8], &str); 3] = [
+        ("IMG_1.HEIC", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic\0\0\x0eNmeta", "Most Compatible"),
+        ("a.webp", b"RIFF\xc0\x8a\x02\0WEBPVP8 ", "WebP picture: save it as JPEG"),
+        ("a.avif", b"\0\0\0\x1cftypavif\0\0\0\0mif1avifmiaf", "AVIF picture: save it as JPEG"),
+    ];
+    let folder = tempfile::tempdir()?;
+    for (name, bytes, way_out) in pictures {
+        let photo = Part::bytes(bytes).file_name(name);
+        let answer = company.hr.upload("/people/7/photos", Form::new().part("photo", photo)).await?;
+        let error = answered(422, answer)?["error"].to_string();
+        ensure!(error.contains(name) && error.contains(way_out), "{error}");
+        let file = folder.path().join(name);
+        std::fs::write(&file, bytes)?;
+        refused(&company.hub.command(&["person", "enrol", "7", &file.display().to_string()])?, way_out)?;
+    }
+    ensure!(company.hub.cluster().number("select count(*) from templates").await? == 0);
     Ok(())
 }
 

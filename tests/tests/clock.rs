@@ -97,7 +97,11 @@ async fn a_clock_that_jumps_keeps_no_punch_from_its_time() -> Result<()> {
     clock.set(-1_450_000_000)?;
     terminal.start()?;
     arrived(&hub, &terminal, 10).await?;
-    ensure!(terminal.logged().contains("newer than this terminal's clock"), "{}", terminal.logged());
+    ensure!(
+        terminal.logged().contains("not of the time that this terminal's clock shows"),
+        "{}",
+        terminal.logged()
+    );
     // It jumps far ahead: the connection stands, another one waits, and nothing is lost meanwhile.
     clock.set(900_000_000)?;
     arrived(&hub, &terminal, 10).await?;
@@ -182,6 +186,40 @@ async fn a_start_that_was_never_synchronised_waits_for_somebody_who_knows() -> R
     company.hub.cluster().settled().await?;
     let day = company.hr.day("2", "2025-03-03").await?;
     ensure!(day["punches"].as_array().is_some_and(|punches| punches.len() == 2), "{day}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_dates_a_start_that_holds_punches_of_their_own() -> Result<()> {
+    let (company, terminal, ann) = company().await?;
+    let helen = company.hub.cluster().column("select id::text from people where number = '900'").await?;
+    let port = company.hub.mqtt.port();
+    // Helen (HR) and Ann punched in the same start; in another one Ann alone.
+    terminal.say(port, &[(Topic::Punches, batch(ann, 9, "shared", &[60]))]).await?;
+    terminal.say(port, &[(Topic::Punches, batch(helen[0].parse()?, 10, "shared", &[3660]))]).await?;
+    terminal.say(port, &[(Topic::Punches, batch(ann, 11, "other", &[60]))]).await?;
+    let waiting = eventually("the worklist", async || {
+        let waiting = company.hr.list("/punches/unplaced").await?;
+        ensure!(waiting.len() == 3, "{waiting:?}");
+        Ok(waiting)
+    })
+    .await?;
+    let at = json!({"at": "2025-03-03T10:01:00+01:00"});
+    let admin = company.login("root", "admin", None).await?;
+    let boss = company.login("boss", "hr", Some("1")).await?;
+    for punch in waiting.iter().filter(|punch| punch["boot"] == "shared") {
+        let path = format!("/punches/unplaced/{}", punch["id"].as_str().context("an id")?);
+        for (api, reason) in [(&company.hr, "punches of your own"), (&admin, "whose eyes are these?")] {
+            let refusal = answered(403, api.post(&path, &at).await?)?;
+            ensure!(refusal["error"].as_str().is_some_and(|error| error.starts_with(reason)), "{refusal}");
+        }
+    }
+    assert_eq!(company.hr.list("/punches/unplaced").await?.len(), 3, "something was placed");
+    for (boot, api, placed) in [("other", &company.hr, 1), ("shared", &boss, 2)] {
+        let punch = waiting.iter().find(|punch| punch["boot"] == boot).context("a punch")?;
+        let path = format!("/punches/unplaced/{}", punch["id"].as_str().context("an id")?);
+        assert_eq!(answered(200, api.post(&path, &at).await?)?, json!({"placed": placed}));
+    }
     Ok(())
 }
 

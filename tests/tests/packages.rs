@@ -37,8 +37,9 @@ fn each_distribution_has_names_of_its_own() -> Result<()> {
         ("ID=linuxmint\nVERSION_ID=\"22\"\nID_LIKE=\"ubuntu debian\"\n".into(), "postgresql"),
         ("PRETTY_NAME='Debian GNU/Linux forky/sid'\nID=debian\n".into(), "postgresql"), // has no version
     ] {
-        let expected =
-            format!("gcc libc6-dev make libclang-dev {postgresql} python3 python3-pip mosquitto libfaketime libreoffice-calc-nogui");
+        let expected = format!(
+            "gcc libc6-dev make libclang-dev {postgresql} python3 python3-pip mosquitto libfaketime libreoffice-calc-nogui"
+        );
         let said = names(&ground, &os_release, &[])?;
         ensure!(said == expected, "{os_release}: {said}");
         ensure!(names(&ground, &os_release, &["postgresql"])? == postgresql);

@@ -64,6 +64,16 @@ async fn a_locked_period_takes_no_change() -> Result<()> {
     let stale = json!({"note": "paid in April", "changed_at": "2025-04-01T00:00:00Z"});
     answered(409, hr.post(&settle, &stale).await?)?;
     let note = json!({"note": "paid in April", "changed_at": pending[0]["changed_at"]});
+    // Ada works in HR, too: somebody else settles what is about her. Nor does an account of nobody.
+    for (name, role, number, reason) in [
+        ("ada", "hr", Some("101"), "nobody decides about their own days"),
+        ("root", "admin", None, "whose eyes are these?"),
+    ] {
+        let refusal = company.login(name, role, number).await?.post(&settle, &note).await?;
+        let refusal = answered(403, refusal)?;
+        ensure!(refusal["error"].as_str().is_some_and(|error| error.starts_with(reason)), "{refusal}");
+    }
+    assert_eq!(hr.list("/adjustments?state=pending").await?.len(), 1);
     answered(204, hr.post(&settle, &note).await?)?;
     answered(409, hr.post(&settle, &note).await?)?;
     // It changes no figure.

@@ -85,7 +85,7 @@ pub async fn adjustments(
     Ok(Json(periods::adjustments(&app.pool, &actor.name, listed.state.as_deref(), after, most).await?))
 }
 
-/// Say that an adjustment has been dealt with.
+/// Say that an adjustment has been dealt with. Nobody settles their own.
 #[utoipa::path(post, path = "/adjustments/{id}/settle", params(("id" = i64, Path)), request_body = Settlement,
     responses((status = 204), (status = 400, body = Refusal), (status = 403, body = Refusal),
     (status = 404, body = Refusal), (status = 409, body = Refusal, description = "settled already, or changed since it was read")))]
@@ -95,6 +95,6 @@ pub async fn settle(
     Path(id): Path<i64>,
     Json(settlement): Json<Settlement>,
 ) -> Result<StatusCode, ApiError> {
-    periods::settle(&app.pool, &caller.staff()?.name, id, &settlement).await?;
+    periods::settle(&app.pool, caller.staff()?, id, &settlement).await?;
     Ok(StatusCode::NO_CONTENT)
 }

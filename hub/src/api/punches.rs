@@ -87,7 +87,8 @@ pub async fn unplaced(State(app): State<App>, caller: Caller) -> Result<Json<Vec
     Ok(Json(unplaced::list(&app.pool, &caller.staff()?.name).await?.into_iter().map(row).collect()))
 }
 
-/// Say when one of them was made: it and all others of the same start are placed, as estimated.
+/// Say when one of them was made: it and all others of the same start are placed, as estimated. Nobody dates
+/// their own punches: of a start that holds one, somebody else says it.
 #[utoipa::path(post, path = "/punches/unplaced/{id}", params(("id" = Uuid, Path)), request_body = Placement,
     responses((status = 200, body = Placed), (status = 400, body = Refusal), (status = 403, body = Refusal),
     (status = 404, body = Refusal)))]
@@ -97,7 +98,7 @@ pub async fn place(
     Path(id): Path<Uuid>,
     Json(placement): Json<Placement>,
 ) -> Result<Json<Placed>, ApiError> {
-    let actor = &caller.staff()?.name;
+    let actor = caller.staff()?;
     let placed = unplaced::place(&app.pool, actor, id, placement.at.0, clock::now()).await?;
     Ok(Json(Placed { placed }))
 }

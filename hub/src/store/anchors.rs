@@ -131,6 +131,19 @@ pub async fn place(conn: &mut PgConnection, device: &str) -> Result<Vec<Placed>>
     Ok(rows.into_iter().map(|row| placed(row.id, row.person, row.at_us)).collect())
 }
 
+/// Whether a punch of somebody waits in a start.
+pub async fn waits_for(conn: &mut PgConnection, device: &str, boot: &str, person: Uuid) -> Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select from unplaced
+            where placed_at is null and device = $1 and boot = $2 and person = $3) as "there!""#,
+        device,
+        boot,
+        person
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// A punch on the worklist.
 #[derive(Clone, Debug)]
 pub struct Waiting {
