@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rcgen::{CertificateParams, DnType, KeyPair, PublicKeyData};
 use reqwest::{Method, Response};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use tests::api::{Api, answered};
 use tests::company::Company;
 use tests::eventually;
@@ -147,5 +149,28 @@ async fn a_language_is_one_that_messages_are_written_in() -> Result<()> {
     let refused = answered(400, company.hr.patch("/people/1", &json!({"language": "fr"})).await?)?;
     ensure!(refused["error"].as_str().is_some_and(|text| text.contains("en, de")), "{refused}");
     answered(200, company.hr.patch("/people/1", &json!({"language": "de"})).await?)?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejected_device_that_asks_again_counts_as_any_other() -> Result<()> {
+    let company = Company::open().await?;
+    let key = KeyPair::generate()?;
+    let device = hex::encode(&Sha256::digest(key.subject_public_key_info())[..16]);
+    let mut params = CertificateParams::new(Vec::<String>::new())?;
+    params.distinguished_name.push(DnType::CommonName, device.as_str());
+    let request = params.serialize_request(&key)?.pem()?;
+    let cluster = company.hub.cluster();
+    let full = format!(
+        "insert into claims (device, request, code_sha256, address, state)
+        select md5(n::text), '', '', '127.0.0.1', 'pending' from generate_series(1, 200) n
+        union all select '{device}', '', '', '127.0.0.1', 'rejected'"
+    );
+    cluster.execute(&full).await?;
+    let stranger = Api::stranger(&company.hub)?;
+    let ask = json!({"request": request, "code": "ABCD2345"});
+    answered(409, stranger.post("/claims", &ask).await?)?;
+    cluster.execute("delete from claims where state = 'pending'").await?;
+    answered(202, stranger.post("/claims", &ask).await?)?;
     Ok(())
 }
