@@ -25,7 +25,7 @@ pub fn with_sums(workbook: &[u8], columns: usize, rows: usize) -> Result<Vec<u8>
     let mut copy = ZipWriter::new(Cursor::new(Vec::new()));
     for index in 0..book.len() {
         let mut part = book.by_index(index)?;
-        if part.name() != SHEET {
+        if part.name()? != SHEET {
             copy.raw_copy_file(part)?;
             continue;
         }
