@@ -63,7 +63,6 @@ impl Cluster {
         if new {
             cluster.make()?;
         }
-        cluster.end_interrupted();
         cluster.name_newer(&installed);
         cluster.started = cluster.ensure_running()?;
         Ok(cluster)
@@ -109,8 +108,19 @@ impl Cluster {
         }
     }
 
+    /// Whether the server runs. One that is about to end, or waits for a `pg_upgrade` that was killed, is
+    /// waited for and does not: nobody can connect to it.
     fn runs(&self) -> Result<bool> {
-        Ok(self.run("pg_ctl", &["status", "-D", text(&self.data)?]).is_ok())
+        if self.run("pg_ctl", &["status", "-D", text(&self.data)?]).is_err() {
+            return Ok(false);
+        }
+        let read = |name| fs::read_to_string(self.data.join(name)).unwrap_or_default();
+        let ends = read("postmaster.pid").lines().nth(7).is_some_and(|state| state.trim() == "stopping");
+        let upgrades = read("postmaster.opts").contains("\"-b\"");
+        if ends || upgrades {
+            let _ = self.stop_server(); // fails if it has ended meanwhile
+        }
+        Ok(!ends && !upgrades)
     }
 
     fn start_server(&self, options: &str) -> Result<()> {
@@ -122,14 +132,6 @@ impl Cluster {
 
     fn stop_server(&self) -> Result<()> {
         self.run("pg_ctl", &["stop", "-m", "fast", "-w", "-s", "-D", text(&self.data)?])
-    }
-
-    /// Stops the server of an upgrade that was killed: it waits for `pg_upgrade` alone.
-    fn end_interrupted(&self) {
-        let options = fs::read_to_string(self.data.join("postmaster.opts")).unwrap_or_default();
-        if options.contains("\"-b\"") && self.runs().unwrap_or(false) {
-            self.stop();
-        }
     }
 
     /// Says that a newer version is there; nobody is moved to it unasked.

@@ -66,7 +66,6 @@ impl Upgrade {
             bail!("the hub runs, or another of its commands: stop it first");
         }
         let old = self.cluster(self.old.clone(), self.data(), Arc::new(in_use))?;
-        old.end_interrupted();
         if old.runs()? {
             alone(&old).await?;
         } else {
