@@ -30,8 +30,8 @@ use crate::door::keep_to_ourselves;
 use words::Words;
 
 /// How long a program may take until its first picture: one on the network is asked, finds its stream, waits for a
-/// picture that is whole.
-const FIRST: Duration = Duration::from_secs(10);
+/// picture that is whole. Less than a stopping daemon waits for its parts.
+const FIRST: Duration = Duration::from_secs(8);
 /// A program that gives nothing for so long is killed, and started anew.
 const STALLED: Duration = Duration::from_secs(5);
 /// How long one that has closed its output may take to end by itself.
@@ -410,7 +410,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_pictures_are_told() {
         let error = error(open(&sh("echo h264; exec sleep 77", &[]), Format::Mjpeg));
-        assert_eq!(error, "sh wrote 5 bytes and no JPEG in 10 s: does it write motion JPEG?");
+        assert_eq!(error, "sh wrote 5 bytes and no JPEG in 8 s: does it write motion JPEG?");
     }
 
     #[test]
