@@ -6,7 +6,7 @@ mod scene;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use models::{Eyes, Frame, Gallery, Pipeline, Sighting, Verdict};
 use serde_json::json;
@@ -57,7 +57,9 @@ struct Source {
 
 /// Observes a camera, a folder of frames or one photo.
 pub fn observe(what: &Observation) -> Result<()> {
-    look(what).map_err(|error| if error.is::<RawNode>() { error.context(MODULE) } else { error })
+    look(what).map_err(|error| {
+        if error.is::<RawNode>() { anyhow!("{error:#}. In edge.toml: {MODULE}") } else { error }
+    })
 }
 
 fn look(what: &Observation) -> Result<()> {

@@ -221,7 +221,8 @@ impl Authority {
 }
 
 fn alternatives(names: &[String]) -> Result<Vec<SanType>> {
-    let alternative = |name: &String| match name.parse::<IpAddr>() {
+    let bare = |name: &str| name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).map(str::to_owned);
+    let alternative = |name: &String| match bare(name).as_ref().unwrap_or(name).parse::<IpAddr>() {
         Ok(address) => Ok(SanType::IpAddress(address)),
         Err(_) => Ok(SanType::DnsName(name.as_str().try_into().with_context(|| format!("names: {name:?}"))?)),
     };

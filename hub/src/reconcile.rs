@@ -329,21 +329,22 @@ impl Changes {
                     self.adjusted.insert((person, date), adjusted);
                 }
             } else {
-                self.revise(person, &before, after)?;
+                self.revise(person, &before, &after)?;
             }
         }
         Ok(())
     }
 
-    fn revise(&mut self, person: Uuid, before: &[Standing], after: Vec<Standing>) -> Result<()> {
+    fn revise(&mut self, person: Uuid, before: &[Standing], after: &[Standing]) -> Result<()> {
         let same_shift = |one: &Standing, other: &Standing| one.figures.shift == other.figures.shift;
         let agree = |old: &Standing, new: &Standing| old.figures.agrees(&new.figures);
         let gone: Vec<&Standing> =
             before.iter().filter(|old| !after.iter().any(|new| same_shift(old, new))).collect();
         let fresh: Vec<&Standing> =
             after.iter().filter(|new| !before.iter().any(|old| agree(old, new))).collect();
-        if !before.is_empty() && !(gone.is_empty() && fresh.is_empty()) {
-            let detail = json!({"before": shown(before)?, "after": shown(&after)?});
+        let changed = !gone.is_empty() || !fresh.is_empty();
+        if changed && !before.is_empty() {
+            let detail = json!({"before": shown(before)?, "after": shown(after)?});
             self.revisions.push((person, detail));
         }
         self.removed.extend(gone.into_iter().cloned());

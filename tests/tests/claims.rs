@@ -262,6 +262,42 @@ async fn a_certificate_is_renewed_while_punches_flow() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_that_slept_for_years_takes_punches_until_its_code_is_accepted() -> Result<()> {
+    let ground = Ground::new()?;
+    let hub = Hub::start_new(&ground)?;
+    hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
+    let mut terminal = Terminal::new(&ground, &hub, &WALK)?;
+    let text = std::fs::read_to_string(&terminal.config)?;
+    let ports = format!("https_port = {}\nport =", hub.https.port());
+    std::fs::write(&terminal.config, text.replacen("port =", &ports, 1))?;
+    terminal.start()?;
+    until_durable(&terminal, 3).await?;
+    terminal.kill()?;
+    let file = |name: &str| terminal.folder.join(name);
+    let key = KeyPair::from_pem(&std::fs::read_to_string(file("terminal.key"))?)?;
+    let ended = Papers::of(&hub.state)?.certificate(&terminal.device, &key, 2020, 2022)?;
+    std::fs::write(file("terminal.pem"), &ended)?;
+    let der = CertificateDer::from_pem_slice(ended.as_bytes()).map_err(|e| anyhow::anyhow!("{e}"))?;
+    let set = format!(
+        "update terminals set expires_at = '2022-01-01', certificate_sha256 = '\\x{}'",
+        hex::encode(Sha256::digest(der))
+    );
+    hub.cluster().execute(&set).await?;
+    terminal.start()?;
+    let code = terminal.says("code ").await?;
+    let before = terminal.durable().len();
+    until_durable(&terminal, before + 10).await?;
+    hub.must(&["terminal", "accept", &terminal.device, "--code", &code, "--name", "Door"])?;
+    eventually("another certificate", async || {
+        ensure!(std::fs::read_to_string(terminal.folder.join("terminal.pem"))? != ended);
+        ensure!(hub.logged().matches("terminal connected").count() > 1, "{}", terminal.logged());
+        Ok(())
+    })
+    .await?;
+    all_arrive_once(&terminal, &hub).await
+}
+
 fn time_now_year() -> Result<i32> {
     let output = std::process::Command::new("date").arg("+%Y").output()?;
     Ok(String::from_utf8(output.stdout)?.trim().parse()?)

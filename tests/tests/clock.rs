@@ -97,22 +97,16 @@ async fn a_clock_that_jumps_keeps_no_punch_from_its_time() -> Result<()> {
     clock.set(-1_450_000_000)?;
     terminal.start()?;
     arrived(&hub, &terminal, 10).await?;
-    ensure!(
-        terminal.logged().contains("not of the time that this terminal's clock shows"),
-        "{}",
-        terminal.logged()
-    );
-    // It jumps far ahead: the connection stands, another one waits, and nothing is lost meanwhile.
+    let forgiven = || terminal.logged().matches("not of the time that this terminal's clock shows").count();
+    let early = forgiven();
+    ensure!(early > 0, "{}", terminal.logged());
+    // It jumps far ahead: the connection stands, and another one is made.
     clock.set(900_000_000)?;
     arrived(&hub, &terminal, 10).await?;
     hub.kill()?;
     hub.start()?;
-    let before = terminal.durable().len();
-    eventually("punches offline", async || {
-        ensure!(terminal.durable().len() >= before + 20 && terminal.logged().contains("cannot connect"));
-        Ok(())
-    })
-    .await?;
+    arrived(&hub, &terminal, 20).await?;
+    ensure!(forgiven() > early, "{}", terminal.logged());
     clock.set(-3600)?;
     arrived(&hub, &terminal, 10).await?;
     eventually("all of them", async || {

@@ -19,6 +19,7 @@ pub fn limit(at_once: u32, milliseconds: u64) -> Limit {
     GovernorLayer::new(config.unwrap_or_default()).error_handler(refuse)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as the layer calls it")]
 fn refuse(error: GovernorError) -> Response {
     let wait_s = match error {
         GovernorError::TooManyRequests { wait_time, .. } => wait_time.max(1),

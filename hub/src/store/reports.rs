@@ -124,7 +124,7 @@ pub async fn unknown<'a>(
     let there = there.fetch_one(conn).await?;
     let named = [("department", &filter.department, there.department), ("site", &filter.site, there.site)];
     let unknown = named.into_iter().filter(|(.., there)| !there);
-    Ok(unknown.filter_map(|(what, name, _)| Some((what, name.as_deref()?))).next())
+    Ok(unknown.find_map(|(what, name, _)| Some((what, name.as_deref()?))))
 }
 
 fn dates(query: &mut QueryBuilder<Postgres>, column: &str, filter: &Filter) {

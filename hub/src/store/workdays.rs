@@ -57,6 +57,7 @@ impl Figures {
 
     /// As they are to be shown: before a shift is due nobody is absent from it (rule 12). `workdays_at` does
     /// the same in SQL.
+    #[must_use]
     pub fn shown_at(self, now: Timestamp) -> Self {
         let due = self.due_at.or(self.starts_at);
         if self.status == "absent" && due.is_some_and(|due| now <= due) {
