@@ -27,29 +27,27 @@ impl Format {
         }
         let brands = brands(bytes);
         let has = |known: &[&[u8]]| brands.iter().any(|brand| known.contains(brand));
-        match () {
-            () if has(&[b"avif", b"avis"]) => refused("this is an AVIF picture: save it as JPEG or PNG"),
-            () if has(&HEIC) => refused(
-                "this is a HEIC picture, as iPhones take them: save it as JPEG; on iPhones, Settings > Camera > Formats > Most Compatible",
-            ),
-            () => refused("this is neither JPEG nor PNG: save it as one of these"),
+        if has(&[b"avif", b"avis"]) {
+            return refused("this is an AVIF picture: save it as JPEG or PNG");
         }
+        refused(if has(&HEIC) { IPHONE } else { "this is neither JPEG nor PNG: save it as one of these" })
     }
 }
 
 /// What is said of a JPEG without an end.
 const CUT: &str = "the file ends before the picture does: copy or upload it again";
+/// And of a picture in HEIF.
+const IPHONE: &str = "this is a HEIC picture, as iPhones take them: save it as JPEG; on iPhones, Settings > Camera > Formats > Most Compatible";
 /// The brands of pictures in HEIF.
 const HEIC: [&[u8]; 8] = [b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"];
 
 /// What an ISO media file says that it is: its brand, and those that it is compatible with.
 fn brands(bytes: &[u8]) -> Vec<&[u8]> {
     let Some((head, rest)) = bytes.split_first_chunk::<8>() else { return Vec::new() };
-    let (size, kind) = head.split_at(4);
-    if kind != b"ftyp" {
+    if !head.ends_with(b"ftyp") {
         return Vec::new();
     }
-    let size = size.iter().fold(0, |size, byte| size << 8 | usize::from(*byte));
+    let size = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
     let end = size.saturating_sub(head.len()).min(rest.len());
     rest[..end].chunks_exact(4).collect()
 }
@@ -63,9 +61,8 @@ fn is_whole(jpeg: &[u8]) -> bool {
         if rest[at + 1] == 0xD9 {
             return true;
         }
-        let length =
-            rest.get(at + 2..at + 4).map_or(0, |size| usize::from(size[0]) << 8 | usize::from(size[1]));
-        rest = rest.get(at + 2 + length..).unwrap_or_default();
+        let length = rest.get(at + 2..at + 4).map_or(0, |size| u16::from_be_bytes([size[0], size[1]]));
+        rest = rest.get(at + 2 + usize::from(length)..).unwrap_or_default();
     }
     false
 }
@@ -101,7 +98,7 @@ mod tests {
             assert!(refusal(&jpeg[..kept]).contains("ends before"), "{kept} bytes");
         }
         // Neither a thumbnail's end makes a whole nor does what is behind the end take it away.
-        let thumbnail = [b"\xFF\xD8\xFF\xE1\0\x06\xFF\xD9\xFF\xD9", &jpeg[2..]].concat();
+        let thumbnail = [b"\xFF\xD8\xFF\xE1\0\x06\xFF\xD9\xFF\xD9".as_slice(), &jpeg[2..]].concat();
         assert!(Format::of(&thumbnail).is_ok());
         assert!(Format::of(&thumbnail[..thumbnail.len() - 2]).is_err());
         jpeg.extend(b"\xFF\xDA a video");

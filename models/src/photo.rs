@@ -21,8 +21,8 @@ const TILTED: f32 = 0.87;
 /// In two turns, a face of the same angle is the same one: both are right.
 const SAME: f32 = 0.5;
 /// How sure both detectors together must be of an upright face (0 to 2), and how much surer than of a face
-/// of another angle. Of 240 upright photos of LFW all reach 1.18, faces laid in the wrong way 1.03, and all but
-/// one are surer by half a point.
+/// of another angle. Of 1188 photos of LFW that show one face two are not: they reach 1.07 and 1.05, a face laid
+/// the wrong way 1.0. In none of them is a wrong turn the surest.
 const LEAST: f32 = 1.1;
 const CLEAR: f32 = 0.15;
 
