@@ -145,13 +145,13 @@ async fn pages_of_a_report_are_the_whole_report() -> Result<()> {
 }
 
 /// On the 4th two people came after all: one stayed longer, one came late and left early.
-const WORKED: &str = r#"
+const WORKED: &str = r"
     insert into punches (id, device, epoch, seq, person, at, clock, direction, distance, hash)
         select gen_random_uuid(), repeat('0', 32), 2, row_number() over (), p.id, t.at, 'synchronised', 'unknown', 0, '\x00'
         from people p, unnest(array['2025-03-04 09:00+01', '2025-03-04 18:30+01', '2025-03-04 09:20+01',
             '2025-03-04 15:50:01+01']::timestamptz[]) with ordinality as t (at, n)
         where p.number = case when t.n <= 2 then '1001' else '1002' end;
-"#;
+";
 
 /// A report as the API says it.
 struct Said {

@@ -123,7 +123,7 @@ pub async fn unknown<'a>(
     );
     let there = there.fetch_one(conn).await?;
     let named = [("department", &filter.department, there.department), ("site", &filter.site, there.site)];
-    let unknown = named.into_iter().filter(|(.., there)| !there);
+    let mut unknown = named.into_iter().filter(|(.., there)| !there);
     Ok(unknown.find_map(|(what, name, _)| Some((what, name.as_deref()?))))
 }
 
