@@ -92,13 +92,13 @@ async fn live_pages_are_three_a_session_and_end_with_it() -> Result<()> {
     ensure!(pages.iter().all(|page| page.status() == 200));
     ensure!(live(&company.hr).await?.status() == 429);
     pages.pop();
-    eventually("a place", async || {
+    let page = eventually("a place", async || {
         let page = live(&company.hr).await?;
         ensure!(page.status() == 200);
-        pages.push(page);
-        Ok(())
+        Ok(page)
     })
     .await?;
+    pages.push(page);
     answered(204, company.hr.delete("/sessions").await?)?;
     for mut page in pages {
         let end = async { while let Ok(Some(_)) = page.chunk().await {} };
