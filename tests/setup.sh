@@ -44,11 +44,15 @@ case "$1" in mosquitto*) exit 101 ;; esac
 POLICY
 fi
 
-needs=(mosquitto faketime)
+needs=()
+has_mosquitto || needs+=(mosquitto)
+has_faketime || needs+=(faketime)
 has_calc || needs+=(calc)
 mapfile -t names < <(packages "${needs[@]}")
 install_packages setup "${names[@]}"
-as_root update-rc.d mosquitto disable >/dev/null
+if [[ " ${needs[*]} " == *' mosquitto '* ]]; then
+  as_root update-rc.d mosquitto disable >/dev/null
+fi
 
 { has_mosquitto && has_faketime && has_calc; } || {
   echo "setup: still not found after installing: see tests/setup.sh for where it looks" >&2

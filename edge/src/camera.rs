@@ -96,7 +96,9 @@ pub fn run(
                 told.health.camera_is_lost(&error);
                 told.health.attempt();
                 let _ = told.door.blocking_send(Signal::Trouble(Fault::Camera));
-                std::thread::sleep(wait);
+                if !stop.is_cancelled() {
+                    std::thread::sleep(wait);
+                }
                 wait = (wait * 2).min(BACKOFF.1);
             }
         }

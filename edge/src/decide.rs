@@ -62,20 +62,21 @@ impl Attention {
 
     /// Judges a sighting and remembers it.
     pub fn attend(&mut self, sighting: &Sighting) -> Decision {
-        let motion = self.scenery.judge(sighting);
+        let (counted, rearm) = (self.is_counted(sighting), self.rearm());
+        let motion = self.scenery.judge(sighting, counted, rearm);
         let Some(candidate) = sighting.recognised() else { return Decision::Wait };
         if let Motion::Still(since) = motion {
             self.let_go(sighting.track, &candidate, since);
             return Decision::Ignore;
         }
         // Who was counted, then stood like a picture, and goes on, is still here.
-        if motion == Motion::Again && self.known.get(&sighting.track) == Some(&true) {
+        if motion == Motion::Again {
             self.seen.insert(candidate.person, (sighting.at, sighting.track));
         }
         let last_seen = self.seen.get(&candidate.person).map(|(seen, _)| sighting.at.saturating_sub(*seen));
         let decision = decide(sighting, &self.policy, last_seen);
         let agreed = sighting.agreement >= self.policy.agreement;
-        let again = agreed && last_seen.is_some_and(|ago| ago < self.rearm());
+        let again = agreed && last_seen.is_some_and(|ago| ago < rearm);
         let punched = matches!(decision, Decision::Punch(_));
         if punched || again {
             let before = self.known.entry(sighting.track).or_default();
@@ -87,6 +88,12 @@ impl Attention {
             }
         }
         decision
+    }
+
+    /// Whether this track was punched, or is of somebody who was and keeps their re-arming clock.
+    fn is_counted(&self, sighting: &Sighting) -> bool {
+        let clock = sighting.recognised().and_then(|candidate| self.seen.get(&candidate.person));
+        self.known.get(&sighting.track) == Some(&true) || clock.is_some_and(|(_, by)| *by == sighting.track)
     }
 
     /// A picture was nobody since it last moved, and is no stranger.
@@ -309,6 +316,32 @@ mod tests {
         let frozen = |t: f32| if t < 300.0 { poster(t) } else { (300.0 + (t - 300.0) * 90.0, 80.0) };
         let (punched, ignored) = watch(&mut attention, 1, (0, 304), frozen);
         assert!(punched == 1 && ignored > 200 * 15, "{punched} {ignored}");
+    }
+
+    #[test]
+    fn who_was_counted_and_sits_down_in_view_is_not_counted_again_when_they_go() {
+        let mut attention = attention();
+        assert_eq!(watch(&mut attention, 1, (0, 5), walker).0, 1);
+        let (punched, ignored) = watch(&mut attention, 2, (6, 100), poster);
+        assert!(punched == 0 && ignored > 30 * 15, "{punched} {ignored}");
+        assert_eq!(watch(&mut attention, 2, (100, 104), walker).0, 0, "they go on");
+    }
+
+    #[test]
+    fn who_was_counted_and_sat_is_not_counted_as_another_track_until_they_were_away() {
+        let mut attention = attention();
+        assert_eq!(watch(&mut attention, 1, (0, 100), poster).0, 1);
+        let rises = |from: f32| move |t: f32| (300.0 + (t - from) * 60.0, 80.0);
+        assert_eq!(watch(&mut attention, 2, (110, 114), rises(110.0)).0, 0, "they get up");
+        assert_eq!(watch(&mut attention, 3, (180, 184), rises(180.0)).0, 1, "a minute out of sight");
+    }
+
+    #[test]
+    fn who_walks_in_and_stays_still_is_one_place() {
+        let mut attention = attention();
+        watch(&mut attention, 1, (0, 5), walker);
+        watch(&mut attention, 1, (5, 105), poster);
+        assert_eq!(attention.scenery.places(), 1);
     }
 
     #[test]

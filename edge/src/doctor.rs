@@ -12,7 +12,7 @@ use models::Eyes;
 use serde_json::json;
 
 use crate::camera::v4l2::RawNode;
-use crate::camera::{self, MODULE};
+use crate::camera::{self, MODULE, program};
 use crate::clock::Clock;
 use crate::config::{Camera, Config, Door};
 use crate::daemon::install_crypto;
@@ -147,7 +147,14 @@ fn camera(config: &Config, running: bool) -> Finding {
             "is it plugged in, is camera.device right (ls /dev/v4l/by-id), may this user open it (group video)?",
         ),
         // A sensor shows itself to one program at a time, each of which says so in its own words.
-        Camera::Program { .. } if running => return well("camera", with_daemon.into()),
+        Camera::Program { command, .. } if running => {
+            return match program::find(command) {
+                Ok(_) => note("camera", with_daemon.into(), "its alarms tell what is wrong with the camera"),
+                Err(error) => {
+                    bad("camera", format!("{error:#}"), "is camera.command right, its package there?")
+                }
+            };
+        }
         Camera::Program { command, .. } => (
             command.program().to_owned(),
             "run camera.command by hand, as the terminal's user: does it write pictures to standard output? rpicam-vid \

@@ -50,6 +50,12 @@ impl Renewal {
             }
             warn!("the certificate has ended: punches are kept, and the hub is asked for another");
             self.renew().await;
+            // The hub may have refused the old certificate meanwhile.
+            tokio::select! {
+                biased;
+                () = self.refused.notified() => {}
+                () = std::future::ready(()) => {}
+            }
         }
     }
 
@@ -85,7 +91,9 @@ impl Renewal {
         let asking = Asking::new(&self.hub, &self.state, identity.tls_unnamed()?, identity.csr()?)?;
         match asking.ask().await? {
             Told::Accepted { certificate, .. } => {
-                ensure!(identity.renew(&certificate)?, "the hub sent a certificate that lasts no longer");
+                // The hub may send once more what is in use already.
+                let lasts = identity.renew(&certificate)? || !identity.has_ended();
+                ensure!(lasts, "the hub sent a certificate that lasts no longer");
                 forget(&self.state);
                 Ok(true)
             }
@@ -95,7 +103,12 @@ impl Renewal {
                 }
                 Ok(false)
             }
-            Told::Rejected => bail!("the hub has revoked or rejected this terminal"),
+            Told::Rejected => {
+                // Another code is another claim, which somebody may decide otherwise about.
+                forget(&self.state);
+                *shown = false;
+                bail!("the hub has revoked or rejected this terminal")
+            }
         }
     }
 }
@@ -285,18 +298,23 @@ mod tests {
         let company = Company::new();
         let old = company.certificate(&company.key, -700, -35);
         let stolen = company.certificate(&KeyPair::generate().expect("key"), -1, 365);
-        let answers = [accepted(&stolen), accepted(&old), said("rejected", 200), said("pending", 202)];
-        let (port, _questions) = company.hub(answers.to_vec());
+        let pending = said("pending", 202);
+        let answers = [accepted(&stolen), accepted(&old), said("rejected", 200), pending.clone(), pending];
+        let (port, questions) = company.hub(answers.to_vec());
         let renewal = company.terminal(&old, port, Synchronised::Always);
+        let mut shown = true;
         for reason in ["another key", "lasts no longer", "revoked or rejected"] {
-            let error = format!("{:#}", renewal.ask(&mut false).await.expect_err("refused"));
+            let error = format!("{:#}", renewal.ask(&mut shown).await.expect_err("refused"));
             assert!(error.contains(reason), "{error}");
         }
-        let code = || std::fs::read_to_string(company.state.path().join("claim.code")).expect("a code");
-        let before = code();
-        assert!(!renewal.ask(&mut false).await.expect("asked"));
+        for _ in 0..2 {
+            assert!(!renewal.ask(&mut shown).await.expect("asked"));
+        }
         assert!(company.state.path().join("claim.png").exists(), "the code is not shown");
-        assert_eq!(code(), before, "another code at each question");
+        let code = |question: String| question.rsplit('"').nth(1).expect("a code").to_owned();
+        let codes: Vec<String> = questions.iter().map(code).collect();
+        assert_eq!((&codes[0], &codes[3]), (&codes[2], &codes[4]), "another code at each question");
+        assert_ne!(codes[2], codes[3], "the code that was rejected");
         assert_eq!(std::fs::read_to_string(company.file()).expect("a certificate"), old);
     }
 

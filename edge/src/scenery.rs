@@ -68,11 +68,21 @@ struct Track {
     settled: Place,
     since: Duration,
     scenery: bool,
+    /// It shows somebody who was counted; cleared when it is told that they go on.
+    counted: bool,
 }
 
 impl Track {
     fn begin(place: Place, at: Duration) -> Self {
-        Self { began: place, mean: place, seen: at, settled: place, since: at, scenery: false }
+        Self {
+            began: place,
+            mean: place,
+            seen: at,
+            settled: place,
+            since: at,
+            scenery: false,
+            counted: false,
+        }
     }
 
     /// Follows the face. `true`: it was scenery until now.
@@ -95,6 +105,11 @@ impl Track {
     fn is_still(&self) -> bool {
         self.seen.saturating_sub(self.since) >= STILL
     }
+
+    /// How a face moves that is no scenery. Who goes on is told of once.
+    fn moves(&mut self) -> Motion {
+        if std::mem::take(&mut self.counted) { Motion::Again } else { Motion::Moves }
+    }
 }
 
 /// A place at which there is scenery, and of whom.
@@ -102,6 +117,15 @@ struct Known {
     person: Uuid,
     place: Place,
     seen: Duration,
+    /// They were counted, and were not out of sight since.
+    counted: bool,
+}
+
+impl Known {
+    /// Whether who was counted here is still in view at `at`, or was so a moment ago: they are not armed again.
+    fn lingers(&self, at: Duration, rearm: Duration) -> bool {
+        self.counted && at.saturating_sub(self.seen) < rearm
+    }
 }
 
 /// What a face is.
@@ -111,7 +135,7 @@ pub enum Motion {
     Moves,
     /// It is scenery, and was still since then.
     Still(Duration),
-    /// It was scenery, and moves.
+    /// It moves, and is of somebody who was counted and then stood there like a picture: they are still here.
     Again,
 }
 
@@ -123,34 +147,47 @@ pub struct Scenery {
 }
 
 impl Scenery {
-    /// Judges a face by how it has moved so far. Only one that is somebody's becomes scenery.
-    pub fn judge(&mut self, sighting: &Sighting) -> Motion {
+    /// Judges a face by how it has moved so far. Only one that is somebody's becomes scenery. `counted`: this track
+    /// is of somebody who was counted, and who is armed again after `rearm` out of sight.
+    pub fn judge(&mut self, sighting: &Sighting, counted: bool, rearm: Duration) -> Motion {
         let (at, place) = (sighting.at, Place::of(&sighting.face));
         let track = self.tracks.entry(sighting.track).or_insert_with(|| Track::begin(place, at));
-        let moves = if track.follow(&place, at) { Motion::Again } else { Motion::Moves };
-        let Some(person) = sighting.recognised().map(|candidate| candidate.person) else { return moves };
-        if moves == Motion::Again {
+        let stirred = track.follow(&place, at);
+        let Some(person) = sighting.recognised().map(|candidate| candidate.person) else {
+            return Motion::Moves;
+        };
+        if stirred {
             self.places.retain(|known| known.person != person || known.place.apart(&place) > NEAR);
-            return moves;
+            return track.moves();
         }
+        let (began, mean, scenery) = (track.began, track.mean, track.scenery);
+        let began_at = |known: &Known| known.person == person && known.place.apart(&began) <= NEAR;
+        // What became scenery here began anywhere.
         let known = self.places.iter_mut().find(|known| {
-            let near = |place: &Place, limit| known.place.apart(place) <= limit;
-            known.person == person && near(&track.mean, WALKED) && near(&track.began, NEAR)
+            let here = known.person == person && known.place.apart(&mean) <= WALKED;
+            here && (scenery || began_at(known))
         });
         match known {
             Some(known) => {
+                known.counted = known.lingers(at, rearm);
                 if !track.scenery {
+                    known.counted |= counted;
                     (track.mean, track.settled, track.scenery) = (known.place, known.place, true);
                 }
+                track.counted = known.counted;
                 known.seen = at;
             }
             None if track.is_still() => {
                 track.scenery = true;
-                self.places.push(Known { person, place: track.settled, seen: at });
+                track.counted |= counted;
+                self.places.push(Known { person, place: track.settled, seen: at, counted: track.counted });
                 self.places.sort_unstable_by_key(|known| std::cmp::Reverse(known.seen));
                 self.places.truncate(PLACES);
             }
-            None => return moves,
+            None => {
+                let lingers = self.places.iter().any(|known| began_at(known) && known.lingers(at, rearm));
+                return if lingers { Motion::Again } else { track.moves() };
+            }
         }
         Motion::Still(track.since)
     }
@@ -158,6 +195,12 @@ impl Scenery {
     /// A face left.
     pub fn part(&mut self, track: TrackId) {
         self.tracks.remove(&track);
+    }
+
+    /// How many places are remembered.
+    #[cfg(test)]
+    pub fn places(&self) -> usize {
+        self.places.len()
     }
 
     /// Drops what can no longer matter at `now`.

@@ -3,7 +3,11 @@
 const state = document.getElementById("state");
 const source = new EventSource("/live");
 source.onopen = () => { state.textContent = "live"; };
-source.onerror = () => { state.textContent = "connection lost, trying again"; };
+source.onerror = () => {
+  state.textContent = source.readyState === EventSource.CLOSED
+    ? "not live: close other live pages or log in again, then reload"
+    : "connection lost, trying again";
+};
 for (const table of ["punches", "timesheet"]) {
   source.addEventListener(table, (event) => { document.getElementById(table).innerHTML = event.data; });
 }

@@ -33,5 +33,6 @@ create function workdays_at(moment timestamptz)
         left join (select site, min(through) as through from heard group by site) h on h.site = p.site
         cross join lateral (select w.status = 'absent' and $1 <= coalesce(w.due_at, w.starts_at)) e (expected)
         -- Whether punches of the day may still arrive, and nobody has said that it is final.
-        cross join lateral (select w.finalised_at is null and w.closes_at > least($1, h.through)) a (awaited)
+        cross join lateral (select w.finalised_at is null
+            and coalesce(w.closes_at > least($1, h.through), false)) a (awaited)
 $$;

@@ -56,32 +56,31 @@ pub async fn ask(app: &App, request: &str, code: &str, address: &str) -> Result<
     }
     let code_sha256 = hash(code).ok_or_else(|| Denial::senseless("a code has 8 letters and digits"))?;
     let mut transaction = app.pool.begin().await?;
-    if let Some(certificate) = renewed(&mut transaction, app, &requested, request, clock::now()).await? {
-        transaction.commit().await?;
-        return Ok(Told::Accepted(certificate));
-    }
-    let device = requested.device;
+    let device = &requested.device;
     let waiting = store::claims::sweep(&mut transaction, FORGOTTEN_H).await?;
-    let told = match store::claims::hold(&mut transaction, &device).await? {
-        Some(claim) if claim.code_sha256 == code_sha256 => {
-            store::claims::seen(&mut transaction, &device).await?;
-            match (claim.state.as_str(), claim.certificate) {
-                ("accepted", Some(certificate)) => Told::Accepted(certificate),
-                ("rejected", _) => Told::Rejected,
-                _ => Told::Pending,
+    let known = store::claims::hold(&mut transaction, device).await?;
+    let waits = known.as_ref().is_some_and(|claim| claim.state == "pending");
+    let same = known.filter(|claim| claim.code_sha256 == code_sha256);
+    if same.is_some() {
+        store::claims::seen(&mut transaction, device).await?;
+    }
+    let told = match same.map(|claim| (claim.state, claim.certificate)) {
+        Some((state, Some(certificate))) if state == "accepted" => Told::Accepted(certificate),
+        same => match renewed(&mut transaction, app, &requested, request, clock::now()).await? {
+            Some(certificate) => Told::Accepted(certificate),
+            None if same.as_ref().is_some_and(|(state, _)| state == "rejected") => Told::Rejected,
+            None if same.is_some() => Told::Pending,
+            None => {
+                let of_address = store::claims::of_address(&mut transaction, address).await?;
+                if !waits && (waiting >= PENDING || of_address >= OF_ADDRESS) {
+                    return Err(Denial::conflict("too many devices ask already; try again later"));
+                }
+                let asking = Asking { device, request, code_sha256: &code_sha256, address };
+                store::claims::ask(&mut transaction, &asking).await?;
+                info!(device.id = %device, address, "a device asks to become a terminal");
+                Told::Pending
             }
-        }
-        known => {
-            let of_address = store::claims::of_address(&mut transaction, address).await?;
-            let waits = known.is_some_and(|claim| claim.state == "pending");
-            if !waits && (waiting >= PENDING || of_address >= OF_ADDRESS) {
-                return Err(Denial::conflict("too many devices ask already; try again later"));
-            }
-            let asking = Asking { device: &device, request, code_sha256: &code_sha256, address };
-            store::claims::ask(&mut transaction, &asking).await?;
-            info!(device.id = %device, address, "a device asks to become a terminal");
-            Told::Pending
-        }
+        },
     };
     transaction.commit().await?;
     Ok(told)

@@ -20,7 +20,7 @@ use tower_http::timeout::TimeoutLayer;
 use crate::app::App;
 use crate::{api, console};
 
-pub use connections::Connections;
+pub use connections::{Connections, network};
 
 /// How long an answer may take to begin.
 const ANSWER: Duration = Duration::from_mins(1);
@@ -46,8 +46,9 @@ pub async fn serve(
     let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
     let tls = RustlsAcceptor::new(RustlsConfig::from_config(Arc::new(tls)));
     let acceptor = tls.handshake_timeout(HANDSHAKE).acceptor(connections);
-    // The builder that looks for HTTP/2 first waits for a connection's first bytes without a limit.
-    let mut server = axum_server::from_tcp(listener)?.http1_only().acceptor(acceptor).handle(handle.clone());
+    // The builder that looks for HTTP/2 waits for a connection's first bytes without a limit. `acceptor` brings
+    // it back, so it comes first.
+    let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor).http1_only().handle(handle.clone());
     server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
     let server = server.serve(service);
     tokio::pin!(server);

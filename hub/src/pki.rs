@@ -115,6 +115,11 @@ impl Authority {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         }
         if !key_file.exists() {
+            if certificate_file.exists() {
+                let aside = certificate_file.with_extension("pem.old"); // of the key that is lost
+                std::fs::rename(&certificate_file, &aside)
+                    .with_context(|| format!("cannot make {}", aside.display()))?;
+            }
             secret::write_new(
                 &key_file,
                 KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?.serialize_pem().as_bytes(),
@@ -128,6 +133,13 @@ impl Authority {
         let pem = secret::read(&certificate_file)?;
         let certificate = CertificateDer::from_pem_slice(pem.as_bytes())
             .map_err(|e| anyhow::anyhow!("{} holds no certificate: {e}", certificate_file.display()))?;
+        let (_, parsed) = X509Certificate::from_der(&certificate).context("not a certificate")?;
+        ensure!(
+            parsed.tbs_certificate.subject_pki.raw == key.subject_public_key_info(),
+            "{} and {} do not belong together: put both back from one backup",
+            key_file.display(),
+            certificate_file.display()
+        );
         let issuer = Issuer::from_ca_cert_der(&certificate, key).context("the authority can't sign")?;
         let signing = signing_key(&signing_file)?;
         let signer = Arc::new(Signer::hub(&signing.serialize_der())?);
@@ -339,6 +351,19 @@ mod tests {
             std::fs::rename(&away, &kept).expect("moved back");
         }
         Authority::open(folder.path(), false, now()).expect("all is there");
+    }
+
+    #[test]
+    fn key_and_certificate_of_an_authority_belong_together() {
+        let (folder, other) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
+        let before = Authority::open(folder.path(), true, now()).expect("opens").fingerprint();
+        std::fs::remove_file(folder.path().join("ca.key")).expect("lost");
+        let anew = Authority::open(folder.path(), true, now()).expect("opens");
+        assert!(anew.fingerprint() != before && folder.path().join("ca.pem.old").exists());
+        Authority::open(other.path(), true, now()).expect("opens");
+        std::fs::copy(other.path().join("ca.key"), folder.path().join("ca.key")).expect("mixed up");
+        let refused = Authority::open(folder.path(), false, now()).err().expect("refused");
+        assert!(refused.to_string().contains("do not belong together"), "{refused}");
     }
 
     #[test]

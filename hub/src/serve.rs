@@ -219,7 +219,7 @@ pub async fn start(config: &Config) -> Result<Running> {
         .spawn(until_stopped(stop.clone(), reconcile::run(database.delivery.clone(), config.policy(), jobs)));
     tasks.spawn(until_stopped(stop.clone(), roster::follow_employments(database.delivery.clone())));
     tasks.spawn(notify::run(database.delivery.clone(), sender, outbox, stop.clone()));
-    let connections = Connections::new(shares.browsers, OF_ADDRESS.min(shares.browsers));
+    let connections = Connections::new(shares.browsers, OF_ADDRESS.min(shares.browsers / 2));
     tasks.spawn(https::serve(listener, browser_tls, app.clone(), connections, stop.clone()));
     if let Some(cluster) = database.cluster.clone() {
         tasks.spawn(until_stopped(stop.clone(), look_after(cluster)));

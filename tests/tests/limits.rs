@@ -56,8 +56,8 @@ async fn an_account_has_two_reports_under_way_and_no_more() -> Result<()> {
     company.hub.cluster().execute(long).await?;
     let workdays =
         "insert into workdays (person, date, shift, status, expected_s, late_s, early_s, overtime_s,
-            flags, computed_at)
-        select id, '2025-03-03', '', 'absent', 0, 0, 0, 0, '{}', now() from people";
+            flags, computed_at, closes_at)
+        select id, '2025-03-03', '', 'absent', 0, 0, 0, 0, '{}', now(), '2025-03-04' from people";
     company.hub.cluster().execute(workdays).await?;
     let path = "/reports/timesheet?from=2025-03-03";
     let ask = || async { anyhow::Ok(company.hr.request(Method::GET, path).send().await?) };
@@ -163,8 +163,8 @@ async fn a_rejected_device_that_asks_again_counts_as_any_other() -> Result<()> {
     let cluster = company.hub.cluster();
     let full = format!(
         "insert into claims (device, request, code_sha256, address, state)
-        select md5(n::text), '', '', '127.0.0.1', 'pending' from generate_series(1, 200) n
-        union all select '{device}', '', '', '127.0.0.1', 'rejected'"
+        select md5(n::text), '', ''::bytea, '127.0.0.1', 'pending' from generate_series(1, 200) n
+        union all select '{device}', '', ''::bytea, '127.0.0.1', 'rejected'"
     );
     cluster.execute(&full).await?;
     let stranger = Api::stranger(&company.hub)?;

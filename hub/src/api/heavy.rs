@@ -2,8 +2,10 @@
 //! and the processors to themselves.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use anyhow::Context as _;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::response::{IntoResponse, Response};
 
@@ -17,8 +19,9 @@ pub const OF_ACCOUNT: usize = 2;
 const RETRY_AFTER_S: u64 = 2;
 
 /// An account's turn for a heavy request.
+#[derive(Clone)]
 pub struct HeavyTurn {
-    _turn: Turn<String>,
+    _turn: Arc<Turn<String>>,
 }
 
 impl Caller {
@@ -29,11 +32,27 @@ impl Caller {
             ApiError::too_many(message, RETRY_AFTER_S)
         };
         let turn = app.heavy.take(self.0.name.clone()).ok_or_else(busy)?;
-        Ok(HeavyTurn { _turn: turn })
+        Ok(HeavyTurn { _turn: Arc::new(turn) })
     }
 }
 
 impl HeavyTurn {
+    /// Does it to its end, and keeps the turn as long, also where nobody waits for it any more: PostgreSQL
+    /// computes on when a client has hung up.
+    pub async fn hold<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let turn = self.clone();
+        #[expect(clippy::disallowed_methods, reason = "ends with one query")]
+        let done = tokio::spawn(async move {
+            let done = work.await;
+            drop(turn);
+            done
+        });
+        done.await.context("a heavy request panicked")
+    }
+
     /// The turn ends when the whole answer has been sent.
     pub fn until_sent(self, answer: impl IntoResponse) -> Response {
         answer.into_response().map(|body| Body::new(Held { body, _turn: self }))

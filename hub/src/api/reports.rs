@@ -4,7 +4,7 @@ use anyhow::Context;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use sqlx::{PgConnection, PgPool};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::error::Refusal;
+use crate::api::heavy::HeavyTurn;
 use crate::api::{ApiError, Caller};
 use crate::app::App;
 use crate::day::Day;
@@ -101,16 +102,19 @@ pub async fn report(
             return Err(ApiError::bad("limit: pages come as JSON"));
         }
         let most = i64::from(limit).clamp(1, PAGE);
-        let page = question.page(&mut conn, after.as_ref(), most).await?;
+        drop(conn);
+        let page = page(&turn, &app.pool, &question, after, most).await?;
         return Ok(turn.until_sent(one_page(report, &page)?));
     }
     drop(conn);
     let name = format!("{}-{}-{}", report.name(), question.filter.from, question.filter.to);
     let answer = match shape {
-        Shape::Json => whole(app.pool, question, after, shape).await?,
-        Shape::Csv => (named(&name, "csv")?, whole(app.pool, question, after, shape).await?).into_response(),
-        Shape::Xlsx => (named(&name, "xlsx")?, workbook(&app.pool, &question).await?).into_response(),
-        Shape::Pdf => (named(&name, "pdf")?, pages(&app, question).await?).into_response(),
+        Shape::Json => whole(&turn, app.pool, question, after, shape).await?,
+        Shape::Csv => {
+            (named(&name, "csv")?, whole(&turn, app.pool, question, after, shape).await?).into_response()
+        }
+        Shape::Xlsx => (named(&name, "xlsx")?, workbook(&turn, &app.pool, &question).await?).into_response(),
+        Shape::Pdf => (named(&name, "pdf")?, pages(&turn, &app, question).await?).into_response(),
     };
     Ok(turn.until_sent(answer))
 }
@@ -174,8 +178,25 @@ fn named(name: &str, ending: &str) -> Result<[(HeaderName, HeaderValue); 2], Api
     ])
 }
 
+/// A page of a report.
+async fn page(
+    turn: &HeavyTurn,
+    pool: &PgPool,
+    question: &Question,
+    after: Option<Cursor>,
+    most: i64,
+) -> anyhow::Result<Page> {
+    let (pool, question) = (pool.clone(), question.clone());
+    let read = async move {
+        let mut conn = pool.acquire().await?;
+        question.page(&mut conn, after.as_ref(), most).await
+    };
+    turn.hold(read).await?
+}
+
 /// Where a stream stands.
 struct Progress {
+    turn: HeavyTurn,
     pool: PgPool,
     question: Question,
     shape: Shape,
@@ -188,8 +209,7 @@ impl Progress {
     /// The next piece of the answer.
     async fn piece(&mut self) -> anyhow::Result<Bytes> {
         let columns = self.question.report.columns();
-        let mut conn = self.pool.acquire().await?;
-        let page = self.question.page(&mut conn, self.after.as_ref(), PAGE).await?;
+        let page = page(&self.turn, &self.pool, &self.question, self.after.take(), PAGE).await?;
         let first = !std::mem::replace(&mut self.begun, true);
         self.done = page.next.is_none();
         self.after = page.next;
@@ -215,12 +235,14 @@ impl Progress {
 /// All pages, one after another as they are taken. The first is read before anything is answered,
 /// so that most failures are told as such.
 async fn whole(
+    turn: &HeavyTurn,
     pool: PgPool,
     question: Question,
     after: Option<Cursor>,
     shape: Shape,
 ) -> Result<Response, ApiError> {
-    let mut progress = Progress { pool, question, shape, after, begun: false, done: false };
+    let mut progress =
+        Progress { turn: turn.clone(), pool, question, shape, after, begun: false, done: false };
     let first = progress.piece().await?;
     let rest = stream::unfold(progress, |mut progress| async move {
         if progress.done {
@@ -239,13 +261,11 @@ async fn whole(
 }
 
 /// A workbook is written whole before it is sent: its directory stands at the end.
-async fn workbook(pool: &PgPool, question: &Question) -> Result<Vec<u8>, ApiError> {
+async fn workbook(turn: &HeavyTurn, pool: &PgPool, question: &Question) -> Result<Vec<u8>, ApiError> {
     let mut sheet = xlsx::Sheet::new(question.report.name(), question.report.columns())?;
     let mut after = None;
     loop {
-        let mut conn = pool.acquire().await.map_err(anyhow::Error::from)?;
-        let page = question.page(&mut conn, after.as_ref(), PAGE).await?;
-        drop(conn);
+        let page = page(turn, pool, question, after.take(), PAGE).await?;
         sheet = tokio::task::spawn_blocking(move || sheet.add(&page.rows).map(|()| (sheet, page.next)))
             .await
             .context("writing a workbook")?
@@ -262,18 +282,16 @@ async fn workbook(pool: &PgPool, question: &Question) -> Result<Vec<u8>, ApiErro
 
 /// What is printed: dates and when it was made, then the rows.
 #[cfg(feature = "pdf")]
-async fn pages(app: &App, question: Question) -> Result<Vec<u8>, ApiError> {
+async fn pages(turn: &HeavyTurn, app: &App, question: Question) -> Result<Vec<u8>, ApiError> {
     let full = || {
         let message = "format: other PDFs are printed first: ask again in a minute, or for CSV or XLSX";
-        ApiError::new(StatusCode::TOO_MANY_REQUESTS, message)
+        ApiError::too_many(message, 60)
     };
     let _place = pdf::queue().ok_or_else(full)?;
     let made = question.now.to_zoned(app.zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string();
     let subtitle = format!("{} to {}, made {made}", question.filter.from, question.filter.to);
     let (title, columns) = (question.report.title(), question.report.columns());
-    let mut conn = app.pool.acquire().await.map_err(anyhow::Error::from)?;
-    let page = question.page(&mut conn, None, pdf::ROWS as i64 + 1).await?;
-    drop(conn);
+    let page = page(turn, &app.pool, &question, None, pdf::ROWS as i64 + 1).await?;
     if page.rows.len() > pdf::ROWS {
         let way_out = "ask for CSV or XLSX, or for fewer days or people";
         return Err(ApiError::bad(format!("format: a PDF has at most {} rows: {way_out}", pdf::ROWS)));
@@ -283,9 +301,9 @@ async fn pages(app: &App, question: Question) -> Result<Vec<u8>, ApiError> {
 
 #[cfg(not(feature = "pdf"))]
 #[expect(clippy::unused_async, reason = "as with the feature")]
-async fn pages(_: &App, _: Question) -> Result<Vec<u8>, ApiError> {
+async fn pages(_: &HeavyTurn, _: &App, _: Question) -> Result<Vec<u8>, ApiError> {
     Err(ApiError::new(
-        StatusCode::NOT_IMPLEMENTED,
+        axum::http::StatusCode::NOT_IMPLEMENTED,
         "format: this hub was built without PDF (the feature `pdf`): ask for xlsx or csv",
     ))
 }

@@ -33,29 +33,35 @@ impl Days {
     }
 }
 
+async fn rows(app: App, caller: &Caller, period: Period) -> Result<Vec<Row>, ApiError> {
+    let (turn, name, scope) = (caller.turn(&app)?, caller.0.name.clone(), caller.scope());
+    let rows = turn.hold(async move { timesheet(&app.pool, period, (&name, scope), clock::now()).await });
+    Ok(rows.await??)
+}
+
 /// The timesheet.
 #[utoipa::path(get, path = "/timesheet", params(Days), responses(
-    (status = 200, body = [Row]), (status = 400, body = Refusal), (status = 401, body = Refusal)))]
+    (status = 200, body = [Row]), (status = 400, body = Refusal), (status = 401, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports under way")))]
 pub async fn json(
     State(app): State<App>,
     caller: Caller,
     Query(days): Query<Days>,
 ) -> Result<Json<Vec<Row>>, ApiError> {
-    let _turn = caller.turn(&app)?;
-    Ok(Json(timesheet(&app.pool, days.period(&app)?, (&caller.0.name, caller.scope()), clock::now()).await?))
+    Ok(Json(rows(app.clone(), &caller, days.period(&app)?).await?))
 }
 
 /// The timesheet as CSV.
 #[utoipa::path(get, path = "/timesheet.csv", params(Days), responses(
-    (status = 200, body = String, content_type = "text/csv"), (status = 400, body = Refusal), (status = 401, body = Refusal)))]
+    (status = 200, body = String, content_type = "text/csv"), (status = 400, body = Refusal), (status = 401, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports under way")))]
 pub async fn csv(
     State(app): State<App>,
     caller: Caller,
     Query(days): Query<Days>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let _turn = caller.turn(&app)?;
     let period = days.period(&app)?;
-    let rows = timesheet(&app.pool, period, (&caller.0.name, caller.scope()), clock::now()).await?;
+    let rows = rows(app, &caller, period).await?;
     let name = format!("attachment; filename=\"timesheet-{}-{}.csv\"", period.from, period.to);
     let headers = [(CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()), (CONTENT_DISPOSITION, name)];
     Ok((headers, reports::csv::timesheet(&rows)))

@@ -26,6 +26,7 @@ use tracing::{info, warn};
 
 use crate::broker::visit::Visit;
 use crate::broker::{Message, Presence, Publisher, Refusals, Way, refuse};
+use crate::https::network;
 use crate::store;
 use crate::turns::Turns;
 
@@ -113,7 +114,7 @@ impl Embedded {
         stop: CancellationToken,
     ) -> Result<()> {
         let places = Arc::new(Semaphore::new(self.connections));
-        let unauthenticated = Turns::new(UNAUTHENTICATED);
+        let unauthenticated = Turns::new(UNAUTHENTICATED.min(self.connections / 2));
         let mut connections = JoinSet::new();
         let mut doubt = false;
         let mut again = tokio::time::interval(RETRY);
@@ -145,7 +146,7 @@ impl Embedded {
                 self.refusals.note(&peer, &refuse("too-many", "too many connections"));
                 continue;
             };
-            let Some(turn) = unauthenticated.take(peer.ip().to_canonical()) else {
+            let Some(turn) = unauthenticated.take(network(peer.ip())) else {
                 self.refusals
                     .note(&peer, &refuse("too-many", "too many connections of one address that say nothing"));
                 continue;

@@ -76,20 +76,24 @@ async fn feed(app: App, token: String, send: mpsc::Sender<Result<Event, Infallib
     let mut committed = app.punches.subscribe();
     let mut workdays = app.workdays.clone();
     let mut minute = tokio::time::interval(REFRESH);
-    let mut changed = true;
+    let mut owed = true;
     loop {
         match identity::recognise(&app.pool, &token).await {
             Ok(None) => return,
-            Ok(Some(actor)) if changed => {
-                if !update(&app, &actor, &send).await {
-                    return;
+            Ok(Some(actor)) if owed => match tables(&app, &actor).await {
+                Ok(events) => {
+                    if !sent(&send, events).await {
+                        return;
+                    }
+                    owed = false;
                 }
-            }
+                Err(error) => warn!(error = format!("{error:#}"), "the live page waits"),
+            },
             Ok(Some(_)) => {}
             Err(error) => warn!(error = format!("{error:#}"), "the live page waits"),
         }
         tokio::time::sleep(PAUSE).await;
-        changed = tokio::select! {
+        owed |= tokio::select! {
             news = committed.recv() => !matches!(news, Err(RecvError::Closed)) || return,
             changed = workdays.changed() => changed.is_ok() || return,
             _ = minute.tick() => true,
@@ -100,17 +104,12 @@ async fn feed(app: App, token: String, send: mpsc::Sender<Result<Event, Infallib
     }
 }
 
-/// Sends the tables. `false`: nobody takes them any more.
-async fn update(app: &App, actor: &Actor, send: &mpsc::Sender<Result<Event, Infallible>>) -> bool {
-    match tables(app, actor).await {
-        Ok(events) => {
-            for event in events {
-                if send.send(Ok(event)).await.is_err() {
-                    return false;
-                }
-            }
+/// `false`: nobody takes them any more.
+async fn sent(send: &mpsc::Sender<Result<Event, Infallible>>, events: Vec<Event>) -> bool {
+    for event in events {
+        if send.send(Ok(event)).await.is_err() {
+            return false;
         }
-        Err(error) => warn!(error = format!("{error:#}"), "the live page waits"),
     }
     true
 }

@@ -108,7 +108,7 @@ impl Drop for Place {
 }
 
 /// What counts as one address: of IPv6 the first 64 bits, for one host has all that begin with them.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let bits = address.to_bits() >> 64 << 64;

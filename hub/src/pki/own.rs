@@ -10,7 +10,7 @@ use rustls::sign::CertifiedKey;
 use tracing::{error, info};
 
 use crate::clock;
-use crate::pki::{Authority, LEAF_DAYS};
+use crate::pki::{Authority, LEAF_DAYS, SKEW_HOURS};
 
 /// A certificate is renewed once two thirds of its life are over, as terminals renew theirs.
 const RENEW_AFTER_DAYS: i64 = LEAF_DAYS * 2 / 3;
@@ -27,6 +27,7 @@ pub struct OwnCertificate {
 
 struct Current {
     certificate: Arc<CertifiedKey>,
+    signed_at: Timestamp,
     renew_at: Timestamp,
 }
 
@@ -39,7 +40,9 @@ impl OwnCertificate {
 
     fn at(&self, now: Timestamp) -> Arc<CertifiedKey> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if now >= current.renew_at {
+        // Also where the clock was set back: it would not be valid yet.
+        let early = current.signed_at.saturating_sub(SKEW_HOURS.hours()).is_ok_and(|from| now < from);
+        if now >= current.renew_at || early {
             match Current::sign(&self.authority, &self.names, now) {
                 Ok(next) => {
                     info!(days = LEAF_DAYS, "the hub's certificate is renewed");
@@ -58,7 +61,8 @@ impl OwnCertificate {
 impl Current {
     fn sign(authority: &Authority, names: &[String], now: Timestamp) -> Result<Self> {
         let certificate = Arc::new(authority.sign_hub(names, now)?);
-        Ok(Self { certificate, renew_at: now.checked_add((RENEW_AFTER_DAYS * 24).hours())? })
+        let renew_at = now.checked_add((RENEW_AFTER_DAYS * 24).hours())?;
+        Ok(Self { certificate, signed_at: now, renew_at })
     }
 }
 
@@ -89,6 +93,8 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &shown(RENEW_AFTER_DAYS - 1)));
         let second = shown(RENEW_AFTER_DAYS);
         assert!(!Arc::ptr_eq(&first, &second) && Arc::ptr_eq(&second, &shown(400)));
+        let back = own.at(start);
+        assert!(!Arc::ptr_eq(&second, &back) && Arc::ptr_eq(&back, &shown(0)), "not valid yet");
         let (_, parsed) = x509_parser::parse_x509_certificate(&second.cert[0]).expect("parses");
         let end = parsed.validity().not_after.timestamp();
         assert_eq!(end, start.as_second() + (RENEW_AFTER_DAYS + LEAF_DAYS) * 86_400);

@@ -37,7 +37,9 @@ pub async fn touch(conn: &mut PgConnection, person: Uuid) -> Result<()> {
 /// goes on.
 pub async fn outdated(conn: &mut PgConnection) -> Result<Vec<Uuid>> {
     sqlx::query_scalar!(
-        "select person from roster where ended is distinct from employment_ended(person, now()) order by person"
+        "select r.person from roster r join people p on p.id = r.person join sites s on s.id = p.site
+        where r.ended is distinct from coalesce(p.employed_to < (now() at time zone s.zone)::date, false)
+        order by r.person"
     )
     .fetch_all(conn)
     .await

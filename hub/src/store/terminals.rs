@@ -181,8 +181,8 @@ pub async fn accept(
     Ok(done.rows_affected() == 1)
 }
 
-/// When the certificate of the accepted terminal with an id and a public key ends. The terminal is held
-/// until the transaction ends.
+/// When the certificate of the accepted terminal with an id and a public key ends (those that were accepted
+/// long ago have no key here; the id is made of it). The terminal is held until the transaction ends.
 pub async fn certificate_end(
     conn: &mut PgConnection,
     device: &DeviceId,
@@ -190,7 +190,7 @@ pub async fn certificate_end(
 ) -> Result<Option<Timestamp>> {
     sqlx::query_scalar!(
         r#"select expires_at as "expires_at: Timestamp" from terminals
-        where device = $1 and public_key = $2 and state = 'accepted' for update"#,
+        where device = $1 and (public_key = $2 or public_key is null) and state = 'accepted' for update"#,
         device.as_str(),
         public_key
     )
@@ -222,8 +222,8 @@ pub async fn renew(
     pem: &str,
 ) -> Result<bool> {
     let done = sqlx::query!(
-        "update terminals set renewed_sha256 = $2, renewed_expires_at = $3, renewed = $5
-        where device = $1 and public_key = $4 and state = 'accepted'",
+        "update terminals set renewed_sha256 = $2, renewed_expires_at = $3, renewed = $5, public_key = $4
+        where device = $1 and (public_key = $4 or public_key is null) and state = 'accepted'",
         device.as_str(),
         certificate.sha256,
         certificate.expires_at.to_sqlx() as _,

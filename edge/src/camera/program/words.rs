@@ -1,5 +1,5 @@
-//! What a program said on its standard error, without the addresses and the arguments in which there may
-//! be a password.
+//! What a program said on its standard error, without the passwords and paths of addresses, and without the
+//! arguments in which there may be a password.
 
 use crate::config::Command;
 
