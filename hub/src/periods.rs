@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 
-use crate::day::{Day, range, zone};
+use crate::day::{Day, Moment, range, zone};
 use crate::denial::{Denial, worded};
 use crate::identity::Actor;
 use crate::planning::REACH;
@@ -91,7 +91,7 @@ pub struct Settlement {
     /// `changed_at` of the adjustment that was dealt with: if the facts have changed it since, nothing is
     /// settled.
     #[schema(value_type = String, format = DateTime)]
-    changed_at: Timestamp,
+    changed_at: Moment,
 }
 
 /// Where somebody moves a period.
@@ -280,7 +280,7 @@ pub async fn adjustments(
 
 /// Says that an adjustment has been dealt with, such as in the next payroll. Not by the one it is about.
 pub async fn settle(pool: &PgPool, actor: &Actor, id: i64, settlement: &Settlement) -> Result<(), Denial> {
-    let Settlement { note, changed_at } = settlement;
+    let Settlement { note, changed_at: Moment(changed_at) } = settlement;
     worded("a note", note, NOTE)?;
     let mut transaction = pool.begin().await?;
     // Whoever computes this person's days has read what is pending: wait for them.

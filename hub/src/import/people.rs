@@ -447,7 +447,7 @@ mod tests {
         let expected = [
             "row 2, column name: is empty",
             "row 2, column email: \"ada\" is no e-mail address",
-            "row 2, column language: \"english\" is no language of two letters, such as en or de",
+            "row 2, column language: \"english\" is none of en, de",
             "row 2, column employed_from: \"2026-02-30\" is no date: write YYYY-MM-DD",
             "row 2, column site: there is no site \"Bonn\"; there are Berlin, Main",
             "row 2, column manager: nobody is their own manager",
