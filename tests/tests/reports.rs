@@ -174,7 +174,7 @@ fn check(Said { report, columns, rows }: &Said, sheet: &calamine::Range<Data>) -
         let cells = lines.iter().map(|line| &line[place]);
         for (value, cell) in values.iter().zip(cells) {
             let right = match cell {
-                Data::Empty => value.is_null(),
+                Data::Empty => value.is_null() || value.as_array().is_some_and(Vec::is_empty),
                 // LibreOffice keeps yes and no as 1 and 0 that it shows as words.
                 Data::Float(number) => value.is_i64() || value.as_bool() == Some(*number != 0.0),
                 // Of a date the day, of an instant what the clock on the wall showed.
