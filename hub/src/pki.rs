@@ -107,8 +107,9 @@ impl Authority {
         if let Some(file) = missing {
             ensure!(
                 make,
-                "{} is missing, and accepted terminals trust it: put {} back from a backup; if there is none, \
-                revoke all terminals (rollcall-hub terminal revoke ID), then the hub makes a new authority",
+                "{} is missing, and accepted terminals trust it: put {} back from a backup, or copy it from another \
+                hub of this database; if there is none, revoke all terminals (rollcall-hub terminal revoke ID), then \
+                the hub makes a new authority",
                 file.display(),
                 folder.display()
             );

@@ -55,6 +55,12 @@ impl Hub {
         let url = ground.join("url");
         std::fs::write(&url, self.cluster().url())?;
         let mut hub = Self::configure(ground, "second", &format!("database_url_file = {url:?}\n{more}"))?;
+        // Hubs of one database have one authority: terminals trust no other.
+        std::fs::create_dir_all(hub.state.join("pki"))?;
+        for file in std::fs::read_dir(self.state.join("pki"))? {
+            let file = file?;
+            std::fs::copy(file.path(), hub.state.join("pki").join(file.file_name()))?;
+        }
         hub.start()?;
         Ok(hub)
     }

@@ -8,7 +8,7 @@ use tests::ground::Ground;
 use tests::{peak_memory, program, root};
 
 /// MiB that a running terminal and a running hub may take.
-const TERMINAL_MIB: u64 = 180;
+const TERMINAL_MIB: u64 = 150;
 const HUB_MIB: u64 = 200;
 
 #[test]

@@ -245,6 +245,7 @@ async fn metrics_are_served_here_and_logs_are_json_where_asked_for() -> Result<(
     terminal.environment.push(("ROLLCALL_LOG".into(), "json".into()));
     terminal.start()?;
     let value = async |name: &str| -> Result<f64> {
+        let _ = rustls::crypto::ring::default_provider().install_default(); // reqwest wants one, also for HTTP
         let text = reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await?.text().await?;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         Ok(line.with_context(|| format!("no {name} in {text}"))?.parse()?)
