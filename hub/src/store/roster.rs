@@ -38,7 +38,7 @@ pub async fn touch(conn: &mut PgConnection, person: Uuid) -> Result<()> {
 pub async fn outdated(conn: &mut PgConnection) -> Result<Vec<Uuid>> {
     sqlx::query_scalar!(
         "select r.person from roster r join people p on p.id = r.person join sites s on s.id = p.site
-        where r.ended is distinct from coalesce(p.employed_to < (now() at time zone s.zone)::date, false)
+        where r.ended is distinct from employment_over(p.employed_to, s.zone, now())
         order by r.person"
     )
     .fetch_all(conn)
