@@ -1,7 +1,10 @@
 //! Two photos: the same person or not; and a photo among many, everybody enrolled.
 
 use std::collections::{BTreeSet, HashMap};
+use std::num::NonZero;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use anyhow::{Context, Result, bail};
 use models::{Embedding, Eyes, Look};
@@ -89,17 +92,32 @@ fn read_identities(path: &Path) -> Result<Vec<(String, String)>> {
     Ok(fields(path, 3)?.into_iter().map(|mut parts| (parts.remove(1), parts.remove(1))).collect())
 }
 
+/// The faces of all photos: each core has models of its own.
 fn embed_all(images: &Path, names: &BTreeSet<&str>) -> Result<Faces> {
-    let mut eyes = Eyes::open(None, 1)?;
-    let mut faces = Faces::new();
-    for (done, name) in names.iter().enumerate() {
-        let photo = photos::open(&images.join(name))?;
-        let looks = embed(&mut eyes, &photo, &[Look::Study, Look::Close])?;
-        let face = looks.and_then(|looks| <[_; 2]>::try_from(looks).ok());
-        faces.insert((*name).to_owned(), face.map(|[enrolled, seen]| Face { enrolled, seen }));
-        progress(done + 1, names.len());
-    }
-    Ok(faces)
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let done = AtomicUsize::new(0);
+    let embed_share = |first: usize| {
+        let mut eyes = Eyes::open(None, 1)?;
+        let share = names.iter().skip(first).step_by(cores);
+        share
+            .map(|name| {
+                let face = embed_photo(&mut eyes, &images.join(name))?;
+                progress(done.fetch_add(1, Ordering::Relaxed) + 1, names.len());
+                Ok(((*name).to_owned(), face))
+            })
+            .collect::<Result<Vec<_>>>()
+    };
+    let shares: Result<Vec<_>> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|first| scope.spawn(move || embed_share(first))).collect();
+        workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
+    });
+    Ok(shares?.into_iter().flatten().collect())
+}
+
+fn embed_photo(eyes: &mut Eyes, file: &Path) -> Result<Option<Face>> {
+    let looks = embed(eyes, &photos::open(file)?, &[Look::Study, Look::Close])?;
+    let face = looks.and_then(|looks| <[_; 2]>::try_from(looks).ok());
+    Ok(face.map(|[enrolled, seen]| Face { enrolled, seen }))
 }
 
 fn distance(faces: &Faces, one: &str, other: &str) -> f32 {
