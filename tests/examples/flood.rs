@@ -41,16 +41,10 @@ fn main() -> Result<()> {
     let mut numbers = std::env::args().skip(1).map(|text| text.parse::<usize>());
     let mut number = |default| numbers.next().transpose().map(|number| number.unwrap_or(default));
     let (connections, reports, streams) = (number(5000)?, number(48)?, number(150)?);
-    raise_descriptors();
+    tests::raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     println!("{}", runtime.block_on(flood(connections, reports, streams))?);
     Ok(())
-}
-
-fn raise_descriptors() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 async fn flood(connections: usize, reports: usize, streams: usize) -> Result<Value> {

@@ -27,16 +27,10 @@ fn main() -> Result<()> {
     let mut number = |default| numbers.next().transpose().map(|number| number.unwrap_or(default));
     let (terminals, rate, seconds) = (number(1000)?, number(500)?, number(300)?);
     ensure!(terminals > 0 && rate > 0 && seconds > 0, "three numbers above 0");
-    raise_descriptors();
+    tests::raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     println!("{}", runtime.block_on(load(terminals, rate, seconds))?);
     Ok(())
-}
-
-fn raise_descriptors() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 async fn load(count: u32, rate: u32, seconds: u32) -> Result<serde_json::Value> {

@@ -1,14 +1,14 @@
 //! How many HTTPS connections there may be, in all and from one address.
 //!
-//! A connection is silent until its first request has come whole. Where there are too many, the oldest
-//! silent one makes room: a browser speaks within milliseconds, so that a flood of connections that
-//! say nothing ends its own.
+//! A connection is silent until the head of its first request has come. Where there are too many, the oldest
+//! silent one of the address that has most of them makes room, or the newcomer goes, before its handshake
+//! costs anything, if its own address has as many: a flood costs nobody else their connection.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -30,65 +30,89 @@ struct Table {
     most: usize,
     most_of_address: usize,
     last: u64,
-    open: HashMap<u64, Open>,
-    of_address: HashMap<IpAddr, usize>,
-    /// The silent ones by age.
-    silent: BTreeSet<u64>,
+    count: usize,
+    addresses: HashMap<IpAddr, Address>,
 }
 
-struct Open {
-    address: IpAddr,
-    end: CancellationToken,
+/// The connections of one address.
+#[derive(Default)]
+struct Address {
+    count: usize,
+    /// The silent ones by age.
+    silent: BTreeMap<u64, CancellationToken>,
 }
 
 /// A connection's place, until it is dropped.
 struct Place {
     connections: Connections,
     id: u64,
+    address: IpAddr,
     end: CancellationToken,
 }
 
 impl Connections {
     /// At most so many in all, and so many from one address.
     pub fn new(most: usize, most_of_address: usize) -> Self {
-        let (open, of_address, silent) = (HashMap::new(), HashMap::new(), BTreeSet::new());
-        Self(Arc::new(Mutex::new(Table { most, most_of_address, last: 0, open, of_address, silent })))
+        let addresses = HashMap::new();
+        Self(Arc::new(Mutex::new(Table { most, most_of_address, last: 0, count: 0, addresses })))
     }
 
-    /// `None`: there are too many, and none of them is silent.
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `None`: there are too many, and none of them has to make room.
     fn admit(&self, address: IpAddr) -> Option<Place> {
         let address = network(address);
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if table.of_address.get(&address).is_some_and(|count| *count >= table.most_of_address) {
-            table.make_room(|open| open.address == address)?;
-        } else if table.open.len() >= table.most {
-            table.make_room(|_| true)?;
+        let mut table = self.table();
+        if table.addresses.get(&address).is_some_and(|known| known.count >= table.most_of_address) {
+            table.make_room(address)?;
+        } else if table.count >= table.most {
+            let (silent, fullest) = table.fullest()?;
+            let own = table.addresses.get(&address).map_or(0, |known| known.silent.len());
+            if own > 0 && own + 1 >= silent {
+                return None;
+            }
+            table.make_room(fullest)?;
         }
         table.last += 1;
+        table.count += 1;
         let (id, end) = (table.last, CancellationToken::new());
-        table.open.insert(id, Open { address, end: end.clone() });
-        *table.of_address.entry(address).or_default() += 1;
-        table.silent.insert(id);
-        Some(Place { connections: self.clone(), id, end })
+        let known = table.addresses.entry(address).or_default();
+        known.count += 1;
+        known.silent.insert(id, end.clone());
+        Some(Place { connections: self.clone(), id, address, end })
     }
 }
 
 impl Table {
-    /// Ends the oldest silent connection that fits.
-    fn make_room(&mut self, fits: impl Fn(&Open) -> bool) -> Option<()> {
-        let oldest = self.silent.iter().copied().find(|id| self.open.get(id).is_some_and(&fits))?;
-        self.open.get(&oldest)?.end.cancel();
-        self.remove(oldest);
+    /// The address with the most silent connections, and how many.
+    fn fullest(&self) -> Option<(usize, IpAddr)> {
+        self.addresses.iter().map(|(address, known)| (known.silent.len(), *address)).max()
+    }
+
+    /// Ends the oldest silent connection of an address.
+    fn make_room(&mut self, address: IpAddr) -> Option<()> {
+        let (_, end) = self.addresses.get_mut(&address)?.silent.pop_first()?;
+        end.cancel();
+        self.forget(address);
         Some(())
     }
 
-    fn remove(&mut self, id: u64) {
-        self.silent.remove(&id);
-        let Some(Open { address, .. }) = self.open.remove(&id) else { return };
-        if let Some(count) = self.of_address.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                self.of_address.remove(&address);
+    /// The connection is silent no more.
+    fn speak(&mut self, address: IpAddr, id: u64) {
+        if let Some(known) = self.addresses.get_mut(&address) {
+            known.silent.remove(&id);
+        }
+    }
+
+    /// One connection less.
+    fn forget(&mut self, address: IpAddr) {
+        self.count -= 1;
+        if let Some(known) = self.addresses.get_mut(&address) {
+            known.count -= 1;
+            if known.count == 0 {
+                self.addresses.remove(&address);
             }
         }
     }
@@ -97,13 +121,18 @@ impl Table {
 impl Place {
     /// A request has come.
     fn speak(&self) {
-        self.connections.0.lock().unwrap_or_else(PoisonError::into_inner).silent.remove(&self.id);
+        self.connections.table().speak(self.address, self.id);
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.connections.0.lock().unwrap_or_else(PoisonError::into_inner).remove(self.id);
+        let mut table = self.connections.table();
+        // One that made room is gone from the table already.
+        if !self.end.is_cancelled() {
+            table.speak(self.address, self.id);
+            table.forget(self.address);
+        }
     }
 }
 
@@ -211,6 +240,8 @@ impl<S: Service<R>, R> Service<R> for Speaking<S> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
@@ -234,6 +265,38 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_ends_its_own_connections() {
+        let connections = Connections::new(6, 6);
+        let honest = [0; 3].map(|_| connections.admit(other(2)).expect("room"));
+        honest[1..].iter().for_each(Place::speak);
+        let flood: Vec<Place> = (0..3).filter_map(|_| connections.admit(ONE)).collect();
+        let newcomer = connections.admit(other(3)).expect("room is made");
+        assert!(!honest[0].end.is_cancelled() && flood[0].end.is_cancelled() && !flood[1].end.is_cancelled());
+        assert!(connections.admit(ONE).is_none(), "it would have as many as before");
+        assert!(
+            !flood[1].end.is_cancelled() && !honest[0].end.is_cancelled() && !newcomer.end.is_cancelled()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_makes_room_is_closed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let (connections, address) = (Connections::new(1, 1), listener.local_addr().expect("an address"));
+        let come = async || {
+            let client = TcpStream::connect(address).await.expect("connects");
+            let (stream, _) = listener.accept().await.expect("accepts");
+            let (stream, _service) = connections.accept(stream, ()).await.expect("room is made");
+            (client, stream)
+        };
+        let (_first, mut placed) = come().await;
+        let read = tokio::time::timeout(Duration::from_secs(10), placed.read_u8());
+        let (ended, (mut second, mut stands)) = tokio::join!(read, come());
+        assert!(ended.expect("it is told").is_err());
+        second.write_u8(7).await.expect("the newcomer stands");
+        assert_eq!(stands.read_u8().await.expect("the newcomer stands"), 7);
+    }
+
+    #[test]
     fn a_place_is_free_again_when_its_connection_ends() {
         let connections = Connections::new(2, 2);
         let held = [ONE, other(2)].map(|address| connections.admit(address).expect("room"));
@@ -241,7 +304,7 @@ mod tests {
         assert!(connections.admit(other(3)).is_none());
         drop(held);
         let table = connections.0.lock().expect("no panic");
-        assert!(table.open.is_empty() && table.of_address.is_empty() && table.silent.is_empty());
+        assert!(table.count == 0 && table.addresses.is_empty());
     }
 
     #[test]
