@@ -21,7 +21,7 @@ mod timesheet;
 mod workdays;
 
 use axum::Router;
-use axum::middleware::map_response;
+use axum::middleware::{from_fn, map_response};
 use axum::routing::{any, get};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -30,6 +30,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 
 pub use error::ApiError;
+pub use error::wrong_method;
 pub use heavy::OF_ACCOUNT;
 pub use sessions::{Caller, login_limit, token_of};
 
@@ -117,10 +118,10 @@ pub fn router() -> Router<App> {
     let (router, document) = routes().split_for_parts();
     let text = document.to_pretty_json().unwrap_or_default();
     router
-        .route("/api/v1/{*rest}", any(|| async { error::unknown() }))
-        .method_not_allowed_fallback(error::wrong_method)
-        .layer(map_response(error::in_one_shape))
         .route("/api/v1/openapi.json", get(move || async { ([("content-type", "application/json")], text) }))
+        .route("/api/v1/{*rest}", any(|| async { error::unknown() }))
+        .layer(from_fn(heavy::to_its_end))
+        .layer(map_response(error::in_one_shape))
 }
 
 /// The OpenAPI document.

@@ -15,7 +15,7 @@ use rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 use tower_http::csrf::CsrfLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
-use tower_http::timeout::TimeoutLayer;
+use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 
 use crate::app::App;
 use crate::{api, console};
@@ -28,6 +28,8 @@ const ANSWER: Duration = Duration::from_mins(1);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long the head of a request may take, and how long a connection may wait for its next one.
 const HEADERS: Duration = Duration::from_secs(15);
+/// How long a request's body may come to a halt.
+const BODY: Duration = Duration::from_secs(15);
 /// How long open connections may take to end when the hub stops.
 const DRAIN: Duration = Duration::from_secs(3);
 /// Bytes of a request, at most, where nothing else is said.
@@ -67,8 +69,10 @@ fn router(app: App) -> Router {
     Router::new()
         .merge(api::router())
         .merge(console::router())
+        .method_not_allowed_fallback(api::wrong_method)
         .layer(DefaultBodyLimit::max(REQUEST_BYTES))
         .layer(CsrfLayer::new())
+        .layer(RequestBodyTimeoutLayer::new(BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, ANSWER))
         .layer(header("content-security-policy", "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; form-action 'self'; base-uri 'none'"))
         .layer(header("x-content-type-options", "nosniff"))

@@ -190,6 +190,7 @@ pub async fn step(pool: &PgPool, actor: &str, id: i64, step: Step, now: Timestam
     // Hubs that write workdays have read which are locked: wait for them, and let others wait.
     store::periods::alone(&mut transaction).await?;
     let (before, state) = moved(&mut transaction, id, step).await?;
+    let mut finalised = 0;
     if step == Step::Lock {
         ended(&mut transaction, &before, now).await?;
         let open = store::periods::unclosed(&mut transaction, id, now).await?;
@@ -199,6 +200,7 @@ pub async fn step(pool: &PgPool, actor: &str, id: i64, step: Step, now: Timestam
             )));
         }
         store::periods::note_people(&mut transaction, id).await?;
+        finalised = store::periods::finalise(&mut transaction, id, actor, now).await?;
     }
     let waiting = store::periods::awaited(&mut transaction, id, REACH).await?;
     if waiting > 0 {
@@ -207,7 +209,7 @@ pub async fn step(pool: &PgPool, actor: &str, id: i64, step: Step, now: Timestam
         )));
     }
     store::periods::change(&mut transaction, id, state, actor, now).await?;
-    let detail = json!({"before": before.state, "after": state});
+    let detail = json!({"before": before.state, "after": state, "absences_finalised": finalised});
     store::audit::record(&mut transaction, actor, step.action(), &id.to_string(), detail).await?;
     let after = store::periods::find(&mut transaction, id).await?.ok_or_else(|| unknown(id))?;
     transaction.commit().await?;

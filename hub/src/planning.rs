@@ -25,6 +25,7 @@ use crate::identity::Actor;
 use crate::reconcile::{self, Policy, Tally};
 use crate::store;
 use crate::store::jobs::{Job, Whose};
+use crate::turns::Turn;
 
 /// Letters of a name, at most.
 pub const NAME: usize = 100;
@@ -49,6 +50,9 @@ pub struct Change<'a> {
     pub now: Timestamp,
     /// Only tried: what it would do is computed with this and taken back.
     pub trial: Option<&'a Policy>,
+    /// Whoever tries has one, until the change is dropped: a trial computes much.
+    #[expect(dead_code, reason = "held, and given back when the change is dropped")]
+    pub turn: Option<Turn<String>>,
 }
 
 /// What a change did, or would do.

@@ -32,6 +32,10 @@ async fn refusals_have_a_body_whoever_refuses() -> Result<()> {
     let company = Company::open().await?;
     let (status, body) = company.hr.send(Method::DELETE, "/punches", &json!(null)).await?;
     ensure!(status == 405 && body["error"].as_str().is_some_and(|text| text.contains("DELETE")), "{body}");
+    let document = company.hr.send(Method::DELETE, "/openapi.json", &json!(null)).await?;
+    ensure!(document.0 == 405 && document.1["error"].is_string(), "{document:?}");
+    let page = company.hr.console(Method::DELETE, "/login").send().await?;
+    ensure!(page.status() == 405 && page.text().await?.contains("DELETE"));
     let stranger = Api::stranger(&company.hub)?;
     let login = json!({"name": "hr", "password": "not the password"});
     for _ in 0..20 {
@@ -80,6 +84,38 @@ async fn an_account_has_two_reports_under_way_and_no_more() -> Result<()> {
 /// A live page of the console.
 async fn live(api: &Api) -> Result<Response> {
     Ok(api.console(Method::GET, "/live").send().await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_takes_a_turn_until_postgresql_is_done() -> Result<()> {
+    let company = Company::open().await?;
+    let cluster = company.hub.cluster();
+    let trial = || async {
+        let path = "/shifts/D?dry_run=true";
+        let sent = company.hr.request(Method::PUT, path).json(&json!({"start": "09:00", "end": "17:00"}));
+        anyhow::Ok(sent.timeout(Duration::from_secs(1)).send().await?)
+    };
+    let held = cluster.execute("begin; lock table shifts; select pg_sleep(8); commit");
+    let hung_up = async {
+        eventually("the lock", async || {
+            let granted = "select count(*) from pg_locks l join pg_class c on c.oid = l.relation
+                where c.relname = 'shifts' and l.mode = 'AccessExclusiveLock' and l.granted";
+            ensure!(cluster.number(granted).await? == 1);
+            Ok(())
+        })
+        .await?;
+        let (one, other) = tokio::join!(trial(), trial());
+        ensure!(one.is_err() && other.is_err(), "they did not wait for the lock");
+        ensure!(trial().await?.status() == 429, "who hangs up has a turn again");
+        anyhow::Ok(())
+    };
+    let (held, hung_up) = tokio::join!(held, hung_up);
+    held.and(hung_up)?;
+    eventually("a turn", async || {
+        ensure!(trial().await?.status() == 200);
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

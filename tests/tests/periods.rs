@@ -97,6 +97,36 @@ async fn a_locked_period_takes_no_change() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn locking_makes_absences_final() -> Result<()> {
+    let company = Company::open().await?;
+    let (hr, cluster) = (&company.hr, company.hub.cluster());
+    company.plan_a_week().await?;
+    company.hire(&[("101", "Ada")]).await?;
+    company.follow("101", "2025-03-03", "2025-03-07").await?;
+    company.punches("101", &["2025-03-03 09:00", "2025-03-03 18:00"]).await?;
+    let silent = "update terminals set created_at = '2025-01-01', reported_through = '2025-03-05 12:00'";
+    cluster.execute(silent).await?;
+    let overtime = async || {
+        Ok::<_, anyhow::Error>(hr.list("/reports/overtime?from=2025-03-01&to=2025-03-31").await?.remove(0))
+    };
+    says(&overtime().await?, &json!({"absent": 1, "provisional": 3}))?;
+    lock_march(hr).await?;
+    let locked = overtime().await?;
+    says(&locked, &json!({"absent": 4, "provisional": 0}))?;
+    let audited =
+        "select detail ->> 'absences_finalised' from audit where action = 'period.lock' order by id limit 1";
+    assert_eq!(cluster.column(audited).await?, ["4"]);
+    for change in [
+        "update terminals set reported_through = now()",
+        "update terminals set reported_through = '2025-03-03'",
+    ] {
+        cluster.execute(change).await?;
+        assert_eq!(overtime().await?, locked, "{change}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_moves_takes_no_locked_day_along() -> Result<()> {
     let company = Company::open().await?;
     let hr = &company.hr;

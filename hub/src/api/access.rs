@@ -21,9 +21,11 @@ pub struct Trial {
 }
 
 impl App {
-    /// A change to the plan, made or only tried by somebody now.
-    pub fn change<'a>(&'a self, actor: &'a Actor, dry_run: bool) -> Change<'a> {
-        Change { pool: &self.pool, actor, now: clock::now(), trial: dry_run.then_some(&self.policy) }
+    /// A change to the plan, made or only tried by somebody now. A trial takes a turn: it computes much.
+    pub fn change<'a>(&'a self, actor: &'a Actor, dry_run: bool) -> Result<Change<'a>, ApiError> {
+        let turn = dry_run.then(|| self.turn(actor)).transpose()?;
+        let trial = dry_run.then_some(&self.policy);
+        Ok(Change { pool: &self.pool, actor, now: clock::now(), trial, turn })
     }
 }
 

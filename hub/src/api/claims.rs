@@ -85,7 +85,7 @@ pub async fn ask(
     Json(claim): Json<Claim>,
 ) -> Result<(StatusCode, Json<Answer>), ApiError> {
     let Claim { request, code } = claim;
-    let address = peer.ip().to_string();
+    let address = peer.ip().to_canonical().to_string();
     let told = claims::ask(&app, &request, &code, &address).await;
     let told = told.inspect_err(|error| app.refusals.note(&peer, &crate::broker::refuse("claim", error)))?;
     let answer = |state, certificate, ca| Json(Answer { state, certificate, ca });

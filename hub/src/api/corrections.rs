@@ -111,7 +111,8 @@ pub async fn reject(
 
 /// Workdays without a punch of coming, of people whom the caller may see.
 #[utoipa::path(get, path = "/worklists/missing_in", params(Between), responses(
-    (status = 200, body = [Missing]), (status = 400, body = Refusal), (status = 401, body = Refusal)))]
+    (status = 200, body = [Missing]), (status = 400, body = Refusal), (status = 401, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
 pub async fn missing_in(
     State(app): State<App>,
     caller: Caller,
@@ -122,7 +123,8 @@ pub async fn missing_in(
 
 /// Workdays without a punch of leaving, of people whom the caller may see.
 #[utoipa::path(get, path = "/worklists/missing_out", params(Between), responses(
-    (status = 200, body = [Missing]), (status = 400, body = Refusal), (status = 401, body = Refusal)))]
+    (status = 200, body = [Missing]), (status = 400, body = Refusal), (status = 401, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
 pub async fn missing_out(
     State(app): State<App>,
     caller: Caller,
@@ -138,6 +140,6 @@ async fn worklist(
     between: &Between,
 ) -> Result<Json<Vec<Missing>>, ApiError> {
     let who = (caller.0.name.as_str(), caller.scope());
-    let _turn = caller.turn(app)?;
+    let _turn = app.turn(&caller.0)?;
     Ok(Json(worklists::worklist(&app.pool, who, side, between.dates()?, clock::now()).await?))
 }

@@ -7,10 +7,13 @@ use std::task::{Context, Poll};
 
 use anyhow::Context as _;
 use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::api::{ApiError, Caller};
 use crate::app::App;
+use crate::identity::Actor;
 use crate::turns::Turn;
 
 /// Heavy requests of one account at a time.
@@ -24,21 +27,37 @@ pub struct HeavyTurn {
     _turn: Arc<Turn<String>>,
 }
 
-impl Caller {
+impl App {
     /// A turn for a heavy request; 429 where the account has enough of them under way.
-    pub fn turn(&self, app: &App) -> Result<HeavyTurn, ApiError> {
+    pub fn turn(&self, actor: &Actor) -> Result<Turn<String>, ApiError> {
         let busy = || {
-            let message = format!("{OF_ACCOUNT} reports of this account are under way: wait for one to end");
+            let message = format!(
+                "{OF_ACCOUNT} reports or dry runs of this account are under way: wait for one to end"
+            );
             ApiError::too_many(message, RETRY_AFTER_S)
         };
-        let turn = app.heavy.take(self.0.name.clone()).ok_or_else(busy)?;
-        Ok(HeavyTurn { _turn: Arc::new(turn) })
+        self.heavy.take(actor.name.clone()).ok_or_else(busy)
     }
 }
 
+impl Caller {
+    /// A turn that may be shared with tasks.
+    pub fn turn(&self, app: &App) -> Result<HeavyTurn, ApiError> {
+        Ok(HeavyTurn { _turn: Arc::new(app.turn(&self.0)?) })
+    }
+}
+
+/// Does a request to its end, also where nobody waits for the answer any more: PostgreSQL computes on when
+/// a client has hung up, and a turn must last as long.
+pub async fn to_its_end(request: Request, next: Next) -> Result<Response, ApiError> {
+    #[expect(clippy::disallowed_methods, reason = "ends with one request")]
+    let done = tokio::spawn(next.run(request));
+    Ok(done.await.context("a request panicked")?)
+}
+
 impl HeavyTurn {
-    /// Does it to its end, and keeps the turn as long, also where nobody waits for it any more: PostgreSQL
-    /// computes on when a client has hung up.
+    /// Does a part of an answer to its end, and keeps the turn as long: see [`to_its_end`], which reaches
+    /// as far as the answer's beginning.
     pub async fn hold<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,

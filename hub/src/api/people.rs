@@ -155,7 +155,8 @@ pub async fn one(
 /// again.
 #[utoipa::path(patch, path = "/people/{number}", params(("number" = String, Path), Trial), request_body = PersonSetting,
     responses((status = 200, body = Effect), (status = 400, body = Refusal), (status = 403, body = Refusal),
-    (status = 404, body = Refusal)))]
+    (status = 404, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
 pub async fn set(
     State(app): State<App>,
     caller: Caller,
@@ -163,7 +164,7 @@ pub async fn set(
     Query(trial): Query<Trial>,
     Json(setting): Json<PersonSetting>,
 ) -> Result<Json<Effect>, ApiError> {
-    let change = app.change(caller.staff()?, trial.dry_run);
+    let change = app.change(caller.staff()?, trial.dry_run)?;
     Ok(Json(planning::people::set(&change, &number, setting).await?))
 }
 

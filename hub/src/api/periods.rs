@@ -44,8 +44,8 @@ pub async fn approve(
     step(&app, &caller, id, Step::Approve).await
 }
 
-/// Lock an approved period. Its days never change again: what facts say against them becomes an
-/// adjustment.
+/// Lock an approved period. Its days never change again, absences that wait for a terminal included: what
+/// facts say against them becomes an adjustment.
 #[utoipa::path(post, path = "/periods/{id}/lock", params(("id" = i64, Path)), responses(
     (status = 200, body = Period), (status = 403, body = Refusal), (status = 404, body = Refusal),
     (status = 409, body = Refusal, description = "not approved, not over, or days wait to be computed")))]

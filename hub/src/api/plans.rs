@@ -56,7 +56,8 @@ pub async fn plan(
 /// Let a person follow a pattern of shifts, or none, from one date to another.
 #[utoipa::path(put, path = "/people/{number}/schedule", params(("number" = String, Path), Trial),
     request_body = AssignmentSetting, responses((status = 200, body = Effect), (status = 400, body = Refusal),
-    (status = 403, body = Refusal), (status = 404, body = Refusal)))]
+    (status = 403, body = Refusal), (status = 404, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
 pub async fn assign(
     State(app): State<App>,
     caller: Caller,
@@ -64,14 +65,15 @@ pub async fn assign(
     Query(trial): Query<Trial>,
     Json(setting): Json<AssignmentSetting>,
 ) -> Result<Json<Effect>, ApiError> {
-    Ok(Json(schedules::assign(&app.change(caller.staff()?, trial.dry_run), &number, &setting).await?))
+    Ok(Json(schedules::assign(&app.change(caller.staff()?, trial.dry_run)?, &number, &setting).await?))
 }
 
 /// Set what one date of a person holds, whatever the pattern says.
 #[utoipa::path(put, path = "/people/{number}/days/{date}",
     params(("number" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`"), Trial),
     request_body = SingleDay, responses((status = 200, body = Effect), (status = 400, body = Refusal),
-    (status = 403, body = Refusal), (status = 404, body = Refusal)))]
+    (status = 403, body = Refusal), (status = 404, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
 pub async fn put_day(
     State(app): State<App>,
     caller: Caller,
@@ -79,21 +81,22 @@ pub async fn put_day(
     Query(trial): Query<Trial>,
     Json(day): Json<SingleDay>,
 ) -> Result<Json<Effect>, ApiError> {
-    let change = app.change(caller.staff()?, trial.dry_run);
+    let change = app.change(caller.staff()?, trial.dry_run)?;
     Ok(Json(schedules::put_day(&change, &number, date.0, &day).await?))
 }
 
 /// Let the pattern hold again on one date of a person.
 #[utoipa::path(delete, path = "/people/{number}/days/{date}",
     params(("number" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`"), Trial),
-    responses((status = 200, body = Effect), (status = 403, body = Refusal), (status = 404, body = Refusal)))]
+    responses((status = 200, body = Effect), (status = 403, body = Refusal), (status = 404, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
 pub async fn remove_day(
     State(app): State<App>,
     caller: Caller,
     Path((number, date)): Path<(String, Day)>,
     Query(trial): Query<Trial>,
 ) -> Result<Json<Effect>, ApiError> {
-    let change = app.change(caller.staff()?, trial.dry_run);
+    let change = app.change(caller.staff()?, trial.dry_run)?;
     Ok(Json(schedules::remove_day(&change, &number, date.0).await?))
 }
 
@@ -113,7 +116,8 @@ pub async fn leave(
 /// Give a person leave, or change it.
 #[utoipa::path(put, path = "/people/{number}/leave", params(("number" = String, Path), Trial),
     request_body = LeaveSetting, responses((status = 200, body = Effect), (status = 400, body = Refusal),
-    (status = 403, body = Refusal), (status = 404, body = Refusal)))]
+    (status = 403, body = Refusal), (status = 404, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
 pub async fn put_leave(
     State(app): State<App>,
     caller: Caller,
@@ -121,7 +125,7 @@ pub async fn put_leave(
     Query(trial): Query<Trial>,
     Json(setting): Json<LeaveSetting>,
 ) -> Result<Json<Effect>, ApiError> {
-    Ok(Json(free_days::put(&app.change(caller.staff()?, trial.dry_run), &number, &setting).await?))
+    Ok(Json(free_days::put(&app.change(caller.staff()?, trial.dry_run)?, &number, &setting).await?))
 }
 
 /// Take back a person's leave.
@@ -134,7 +138,7 @@ pub async fn remove_leave(
     Path(number): Path<String>,
     Query(between): Query<Between>,
 ) -> Result<Json<Effect>, ApiError> {
-    let change = app.change(caller.staff()?, false);
+    let change = app.change(caller.staff()?, false)?;
     Ok(Json(free_days::remove(&change, &number, between.dates()?).await?))
 }
 
@@ -155,15 +159,15 @@ pub struct Recomputation {
 /// Let workdays be computed again. Where nothing changed since, they stay as they are.
 #[utoipa::path(post, path = "/recompute", params(Trial), request_body = Recomputation, responses(
     (status = 200, body = Effect), (status = 400, body = Refusal), (status = 403, body = Refusal),
-    (status = 404, body = Refusal)))]
+    (status = 404, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
 pub async fn recompute(
     State(app): State<App>,
     caller: Caller,
     Query(trial): Query<Trial>,
     Json(asked): Json<Recomputation>,
 ) -> Result<Json<Effect>, ApiError> {
-    let change = app.change(caller.staff()?, trial.dry_run);
-    let _turn = caller.turn(&app)?;
+    let change = app.change(caller.staff()?, trial.dry_run)?;
     let dates = range(asked.from, asked.to, RECOMPUTED_DAYS)?;
     Ok(Json(planning::recompute(&change, asked.number.as_deref(), dates).await?))
 }

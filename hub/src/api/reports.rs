@@ -79,7 +79,7 @@ pub struct Wanted {
     (status = 200, description = "a list of objects, or the file", body = Vec<serde_json::Value>),
     (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 403, body = Refusal),
     (status = 404, body = Refusal, description = "there is no such person, department or site"),
-    (status = 429, body = Refusal, description = "the account has two reports under way, or too many PDFs wait")))]
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way, or too many PDFs wait")))]
 pub async fn report(
     State(app): State<App>,
     caller: Caller,

@@ -22,7 +22,8 @@ pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Nam
 
 /// Make a shift or change it. The days of all who work it are computed again.
 #[utoipa::path(put, path = "/shifts/{name}", params(("name" = String, Path), Trial), request_body = Rules,
-    responses((status = 200, body = Effect), (status = 400, body = Refusal), (status = 403, body = Refusal)))]
+    responses((status = 200, body = Effect), (status = 400, body = Refusal), (status = 403, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
 pub async fn put(
     State(app): State<App>,
     caller: Caller,
@@ -30,7 +31,7 @@ pub async fn put(
     Query(trial): Query<Trial>,
     Json(rules): Json<Rules>,
 ) -> Result<Json<Effect>, ApiError> {
-    Ok(Json(shifts::put(&app.change(caller.staff()?, trial.dry_run), &name, &rules).await?))
+    Ok(Json(shifts::put(&app.change(caller.staff()?, trial.dry_run)?, &name, &rules).await?))
 }
 
 /// All patterns of shifts.
@@ -44,7 +45,8 @@ pub async fn schedules(State(app): State<App>, caller: Caller) -> Result<Json<Ve
 /// Make a pattern of shifts or replace it. The days of all who follow it are computed again.
 #[utoipa::path(put, path = "/schedules/{name}", params(("name" = String, Path), Trial),
     request_body = PatternSetting, responses((status = 200, body = Effect), (status = 400, body = Refusal),
-    (status = 403, body = Refusal)))]
+    (status = 403, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
 pub async fn put_schedule(
     State(app): State<App>,
     caller: Caller,
@@ -52,5 +54,5 @@ pub async fn put_schedule(
     Query(trial): Query<Trial>,
     Json(setting): Json<PatternSetting>,
 ) -> Result<Json<Effect>, ApiError> {
-    Ok(Json(schedules::put(&app.change(caller.staff()?, trial.dry_run), &name, &setting).await?))
+    Ok(Json(schedules::put(&app.change(caller.staff()?, trial.dry_run)?, &name, &setting).await?))
 }

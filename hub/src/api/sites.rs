@@ -23,7 +23,8 @@ pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Sit
 /// Make a site or change it. Another zone or calendar lets all its people's days be computed again.
 #[utoipa::path(put, path = "/sites/{name}", params(("name" = String, Path), Trial), request_body = SiteSetting,
     responses((status = 200, body = Effect), (status = 400, body = Refusal), (status = 403, body = Refusal),
-    (status = 409, body = Refusal)))]
+    (status = 409, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
 pub async fn put(
     State(app): State<App>,
     caller: Caller,
@@ -31,7 +32,7 @@ pub async fn put(
     Query(trial): Query<Trial>,
     Json(setting): Json<SiteSetting>,
 ) -> Result<Json<Effect>, ApiError> {
-    Ok(Json(sites::put(&app.change(caller.admin()?, trial.dry_run), &name, &setting).await?))
+    Ok(Json(sites::put(&app.change(caller.admin()?, trial.dry_run)?, &name, &setting).await?))
 }
 
 /// The names of all departments.
@@ -66,7 +67,8 @@ pub async fn holidays(
 #[utoipa::path(put, path = "/calendars/{name}/holidays/{date}",
     params(("name" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`"), Trial),
     request_body = HolidaySetting, responses((status = 200, body = Effect), (status = 400, body = Refusal),
-    (status = 403, body = Refusal)))]
+    (status = 403, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
 pub async fn put_holiday(
     State(app): State<App>,
     caller: Caller,
@@ -74,20 +76,21 @@ pub async fn put_holiday(
     Query(trial): Query<Trial>,
     Json(setting): Json<HolidaySetting>,
 ) -> Result<Json<Effect>, ApiError> {
-    let change = app.change(caller.staff()?, trial.dry_run);
+    let change = app.change(caller.staff()?, trial.dry_run)?;
     Ok(Json(calendars::put(&change, &name, date.0, &setting).await?))
 }
 
 /// Make a holiday an ordinary day again.
 #[utoipa::path(delete, path = "/calendars/{name}/holidays/{date}",
     params(("name" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`"), Trial),
-    responses((status = 200, body = Effect), (status = 403, body = Refusal), (status = 404, body = Refusal)))]
+    responses((status = 200, body = Effect), (status = 403, body = Refusal), (status = 404, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
 pub async fn remove_holiday(
     State(app): State<App>,
     caller: Caller,
     Path((name, date)): Path<(String, Day)>,
     Query(trial): Query<Trial>,
 ) -> Result<Json<Effect>, ApiError> {
-    let change = app.change(caller.staff()?, trial.dry_run);
+    let change = app.change(caller.staff()?, trial.dry_run)?;
     Ok(Json(calendars::remove(&change, &name, date.0).await?))
 }

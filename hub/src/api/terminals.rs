@@ -87,7 +87,8 @@ pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Ter
 #[utoipa::path(patch, path = "/terminals/{device}", params(("device" = String, Path), Trial),
     request_body = TerminalSetting, responses((status = 204), (status = 400, body = Refusal),
     (status = 403, body = Refusal), (status = 404, body = Refusal),
-    (status = 409, body = Refusal, description = "absences wait for it")))]
+    (status = 409, body = Refusal, description = "absences wait for it"),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
 pub async fn set(
     State(app): State<App>,
     caller: Caller,
@@ -95,7 +96,7 @@ pub async fn set(
     Query(trial): Query<Trial>,
     Json(setting): Json<TerminalSetting>,
 ) -> Result<StatusCode, ApiError> {
-    set_terminal(&app.change(caller.admin()?, trial.dry_run), &device, &setting).await?;
+    set_terminal(&app.change(caller.admin()?, trial.dry_run)?, &device, &setting).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

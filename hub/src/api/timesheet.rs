@@ -34,15 +34,14 @@ impl Days {
 }
 
 async fn rows(app: App, caller: &Caller, period: Period) -> Result<Vec<Row>, ApiError> {
-    let (turn, name, scope) = (caller.turn(&app)?, caller.0.name.clone(), caller.scope());
-    let rows = turn.hold(async move { timesheet(&app.pool, period, (&name, scope), clock::now()).await });
-    Ok(rows.await??)
+    let _turn = app.turn(&caller.0)?;
+    Ok(timesheet(&app.pool, period, (&caller.0.name, caller.scope()), clock::now()).await?)
 }
 
 /// The timesheet.
 #[utoipa::path(get, path = "/timesheet", params(Days), responses(
     (status = 200, body = [Row]), (status = 400, body = Refusal), (status = 401, body = Refusal),
-    (status = 429, body = Refusal, description = "the account has two reports under way")))]
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
 pub async fn json(
     State(app): State<App>,
     caller: Caller,
@@ -54,7 +53,7 @@ pub async fn json(
 /// The timesheet as CSV.
 #[utoipa::path(get, path = "/timesheet.csv", params(Days), responses(
     (status = 200, body = String, content_type = "text/csv"), (status = 400, body = Refusal), (status = 401, body = Refusal),
-    (status = 429, body = Refusal, description = "the account has two reports under way")))]
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
 pub async fn csv(
     State(app): State<App>,
     caller: Caller,

@@ -177,7 +177,7 @@ async fn nothing_hangs_on(
     match store::terminals::awaited(conn, id, now).await? {
         0 => Ok(()),
         absences => Err(Denial::conflict(format!(
-            "{absences} absences at its site wait for what this terminal saw: let it report, or finalise those days"
+            "{absences} absences at its site wait for what this terminal saw: let it report, or finalise those days once their shifts can be worked no more"
         ))),
     }
 }

@@ -57,7 +57,8 @@ pub async fn sweep(conn: &mut PgConnection, hours: i32) -> Result<i64> {
 /// How many wait that asked from an address.
 pub async fn of_address(conn: &mut PgConnection, address: &str) -> Result<i64> {
     sqlx::query_scalar!(
-        r#"select count(*) as "count!" from claims where state = 'pending' and address = $1"#,
+        r#"select count(*) as "count!" from claims where state = 'pending'
+            and case family($1::text::inet) when 4 then address = $1 else address::inet <<= set_masklen($1::text::inet, 64) end"#,
         address
     )
     .fetch_one(conn)

@@ -160,6 +160,23 @@ pub async fn unclosed(conn: &mut PgConnection, id: i64, now: jiff::Timestamp) ->
     .await
 }
 
+/// Says that the absences of a period stand as they are, whatever terminals still have to report: what is
+/// locked changes no more by itself. Returns how many that were.
+pub async fn finalise(conn: &mut PgConnection, id: i64, by: &str, at: jiff::Timestamp) -> Result<u64> {
+    let done = sqlx::query!(
+        "update workdays w set finalised_by = $2, finalised_at = $3
+        from periods d, people p
+        where d.id = $1 and p.id = w.person and w.date between d.from_date and d.to_date
+            and (d.site is null or d.site = p.site
+                or exists (select from period_people m where m.period = d.id and m.person = p.id))
+            and w.status = 'absent' and w.finalised_at is null",
+        id,
+        by,
+        at.to_sqlx() as _
+    );
+    Ok(done.execute(conn).await?.rows_affected())
+}
+
 /// Notes that people who leave a site leave its locked days there.
 pub async fn note_leaving(conn: &mut PgConnection, people: &[Uuid]) -> Result<()> {
     sqlx::query!(

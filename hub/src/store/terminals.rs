@@ -334,13 +334,11 @@ pub async fn has_relay(conn: &mut PgConnection, device: &DeviceId) -> Result<boo
 /// Absences at a terminal's site that wait for it.
 pub async fn awaited(conn: &mut PgConnection, device: &DeviceId, now: jiff::Timestamp) -> Result<i64> {
     sqlx::query_scalar!(
-        r#"select count(*) as "count!" from terminals t join people p on p.site = t.site
-            join workdays w on w.person = p.id
-        where t.device = $1 and t.state = 'accepted' and w.status = 'absent' and w.finalised_at is null
-            and t.created_at < w.closes_at and w.starts_at <= $2
+        r#"select count(*) as "count!" from heard h join people p on p.site = h.site
+            join workdays_at($2) w on w.person = p.id
+        where h.device = $1 and w.provisional and w.judged = 'absent'
             -- Of a window that is open still, one that reports is not expected to know the end.
-            and (t.reported_through is null
-                or t.reported_through < least(w.closes_at + interval '1 second', $2 - interval '5 minutes'))"#,
+            and h.through < least(w.closes_at, $2 - interval '5 minutes')"#,
         device.as_str(),
         now.to_sqlx() as _
     )
