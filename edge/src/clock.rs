@@ -58,6 +58,8 @@ impl Clock {
             synchronised: match self.synchronised {
                 Synchronised::Always => true,
                 Synchronised::Timesyncd => Path::new(TIMESYNCD).exists(),
+                #[cfg(test)]
+                Synchronised::Never => false,
             },
         }
     }

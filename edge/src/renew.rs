@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -38,6 +38,14 @@ pub struct Renewal {
     pub health: Arc<Health>,
 }
 
+/// What asking once has brought.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Renewed,
+    Pending,
+    Rejected,
+}
+
 impl Renewal {
     /// Watches over the certificate, for ever.
     pub async fn run(self) {
@@ -49,7 +57,10 @@ impl Renewal {
                 }
             }
             warn!("the certificate has ended: punches are kept, and the hub is asked for another");
-            self.renew().await;
+            if !self.renew().await {
+                // Somebody has decided; another code, which a start brings, is another question to them.
+                return std::future::pending().await;
+            }
             // The hub may have refused the old certificate meanwhile.
             tokio::select! {
                 biased;
@@ -59,13 +70,21 @@ impl Renewal {
         }
     }
 
-    /// Asks until there is another certificate, or the hub takes this one after all.
-    async fn renew(&self) {
+    /// Asks until there is another certificate, or the hub takes this one after all. `false`: it wants this
+    /// terminal no more.
+    async fn renew(&self) -> bool {
         let (mut wait, mut shown) = (ASK.0, false);
         loop {
             match self.ask(&mut shown).await {
-                Ok(true) => break,
-                Ok(false) => {
+                Ok(Answer::Renewed) => break,
+                Ok(Answer::Rejected) => {
+                    let alarm =
+                        "the certificate has ended, and the hub has revoked or rejected this terminal";
+                    warn!("{alarm}: it asks again when it is started again");
+                    self.health.certificate(Some(alarm.into()));
+                    return false;
+                }
+                Ok(Answer::Pending) => {
                     info!("waiting to be accepted");
                     self.health
                         .certificate(Some("the certificate has ended: accept the terminal's code".into()));
@@ -83,10 +102,11 @@ impl Renewal {
             }
         }
         self.health.certificate(None);
+        true
     }
 
-    /// Asks once. `false`: somebody must accept the code first, which is shown then.
-    async fn ask(&self, shown: &mut bool) -> Result<bool> {
+    /// Asks once. Where somebody must accept the code first, it is shown.
+    async fn ask(&self, shown: &mut bool) -> Result<Answer> {
         let identity = &self.identity;
         let asking = Asking::new(&self.hub, &self.state, identity.tls_unnamed()?, identity.csr()?)?;
         match asking.ask().await? {
@@ -95,19 +115,17 @@ impl Renewal {
                 let lasts = identity.renew(&certificate)? || !identity.has_ended();
                 ensure!(lasts, "the hub sent a certificate that lasts no longer");
                 forget(&self.state);
-                Ok(true)
+                Ok(Answer::Renewed)
             }
             Told::Pending => {
                 if !std::mem::replace(shown, true) {
                     show(&self.state, &identity.device, &asking.code)?;
                 }
-                Ok(false)
+                Ok(Answer::Pending)
             }
             Told::Rejected => {
-                // Another code is another claim, which somebody may decide otherwise about.
                 forget(&self.state);
-                *shown = false;
-                bail!("the hub has revoked or rejected this terminal")
+                Ok(Answer::Rejected)
             }
         }
     }
@@ -284,10 +302,7 @@ mod tests {
         let fresh = company.certificate(&company.key, -1, 365);
         let (port, _questions) = company.hub(vec![accepted(&fresh)]);
         let renewal =
-            company.terminal(&company.certificate(&company.key, -700, -35), port, Synchronised::Timesyncd);
-        if !renewal.identity.floor.unsure() {
-            return; // systemd has set the clock of the machine that tests
-        }
+            company.terminal(&company.certificate(&company.key, -700, -35), port, Synchronised::Never);
         assert!(!renewal.identity.has_ended(), "it can't know");
         renewal.refused.notify_one();
         until_renewed(renewal, &company.file(), &fresh).await;
@@ -302,13 +317,15 @@ mod tests {
         let answers = [accepted(&stolen), accepted(&old), said("rejected", 200), pending.clone(), pending];
         let (port, questions) = company.hub(answers.to_vec());
         let renewal = company.terminal(&old, port, Synchronised::Always);
-        let mut shown = true;
-        for reason in ["another key", "lasts no longer", "revoked or rejected"] {
+        let mut shown = false;
+        for reason in ["another key", "lasts no longer"] {
             let error = format!("{:#}", renewal.ask(&mut shown).await.expect_err("refused"));
             assert!(error.contains(reason), "{error}");
         }
+        assert!(!renewal.renew().await, "the rejection is an answer");
+        assert!(renewal.health.alarms()[0].contains("revoked or rejected"), "{:?}", renewal.health.alarms());
         for _ in 0..2 {
-            assert!(!renewal.ask(&mut shown).await.expect("asked"));
+            assert_eq!(renewal.ask(&mut shown).await.expect("asked"), Answer::Pending);
         }
         assert!(company.state.path().join("claim.png").exists(), "the code is not shown");
         let code = |question: String| question.rsplit('"').nth(1).expect("a code").to_owned();

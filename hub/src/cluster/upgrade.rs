@@ -40,13 +40,24 @@ impl fmt::Display for Upgrade {
 }
 
 impl Upgrade {
+    /// Ends an upgrade that was killed when the new cluster had its place already.
+    pub fn resume(folder: &Path) -> Result<()> {
+        let data = folder.join("data");
+        match version(&data)? {
+            Some(now) if replaced(&data, now)?.is_some() => {
+                let _in_use = lock(folder)?;
+                finish(&data, now)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Of the cluster in `folder` to the newest version that is installed; none if it has that.
     pub fn plan(folder: &Path) -> Result<Option<Self>> {
         let data = folder.join("data");
         let installed = Programs::installed();
         let Some(from) = version(&data)? else { bail!("there is no cluster in {}", folder.display()) };
         run_as(&data)?;
-        finish(&data, from)?;
         let old = Programs::choose(&data, &installed)?;
         let Some(new) = installed.into_iter().rfind(|each| each.version > from) else { return Ok(None) };
         let disk = statvfs(folder).with_context(|| format!("cannot look at {}", folder.display()))?;
@@ -61,11 +72,8 @@ impl Upgrade {
 
     /// Does it, and says where the old one is.
     pub async fn perform(self) -> Result<PathBuf> {
-        let in_use = File::open(&self.folder)?;
-        if let Err(TryLockError::WouldBlock) = in_use.try_lock() {
-            bail!("the hub runs, or another of its commands: stop it first");
-        }
-        let old = self.cluster(self.old.clone(), self.data(), Arc::new(in_use))?;
+        let in_use = Arc::new(lock(&self.folder)?);
+        let old = self.cluster(self.old.clone(), self.data(), in_use.clone())?;
         if old.runs()? {
             alone(&old).await?;
         } else {
@@ -73,12 +81,18 @@ impl Upgrade {
         }
         old.stop_server()?;
         let kept = self.kept();
-        let done = tokio::task::spawn_blocking(move || self.copy_and_place(&old)).await?;
-        done.context("the database was not upgraded and is as it was")?;
+        let (data, now) = (self.data(), self.new.version);
+        let copied = tokio::task::spawn_blocking(move || self.copy(&old)).await?;
+        let copied = copied.and_then(|new| place(&new, &data));
+        copied.context("the database was not upgraded and is as it was")?;
+        let named = sync(&data).and_then(|()| finish(&data, now));
+        named.context("the database is upgraded, but the old one has no name yet: run this again")?;
+        drop(in_use);
         Ok(kept)
     }
 
-    fn copy_and_place(&self, old: &Cluster) -> Result<()> {
+    /// The new cluster, which is ready to take the old one's place.
+    fn copy(&self, old: &Cluster) -> Result<PathBuf> {
         let new =
             Cluster { programs: self.new.clone(), data: self.data().with_extension("new"), ..old.clone() };
         info!(data = %new.data.display(), version = new.programs.version, "copying the cluster");
@@ -95,8 +109,7 @@ impl Upgrade {
         looked_at?;
         drop(work);
         rustix::fs::sync(); // what takes the old one's place must be on the disk
-        place(&new.data, &old.data)?;
-        finish(&old.data, self.new.version)
+        Ok(new.data)
     }
 
     fn cluster(&self, programs: Programs, data: PathBuf, in_use: Arc<File>) -> Result<Cluster> {
@@ -199,16 +212,29 @@ fn place(new: &Path, old: &Path) -> Result<()> {
     renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE).with_context(|| {
         let (new, old) = (new.display(), old.display());
         format!("this file system can't exchange {new} and {old}")
-    })?;
-    sync(old)
+    })
+}
+
+/// For nobody else as long as this is open.
+fn lock(folder: &Path) -> Result<File> {
+    let in_use = File::open(folder)?;
+    if let Err(TryLockError::WouldBlock) = in_use.try_lock() {
+        bail!("the hub runs, or another of its commands: stop it first");
+    }
+    Ok(in_use)
+}
+
+/// The version of the cluster that one of version `now` has replaced, and that has no name yet.
+fn replaced(data: &Path, now: u32) -> Result<Option<u32>> {
+    Ok(version(&data.with_extension("new"))?.filter(|&before| before < now))
 }
 
 /// Gives a cluster its last name that was replaced by one of this version, here or before an interruption.
 fn finish(data: &Path, now: u32) -> Result<()> {
-    let beside = data.with_extension("new");
-    if let Some(before) = version(&beside)?.filter(|&before| before < now) {
+    if let Some(before) = replaced(data, now)? {
         let kept = data.with_extension(before.to_string());
-        fs::rename(&beside, &kept).with_context(|| format!("cannot make {}", kept.display()))?;
+        fs::rename(data.with_extension("new"), &kept)
+            .with_context(|| format!("cannot make {}", kept.display()))?;
         sync(data)?;
     }
     Ok(())
@@ -248,7 +274,7 @@ mod tests {
         place(&fresh, &data).unwrap();
         // Interrupted here, the next attempt finds the old one under the other's name.
         assert_eq!((version(&data).unwrap(), version(&fresh).unwrap()), (Some(17), Some(15)));
-        finish(&data, 17).unwrap();
+        Upgrade::resume(ground.path()).unwrap();
         assert_eq!(version(&ground.path().join("data.15")).unwrap(), Some(15));
         assert!(!fresh.exists());
     }
@@ -257,7 +283,7 @@ mod tests {
     fn what_an_interrupted_copy_left_is_no_old_cluster() {
         let ground = tempfile::tempdir().unwrap();
         let (data, fresh) = (cluster(ground.path(), "data", 15), cluster(ground.path(), "data.new", 17));
-        finish(&data, 15).unwrap();
+        Upgrade::resume(ground.path()).unwrap();
         assert!(fresh.exists() && data.exists());
     }
 
@@ -273,6 +299,6 @@ mod tests {
         let used = File::open(ground.path()).unwrap();
         used.try_lock_shared().unwrap();
         assert!(File::open(ground.path()).unwrap().try_lock_shared().is_ok(), "two commands may use it");
-        assert!(File::open(ground.path()).unwrap().try_lock().is_err());
+        assert!(lock(ground.path()).is_err());
     }
 }

@@ -30,7 +30,11 @@ pub async fn database(config: &Config, command: DatabaseCommand) -> Result<()> {
         config.database_url_file.is_none(),
         "the database is not the hub's own (database_url_file): upgrade it where it runs"
     );
-    let Some(plan) = Upgrade::plan(&config.state.join("pg"))? else {
+    let folder = config.state.join("pg");
+    if !dry_run {
+        Upgrade::resume(&folder)?;
+    }
+    let Some(plan) = Upgrade::plan(&folder)? else {
         println!("nothing to do: the database has the newest PostgreSQL that is installed");
         return Ok(());
     };

@@ -11,6 +11,7 @@ use futures_util::Stream;
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::warn;
 
@@ -75,7 +76,7 @@ pub async fn live(
 async fn feed(app: App, token: String, send: mpsc::Sender<Result<Event, Infallible>>) {
     let mut committed = app.punches.subscribe();
     let mut workdays = app.workdays.clone();
-    let mut minute = tokio::time::interval(REFRESH);
+    let mut minute = tokio::time::interval_at(Instant::now() + REFRESH, REFRESH);
     let mut owed = true;
     loop {
         match identity::recognise(&app.pool, &token).await {

@@ -78,10 +78,11 @@ fn whereabouts(rows: &[RecentRow], within_s: i64, now: Timestamp) -> Option<(Pre
     let kept = sift(rows.iter().enumerate().map(punch).collect(), within_s).kept;
     let last = kept.last()?;
     let turns = now.saturating_sub(TURN).ok()?.as_second();
+    let recent = kept.partition_point(|punch| punch.at <= turns);
     let came = match last.direction {
         Direction::Out => return None,
-        Direction::In => came(&kept),
-        Direction::Unknown => came(&kept[kept.partition_point(|punch| punch.at <= turns)..]),
+        Direction::In => came(&kept[recent.min(kept.len() - 1)..]),
+        Direction::Unknown => came(&kept[recent..]),
     };
     let row = |punch: &Punch| rows.get(punch.terminal.parse::<usize>().ok()?);
     match came {
@@ -161,6 +162,7 @@ mod tests {
         // Not yesterday's last punch makes today's first one the second.
         assert_eq!(said(&[(hours(18), "unknown"), (hours(2), "unknown")]), Some(("in", hours(2))));
         assert_eq!(said(&[(hours(18), "unknown")]), Some(("perhaps in", hours(18))));
+        assert_eq!(said(&[(hours(18), "unknown"), (hours(2), "in")]), Some(("in", hours(2))));
         // Who said that they came is in until they say that they go, or a day has passed.
         assert_eq!(said(&[(hours(18), "in")]), Some(("in", hours(18))));
     }

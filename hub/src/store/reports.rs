@@ -163,6 +163,8 @@ pub async fn days(
         Which::Absent => drop(query.push(" and w.status = 'absent'")),
     }
     if let Some((date, number, shift)) = after {
+        // The index on dates serves this alone.
+        query.push(" and w.date >= ").push_bind(date.to_sqlx());
         query.push(" and (w.date, p.number, w.shift) > (").push_bind(date.to_sqlx());
         query.push(", ").push_bind(number.clone()).push(", ").push_bind(shift.clone()).push(")");
     }
