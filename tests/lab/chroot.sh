@@ -25,13 +25,19 @@ debian() {
 # as_here TREE: name servers, certificates, and how apt, pip and cargo reach the world, as on this machine.
 as_here() {
   local tree=$1 each
-  for each in /etc/resolv.conf /etc/hosts /etc/ssl/certs/ca-certificates.crt /etc/pip.conf ~/.config/pip ~/.pip \
-    "${CARGO_HOME:-$HOME/.cargo}"/config.toml; do
-    [[ -e $each ]] || continue
-    mkdir -p "$tree${each%/*}"
-    cp --recursive --dereference --no-target-directory "$each" "$tree$each"
+  for each in /etc/resolv.conf /etc/hosts /etc/ssl/certs/ca-certificates.crt /etc/pip.conf ~/.config/pip ~/.pip; do
+    copy "$each" "$tree${each/#"$HOME"/\/root}"
   done
+  copy "${CARGO_HOME:-$HOME/.cargo}"/config.toml "$tree/root/.cargo/config.toml"
   apt-config dump | grep '^Acquire::' >"$tree/etc/apt/apt.conf.d/99here" || true
+}
+
+# copy FROM TO: if it is there.
+copy() {
+  if [[ -e $1 ]]; then
+    mkdir -p "${2%/*}"
+    cp --recursive --dereference --no-target-directory "$1" "$2"
+  fi
 }
 
 # enter TREE COMMAND...: runs it in there, with rustup's toolchain and the packages that cargo has fetched.

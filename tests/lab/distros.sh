@@ -74,9 +74,10 @@ try_debian() { # try_debian VERSION: one line of JSON
     install -D -t "$tree/root/programs" "$programs"/rollcall-{hub,edge}
   fi
   say "Debian $1: what it says is in $log" >&2
+  touch "$tree/root/measured"
   enter "$tree" env only="$only" programs="$programs" bash -c "$inside" >"$log" 2>&1 </dev/null || ok=false
   numbers=$(sed 's/\(.*\) \(.*\)/"\1":\2/; s/\("postgresql":\)\(.*\)/\1"\2"/' "$tree/root/measured" | paste -sd ,)
-  printf '{"distro":"debian-%s",%s,"ok":%s}\n' "$1" "$numbers" "$ok"
+  printf '{"distro":"debian-%s",%s"ok":%s}\n' "$1" "${numbers:+$numbers,}" "$ok"
   $ok || { failed=1 && tail -n 20 "$log" >&2; }
   rm -rf "$tree"
 }
