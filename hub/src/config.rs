@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use jiff::tz::TimeZone;
+use rustls_pki_types::ServerName;
 use serde::Deserialize;
 
 use crate::broker;
@@ -101,6 +102,14 @@ impl Config {
         // PostgreSQL and systemd start programs in other folders than ours.
         config.state = std::path::absolute(&config.state)?;
         ensure!(!config.names.is_empty(), "{}: names must hold at least one name", path.display());
+        for name in &config.names {
+            let rule = "no host name and no address: write one alone, such as hub.example.com, 192.0.2.7 or 2001:db8::7";
+            ensure!(
+                ServerName::try_from(name.as_str()).is_ok(),
+                "{}: names: {name:?} is {rule}",
+                path.display()
+            );
+        }
         config.time_zone().with_context(|| path.display().to_string())?;
         ensure!(
             config.duplicate_within_s <= LONGEST_DUPLICATE_S,
@@ -178,5 +187,9 @@ mod tests {
         assert!(format!("{:#}", read("zone = 'Mars/Base'").expect_err("no zone")).contains("Mars/Base"));
         assert!(read("mqtt = 'x'").is_err());
         assert!(read("names = []").is_err());
+        assert!(read("names = [\"hub.example.com\", \"192.0.2.7\", \"2001:db8::7\"]").is_ok());
+        for name in ["hub:8443", "https://hub", "[::1]", ""] {
+            assert!(read(&format!("names = [{name:?}]")).is_err(), "{name}");
+        }
     }
 }

@@ -23,6 +23,7 @@ use crate::config::{Broker, Config};
 use crate::enrolment;
 use crate::identity::{self, Role, Scope};
 use crate::people::{self, PersonError};
+use crate::pki::Authority;
 use crate::reports::timesheet::{Period, timesheet};
 use crate::reports::{self, punches};
 use crate::serve::{self, Running};
@@ -83,13 +84,17 @@ impl Demo {
         let config = config(&state);
         let running = serve::start(&config).await?;
         let password = Zeroizing::new(hex::encode(rand::random::<[u8; 8]>()));
-        identity::create(&running.app.pool, "demo", Role::Hr, None, password.clone(), true).await?;
         introduce(&running, &state, &password);
         let show = Show { photos, state, once: self.once, app: running.app.clone() };
-        let device = show.terminal(&running).await?;
-        let port = running.mqtt.context("the demonstration has a broker of its own")?.port();
-        show.enrol().await?;
-        running.until(show.run(device, port)).await
+        let (authority, mqtt) = (running.authority.clone(), running.mqtt);
+        let story = async move {
+            identity::create(&show.app.pool, "demo", Role::Hr, None, password, true).await?;
+            let device = show.terminal(&authority).await?;
+            let port = mqtt.context("the demonstration has a broker of its own")?.port();
+            show.enrol().await?;
+            show.run(device, port).await
+        };
+        running.until(story).await
     }
 }
 
@@ -181,13 +186,13 @@ impl Show {
     }
 
     /// Makes the terminal's key, signs its request and writes its configuration.
-    async fn terminal(&self, running: &Running) -> Result<DeviceId> {
+    async fn terminal(&self, authority: &Authority) -> Result<DeviceId> {
         let folder = self.state.join("terminal");
         let made = Command::new(edge()?).arg("csr").arg("--state").arg(&folder).output().await;
         let made = made.context("cannot run rollcall-edge")?;
         ensure!(made.status.success(), "rollcall-edge csr: {}", String::from_utf8_lossy(&made.stderr).trim());
         let request = std::fs::read_to_string(folder.join("terminal.csr"))?;
-        let device = sign(&self.app.pool, &running.authority, &request, "Front door", &folder, true).await?;
+        let device = sign(&self.app.pool, authority, &request, "Front door", &folder, true).await?;
         Ok(device)
     }
 

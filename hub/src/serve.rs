@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use proto::DeviceId;
 use sd_notify::NotifyState;
 use sqlx::PgPool;
@@ -74,16 +74,24 @@ impl Database {
     }
 }
 
-/// Opens the vault; a key that does not fit what is stored is refused.
+/// Opens the vault; a key that does not fit what is stored, or is missing, is refused.
 pub async fn open_vault(config: &Config, pool: &PgPool) -> Result<Vault> {
     std::fs::create_dir_all(&config.state)
         .with_context(|| format!("cannot make {}", config.state.display()))?;
-    let vault = Vault::open(&config.vault_key())?;
-    let foreign = store::templates::with_other_key(&mut *pool.acquire().await?, vault.key_id()).await?;
-    anyhow::ensure!(
+    let (file, mut conn) = (config.vault_key(), pool.acquire().await?);
+    // A new key would soon take the place of the right one in the backups.
+    let sealed = store::templates::with_other_key(&mut conn, "").await?;
+    ensure!(
+        sealed == 0 || file.exists(),
+        "{} is missing, and {sealed} templates are sealed with it: put it back from a backup",
+        file.display()
+    );
+    let vault = Vault::open(&file)?;
+    let foreign = store::templates::with_other_key(&mut conn, vault.key_id()).await?;
+    ensure!(
         foreign == 0,
         "{foreign} templates are sealed with another key than {}: put the right key back",
-        config.vault_key().display()
+        file.display()
     );
     Ok(vault)
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use tests::ground::Ground;
 use tests::hub::Hub;
-use tests::{eventually, program, root};
+use tests::{eventually, photo, program, refused, root};
 
 /// The lines of README's two blocks about backups: making one, restoring it.
 fn commands() -> Result<(String, String)> {
@@ -58,6 +58,14 @@ async fn a_hub_comes_back_from_its_backup() -> Result<()> {
         let asked: [&[&str]; 3] = [&["person", "list"], &["terminal", "list"], &["authority", "show"]];
         asked.map(|command| hub.must(command)).into_iter().collect::<Result<Vec<_>>>()
     };
+    // A lost key is not replaced while templates are sealed with it.
+    let (key, away) = (lost.state.join("vault.key"), lost.state.join("away"));
+    std::fs::rename(&key, &away)?;
+    let photo = photo("obama.jpg")?;
+    let enrol = ["person", "enrol", "1001", photo.to_str().context("a path in UTF-8")?];
+    refused(&lost.command(&enrol)?, "vault.key is missing")?;
+    ensure!(!key.exists(), "a new key was made");
+    std::fs::rename(&away, &key)?;
     let before = known(&lost)?;
     ensure!(before[0].contains("Barack Obama") && before[1].contains("Front door"), "{before:?}");
     lost.kill()?;

@@ -5,8 +5,8 @@ use std::io::Cursor;
 use anyhow::{Context, Result, ensure};
 use calamine::{Data, Reader, Xlsx};
 use reqwest::{Method, Response, StatusCode};
-use serde_json::Value;
-use tests::api::Api;
+use serde_json::{Value, json};
+use tests::api::{Api, answered};
 use tests::calc;
 use tests::company::{Company, DEVICE};
 use tests::ground::Ground;
@@ -274,6 +274,12 @@ async fn a_fire_list_also_names_who_may_be_in() -> Result<()> {
     let csv = company.hr.request(Method::GET, "/reports/presence?format=csv").send().await?.text().await?;
     ensure!(csv.starts_with("number,name,department,site,since,terminal,presence\n"), "{csv}");
     ensure!(csv.lines().count() == 5 && csv.contains("\"Front door\",\"perhaps in\""), "{csv}");
+    // Who belongs to another site is on the list of the one whose door they came through, too.
+    let admin = company.login("root", "admin", None).await?;
+    answered(200, admin.put("/sites/Plant", &json!({"zone": "UTC"})).await?)?;
+    answered(200, company.hr.patch("/people/104", &json!({"site": "Plant"})).await?)?;
+    assert_eq!(list(&company.hr, "?site=Main").await?, all);
+    assert_eq!(list(&company.hr, "?site=Plant").await?, ["104 in"]);
     Ok(())
 }
 

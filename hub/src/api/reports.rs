@@ -60,7 +60,7 @@ pub struct Wanted {
     number: Option<String>,
     /// A department's name.
     department: Option<String>,
-    /// A site's name.
+    /// A site's name. Of presence: whoever belongs there or came through a door there.
     site: Option<String>,
     /// The steps of the trend of punctuality.
     step: Option<Step>,

@@ -230,6 +230,9 @@ impl Plan {
             if own.is_some_and(|own| new.id == own) && old.is_some_and(|old| moves(old, &new)) {
                 problems.add(draft.row, "number", OWN);
             }
+            if own.is_some_and(|own| new.id == own) && old.is_some_and(|old| manager(old) != manager(&new)) {
+                problems.add(draft.row, "manager", OWN_MANAGER);
+            }
             plan.note(draft.row, old, new);
         }
         problems.refuse()?;
@@ -300,10 +303,17 @@ fn ids<'a>(drafts: &'a [Draft], known: &'a Known) -> HashMap<&'a str, Uuid> {
     ids
 }
 
+/// Of rows about whoever imports them.
+const OWN_MANAGER: &str = "nobody changes their own manager: ask somebody else";
+
 /// Whether somebody's days are others with this.
 fn moves(old: &Record, new: &Record) -> bool {
     let place = |person: &Record| (person.site.clone(), person.employed_from, person.employed_to);
     place(old) != place(new)
+}
+
+fn manager(person: &Record) -> Option<Uuid> {
+    person.manager.as_ref().map(|(id, _)| *id)
 }
 
 fn differences(old: Option<&Record>, new: &Record) -> Vec<Difference> {
@@ -423,6 +433,11 @@ mod tests {
         let told = plan_by(ada, moves).err().expect("problems").to_string();
         assert_eq!(told, format!("row 3, column number: {OWN}"));
         assert!(plan_by(ada, "number,name,employed_to\n1001,Ada,2030-01-01\n").is_err());
+        let told = plan_by(ada, "number,name,manager\n1002,Bob,\n1001,Ada,1002\n")
+            .err()
+            .expect("problems")
+            .to_string();
+        assert_eq!(told, format!("row 3, column manager: {OWN_MANAGER}"));
         assert!(plan_by(ada, "number,name,email\n1001,Ada L.,a@example.org\n").is_ok());
         assert!(plan_by(Some(Uuid::from_u128(9)), moves).is_ok());
     }

@@ -50,6 +50,10 @@ pub async fn page(conn: &mut PgConnection, filter: &Filter, within_s: u32, now: 
     let of_person = recent.chunk_by(|one, other| one.number == other.number);
     let mut found: Vec<_> =
         of_person.filter_map(|rows| whereabouts(rows, i64::from(within_s), now)).collect();
+    // Whoever is inside here counts here, and whoever belongs here is missed here.
+    let asked =
+        |row: &RecentRow| filter.site.as_ref().is_none_or(|site| [&row.site, &row.place].contains(&site));
+    found.retain(|(_, row)| asked(row));
     found.sort_by_key(|(presence, _)| *presence); // and those of each by number, as they came
     let mut zones = Zones::default();
     let rows = found.into_iter().map(|(presence, row)| cells(presence, row, &mut zones));
@@ -125,6 +129,7 @@ mod tests {
             at: Timestamp::from_second(*at).expect("a time").to_sqlx(),
             direction: (*direction).to_owned(),
             terminal: "Gate".into(),
+            place: "Main".into(),
         };
         punches.iter().map(row).collect()
     }

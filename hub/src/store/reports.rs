@@ -298,24 +298,27 @@ pub struct RecentRow {
     pub at: SqlTimestamp,
     /// in, out or unknown.
     pub direction: String,
-    /// Where the terminal hangs.
+    /// The terminal.
     pub terminal: String,
+    /// The terminal's site.
+    pub place: String,
 }
 
-/// Punches of a stretch of time, by person and time. Its first instant is not in it.
+/// Punches of a stretch of time, by person and time, wherever they were made. Its first instant is not in it.
 pub async fn recent(
     conn: &mut PgConnection,
     filter: &Filter,
     (since, until): (Timestamp, Timestamp),
 ) -> Result<Vec<RecentRow>> {
     let mut query = QueryBuilder::new(
-        "select p.number, p.name, d.name as department, s.name as site, s.zone, u.at, u.direction, t.name as terminal
+        "select p.number, p.name, d.name as department, s.name as site, s.zone, u.at, u.direction, t.name as terminal,
+            place.name as place
         from punches u join people p on p.id = u.person join sites s on s.id = p.site
-            join terminals t on t.device = u.device left join departments d on d.id = p.department
+            join terminals t on t.device = u.device join sites place on place.id = t.site left join departments d on d.id = p.department
         where u.at > ",
     );
     query.push_bind(since.to_sqlx()).push(" and u.at <= ").push_bind(until.to_sqlx());
-    narrow(&mut query, filter);
+    narrow(&mut query, &Filter { site: None, ..filter.clone() });
     query.push(" order by p.number, u.at");
     query.build_query_as().fetch_all(conn).await
 }

@@ -1,5 +1,5 @@
-//! What a program said on its standard error, without the passwords and paths of addresses, and without the
-//! arguments in which there may be a password.
+//! What a program said on its standard error, without the passwords and paths of addresses, the arguments in
+//! which there may be a password, and what follows an option that is called so.
 
 use crate::config::Command;
 
@@ -14,15 +14,17 @@ const HIDDEN: &str = "***";
 pub struct Words {
     text: Vec<u8>,
     heard: usize,
-    /// Arguments that hold an address.
+    /// Arguments that hold an address, or follow an option that is called like a secret.
     secrets: Vec<String>,
 }
 
 impl Words {
     /// None yet.
     pub fn new(command: &Command) -> Self {
-        let secrets = command.arguments().iter().filter(|word| word.contains("://")).cloned().collect();
-        Self { text: Vec::new(), heard: 0, secrets }
+        let arguments = command.arguments();
+        let of_option = arguments.windows(2).filter(|pair| announces_secret(&pair[0])).map(|pair| &pair[1]);
+        let addresses = arguments.iter().filter(|word| word.contains("://"));
+        Self { text: Vec::new(), heard: 0, secrets: addresses.chain(of_option).cloned().collect() }
     }
 
     /// Takes what was said, and forgets what was said long before.
@@ -60,7 +62,13 @@ impl Words {
         for secret in &self.secrets {
             line = line.replace(secret.as_str(), HIDDEN);
         }
-        line.split(' ').map(hide_in_word).collect::<Vec<_>>().join(" ")
+        let mut before = "";
+        let told = line.split(' ').map(|word| {
+            let hidden = announces_secret(before);
+            before = word;
+            if hidden { HIDDEN.to_owned() } else { hide_in_word(word) }
+        });
+        told.collect::<Vec<_>>().join(" ")
     }
 
     #[cfg(test)]
@@ -69,8 +77,25 @@ impl Words {
     }
 }
 
+/// Whether the next word is a secret, as in `--password hunter2`, `token: abc` and `Bearer abc`.
+fn announces_secret(word: &str) -> bool {
+    let named = (word.starts_with('-') && !word.contains('=')) || word.ends_with([':', '=']);
+    named && names_secret(word) || word.eq_ignore_ascii_case("bearer")
+}
+
+/// Whether a word holds what secrets are called.
+fn names_secret(word: &str) -> bool {
+    let word = word.to_lowercase();
+    ["pass", "pwd", "secret", "token"].iter().any(|name| word.contains(name))
+}
+
 fn hide_in_word(word: &str) -> String {
-    let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
+    let Some((scheme, rest)) = word.split_once("://") else {
+        return match word.split_once('=') {
+            Some((name, _)) if names_secret(name) => format!("{name}={HIDDEN}"),
+            _ => word.to_owned(),
+        };
+    };
     // Some write user and password unescaped, with any letter in them.
     let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
     let host: String =
@@ -116,6 +141,11 @@ mod tests {
         assert_eq!(last(&["-i", address], &format!("{address}: refused")), "***: refused");
         let option = "location=rtsp://admin:my pass@cam/";
         assert_eq!(last(&[option], &format!("no {option}")), "no ***");
+        let named =
+            "error: --password hunter2 user=a password=hunter2 token: hunter2 Bearer hunter2 wrong password";
+        let told = "error: --password *** user=a password=*** token: *** Bearer *** wrong password";
+        assert_eq!(last(&[], named), told);
+        assert_eq!(last(&["--pass", "hunter2"], "no such option: hunter2"), "no such option: ***");
     }
 
     #[test]
