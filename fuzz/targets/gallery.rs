@@ -25,8 +25,8 @@ mod identity {
         Ok(fs::write(path, bytes)?)
     }
 
-    pub fn sync_folder(_path: &Path) -> std::io::Result<()> {
-        Ok(())
+    pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
+        write_new(path, bytes, mode)
     }
 }
 
