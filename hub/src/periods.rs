@@ -190,7 +190,7 @@ pub async fn step(pool: &PgPool, actor: &str, id: i64, step: Step, now: Timestam
     // Hubs that write workdays have read which are locked: wait for them, and let others wait.
     store::periods::alone(&mut transaction).await?;
     let (before, state) = moved(&mut transaction, id, step).await?;
-    let mut finalised = 0;
+    let mut finalised = None;
     if step == Step::Lock {
         ended(&mut transaction, &before, now).await?;
         let open = store::periods::unclosed(&mut transaction, id, now).await?;
@@ -200,7 +200,7 @@ pub async fn step(pool: &PgPool, actor: &str, id: i64, step: Step, now: Timestam
             )));
         }
         store::periods::note_people(&mut transaction, id).await?;
-        finalised = store::periods::finalise(&mut transaction, id, actor, now).await?;
+        finalised = Some(store::periods::finalise(&mut transaction, id, actor, now).await?);
     }
     let waiting = store::periods::awaited(&mut transaction, id, REACH).await?;
     if waiting > 0 {
@@ -209,7 +209,10 @@ pub async fn step(pool: &PgPool, actor: &str, id: i64, step: Step, now: Timestam
         )));
     }
     store::periods::change(&mut transaction, id, state, actor, now).await?;
-    let detail = json!({"before": before.state, "after": state, "absences_finalised": finalised});
+    let mut detail = json!({"before": before.state, "after": state});
+    if let Some(finalised) = finalised {
+        detail["absences_finalised"] = finalised.into();
+    }
     store::audit::record(&mut transaction, actor, step.action(), &id.to_string(), detail).await?;
     let after = store::periods::find(&mut transaction, id).await?.ok_or_else(|| unknown(id))?;
     transaction.commit().await?;

@@ -24,7 +24,8 @@ impl Words {
         let arguments = command.arguments();
         let of_option = arguments.windows(2).filter(|pair| announces_secret(&pair[0])).map(|pair| &pair[1]);
         let addresses = arguments.iter().filter(|word| word.contains("://"));
-        Self { text: Vec::new(), heard: 0, secrets: addresses.chain(of_option).cloned().collect() }
+        let secrets = addresses.chain(of_option).filter(|word| !word.is_empty()).cloned().collect();
+        Self { text: Vec::new(), heard: 0, secrets }
     }
 
     /// Takes what was said, and forgets what was said long before.
@@ -64,6 +65,9 @@ impl Words {
         }
         let mut before = "";
         let told = line.split(' ').map(|word| {
+            if word.is_empty() {
+                return String::new(); // between two spaces
+            }
             let hidden = announces_secret(before);
             before = word;
             if hidden { HIDDEN.to_owned() } else { hide_in_word(word) }
@@ -146,6 +150,7 @@ mod tests {
         let told = "error: --password *** user=a password=*** token: *** Bearer *** wrong password";
         assert_eq!(last(&[], named), told);
         assert_eq!(last(&["--pass", "hunter2"], "no such option: hunter2"), "no such option: ***");
+        assert_eq!(last(&["--pass", ""], "password:  hunter2"), "password:  ***");
     }
 
     #[test]
