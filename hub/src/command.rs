@@ -171,7 +171,7 @@ async fn perform(arguments: Arguments) -> Result<()> {
     match arguments.command {
         Command::Run { check_config: true } => check(&config()?),
         Command::Run { check_config: false } => serve::run(&config()?).await,
-        Command::Demo(demo) => demo.run().await,
+        Command::Demo(demo) => Box::pin(demo.run()).await,
         Command::Assess { case } => assess(&case),
         #[cfg(feature = "pdf")]
         Command::Print => print_pdf(),
@@ -183,7 +183,7 @@ async fn perform(arguments: Arguments) -> Result<()> {
         other => {
             let config = config()?;
             let database = Database::open(&config).await?;
-            let result = with_database(&config, &database.pool, other).await;
+            let result = Box::pin(with_database(&config, &database.pool, other)).await;
             let ours = database.cluster.as_ref().is_some_and(crate::cluster::Cluster::started);
             database.close(ours).await;
             result

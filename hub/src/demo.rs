@@ -87,13 +87,13 @@ impl Demo {
         introduce(&running, &state, &password);
         let show = Show { photos, state, once: self.once, app: running.app.clone() };
         let (authority, mqtt) = (running.authority.clone(), running.mqtt);
-        let story = async move {
+        let story = Box::pin(async move {
             identity::create(&show.app.pool, "demo", Role::Hr, None, password, true).await?;
             let device = show.terminal(&authority).await?;
             let port = mqtt.context("the demonstration has a broker of its own")?.port();
             show.enrol().await?;
             show.run(device, port).await
-        };
+        });
         running.until(story).await
     }
 }

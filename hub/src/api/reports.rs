@@ -22,7 +22,7 @@ use crate::identity::{Actor, Scope};
 use crate::people::seen_by;
 #[cfg(feature = "pdf")]
 use crate::reports::pdf;
-use crate::reports::table::{Cursor, Page};
+use crate::reports::table::{Cell, Column, Cursor, Page};
 use crate::reports::timesheet::Period;
 use crate::reports::{Question, Report, Step, csv, json, xlsx};
 use crate::store::reports::Filter;
@@ -113,7 +113,10 @@ pub async fn report(
         Shape::Csv => {
             (named(&name, "csv")?, whole(&turn, app.pool, question, after, shape).await?).into_response()
         }
-        Shape::Xlsx => (named(&name, "xlsx")?, workbook(&turn, &app.pool, &question).await?).into_response(),
+        Shape::Xlsx => {
+            let workbook = Box::pin(workbook(&turn, &app.pool, &question)).await?;
+            (named(&name, "xlsx")?, workbook).into_response()
+        }
         Shape::Pdf => (named(&name, "pdf")?, pages(&turn, &app, question).await?).into_response(),
     };
     Ok(turn.until_sent(answer))
@@ -209,27 +212,40 @@ impl Progress {
     /// The next piece of the answer.
     async fn piece(&mut self) -> anyhow::Result<Bytes> {
         let columns = self.question.report.columns();
-        let page = page(&self.turn, &self.pool, &self.question, self.after.take(), PAGE).await?;
+        let mut page = page(&self.turn, &self.pool, &self.question, self.after.take(), PAGE).await?;
         let first = !std::mem::replace(&mut self.begun, true);
         self.done = page.next.is_none();
-        self.after = page.next;
-        let piece = match self.shape {
-            Shape::Csv if first => (csv::header(columns) + &csv::rows(&page.rows)).into_bytes(),
-            Shape::Csv => csv::rows(&page.rows).into_bytes(),
-            _ => {
-                let open: &[u8] = if first {
-                    b"["
-                } else if page.rows.is_empty() {
-                    b""
-                } else {
-                    b",\n"
-                };
-                let close: &[u8] = if self.done { b"]\n" } else { b"" };
-                [open, &json::rows(columns, &page.rows)?, close].concat()
-            }
-        };
-        Ok(piece.into())
+        self.after = page.next.take();
+        let (shape, last) = (self.shape, self.done);
+        // Not on the threads that deliver punches.
+        let written = tokio::task::spawn_blocking(move || write(shape, columns, &page.rows, first, last));
+        Ok(written.await.context("writing a report")??.into())
     }
+}
+
+/// Rows as they stand in the answer, of which they are the first or the last.
+fn write(
+    shape: Shape,
+    columns: &[Column],
+    rows: &[Vec<Cell>],
+    first: bool,
+    last: bool,
+) -> anyhow::Result<Vec<u8>> {
+    Ok(match shape {
+        Shape::Csv if first => (csv::header(columns) + &csv::rows(rows)).into_bytes(),
+        Shape::Csv => csv::rows(rows).into_bytes(),
+        _ => {
+            let open: &[u8] = if first {
+                b"["
+            } else if rows.is_empty() {
+                b""
+            } else {
+                b",\n"
+            };
+            let close: &[u8] = if last { b"]\n" } else { b"" };
+            [open, &json::rows(columns, rows)?, close].concat()
+        }
+    })
 }
 
 /// All pages, one after another as they are taken. The first is read before anything is answered,

@@ -67,7 +67,7 @@ impl Visit {
     /// Sees the connection to its end and says why it ended.
     pub async fn receive(self, socket: TcpStream, unauthenticated: Turn<IpAddr>) {
         let peer = self.peer;
-        let admitted = match timeout(HANDSHAKE * 2, self.admit(socket)).await {
+        let admitted = match timeout(HANDSHAKE * 2, Box::pin(self.admit(socket))).await {
             Ok(admitted) => admitted,
             Err(_) => Err(refuse("too-slow", "no CONNECT in time")),
         };
