@@ -1,21 +1,36 @@
 #!/usr/bin/env bash
-# Runs every test, set-up included: packages, LiteRT, a mail server, Mosquitto, photos, binaries (which the
-# tests start, kill and start again), then `cargo test` with this script's arguments passed on.
+# Runs tests, set-up included: packages, LiteRT, a mail server, Mosquitto, photos, and the binaries, which the
+# tests start, kill and start again. cargo-nextest is used where it is installed, since many tests wait and it
+# runs those of all files side by side.
 #
 # The accuracy test measures recognition on many photos, which are not part of Rollcall:
 # ROLLCALL_FACES names a folder with lfw/ (the photos), pairs.tsv (a, b, same) and identities.tsv
 # (name, gallery, probe). Without it that test is skipped.
 set -euo pipefail
 
-case "${1-}" in
--h | --help)
-  echo "usage: tests/run.sh [ARGUMENT...]    arguments go to cargo test, e.g. tests/run.sh delivery"
-  exit ;;
-esac
+usage="usage: tests/run.sh [FILE|ARGUMENT]...
+
+  FILE        the name of a file of tests, such as delivery (tests/tests/delivery.rs); without any, every test runs
+  ARGUMENT    anything else goes to cargo nextest run, or to cargo test where that is not installed:
+              a part of a test's name, an option"
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 export PATH=$PATH:$HOME/.cargo/bin
+
+chosen=()
+for argument; do
+  case $argument in
+  -h | --help) echo "$usage"; exit ;;
+  *[!a-z_]*) chosen+=("$argument") ;;
+  *)
+    if compgen -G "*/tests/$argument.rs" >/dev/null; then
+      chosen+=(--test "$argument")
+    else
+      chosen+=("$argument")
+    fi ;;
+  esac
+done
 
 deploy/setup.sh
 models/fetch.sh
@@ -35,6 +50,10 @@ else
   unset ROLLCALL_FACES
 fi
 
-# With all that releases have.
-cargo build --release --workspace --bins --locked --features hub/pdf
-cargo test --release --workspace --locked --features hub/pdf --no-fail-fast "$@"
+build=(--release --workspace --locked --features hub/pdf) # with all that releases have
+cargo build "${build[@]}" --bins --example evaluate       # the accuracy test starts the example
+run=(test)
+if cargo nextest --version >/dev/null 2>&1; then
+  run=(nextest run)
+fi
+cargo "${run[@]}" "${build[@]}" --no-fail-fast "${chosen[@]}"
