@@ -8,7 +8,7 @@
 # (name, gallery, probe). Without it that test is skipped.
 set -euo pipefail
 
-usage="usage: tests/run.sh [FILE|ARGUMENT]...
+usage="usage: tests/run.sh [FILE] [ARGUMENT]...
 
   FILE        the name of a file of tests, such as delivery (tests/tests/delivery.rs); without any, every test runs
   ARGUMENT    anything else goes to cargo nextest run, or to cargo test where that is not installed:
@@ -18,19 +18,11 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 export PATH=$PATH:$HOME/.cargo/bin
 
-chosen=()
-for argument; do
-  case $argument in
-  -h | --help) echo "$usage"; exit ;;
-  *[!a-z_]*) chosen+=("$argument") ;;
-  *)
-    if compgen -G "*/tests/$argument.rs" >/dev/null; then
-      chosen+=(--test "$argument")
-    else
-      chosen+=("$argument")
-    fi ;;
-  esac
-done
+case ${1-} in
+-h | --help) echo "$usage"; exit ;;
+'' | *[!a-z_]*) ;;
+*) if compgen -G "*/tests/$1.rs" >/dev/null; then set -- --test "$@"; fi ;;
+esac
 
 deploy/setup.sh
 models/fetch.sh
@@ -56,4 +48,4 @@ run=(test)
 if cargo nextest --version >/dev/null 2>&1; then
   run=(nextest run)
 fi
-cargo "${run[@]}" "${build[@]}" --no-fail-fast "${chosen[@]}"
+cargo "${run[@]}" "${build[@]}" --no-fail-fast "$@"
