@@ -4,15 +4,14 @@ mod cut;
 mod mjpeg;
 pub mod program;
 pub mod replay;
+mod source;
 pub mod v4l2;
 pub mod walk;
 mod yuyv;
-
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use models::Frame;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -22,6 +21,8 @@ use crate::door::{Fault, Signal};
 use crate::health::Health;
 use crate::vision::Slot;
 
+pub use source::Camera;
+
 /// The waits before a camera is opened again, doubled from the first to the last.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 
@@ -29,21 +30,11 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 /// opens a camera that has stalled.
 const STEADY: u32 = 3;
 
-/// Damaged frames in a row that are passed over; cameras send some after they start.
-const DAMAGED: u32 = 30;
-
 /// What makes a Raspberry Pi's Camera Module a camera, in edge.toml.
 pub const MODULE: &str = concat!(
     "camera.kind = \"program\", camera.command = [\"rpicam-vid\", \"-t\", \"0\", \"-n\", \"--codec\", \"mjpeg\", ",
     "\"--quality\", \"85\", \"--width\", \"640\", \"--height\", \"480\", \"--framerate\", \"15\", \"--flush\", \"-o\", \"-\"]"
 );
-
-/// A source of frames.
-pub trait Camera {
-    /// Waits for the next frame. `None`: there are no more. After an error the camera must be
-    /// opened anew. `spare` is memory to use again.
-    fn next(&mut self, spare: Vec<u8>) -> Result<Option<Frame>>;
-}
 
 /// Who hears how the camera is.
 pub struct Told<'a> {

@@ -3,7 +3,6 @@
 mod door;
 mod host;
 mod program;
-
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -11,9 +10,9 @@ use anyhow::{Context, Result, ensure};
 use models::liveness::Policy;
 use serde::Deserialize;
 
-pub use door::{Backend, Door, Gpio, Lock, Pin, Wired};
-pub use host::Host;
-pub use program::{Command, Format};
+pub use crate::config::door::{Backend, Door, Gpio, Lock, Pin, Wired};
+pub use crate::config::host::Host;
+pub use crate::config::program::{Command, Format};
 
 /// The whole file. `deploy/edge.example.toml` shows every key.
 #[derive(Debug, Deserialize)]

@@ -14,23 +14,20 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 use uuid::Uuid;
 
-use crate::attend::Attendant;
-use crate::camera;
-use crate::claim;
 use crate::clock::Clock;
 use crate::config::{self, Config, Misconfigured};
-use crate::converse::{Conversation, Memory};
-use crate::deliver::Delivery;
 use crate::door::{self, Door, Signal};
+use crate::gallery::Roster;
 use crate::health::Health;
-use crate::identity::Identity;
-use crate::link::Link;
-use crate::metrics;
+use crate::hub_link::deliver::Delivery;
+use crate::hub_link::link::Link;
+use crate::hub_link::session::{Conversation, Memory};
+use crate::identity::renew::Renewal;
+use crate::identity::{Identity, pairing};
 use crate::outbox::{Options, Outbox, support};
-use crate::renew::Renewal;
-use crate::roster::Roster;
-use crate::service;
+use crate::punching::Attendant;
 use crate::vision::{self, Slot};
+use crate::{camera, metrics, service};
 
 /// Sightings between vision and decision.
 const SEEN: usize = 64;
@@ -156,7 +153,7 @@ async fn live(
     let clock = Clock::open(config.clock.synchronised)?;
     tokio::select! {
         biased;
-        claimed = claim::claim(config, clock) => claimed?,
+        claimed = pairing::claim(config, clock) => claimed?,
         reason = &mut ended => return reason.map(stopping),
         early = tasks.join_next() => return early_end(early),
         () = service::wait("waits to be accepted at the hub") => {}

@@ -1,7 +1,8 @@
 //! `rollcall-edge doctor`: looks at everything that a terminal needs, says what is wrong and what to do
 //! about it. Changes nothing, and may be run beside the daemon.
 
-mod hub;
+mod connection;
+mod finding;
 
 use std::io::{ErrorKind, Write};
 use std::path::Path;
@@ -9,17 +10,17 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use models::Eyes;
-use serde_json::json;
 
 use crate::camera::v4l2::RawNode;
 use crate::camera::{self, MODULE, program};
 use crate::clock::Clock;
 use crate::config::{Camera, Config, Door};
 use crate::daemon::install_crypto;
+use crate::doctor::finding::{Finding, State, bad, judge, note, well};
 use crate::door;
+use crate::gallery::Roster;
 use crate::machine::{self, Machine};
 use crate::outbox::support;
-use crate::roster::Roster;
 
 /// Frames that a camera must give.
 const FRAMES: u32 = 20;
@@ -27,23 +28,6 @@ const FRAMES: u32 = 20;
 const SPARE_MB: u64 = 200;
 /// Degrees Celsius from which a Raspberry Pi slows down.
 const HOT: f32 = 80.0;
-
-/// How one thing is.
-enum State {
-    Well,
-    /// It works, but somebody should know.
-    Note,
-    Bad,
-}
-
-/// One thing that was looked at.
-struct Finding {
-    what: &'static str,
-    state: State,
-    said: String,
-    /// What to do; empty where nothing is to be done.
-    remedy: String,
-}
 
 /// Looks, and prints what it found. `false`: something is wrong.
 pub fn examine(file: &Path, json: bool) -> bool {
@@ -92,7 +76,7 @@ fn all(file: &Path, config: &Config) -> Vec<Finding> {
         judge("roster", roster(config), "the hub sends it anew when the terminal starts; roster.key must be readable for this user"),
         waiting(&outbox),
     ]);
-    findings.extend(hub::examine(config, running));
+    findings.extend(connection::examine(config, running));
     findings
 }
 
@@ -241,45 +225,5 @@ fn temperature(config: &Config) -> Finding {
             note("temperature", format!("{degrees:.0} degrees: it slows down"), "give it air, or a heat sink")
         }
         Some(degrees) => well("temperature", format!("{degrees:.0} degrees")),
-    }
-}
-
-fn well(what: &'static str, said: String) -> Finding {
-    Finding { what, state: State::Well, said, remedy: String::new() }
-}
-
-fn note(what: &'static str, said: String, remedy: &str) -> Finding {
-    Finding { what, state: State::Note, said, remedy: remedy.into() }
-}
-
-fn bad(what: &'static str, said: String, remedy: &str) -> Finding {
-    Finding { what, state: State::Bad, said, remedy: remedy.into() }
-}
-
-fn judge(what: &'static str, outcome: Result<String>, remedy: &str) -> Finding {
-    match outcome {
-        Ok(said) => well(what, said),
-        Err(error) => bad(what, format!("{error:#}"), remedy),
-    }
-}
-
-impl Finding {
-    fn word(&self) -> &'static str {
-        match self.state {
-            State::Well => "ok",
-            State::Note => "note",
-            State::Bad => "BAD",
-        }
-    }
-
-    fn print(&self) {
-        println!("{:4}  {:13}  {}", self.word(), self.what, self.said);
-        if !self.remedy.is_empty() {
-            println!("{:21}-> {}", "", self.remedy);
-        }
-    }
-
-    fn json(&self) -> serde_json::Value {
-        json!({ "check": self.what, "state": self.word().to_lowercase(), "found": self.said, "do": self.remedy })
     }
 }

@@ -2,7 +2,6 @@
 
 mod guard;
 mod pins;
-
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config::{Backend, Door as Choice, Gpio};
+use crate::door::guard::{Guard, Relay};
+pub use crate::door::guard::{guard, keep_to_ourselves};
+use crate::door::pins::{Board, Input, Output, Rest};
 use crate::health::Health;
-use guard::{Guard, Relay};
-pub use guard::{guard, keep_to_ourselves};
-use pins::{Board, Input, Output, Rest};
 
 /// A thing that can be on or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,18 +1,19 @@
 //! Who this terminal is: its key, which never leaves the device, and the certificate that the hub
 //! gave it.
 
-use std::fs;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+pub mod fs;
+pub mod key;
+pub mod pairing;
+pub mod renew;
+pub mod tls;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, Result, ensure};
 use proto::DeviceId;
 use proto::sign::Signer;
-use rcgen::{
-    CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SigningKey,
-};
+use rcgen::KeyPair;
 use rustls::client::ResolvesClientCert;
 use rustls::client::WantsClientCert;
 use rustls::sign::CertifiedKey;
@@ -24,7 +25,9 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::clock::Clock;
 use crate::config::{Config, Files};
-use crate::trust::{Floor, HubVerifier, Pinned, validity};
+use crate::identity::fs::replace;
+use crate::identity::key::{csr, read_key};
+use crate::identity::tls::{Floor, HubVerifier, Pinned, validity};
 
 /// The terminal's identity on the wire.
 pub struct Identity {
@@ -157,112 +160,4 @@ fn common_name(certificate: &CertificateDer<'_>) -> Result<DeviceId> {
     let (_, parsed) = X509Certificate::from_der(certificate).context("not a certificate")?;
     let name = parsed.subject().iter_common_name().next().context("the certificate names nobody")?;
     Ok(name.as_str()?.parse()?)
-}
-
-fn read_key(file: &Path) -> Result<KeyPair> {
-    let pem = zeroize::Zeroizing::new(
-        fs::read_to_string(file).with_context(|| format!("cannot read the key {}", file.display()))?,
-    );
-    KeyPair::from_pem(&pem).with_context(|| format!("{} holds no key", file.display()))
-}
-
-/// The terminal's key, which is made if it is not there.
-pub fn key(file: &Path) -> Result<KeyPair> {
-    if file.exists() {
-        return read_key(file);
-    }
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    write_new(file, key.serialize_pem().as_bytes(), 0o600)?;
-    Ok(key)
-}
-
-/// Makes `terminal.key` if it is not there, writes `terminal.csr` and prints where.
-pub fn request(state: &Path) -> Result<()> {
-    fs::create_dir_all(state).with_context(|| format!("cannot make {}", state.display()))?;
-    let key = key(&state.join("terminal.key"))?;
-    let device = device_of(&key)?;
-    let file = state.join("terminal.csr");
-    fs::write(&file, csr(&key, &device)?).with_context(|| format!("cannot write {}", file.display()))?;
-    println!("terminal {device}");
-    println!("request  {}", file.display());
-    println!("Next: on the hub, run `rollcall-hub terminal sign {} --name \"Front door\"`.", file.display());
-    Ok(())
-}
-
-/// The terminal is named by its first key: no second terminal can be given the same name.
-pub fn device_of(key: &KeyPair) -> Result<DeviceId> {
-    let hash = sha256(key.subject_public_key_info().as_slice());
-    let first: [u8; 16] = hash[..16].try_into().context("a hash has 32 bytes")?;
-    Ok(DeviceId::from_random(first))
-}
-
-/// The hash of some bytes.
-pub fn sha256(bytes: &[u8]) -> [u8; 32] {
-    use sha2::Digest;
-    sha2::Sha256::digest(bytes).into()
-}
-
-/// A request for a terminal's certificate (PEM).
-pub fn csr(key: &impl SigningKey, device: &DeviceId) -> Result<String> {
-    let mut params = CertificateParams::new(Vec::<String>::new())?;
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, device.as_str());
-    params.distinguished_name.push(DnType::OrganizationName, device.as_str());
-    Ok(params.serialize_request(key)?.pem()?)
-}
-
-/// Writes a file that must not be there yet, durably, readable as `mode` says. A power cut leaves it
-/// whole or not there.
-pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let write = || {
-        let fresh = write_beside(path, bytes, mode)?;
-        let linked = fs::hard_link(&fresh, path); // which replaces nothing
-        fs::remove_file(&fresh)?;
-        linked?;
-        sync_folder(path)
-    };
-    write().with_context(|| format!("cannot make {}", path.display()))
-}
-
-/// Puts a file in the place of another, or where there is none: afterwards one of the two is there,
-/// whole, whatever happens.
-pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let write = || {
-        fs::rename(write_beside(path, bytes, mode)?, path)?;
-        sync_folder(path)
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// Writes what is to become a file, whole and durable, beside it.
-fn write_beside(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<PathBuf> {
-    let fresh = path.with_extension("new");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&fresh)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    Ok(fresh)
-}
-
-/// Makes a file's name durable: it stands in its folder, which is written by itself.
-pub fn sync_folder(path: &Path) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    folder.map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    #[test]
-    fn asking_twice_keeps_the_key() {
-        let folder = tempfile::tempdir().expect("folder");
-        request(folder.path()).expect("first");
-        let key = fs::read(folder.path().join("terminal.key")).expect("key");
-        request(folder.path()).expect("second");
-        assert_eq!(fs::read(folder.path().join("terminal.key")).expect("key"), key);
-        let mode = fs::metadata(folder.path().join("terminal.key")).expect("key").permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-    }
 }

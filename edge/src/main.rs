@@ -122,7 +122,7 @@ fn run(command: Command) -> Result<ExitCode> {
             let config = Config::read(&config)?;
             if check_config { daemon::check(&config) } else { daemon::run(&config, while_stdin) }
         }
-        Command::Csr { state } => identity::request(&state),
+        Command::Csr { state } => identity::key::request(&state),
         Command::Outbox { question, state } => outbox::support::answer(&state.join("outbox"), &question),
         Command::Guard => door::guard(),
         Command::Door { action: DoorAction::Off, config } => daemon::switch_off(&Config::read(&config)?),

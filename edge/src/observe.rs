@@ -15,8 +15,8 @@ use crate::camera::replay::Replay;
 use crate::camera::v4l2::RawNode;
 use crate::camera::{self, Camera, MODULE};
 use crate::config::{self, Config, Vision};
-use crate::roster::Roster;
-use scene::{Second, rounded};
+use crate::gallery::Roster;
+use crate::observe::scene::{Second, rounded};
 
 /// What is looked at, and how it is told.
 #[derive(Args)]

@@ -5,95 +5,24 @@
 //! can't be opened or holds something else than was written is salvaged. Nothing is dropped but
 //! what a Receipt covers: a full outbox refuses.
 
-mod keeper;
 pub mod layout;
 pub mod record;
+mod request;
 pub mod salvage;
 pub mod store;
 pub mod support;
-
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+mod writer;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, mpsc};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use keeper::Keeper;
-use layout::Layout;
+use crate::outbox::layout::Layout;
+use crate::outbox::request::{Answer, Command, GROUP, Shared};
+use crate::outbox::writer::Writer;
 
-/// Punches that one commit takes, at most.
-const GROUP: usize = 256;
-
-/// What can go wrong with the store.
-#[derive(Debug, thiserror::Error)]
-pub enum OutboxError {
-    /// Another process has it.
-    #[error("the outbox {0} is in use by another rollcall-edge: only one may run on a store")]
-    InUse(PathBuf),
-    /// The disk has no space, or the outbox holds as much as it may.
-    #[error(
-        "no room in the outbox {0} or on its disk: it takes no punch until the hub has taken some or somebody makes room"
-    )]
-    Full(PathBuf),
-    /// The disk, mostly.
-    #[error("the outbox {path}: {reason}")]
-    Store {
-        /// The folder.
-        path: PathBuf,
-        /// What sled or the kernel says.
-        reason: String,
-    },
-    /// The thread is gone.
-    #[error("the outbox has stopped")]
-    Stopped,
-}
-
-/// Punches as they were read, with the epoch that their numbers belong to.
-pub struct Batch {
-    /// The store's epoch.
-    pub epoch: u64,
-    /// Numbers up to this one were used before the epoch was drawn.
-    pub born: u64,
-    /// Numbers and punches.
-    pub records: Vec<(u64, Vec<u8>)>,
-}
-
-type Answer<T> = oneshot::Sender<Result<T, OutboxError>>;
-
-enum Command {
-    Append(Vec<u8>, Answer<u64>),
-    Read { from: u64, count: usize, bytes: usize, answer: Answer<Batch> },
-    Trim { epoch: u64, through: u64, answer: Answer<()> },
-    Renew(Answer<()>),
-}
-
-/// How the outbox is opened.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Its folder.
-    pub folder: PathBuf,
-    /// Bytes of punches that it holds, at most.
-    pub limit_bytes: u64,
-    /// Whether punches are made durable; `false` only to show what happens else.
-    pub sync: bool,
-}
-
-impl Options {
-    /// What a terminal uses.
-    pub fn new(folder: &Path, limit_bytes: u64) -> Self {
-        Self { folder: folder.to_owned(), limit_bytes, sync: true }
-    }
-}
-
-/// What the store's thread tells everybody.
-#[derive(Default)]
-struct Shared {
-    epoch: AtomicU64,
-    held: AtomicU64,
-    full: AtomicBool,
-    alarm: Mutex<Option<String>>,
-}
+pub use request::{Batch, Options, OutboxError};
 
 /// The store's door, cheap to clone.
 #[derive(Clone)]
@@ -108,14 +37,14 @@ impl Outbox {
     pub fn open(options: Options) -> Result<Self, OutboxError> {
         let shared = Arc::new(Shared::default());
         let path = options.folder.clone();
-        let mut keeper = Keeper::new(options, shared.clone());
-        keeper.ensure_open()?;
-        keeper.remember();
-        let layout = keeper.layout.clone();
+        let mut writer = Writer::new(options, shared.clone());
+        writer.ensure_open()?;
+        writer.remember();
+        let layout = writer.layout.clone();
         let (commands, receive) = mpsc::sync_channel(GROUP);
         std::thread::Builder::new()
             .name("outbox".into())
-            .spawn(move || keeper.serve(&receive))
+            .spawn(move || writer.serve(&receive))
             .map_err(|e| OutboxError::Store { path, reason: e.to_string() })?;
         Ok(Self { commands, shared, layout })
     }
@@ -187,8 +116,9 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::FileExt;
+    use std::path::Path;
 
-    use super::keeper::LARGE_BYTES;
+    use super::writer::LARGE_BYTES;
     use super::*;
 
     const LIMIT: u64 = 1 << 20;

@@ -9,9 +9,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use hub::cluster::Cluster;
-use hub::ingest::{Batch, ingest};
-use hub::store;
+use hub::{Batch, Cluster, db, ingest};
 use jiff::Timestamp;
 use prost::Message;
 use proto::{DeviceId, Punch, PunchBatch, PunchRecord};
@@ -44,7 +42,7 @@ fn main() -> Result<()> {
 }
 
 async fn measure(cluster: &Cluster, punches: usize, rounds: usize) -> Result<serde_json::Value> {
-    let pool = store::open(cluster.options()).await?;
+    let pool = db::open(cluster.options()).await?;
     let people = prepare(&pool).await?;
     let (mut copied, mut single, mut many) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {

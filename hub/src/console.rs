@@ -1,10 +1,11 @@
 //! The web console: a login, and today's punches and timesheet as they change.
 
-mod live;
+pub mod live;
+mod visitor;
 
 use askama::Template;
 use askama_web::WebTemplate;
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{Path, State};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -18,19 +19,18 @@ use rust_embed::RustEmbed;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::api::{ApiError, login_limit, token_of};
-use crate::app::App;
+use crate::accounts::{self, Actor};
 use crate::clock;
-use crate::identity::{self, Actor};
-use crate::reports::{punches, silence, timesheet};
-use crate::store::reports::Filter;
+use crate::console::live::SHOWN;
+use crate::console::visitor::Visitor;
+use crate::db::reports::Filter;
+use crate::punches::listing;
+use crate::reports::{silence, timesheet};
+use crate::web::ApiError;
+use crate::web::session::COOKIE;
+use crate::web::session::{login_limit, token_of};
+use crate::web::state::App;
 
-/// The cookie of a session. The prefix makes browsers insist on HTTPS and on this host alone.
-pub const COOKIE: &str = "__Host-rollcall";
-/// Live streams of one session at a time.
-pub const STREAMS: usize = 3;
-/// Punches that the page shows, at most.
-const SHOWN: usize = 200;
 /// Days before today whose provisional absences the page speaks of.
 const NOTICED_DAYS: i32 = 7;
 
@@ -51,7 +51,7 @@ struct TodayPage {
     /// Whether they see everybody, and the punches as they come.
     staff: bool,
     date: String,
-    punches: Vec<punches::Row>,
+    punches: Vec<listing::Row>,
     timesheet: Vec<timesheet::Row>,
     /// Terminals that absences wait for.
     notices: Vec<String>,
@@ -68,30 +68,12 @@ pub fn router() -> Router<App> {
         .route("/login", get(|| async { LoginPage { refused: false } }))
 }
 
-/// Somebody who has logged in; anybody else is sent to the login.
-struct Visitor {
-    actor: Actor,
-    token: String,
-}
-
-impl FromRequestParts<App> for Visitor {
-    type Rejection = Response;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
-        let to_login = || Redirect::to("/login").into_response();
-        let token = token_of(parts).ok_or_else(to_login)?;
-        let actor =
-            identity::recognise(&app.pool, &token).await.map_err(|e| ApiError::from(e).into_response())?;
-        actor.map(|actor| Self { actor, token }).ok_or_else(to_login)
-    }
-}
-
 async fn today(State(app): State<App>, Visitor { actor, .. }: Visitor) -> Result<TodayPage, ApiError> {
     let date = app.today();
     let period = timesheet::Period::of(date);
     // The raw punches are for those who see everybody.
     let mut punches = if actor.role.is_staff() {
-        punches::of_date(&app.pool, &app.zone, date, &actor.name).await?
+        listing::of_date(&app.pool, &app.zone, date, &actor.name).await?
     } else {
         Vec::new()
     };
@@ -132,7 +114,7 @@ async fn log_in(
     Form(form): Form<LoginForm>,
 ) -> Result<Response, ApiError> {
     let password = Zeroizing::new(form.password);
-    let Some(token) = identity::log_in(&app.pool, &form.name, password, clock::now()).await? else {
+    let Some(token) = accounts::log_in(&app.pool, &form.name, password, clock::now()).await? else {
         return Ok((StatusCode::UNAUTHORIZED, LoginPage { refused: true }).into_response());
     };
     let cookie =
@@ -142,7 +124,7 @@ async fn log_in(
 
 async fn log_out(State(app): State<App>, parts: Parts) -> Result<Response, ApiError> {
     if let Some(token) = token_of(&parts) {
-        identity::log_out(&app.pool, &token).await?;
+        accounts::log_out(&app.pool, &token).await?;
     }
     let jar = CookieJar::from_headers(&parts.headers);
     let gone = Cookie::build((COOKIE, "")).path("/").secure(true).http_only(true);

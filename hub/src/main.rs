@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use hub::command::{self, Arguments, Command, Log};
+use hub::cli::{self, Arguments, Command, Log};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -21,11 +21,11 @@ fn main() -> ExitCode {
     }
     // Only fails where a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match command::execute(arguments) {
+    match cli::execute(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            if error.is::<hub::Refused>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+            if error.is::<attendance::Refused>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

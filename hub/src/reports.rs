@@ -4,18 +4,18 @@
 //! for when the one before has been sent.
 
 pub mod csv;
-mod days;
-mod exceptions;
+pub mod days;
+pub mod exceptions;
+pub mod http;
 pub mod json;
 #[cfg(feature = "pdf")]
 pub mod pdf;
-mod presence;
-pub mod punches;
-mod punctuality;
+pub mod presence;
+pub mod punctuality;
 pub mod silence;
 pub mod table;
 pub mod timesheet;
-mod totals;
+pub mod totals;
 pub mod xlsx;
 
 use anyhow::Result;
@@ -24,8 +24,8 @@ use serde::Deserialize;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
+use crate::db::reports::{Filter, Which};
 use crate::reports::table::{Column, Cursor, Page};
-use crate::store::reports::{Filter, Which};
 
 /// Which report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]

@@ -4,12 +4,11 @@
 //! the input's pixels; overlapping boxes are averaged, weighted by their scores.
 
 use crate::error::{Error, Result};
-use crate::feed::Feed;
 use crate::frame::Frame;
-use crate::geometry::{Point, Rect, Similarity};
+use crate::geometry::{Point, Rect, Region, Similarity};
 use crate::manifest::{DetectorSpec, Folder, Role};
-use crate::mesh::Region;
-use crate::sample::{Letterbox, Sampler};
+use crate::resample::{Letterbox, Sampler};
+use crate::tensor_input::Feed;
 use crate::tflite::{Model, Runtime};
 
 /// Numbers a row of the detector's output: centre, size and six keypoints.
@@ -181,6 +180,13 @@ fn average(same: &[Detection], score: f32) -> Detection {
             y: mean(&|d| d.keypoints[k].y),
         }),
         score,
+    }
+}
+
+impl From<&Detection> for Region {
+    fn from(face: &Detection) -> Self {
+        let longer = face.face.width().max(face.face.height());
+        Self { centre: face.face.centre(), roll: face.roll(), longer }
     }
 }
 

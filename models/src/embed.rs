@@ -5,14 +5,14 @@ use zeroize::Zeroizing;
 
 use crate::align;
 use crate::error::{Error, Result};
-use crate::feed::Feed;
+use crate::exposure::Light;
 use crate::frame::Frame;
 use crate::identify::{Identifier, Rules};
-use crate::light::Light;
 use crate::manifest::{EmbedderSpec, Folder, Manifest, Role, SecondSpec};
 use crate::mesh::Landmarks;
-use crate::sample::Sampler;
+use crate::resample::Sampler;
 use crate::template::Embedding;
+use crate::tensor_input::Feed;
 use crate::tflite::{Model, Runtime};
 use crate::threshold::Thresholds;
 

@@ -7,12 +7,13 @@ use crate::embed::{Embedder, Look};
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::geometry::Rect;
+use crate::geometry::Region;
 use crate::liveness::Skin;
+use crate::liveness_model::Opinion;
 use crate::manifest::{Folder, Role};
-use crate::mesh::{Landmarks, Mesh, Region};
-use crate::opinion::Opinion;
+use crate::mesh::{Landmarks, Mesh};
 use crate::quality::Quality;
-use crate::sample::Sampler;
+use crate::resample::Sampler;
 use crate::template::Embedding;
 use crate::tflite::Runtime;
 

@@ -170,6 +170,15 @@ fn mean(points: &[Point]) -> Option<(f64, f64)> {
     })
 }
 
+/// Where a face is looked for: a middle, an angle and how long its longer side is, in the frame's
+/// pixels and radians.
+#[derive(Clone, Copy, Debug)]
+pub struct Region {
+    pub(crate) centre: Point,
+    pub(crate) roll: f32,
+    pub(crate) longer: f32,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,31 +5,31 @@
 //! no picture anywhere: only its working memory holds parts of the last one, and faces in view.
 
 pub mod align;
-mod ballot;
 pub mod detect;
 pub mod embed;
 pub mod error;
+mod exposure;
 pub mod eyes;
-mod feed;
 mod format;
 pub mod frame;
 pub mod gallery;
 pub mod geometry;
 pub mod identify;
-mod light;
 pub mod liveness;
+pub mod liveness_model;
 pub mod manifest;
 pub mod mesh;
 pub mod motion;
-pub mod opinion;
 pub mod photo;
 pub mod pipeline;
 pub mod quality;
-pub mod sample;
+pub mod resample;
 pub mod template;
+mod tensor_input;
 pub mod tflite;
 pub mod threshold;
 pub mod track;
+mod track_state;
 
 pub use detect::Detection;
 pub use embed::Look;
@@ -40,8 +40,9 @@ pub use gallery::Gallery;
 pub use identify::{Candidate, Finding, Identifier, Rules, Verdict};
 pub use liveness::Liveness;
 pub use manifest::{Folder, Manifest, Role};
-pub use pipeline::{Departure, Pipeline, Sighting};
+pub use pipeline::{Pipeline, Sighting};
 pub use quality::{Flaw, Quality};
 pub use template::{Embedding, Template};
 pub use threshold::Thresholds;
 pub use track::TrackId;
+pub use track_state::Departure;

@@ -4,7 +4,7 @@
 //! comes nearer does not. Both the mesh and pieces of skin must have moved so, in several frames: the
 //! mesh alone may guess depth into a picture. Who stands quite still is a person once they blinked
 //! twice. A screen's pattern over the face speaks against one, and so may a model (see
-//! [`crate::opinion`]).
+//! [`crate::liveness_model`]).
 //!
 //! What this can't tell: a film of the person on a good screen, a mask, a head made of paper, two photos
 //! of a person, from the front and from the side, one put before the other; for blinks, a photo with holes
@@ -15,17 +15,16 @@ mod blink;
 mod plane;
 mod skin;
 mod traces;
-
 use std::collections::VecDeque;
 
-pub(crate) use skin::Skin;
+pub(crate) use crate::liveness::skin::Skin;
 
 use serde::Deserialize;
 
 use crate::geometry::Point;
+use crate::liveness::blink::Blinks;
+use crate::liveness::traces::Traces;
 use crate::mesh::{Landmarks, POINTS};
-use blink::Blinks;
-use traces::Traces;
 
 /// What the best plane leaves unexplained in a picture, in widths of the face: of 180 pictures that
 /// were moved and tilted 95 % left less than .0125 in the mesh and .0079 in the skin, of 60 heads that

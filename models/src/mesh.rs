@@ -1,12 +1,11 @@
 //! 468 points on a face, for alignment, blinks and turns.
 
-use crate::detect::Detection;
 use crate::error::{Error, Result};
-use crate::feed::Feed;
 use crate::frame::Frame;
-use crate::geometry::{Point, Rect, Similarity};
+use crate::geometry::{Point, Rect, Region, Similarity};
 use crate::manifest::{Folder, MeshSpec, Role};
-use crate::sample::Sampler;
+use crate::resample::Sampler;
+use crate::tensor_input::Feed;
 use crate::tflite::{Model, Runtime};
 
 /// Points of a mesh.
@@ -20,22 +19,6 @@ const CHEEKS: (usize, usize) = (234, 454);
 
 /// The middle of the forehead's edge and the chin.
 const BROW_AND_CHIN: (usize, usize) = (10, 152);
-
-/// Where a face is looked for: a middle, an angle and how long its longer side is, in the frame's
-/// pixels and radians.
-#[derive(Clone, Copy, Debug)]
-pub struct Region {
-    pub(crate) centre: Point,
-    pub(crate) roll: f32,
-    pub(crate) longer: f32,
-}
-
-impl From<&Detection> for Region {
-    fn from(face: &Detection) -> Self {
-        let longer = face.face.width().max(face.face.height());
-        Self { centre: face.face.centre(), roll: face.roll(), longer }
-    }
-}
 
 /// The mesh of one face, in the frame's pixels.
 #[derive(Clone)]

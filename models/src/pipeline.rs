@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::ballot::Ballot;
 use crate::detect::Detection;
 use crate::embed::Look;
 use crate::error::Result;
@@ -21,6 +20,7 @@ use crate::mesh::Landmarks;
 use crate::motion::Motion;
 use crate::quality::Quality;
 use crate::track::{TrackId, Tracker, one_face};
+use crate::track_state::{Departure, TrackState};
 
 /// Faces that are embedded in one frame, at most: five people come at once, and frames go on.
 const AT_ONCE: usize = 2;
@@ -70,17 +70,6 @@ impl Sighting {
     }
 }
 
-/// A face that left the view.
-#[derive(Clone, Copy, Debug)]
-pub struct Departure {
-    /// Which one.
-    pub track: TrackId,
-    /// In how many frames it was: none, if it turned out to be no face.
-    pub frames: u32,
-    /// Its greatest width in pixels: how near it came.
-    pub width: f32,
-}
-
 /// A face in this frame.
 struct Face {
     track: TrackId,
@@ -98,7 +87,7 @@ pub struct Pipeline {
     policy: Policy,
     motion: Motion,
     tracker: Tracker,
-    ballots: HashMap<TrackId, Ballot>,
+    states: HashMap<TrackId, TrackState>,
     departures: Vec<Departure>,
     /// Frames since the detector last looked.
     since_search: u32,
@@ -122,7 +111,7 @@ impl Pipeline {
             policy: Policy::Off,
             motion: Motion::default(),
             tracker: Tracker::default(),
-            ballots: HashMap::new(),
+            states: HashMap::new(),
             departures: Vec::new(),
             since_search: 0,
             before: Duration::ZERO,
@@ -153,7 +142,7 @@ impl Pipeline {
     pub fn observe(&mut self, frame: &Frame, gallery: &Gallery) -> Result<&[Sighting]> {
         self.part(frame.at);
         let moved = self.motion.look(frame);
-        let known = self.ballots.len();
+        let known = self.states.len();
         let mut faces = std::mem::take(&mut self.faces);
         self.follow(frame, &mut faces)?;
         if self.must_search(moved.is_some(), faces.len() < known, known == 0) {
@@ -189,8 +178,8 @@ impl Pipeline {
     /// The faces of the frame before, where they are now; in place of what is in `faces`.
     fn follow(&mut self, frame: &Frame, faces: &mut Vec<Face>) -> Result<()> {
         faces.clear();
-        for (track, ballot) in &self.ballots {
-            let Some(region) = &ballot.region else { continue };
+        for (track, state) in &self.states {
+            let Some(region) = &state.region else { continue };
             if let Some(landmarks) = self.eyes.follow(frame, region)? {
                 faces.push(Face { track: *track, landmarks, looked: false });
             }
@@ -207,21 +196,21 @@ impl Pipeline {
     fn let_go(&mut self, frame: &Frame, found: &[Detection], faces: &mut Vec<Face>) -> Result<()> {
         for face in faces.iter() {
             let bounds = face.landmarks.bounds();
-            let Some(ballot) = self.ballots.get_mut(&face.track) else { continue };
+            let Some(state) = self.states.get_mut(&face.track) else { continue };
             if found.iter().any(|other| one_face(&bounds, &other.face)) {
-                ballot.find(frame.at);
-            } else if ballot.miss(frame.at) {
+                state.find(frame.at);
+            } else if state.miss(frame.at) {
                 // The detector that looks for those who are far misses who is very near.
                 if self.eyes.is_near(frame, &bounds)? {
-                    ballot.find(frame.at);
+                    state.find(frame.at);
                 } else {
-                    self.departures.push(ballot.departure(face.track));
-                    self.ballots.remove(&face.track);
+                    self.departures.push(state.departure(face.track));
+                    self.states.remove(&face.track);
                     self.tracker.drop(face.track);
                 }
             }
         }
-        faces.retain(|face| self.ballots.contains_key(&face.track));
+        faces.retain(|face| self.states.contains_key(&face.track));
         Ok(())
     }
 
@@ -229,7 +218,7 @@ impl Pipeline {
     fn welcome(&mut self, frame: &Frame, found: &[Detection], faces: &mut Vec<Face>) -> Result<()> {
         let mut meshes = Vec::with_capacity(found.len());
         for face in found {
-            if meshes.len() + self.ballots.len() < MOST && !self.tracker.has(&face.face, frame.at) {
+            if meshes.len() + self.states.len() < MOST && !self.tracker.has(&face.face, frame.at) {
                 meshes.extend(self.eyes.landmarks(frame, face)?);
             }
         }
@@ -237,7 +226,7 @@ impl Pipeline {
         let tracks = self.tracker.update(&places, frame.at);
         for (landmarks, track) in meshes.into_iter().zip(tracks) {
             if let Some(track) = track {
-                self.ballots.entry(track).or_default().find(frame.at);
+                self.states.entry(track).or_default().find(frame.at);
                 faces.push(Face { track, landmarks, looked: false });
             }
         }
@@ -246,17 +235,17 @@ impl Pipeline {
 
     /// Remembers where a face is, and looks for signs of life until there are enough.
     fn watch(&mut self, frame: &Frame, face: &Face) -> Result<()> {
-        let ballot = self.ballots.entry(face.track).or_default();
-        ballot.see(face.landmarks.region(), &face.landmarks.bounds(), frame.at, self.before);
+        let state = self.states.entry(face.track).or_default();
+        state.see(face.landmarks.region(), &face.landmarks.bounds(), frame.at, self.before);
         // One face's life must not serve another's, and a face that is cut by the frame's edge has a
         // border that is no skin.
-        let watchable = ballot.knows_the_face() && frame.holds(&face.landmarks.bounds());
-        if watchable && !self.policy.is_met(&ballot.watch.liveness()) {
-            self.eyes.skin(frame, &face.landmarks, &mut ballot.watch.skin)?;
-            ballot.watch.see(&face.landmarks, self.eyes.has_opinion());
-            if self.policy.is_met(&ballot.watch.liveness()) {
-                ballot.watch.rest();
-                ballot.hurry();
+        let watchable = state.knows_the_face() && frame.holds(&face.landmarks.bounds());
+        if watchable && !self.policy.is_met(&state.watch.liveness()) {
+            self.eyes.skin(frame, &face.landmarks, &mut state.watch.skin)?;
+            state.watch.see(&face.landmarks, self.eyes.has_opinion());
+            if self.policy.is_met(&state.watch.liveness()) {
+                state.watch.rest();
+                state.hurry();
             }
         }
         Ok(())
@@ -264,41 +253,41 @@ impl Pipeline {
 
     /// Embeds those faces that need it most, and judges them.
     fn look_closely(&mut self, frame: &Frame, faces: &mut [Face], gallery: &Gallery) -> Result<()> {
-        let wanting = |face: &&mut Face| self.ballots[&face.track].wants_a_look(self.agreement);
+        let wanting = |face: &&mut Face| self.states[&face.track].wants_a_look(self.agreement);
         let mut wanting: Vec<&mut Face> = faces.iter_mut().filter(wanting).collect();
-        wanting.sort_by_key(|face| self.ballots[&face.track].turn());
+        wanting.sort_by_key(|face| self.states[&face.track].turn());
         for face in wanting.into_iter().take(AT_ONCE) {
-            let Some(ballot) = self.ballots.get_mut(&face.track) else { continue };
+            let Some(state) = self.states.get_mut(&face.track) else { continue };
             let Some(look) = self.eyes.embed(frame, &face.landmarks, Look::Glance)? else {
-                ballot.skip();
+                state.skip();
                 continue;
             };
             let quality = self.eyes.quality(frame, &face.landmarks)?;
-            if ballot.is_other(&look, self.apart) {
+            if state.is_other(&look, self.apart) {
                 if quality.yaw.abs() > TURNED {
-                    ballot.turn_away();
+                    state.turn_away();
                     continue; // who turns their head looks like somebody else
                 }
                 let Some(new) = self.doubt(face.track) else { continue };
                 face.track = new;
             }
-            let Some(ballot) = self.ballots.get_mut(&face.track) else { continue };
-            (face.looked, ballot.quality) = (true, quality);
+            let Some(state) = self.states.get_mut(&face.track) else { continue };
+            (face.looked, state.quality) = (true, quality);
             if self.policy != Policy::Off
                 && let Some((likely, threshold)) = self.eyes.opinion(frame, &face.landmarks)?
             {
-                ballot.watch.hear(likely, threshold);
+                state.watch.hear(likely, threshold);
             }
-            if let Some(fused) = ballot.look(quality.worth(), look) {
+            if let Some(fused) = state.look(quality.worth(), look) {
                 let mut finding = self.identifier.identify(fused.embedding(), gallery);
                 if finding.is_some_and(|finding| self.identifier.is_unsure(&finding))
                     && let Some(second) = self.eyes.ask_second(frame, &face.landmarks)?
-                    && let Some(second) = ballot.look_twice(second)
+                    && let Some(second) = state.look_twice(second)
                 {
                     let whole = self.eyes.embedder().join(fused.embedding(), second.embedding());
                     finding = self.identifier.identify(&whole, gallery);
                 }
-                ballot.cast(finding);
+                state.cast(finding);
             }
         }
         Ok(())
@@ -307,21 +296,21 @@ impl Pipeline {
     /// A look was at somebody else: the next one decides. If that is, too, the face left whose track
     /// this was, and somebody new is there, whose track is returned.
     fn doubt(&mut self, track: TrackId) -> Option<TrackId> {
-        let ballot = self.ballots.get_mut(&track)?;
-        if !ballot.doubt() {
+        let state = self.states.get_mut(&track)?;
+        if !state.doubt() {
             return None;
         }
-        let (new, anew) = (self.tracker.renew(track), ballot.anew());
-        self.departures.push(ballot.departure(track));
-        self.ballots.remove(&track);
-        self.ballots.insert(new, anew);
+        let (new, anew) = (self.tracker.renew(track), state.anew());
+        self.departures.push(state.departure(track));
+        self.states.remove(&track);
+        self.states.insert(new, anew);
         Some(new)
     }
 
     fn sighting(&self, face: &Face, at: Duration) -> Option<Sighting> {
-        let ballot = self.ballots.get(&face.track)?;
-        let finding = ballot.finding;
-        let liveness = ballot.watch.liveness();
+        let state = self.states.get(&face.track)?;
+        let finding = state.finding;
+        let liveness = state.watch.liveness();
         Some(Sighting {
             track: face.track,
             at,
@@ -330,9 +319,9 @@ impl Pipeline {
             candidate: finding.map(|finding| finding.candidate),
             threshold: finding.map_or(0.0, |finding| finding.threshold),
             verdict: finding.map_or(Verdict::Unknown, |finding| finding.verdict),
-            agreement: ballot.agreement(),
+            agreement: state.agreement(),
             looked: face.looked,
-            quality: ballot.quality,
+            quality: state.quality,
             liveness,
             alive: self.policy.is_met(&liveness),
         })
@@ -350,8 +339,8 @@ impl Pipeline {
 
     fn part(&mut self, at: Duration) {
         for track in self.tracker.departed(at) {
-            if let Some(ballot) = self.ballots.remove(&track) {
-                self.departures.push(ballot.departure(track));
+            if let Some(state) = self.states.remove(&track) {
+                self.departures.push(state.departure(track));
             }
         }
     }

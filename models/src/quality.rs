@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::frame::Frame;
 use crate::geometry::{Point, Similarity};
 use crate::mesh::{Landmarks, POINTS};
-use crate::sample::Sampler;
+use crate::resample::Sampler;
 
 /// Pixels a side of the piece that is looked at, and of these the face's width.
 const SIDE: usize = 96;

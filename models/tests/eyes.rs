@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use models::geometry::{Point, Similarity};
 use models::photo::{PhotoError, embed_photo};
-use models::sample::Sampler;
+use models::resample::Sampler;
 use models::{Embedding, Eyes, Flaw, Frame, Gallery, Look, Pipeline, Template};
 use uuid::Uuid;
 

@@ -24,10 +24,11 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use crate::camera::cut::{Cutter, Jpegs};
-use crate::camera::{Camera, DAMAGED, mjpeg, yuyv};
+use crate::camera::program::words::Words;
+use crate::camera::source::{Camera, DAMAGED};
+use crate::camera::{mjpeg, yuyv};
 use crate::config::{Command, Format};
 use crate::door::keep_to_ourselves;
-use words::Words;
 
 /// How long a program may take until its first picture: one on the network is asked, finds its stream, waits for a
 /// picture that is whole. Less than a stopping daemon waits for its parts.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use models::Frame;
 
-use crate::camera::Camera;
+use crate::camera::source::Camera;
 
 /// Keeps a steady rate: frame `n` is due `n / rate` seconds after the first.
 pub struct Pace {

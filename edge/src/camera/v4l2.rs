@@ -17,7 +17,8 @@ use v4l::video::Capture;
 use v4l::video::capture::Parameters;
 use v4l::{Device, Format, FourCC};
 
-use crate::camera::{Camera, DAMAGED, mjpeg, yuyv};
+use crate::camera::source::{Camera, DAMAGED};
+use crate::camera::{mjpeg, yuyv};
 
 const BUFFERS: u32 = 4;
 /// A camera that gives nothing for so long, and for three frames' time, is opened anew.

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, ensure};
 use models::geometry::Rect;
 use models::{Eyes, Frame};
 
-use crate::camera::Camera;
 use crate::camera::replay::Pace;
+use crate::camera::source::Camera;
 use crate::config::Pass;
 
 const WIDTH: usize = 640;

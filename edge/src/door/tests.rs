@@ -4,8 +4,8 @@ use std::sync::Mutex;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::*;
 use crate::config::Pin;
+use crate::door::*;
 
 type Seen = Arc<Mutex<Vec<(Line, bool)>>>;
 

@@ -14,10 +14,10 @@ use proto::Punch;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::outbox::keeper::whole;
 use crate::outbox::layout::{Layout, Mark, files};
 use crate::outbox::salvage::{Found, search};
 use crate::outbox::store::{Failure, Store};
+use crate::outbox::writer::whole;
 
 /// What is asked.
 #[derive(Subcommand)]

@@ -15,14 +15,18 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::warn;
 
-use crate::api::ApiError;
-use crate::app::App;
-use crate::clock;
-use crate::console::{SHOWN, STREAMS, Visitor};
-use crate::identity::{self, Actor};
-use crate::reports::{punches, timesheet};
-use crate::store;
+use crate::accounts::{self, Actor};
+use crate::console::visitor::Visitor;
+use crate::punches::listing;
+use crate::reports::timesheet;
+use crate::web::ApiError;
+use crate::web::state::App;
+use crate::{clock, db};
 
+/// Live streams of one session at a time.
+pub const STREAMS: usize = 3;
+/// Punches that the page shows, at most.
+pub const SHOWN: usize = 200;
 /// Between two updates, however many punches there are.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Between two looks at whether the session still stands.
@@ -35,7 +39,7 @@ const LONGEST: Duration = Duration::from_mins(10);
 #[derive(Template)]
 #[template(path = "punches.html")]
 struct Punches {
-    punches: Vec<punches::Row>,
+    punches: Vec<listing::Row>,
 }
 
 #[derive(Template)]
@@ -49,12 +53,12 @@ pub async fn live(
     State(app): State<App>,
     Visitor { actor, token }: Visitor,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
-    let turn = app.streams.take(identity::token_hash(&token)).ok_or_else(|| {
+    let turn = app.streams.take(accounts::token_hash(&token)).ok_or_else(|| {
         let message = format!("{STREAMS} live pages of this session are open: close one");
         ApiError::too_many(message, LONGEST.as_secs())
     })?;
     let mut conn = app.pool.acquire().await.map_err(anyhow::Error::from)?;
-    let audited = store::audit::record(&mut conn, &actor.name, "report.live", "today", json!({})).await;
+    let audited = db::audit::record(&mut conn, &actor.name, "report.live", "today", json!({})).await;
     audited.map_err(anyhow::Error::from)?;
     drop(conn);
     let (send, receive) = mpsc::channel(4);
@@ -79,7 +83,7 @@ async fn feed(app: App, token: String, send: mpsc::Sender<Result<Event, Infallib
     let mut minute = tokio::time::interval_at(Instant::now() + REFRESH, REFRESH);
     let mut owed = true;
     loop {
-        match identity::recognise(&app.pool, &token).await {
+        match accounts::recognise(&app.pool, &token).await {
             Ok(None) => return,
             Ok(Some(actor)) if owed => match tables(&app, &actor).await {
                 Ok(events) => {
@@ -122,7 +126,7 @@ async fn tables(app: &App, actor: &Actor) -> Result<Vec<Event>> {
     let timesheet = timesheet::unaudited(&mut conn, period, actor.scope(), clock::now()).await?;
     let mut events = vec![Event::default().event("timesheet").data(Timesheet { timesheet }.render()?)];
     if actor.role.is_staff() {
-        let mut punches = punches::unaudited(&mut conn, &app.zone, date).await?;
+        let mut punches = listing::unaudited(&mut conn, &app.zone, date).await?;
         punches.truncate(SHOWN);
         events.push(Event::default().event("punches").data(Punches { punches }.render()?));
     }

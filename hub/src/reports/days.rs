@@ -4,8 +4,8 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use sqlx::PgConnection;
 
+use crate::db::reports::{self, DayCursor, DayRow, Filter, Which};
 use crate::reports::table::{Cell, Column, Cursor, Kind, Page, Zones, column};
-use crate::store::reports::{self, DayCursor, DayRow, Filter, Which};
 
 /// The columns of each.
 pub const COLUMNS: &[Column] = &[

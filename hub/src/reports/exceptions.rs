@@ -3,8 +3,8 @@
 use anyhow::{Context, Result};
 use sqlx::PgConnection;
 
+use crate::db::reports::{self, ExceptionRow, Filter};
 use crate::reports::table::{Cell, Column, Cursor, Kind, Page, Zones, column};
-use crate::store::reports::{self, ExceptionRow, Filter};
 
 /// The columns.
 pub const COLUMNS: &[Column] = &[

@@ -5,9 +5,9 @@ use anyhow::Result;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use sqlx::PgConnection;
 
-use crate::attendance::{ClockState, Direction, Punch, sift};
+use crate::db::reports::{self, Filter, RecentRow};
 use crate::reports::table::{Cell, Column, Kind, Page, Zones, column};
-use crate::store::reports::{self, Filter, RecentRow};
+use attendance::{ClockState, Direction, Punch, sift};
 
 /// Whoever was seen longer ago than this is not here any more.
 const SEEN_H: i64 = 24;

@@ -4,8 +4,8 @@ use anyhow::Result;
 use jiff::Timestamp;
 use sqlx::PgConnection;
 
+use crate::db::reports::{self, Filter, TrendRow};
 use crate::reports::table::{Cell, Column, Kind, Page, column};
-use crate::store::reports::{self, Filter, TrendRow};
 
 /// The columns.
 pub const COLUMNS: &[Column] = &[

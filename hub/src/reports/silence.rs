@@ -4,8 +4,8 @@ use anyhow::Result;
 use jiff::Timestamp;
 use sqlx::PgConnection;
 
+use crate::db::reports::{self, Filter, SilentRow};
 use crate::reports::table::{Cell, Column, Kind, Page, Zones, column};
-use crate::store::reports::{self, Filter, SilentRow};
 
 /// The columns.
 pub const COLUMNS: &[Column] = &[

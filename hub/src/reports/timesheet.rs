@@ -9,12 +9,13 @@ use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 
-use crate::day::{self, Day};
-use crate::denial::Denial;
-use crate::identity::Scope;
-use crate::store;
-use crate::store::reports::{self, DayRow, Filter, Which};
-use crate::store::workdays::EXPECTED;
+use crate::accounts::Scope;
+use crate::date::{self, Day};
+use crate::date::{local, time_of_day};
+use crate::db;
+use crate::db::reports::{self, DayRow, Filter, Which};
+use crate::db::workdays::EXPECTED;
+use crate::error::Denial;
 
 /// Days of one timesheet, at most.
 const DAYS: i32 = 366;
@@ -95,7 +96,7 @@ impl Period {
     /// What somebody asked for: today, where nothing is said, and one day, where no last one is.
     pub fn asked(from: Option<Day>, to: Option<Day>, today: Date) -> Result<Self, Denial> {
         let from = from.unwrap_or(Day(today));
-        let (from, to) = day::range(from, to.unwrap_or(from), DAYS)?;
+        let (from, to) = date::range(from, to.unwrap_or(from), DAYS)?;
         Ok(Self { from, to })
     }
 }
@@ -110,7 +111,7 @@ pub async fn timesheet(
     let mut transaction = pool.begin().await?;
     let rows = unaudited(&mut transaction, period, scope, now).await?;
     let detail = json!({"from": period.from.to_string(), "to": period.to.to_string()});
-    store::audit::record(&mut transaction, actor, "report.timesheet", "timesheet", detail).await?;
+    db::audit::record(&mut transaction, actor, "report.timesheet", "timesheet", detail).await?;
     transaction.commit().await?;
     Ok(rows)
 }
@@ -130,19 +131,4 @@ pub async fn unaudited(
         return Err(Denial::senseless(format!("more than {ROWS} rows: {way_out}")));
     }
     Ok(days.into_iter().map(Row::read).collect::<Result<_>>()?)
-}
-
-/// Local time with its offset, to the second.
-pub fn local(at: Timestamp, zone: &TimeZone) -> String {
-    at.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
-}
-
-/// The `HH:MM:SS` of what [`local`] wrote.
-pub fn time_of_day(local: &str) -> &str {
-    local.get(11..19).unwrap_or(local)
-}
-
-/// The local date of an instant.
-pub fn today(now: Timestamp, zone: &TimeZone) -> Date {
-    zone.to_datetime(now).date()
 }

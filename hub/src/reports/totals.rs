@@ -5,8 +5,8 @@ use anyhow::Result;
 use jiff::Timestamp;
 use sqlx::PgConnection;
 
+use crate::db::reports::{self, Filter, TotalRow};
 use crate::reports::table::{Cell, Column, Cursor, Kind, Page, column};
-use crate::store::reports::{self, Filter, TotalRow};
 
 /// The columns.
 pub const COLUMNS: &[Column] = &[

@@ -5,7 +5,7 @@ use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
 use models::geometry::{Point, Similarity};
 use models::mesh::Landmarks;
-use models::sample::Sampler;
+use models::resample::Sampler;
 use models::{Detection, Frame};
 
 use crate::chance::Chance;

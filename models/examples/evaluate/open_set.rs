@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use models::geometry::Similarity;
-use models::sample::Sampler;
+use models::resample::Sampler;
 use models::{Embedding, Eyes, Finding, Frame, Gallery, Identifier, Look, Template, Verdict};
 use serde_json::{Value, json};
 use uuid::Uuid;

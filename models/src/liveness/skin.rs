@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::frame::Frame;
 use crate::geometry::{Point, Similarity};
 use crate::mesh::{Landmarks, POINTS};
-use crate::sample::Sampler;
+use crate::resample::Sampler;
 
 /// Pixels a side of the piece of a frame that is looked at.
 pub const SIDE: usize = 128;

@@ -11,7 +11,7 @@ use rustfft::algorithm::butterflies::{Butterfly3, Butterfly32};
 use rustfft::num_complex::Complex32;
 use rustfft::{Fft, FftDirection};
 
-use super::skin::{SIDE, Skin};
+use crate::liveness::skin::{SIDE, Skin};
 
 /// Pixels a side of the face that is looked at, and where it begins in the skin.
 const PIECE: usize = 96;

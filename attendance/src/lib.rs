@@ -1,0 +1,23 @@
+//! Time-and-attendance rules, pure: no SQL, no clock.
+//!
+//! Facts about one person (punches, shifts, holidays, leave, employment) become workdays. Instants
+//! are whole seconds since 1970, UTC; what a human calls a time of day belongs to a zone.
+
+mod assignment;
+mod breaks;
+mod pairing;
+mod policy;
+mod punch;
+#[cfg(test)]
+mod rules_test;
+mod scenario;
+mod shift;
+mod why;
+mod workday;
+
+pub use policy::Policy;
+pub use punch::{ClockState, Direction, Punch, sift, timestamp};
+pub use scenario::{Case, Refused};
+pub use shift::{Rules, Shift};
+pub use why::why;
+pub use workday::{Assessment, Employment, Entry, Facts, Leave, Workday, assess};

@@ -1,0 +1,309 @@
+//! A person's day: what the punches that belong to it amount to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use crate::assignment::{claim, nearest};
+use crate::breaks::{self, TAKEN_FROM_S};
+use crate::pairing::{Paired, pair};
+use crate::punch::{ClockState, Punch, sift, timestamp};
+use crate::shift::{Minutes, Rules, Shift, Span};
+
+/// A first in and a last out further apart than this are suspicious (rule 11).
+const LONG_S: i64 = 16 * 3600;
+
+/// What an unscheduled day follows (rule 9).
+static UNSCHEDULED: LazyLock<Rules> = LazyLock::new(Rules::default);
+
+/// A shift on a date of somebody's schedule.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The workday's date.
+    pub date: Date,
+    /// What is to be worked.
+    pub shift: Arc<Shift>,
+    /// The zone of its hours.
+    pub zone: TimeZone,
+}
+
+/// How much of a date somebody is on leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// All of it.
+    Whole,
+    /// Half of each shift.
+    Half,
+}
+
+/// First and last day of employment; open where unknown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Employment {
+    /// First.
+    pub from: Option<Date>,
+    /// Last.
+    pub to: Option<Date>,
+}
+
+impl Employment {
+    /// Whether somebody is employed on a date.
+    pub fn covers(self, date: Date) -> bool {
+        self.from.is_none_or(|from| from <= date) && self.to.is_none_or(|to| date <= to)
+    }
+}
+
+/// All that is known of one person.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Where loose punches get their date.
+    pub zone: TimeZone,
+    /// The schedule, in any order.
+    pub entries: Vec<Entry>,
+    /// Whether there is any schedule for them at all within their employment, in `entries` or
+    /// beyond: without one, nothing is overtime.
+    pub scheduled: bool,
+    /// Holidays.
+    pub holidays: BTreeSet<Date>,
+    /// Leave.
+    pub leave: BTreeMap<Date, Leave>,
+    /// When they are employed.
+    pub employed: Employment,
+    /// A punch at most so many seconds after the last that counts is a duplicate.
+    pub duplicate_within_s: i64,
+    /// Punches in any order.
+    pub punches: Vec<Punch>,
+}
+
+/// What a day was (rule 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// A holiday, worked or not.
+    Holiday,
+    /// A whole day of leave.
+    Leave,
+    /// Punches, but no closed interval.
+    Incomplete,
+    /// Worked on a day without a shift.
+    Unscheduled,
+    /// Worked less than counts at all.
+    Absent,
+    /// Worked less than a day.
+    HalfDay,
+    /// Worked.
+    Present,
+}
+
+impl Status {
+    /// As reports and the database write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Holiday => "holiday",
+            Self::Leave => "leave",
+            Self::Incomplete => "incomplete",
+            Self::Unscheduled => "unscheduled",
+            Self::Absent => "absent",
+            Self::HalfDay => "half_day",
+            Self::Present => "present",
+        }
+    }
+}
+
+/// A day of one person. Times are seconds since 1970, UTC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workday {
+    /// The date of its schedule entry; the local date where there is none.
+    pub date: Date,
+    /// Its shift and where that fell; `None` on an unscheduled day.
+    pub shift: Option<(Arc<Shift>, Span)>,
+    /// The punches that were assigned to it, in order.
+    pub punches: Vec<Punch>,
+    /// What they say.
+    pub paired: Paired,
+    /// What the day was.
+    pub status: Status,
+    /// Closed seconds less breaks; `None` where nothing closed.
+    pub worked_s: Option<i64>,
+    /// Seconds that came off the closed ones.
+    pub break_s: i64,
+    /// Seconds that should have been worked.
+    pub expected_s: i64,
+    /// Seconds after the time due.
+    pub late_s: i64,
+    /// Seconds before the time of leaving.
+    pub early_s: i64,
+    /// Seconds that count as overtime.
+    pub overtime_s: i64,
+    /// Seconds more or less than expected; `None` where nobody can say.
+    pub balance_s: Option<i64>,
+    /// What somebody should know, in the order of the alphabet.
+    pub flags: Vec<&'static str>,
+}
+
+/// Everything that the law says of one person's facts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assessment {
+    /// By date, then by the shifts' start, end and name.
+    pub workdays: Vec<Workday>,
+    /// Duplicates.
+    pub dropped: Vec<Punch>,
+    /// Punches that belong to no day.
+    pub unassigned: Vec<Punch>,
+}
+
+/// What a date is, apart from its shifts.
+#[derive(Clone, Copy)]
+struct Day {
+    holiday: bool,
+    leave: Option<Leave>,
+    /// Whether work beyond what is expected can be overtime.
+    scheduled: bool,
+}
+
+/// Applies the law to one person.
+pub fn assess(facts: &Facts) -> Assessment {
+    let mut shifts: Vec<(&Entry, Span)> = facts
+        .entries
+        .iter()
+        .filter(|entry| facts.employed.covers(entry.date))
+        .map(|entry| (entry, Span::place(&entry.shift.rules, entry.date, &entry.zone)))
+        .collect();
+    shifts.sort_by(|(one, a), (other, b)| {
+        (a.start, a.end, &one.shift.name, one.date).cmp(&(b.start, b.end, &other.shift.name, other.date))
+    });
+    let spans: Vec<Span> = shifts.iter().map(|(_, span)| *span).collect();
+    let sifted = sift(facts.punches.clone(), facts.duplicate_within_s);
+
+    let mut claimed: Vec<Vec<Punch>> = vec![Vec::new(); shifts.len()];
+    let mut loose: BTreeMap<Date, Vec<Punch>> = BTreeMap::new();
+    let mut unassigned = Vec::new();
+    for punch in sifted.kept {
+        if let Some(index) = claim(&punch, &spans) {
+            claimed[index].push(punch);
+            continue;
+        }
+        let date = facts.zone.to_datetime(timestamp(punch.at)).date();
+        let of_date = (0..shifts.len()).filter(|index| shifts[*index].0.date == date);
+        match nearest(&punch, &spans, of_date) {
+            Some(index) if facts.holidays.contains(&date) => claimed[index].push(punch),
+            None if facts.employed.covers(date) => loose.entry(date).or_default().push(punch),
+            _ => unassigned.push(punch),
+        }
+    }
+
+    let day = |date: Date| Day {
+        holiday: facts.holidays.contains(&date),
+        leave: facts.leave.get(&date).copied(),
+        scheduled: facts.scheduled,
+    };
+    let scheduled = shifts.iter().zip(claimed).map(|((entry, span), mut punches)| {
+        punches.sort(); // one that joined on a holiday came after those that a window held
+        Workday::new(entry.date, Some((entry.shift.clone(), *span)), punches, day(entry.date))
+    });
+    let unscheduled = loose.into_iter().map(|(date, punches)| Workday::new(date, None, punches, day(date)));
+    let mut workdays: Vec<Workday> = scheduled.chain(unscheduled).collect();
+    workdays.sort_by_key(|workday| workday.date); // stable: the shifts of a date stay in order
+    Assessment { workdays, dropped: sifted.dropped, unassigned }
+}
+
+impl Workday {
+    fn new(date: Date, shift: Option<(Arc<Shift>, Span)>, punches: Vec<Punch>, day: Day) -> Self {
+        let rules = shift.as_ref().map_or(&*UNSCHEDULED, |(shift, _)| &shift.rules);
+        let paired = pair(&punches, rules.pairing, shift.as_ref().map(|(_, span)| span));
+        let closed = paired.closed_s();
+        let off = closed.map_or(0, |s| breaks::off_worked(rules, s, paired.gaps_s(TAKEN_FROM_S)).min(s));
+        let mut workday = Self {
+            date,
+            worked_s: closed.map(|closed| closed - off),
+            break_s: off,
+            paired,
+            punches,
+            shift: None,
+            status: Status::Unscheduled,
+            expected_s: 0,
+            late_s: 0,
+            early_s: 0,
+            overtime_s: 0,
+            balance_s: None,
+            flags: Vec::new(),
+        };
+        match &shift {
+            _ if day.holiday => workday.free(Status::Holiday, day.scheduled),
+            _ if day.leave == Some(Leave::Whole) => workday.on_leave(),
+            None => workday.free(Status::Unscheduled, day.scheduled),
+            Some((shift, span)) => workday.judge(&shift.rules, span, day.leave.is_some()),
+        }
+        workday.shift = shift;
+        workday.raise_flags(day);
+        workday
+    }
+
+    fn incomplete(&self) -> bool {
+        !self.punches.is_empty() && self.worked_s.is_none()
+    }
+
+    /// Nothing is expected, all work is overtime (rule 9).
+    fn free(&mut self, status: Status, scheduled: bool) {
+        self.status = match status {
+            Status::Unscheduled if self.incomplete() => Status::Incomplete,
+            other => other,
+        };
+        let worked = self.worked_s.unwrap_or(0);
+        self.overtime_s = if scheduled { worked } else { 0 };
+        self.balance_s = (!self.incomplete()).then_some(worked);
+    }
+
+    /// Nothing is expected, nothing is overtime (rule 9).
+    fn on_leave(&mut self) {
+        self.status = Status::Leave;
+        self.balance_s = Some(0);
+    }
+
+    /// A shift, of which only half is due on half leave (rules 6 to 10).
+    fn judge(&mut self, rules: &Rules, span: &Span, half: bool) {
+        let share = if half { 2 } else { 1 };
+        let expected = rules.expected_min.map_or_else(
+            || (span.length() - breaks::off_expected(rules, span.length())).max(0),
+            Minutes::seconds,
+        );
+        self.expected_s = expected / share;
+        if !half {
+            let came = self.paired.first_in.filter(|moment| !moment.estimated);
+            let late = came.map_or(0, |moment| moment.at - span.due);
+            self.late_s = if late > rules.grace_late_min.seconds() { late } else { 0 };
+            let went = self.paired.last_out.filter(|moment| !moment.estimated);
+            let early = went.map_or(0, |moment| span.until - moment.at);
+            self.early_s = if early > rules.grace_early_min.seconds() { early } else { 0 };
+        }
+        self.status = match self.worked_s.unwrap_or(0) {
+            _ if self.incomplete() => Status::Incomplete,
+            worked if worked < rules.absent_below_min.seconds() / share => Status::Absent,
+            worked if worked < rules.half_day_below_min.seconds() / share => Status::HalfDay,
+            _ => Status::Present,
+        };
+        if self.incomplete() {
+            return;
+        }
+        let early_arrival = if rules.count_early_arrival { 0 } else { self.paired.closed_before(span.start) };
+        let base = (self.worked_s.unwrap_or(0) - early_arrival).max(0);
+        let excess = base - self.expected_s;
+        self.balance_s = Some(excess);
+        self.overtime_s = if excess > rules.overtime_tolerance_min.seconds() { excess } else { 0 };
+    }
+
+    fn raise_flags(&mut self, day: Day) {
+        let span_s =
+            self.paired.first_in.zip(self.paired.last_out).map_or(0, |(came, went)| went.at - came.at);
+        let leave = day.leave.filter(|_| !day.holiday);
+        let flags = [
+            (self.punches.iter().any(|punch| punch.clock == ClockState::Estimated), "clock_estimated"),
+            (leave == Some(Leave::Half), "half_leave"),
+            (span_s > LONG_S, "long_span"),
+            (self.paired.missing_in, "missing_in"),
+            (self.paired.missing_out, "missing_out"),
+            (leave == Some(Leave::Whole) && !self.punches.is_empty(), "worked_on_leave"),
+        ];
+        self.flags = flags.into_iter().filter(|(raised, _)| *raised).map(|(_, flag)| flag).collect();
+    }
+}

@@ -1,0 +1,366 @@
+//! Who is punched: pure, without a clock and without side effects.
+//!
+//! One decision a pass. A person is punched once enough frames of a track agree, and not again
+//! before they have been out of sight for a while. A face that leaves undecided was a stranger. A face
+//! that does not move is nobody, and keeps nobody from being punched.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use models::liveness::Policy;
+use models::{Candidate, Departure, Sighting, TrackId};
+use uuid::Uuid;
+
+use crate::config::Vision;
+use crate::punching::scenery::{Motion, Scenery};
+
+/// Tracks seen in fewer frames than this were nobody: a poster, a reflection, a glance.
+const FLEETING: u32 = 3;
+
+/// What to do about a sighting.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Decision {
+    /// Punch this person.
+    Punch(Candidate),
+    /// Ask them to turn their head: all else is sure.
+    Challenge,
+    /// Not sure yet, or somebody who was punched a moment ago.
+    Wait,
+    /// A picture of somebody.
+    Ignore,
+}
+
+/// Judges one sighting. `last_seen` is how long ago the candidate was last recognised, `None` if
+/// never.
+pub fn decide(sighting: &Sighting, policy: &Vision, last_seen: Option<Duration>) -> Decision {
+    let Some(candidate) = sighting.recognised() else { return Decision::Wait };
+    let near = sighting.looked && sighting.face.width() >= policy.narrowest_face;
+    let agreed = sighting.agreement >= policy.agreement;
+    let armed = last_seen.is_none_or(|ago| ago >= Duration::from_secs(policy.rearm_s));
+    match (near && agreed && armed, sighting.alive) {
+        (true, true) => Decision::Punch(candidate),
+        (true, false) if policy.liveness == Policy::Challenge => Decision::Challenge,
+        _ => Decision::Wait,
+    }
+}
+
+/// Who is in front of the terminal, and who was a moment ago.
+pub struct Attention {
+    policy: Vision,
+    /// When each person was last recognised, since the camera was opened, and by which track.
+    seen: HashMap<Uuid, (Duration, TrackId)>,
+    /// Tracks that were recognised, and whether they were punched.
+    known: HashMap<TrackId, bool>,
+    scenery: Scenery,
+}
+
+impl Attention {
+    /// Nobody yet.
+    pub fn new(policy: Vision) -> Self {
+        Self { policy, seen: HashMap::new(), known: HashMap::new(), scenery: Scenery::default() }
+    }
+
+    /// Judges a sighting and remembers it.
+    pub fn attend(&mut self, sighting: &Sighting) -> Decision {
+        let (counted, rearm) = (self.is_counted(sighting), self.rearm());
+        let motion = self.scenery.judge(sighting, counted, rearm);
+        let Some(candidate) = sighting.recognised() else { return Decision::Wait };
+        if let Motion::Still(since) = motion {
+            self.let_go(sighting.track, &candidate, since);
+            return Decision::Ignore;
+        }
+        // Who was counted, then stood like a picture, and goes on, is still here.
+        if motion == Motion::Again {
+            self.seen.insert(candidate.person, (sighting.at, sighting.track));
+        }
+        let last_seen = self.seen.get(&candidate.person).map(|(seen, _)| sighting.at.saturating_sub(*seen));
+        let decision = decide(sighting, &self.policy, last_seen);
+        let agreed = sighting.agreement >= self.policy.agreement;
+        let again = agreed && last_seen.is_some_and(|ago| ago < rearm);
+        let punched = matches!(decision, Decision::Punch(_));
+        if punched || again {
+            let before = self.known.entry(sighting.track).or_default();
+            *before |= punched;
+            // Only who was punched keeps a re-arming clock: who is not sure yet must stay armed. And a
+            // picture of somebody must not keep them from being punched.
+            if *before || sighting.alive {
+                self.seen.insert(candidate.person, (sighting.at, sighting.track));
+            }
+        }
+        decision
+    }
+
+    /// Whether this track was punched, or is of somebody who was and keeps their re-arming clock.
+    fn is_counted(&self, sighting: &Sighting) -> bool {
+        let clock = sighting.recognised().and_then(|candidate| self.seen.get(&candidate.person));
+        self.known.get(&sighting.track) == Some(&true) || clock.is_some_and(|(_, by)| *by == sighting.track)
+    }
+
+    /// A picture was nobody since it last moved, and is no stranger.
+    fn let_go(&mut self, track: TrackId, of: &Candidate, since: Duration) {
+        self.known.entry(track).or_default();
+        if let Some((seen, by)) = self.seen.get_mut(&of.person)
+            && *by == track
+        {
+            *seen = since.min(*seen);
+        }
+    }
+
+    /// Whether a face that left was a stranger who came near enough to be recognised.
+    pub fn part(&mut self, departure: &Departure) -> bool {
+        self.scenery.part(departure.track);
+        let known = self.known.remove(&departure.track).is_some();
+        !known && departure.frames >= FLEETING && departure.width >= self.policy.narrowest_face
+    }
+
+    fn rearm(&self) -> Duration {
+        Duration::from_secs(self.policy.rearm_s)
+    }
+
+    /// Drops what can no longer matter at `now`.
+    pub fn forget(&mut self, now: Duration) {
+        let rearm = self.rearm();
+        self.seen.retain(|_, (seen, _)| now.saturating_sub(*seen) < rearm);
+        self.scenery.forget(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use models::geometry::Rect;
+    use models::{Liveness, Quality, Verdict};
+
+    use super::*;
+
+    fn sighting(track: u64, person: u128, distance: f32, agreement: i32, at_s: u64) -> Sighting {
+        Sighting {
+            track: TrackId(track),
+            at: Duration::from_secs(at_s),
+            face: Rect { x0: 0.0, y0: 0.0, x1: 100.0, y1: 100.0 }.moved((at_s * 7 % 30) as f32, 0.0),
+            score: 0.9,
+            candidate: Some(Candidate { person: Uuid::from_u128(person), distance }),
+            threshold: 0.4,
+            verdict: if distance <= 0.4 { Verdict::Known } else { Verdict::Unknown },
+            agreement,
+            looked: true,
+            quality: Quality::default(),
+            liveness: Liveness::default(),
+            alive: true,
+        }
+    }
+
+    fn attention() -> Attention {
+        Attention::new(Vision::default())
+    }
+
+    #[test]
+    fn enough_frames_must_agree() {
+        let mut attention = attention();
+        assert_eq!(attention.attend(&sighting(1, 7, 0.3, 1, 0)), Decision::Wait);
+        assert_eq!(attention.attend(&sighting(1, 7, 0.3, 2, 0)), Decision::Wait);
+        assert!(matches!(attention.attend(&sighting(1, 7, 0.3, 3, 0)), Decision::Punch(_)));
+    }
+
+    #[test]
+    fn who_is_too_far_from_a_template_or_the_lens_waits() {
+        let mut attention = attention();
+        assert_eq!(attention.attend(&sighting(1, 7, 0.41, 9, 0)), Decision::Wait);
+        let mut far = sighting(1, 7, 0.3, 9, 0);
+        far.face.x1 = 40.0;
+        assert_eq!(attention.attend(&far), Decision::Wait);
+        let followed = Sighting { looked: false, ..sighting(1, 7, 0.3, 9, 0) };
+        assert_eq!(attention.attend(&followed), Decision::Wait, "it may be somebody else's face by now");
+        assert!(matches!(attention.attend(&sighting(1, 7, 0.3, 9, 1)), Decision::Punch(_)));
+    }
+
+    #[test]
+    fn a_photo_waits_and_may_be_asked_to_turn_its_head() {
+        let photo = Sighting { alive: false, ..sighting(1, 7, 0.3, 5, 0) };
+        assert_eq!(attention().attend(&photo), Decision::Wait);
+        let mut asking = Attention::new(Vision { liveness: Policy::Challenge, ..Vision::default() });
+        assert_eq!(asking.attend(&photo), Decision::Challenge);
+        let unsure = Sighting { agreement: 1, ..photo.clone() };
+        assert_eq!(asking.attend(&unsure), Decision::Wait, "only who is known is asked");
+        assert!(matches!(asking.attend(&sighting(1, 7, 0.3, 5, 1)), Decision::Punch(_)));
+        assert_eq!(asking.attend(&photo), Decision::Wait, "punched a moment ago");
+    }
+
+    #[test]
+    fn a_portrait_on_the_wall_keeps_nobody_from_being_punched() {
+        let mut attention = attention();
+        assert!(matches!(attention.attend(&sighting(1, 7, 0.3, 5, 0)), Decision::Punch(_)));
+        for s in (1..=100).step_by(9) {
+            attention.attend(&Sighting { alive: false, ..sighting(2, 7, 0.3, 5, s) });
+            attention.forget(Duration::from_secs(s));
+        }
+        assert!(matches!(attention.attend(&sighting(3, 7, 0.3, 5, 101)), Decision::Punch(_)));
+    }
+
+    #[test]
+    fn who_stays_is_punched_once_though_nothing_shows_their_life_any_more() {
+        let mut attention = attention();
+        assert!(matches!(attention.attend(&sighting(1, 7, 0.3, 5, 0)), Decision::Punch(_)));
+        for s in (1..=100).step_by(9) {
+            attention.attend(&Sighting { alive: false, ..sighting(1, 7, 0.3, 5, s) });
+            attention.forget(Duration::from_secs(s));
+        }
+        assert_eq!(attention.attend(&sighting(1, 7, 0.3, 5, 101)), Decision::Wait);
+        attention.attend(&Sighting { alive: false, ..sighting(2, 7, 0.3, 5, 110) });
+        assert!(!attention.part(&Departure { track: TrackId(2), frames: 9, width: 90.0 }), "no stranger");
+    }
+
+    #[test]
+    fn one_pass_is_one_punch_and_a_minute_out_of_sight_arms_again() {
+        let mut attention = attention();
+        assert!(matches!(attention.attend(&sighting(1, 7, 0.3, 3, 0)), Decision::Punch(_)));
+        for s in [10, 60, 110] {
+            assert_eq!(attention.attend(&sighting(2, 7, 0.3, 5, s)), Decision::Wait, "{s}");
+            attention.forget(Duration::from_secs(s));
+        }
+        assert!(matches!(attention.attend(&sighting(3, 7, 0.3, 5, 170)), Decision::Punch(_)));
+    }
+
+    /// A face at 15 frames a second from one second to another; where it is, the time tells. Counts what is decided.
+    fn watch(
+        attention: &mut Attention,
+        track: u64,
+        (from, to): (u64, u64),
+        place: impl Fn(f32) -> (f32, f32),
+    ) -> (usize, usize) {
+        let (mut punched, mut ignored) = (0, 0);
+        for n in from * 15..to * 15 {
+            let at = Duration::from_secs_f64(n as f64 / 15.0);
+            let (x, y) = place(at.as_secs_f32());
+            let face = Rect { x0: 0.0, y0: 0.0, x1: 100.0, y1: 100.0 }.moved(x, y);
+            match attention.attend(&Sighting { at, face, ..sighting(track, 7, 0.3, 5, 0) }) {
+                Decision::Punch(_) => punched += 1,
+                Decision::Ignore => ignored += 1,
+                Decision::Wait | Decision::Challenge => {}
+            }
+            attention.forget(at);
+        }
+        (punched, ignored)
+    }
+
+    /// Noise of a still picture's mesh: up to a hundredth of its width.
+    fn poster(t: f32) -> (f32, f32) {
+        (300.0 + (t * 71.0).sin(), 80.0 + (t * 53.0).cos())
+    }
+
+    fn walker(t: f32) -> (f32, f32) {
+        (t * 60.0 % 400.0, 100.0)
+    }
+
+    #[test]
+    fn a_poster_counts_once_and_the_person_whenever_they_come() {
+        let mut attention = attention();
+        assert_eq!(watch(&mut attention, 1, (0, 59), poster), (1, 0));
+        let (punched, ignored) = watch(&mut attention, 1, (59, 100), poster);
+        assert!(punched == 0 && ignored > 39 * 15, "{punched} {ignored}");
+        assert_eq!(watch(&mut attention, 2, (100, 104), walker), (1, 0), "the person");
+        watch(&mut attention, 1, (104, 130), poster);
+        assert_eq!(watch(&mut attention, 3, (130, 134), walker).0, 0, "within a minute");
+        watch(&mut attention, 1, (134, 200), poster);
+        assert_eq!(watch(&mut attention, 4, (200, 204), walker).0, 1, "the next time");
+    }
+
+    #[test]
+    fn both_in_view_the_moving_one_counts() {
+        let mut attention = attention();
+        watch(&mut attention, 1, (0, 100), poster);
+        let mut punched = Vec::new();
+        for n in 0..90 {
+            let at = Duration::from_secs(100) + Duration::from_millis(66 * n);
+            for (track, (x, y)) in [(1, poster(at.as_secs_f32())), (2, walker(at.as_secs_f32()))] {
+                let face = Rect { x0: x, y0: y, x1: x + 100.0, y1: y + 100.0 };
+                let decision = attention.attend(&Sighting { at, face, ..sighting(track, 7, 0.3, 5, 0) });
+                punched.extend(matches!(decision, Decision::Punch(_)).then_some(track));
+            }
+        }
+        assert_eq!(punched, [2]);
+    }
+
+    #[test]
+    fn a_poster_that_was_hidden_is_the_same_poster_until_it_moves() {
+        let mut attention = attention();
+        watch(&mut attention, 1, (0, 100), poster);
+        let left = |track| Departure { track: TrackId(track), frames: 900, width: 100.0 };
+        assert!(!attention.part(&left(1)), "no stranger");
+        // In its first frames whoever passed hides half of it, and at night it is not seen at all.
+        let half = |t: f32| if t < 36_000.2 { (318.0, 84.0) } else { poster(t) };
+        let (punched, ignored) = watch(&mut attention, 5, (36_000, 36_120), half);
+        assert_eq!((punched, ignored), (0, 120 * 15));
+        assert!(!attention.part(&left(5)), "no stranger");
+        let carried = |t: f32| (300.0 + (t - 36_130.0) * 20.0, 80.0);
+        assert_eq!(watch(&mut attention, 6, (36_130, 36_140), carried).0, 1, "it moves");
+    }
+
+    #[test]
+    fn who_comes_to_where_their_poster_hung_counts() {
+        let mut attention = attention();
+        watch(&mut attention, 1, (0, 100), poster);
+        let stands = |t: f32| (310.0 + 13.0 * (t * 1.3).sin(), 85.0 + 4.0 * (t * 2.1).cos());
+        assert_eq!(watch(&mut attention, 2, (300, 310), stands).0, 1);
+    }
+
+    #[test]
+    fn who_stands_as_still_as_they_can_is_no_poster() {
+        let mut attention = attention();
+        let sway = |t: f32| (300.0 + 8.0 * (t * 0.9).sin(), 80.0 + 3.0 * (t * 0.4).sin());
+        assert_eq!(watch(&mut attention, 1, (0, 1200), sway), (1, 0));
+    }
+
+    #[test]
+    fn who_was_counted_and_froze_is_not_counted_again_when_they_go_on() {
+        let mut attention = attention();
+        let frozen = |t: f32| if t < 300.0 { poster(t) } else { (300.0 + (t - 300.0) * 90.0, 80.0) };
+        let (punched, ignored) = watch(&mut attention, 1, (0, 304), frozen);
+        assert!(punched == 1 && ignored > 200 * 15, "{punched} {ignored}");
+    }
+
+    #[test]
+    fn who_was_counted_and_sits_down_in_view_is_not_counted_again_when_they_go() {
+        let mut attention = attention();
+        assert_eq!(watch(&mut attention, 1, (0, 5), walker).0, 1);
+        let (punched, ignored) = watch(&mut attention, 2, (6, 100), poster);
+        assert!(punched == 0 && ignored > 30 * 15, "{punched} {ignored}");
+        assert_eq!(watch(&mut attention, 2, (100, 104), walker).0, 0, "they go on");
+    }
+
+    #[test]
+    fn who_was_counted_and_sat_is_not_counted_as_another_track_until_they_were_away() {
+        let mut attention = attention();
+        assert_eq!(watch(&mut attention, 1, (0, 100), poster).0, 1);
+        let rises = |from: f32| move |t: f32| (300.0 + (t - from) * 60.0, 80.0);
+        assert_eq!(watch(&mut attention, 2, (110, 114), rises(110.0)).0, 0, "they get up");
+        assert_eq!(watch(&mut attention, 3, (180, 184), rises(180.0)).0, 1, "a minute out of sight");
+    }
+
+    #[test]
+    fn who_walks_in_and_stays_still_is_one_place() {
+        let mut attention = attention();
+        watch(&mut attention, 1, (0, 5), walker);
+        watch(&mut attention, 1, (5, 105), poster);
+        assert_eq!(attention.scenery.places(), 1);
+    }
+
+    #[test]
+    fn whoever_leaves_undecided_was_a_stranger() {
+        let mut attention = attention();
+        attention.attend(&sighting(1, 7, 0.3, 3, 0));
+        attention.attend(&sighting(2, 7, 0.9, 0, 0));
+        let left = |track, frames| Departure { track: TrackId(track), frames, width: 90.0 };
+        assert!(!attention.part(&left(1, 20)));
+        assert!(attention.part(&left(2, 20)));
+        assert!(!attention.part(&left(3, 2)), "seen too briefly to be anybody");
+        assert!(!attention.part(&Departure { width: 30.0, ..left(4, 20) }), "passed by far away");
+    }
+
+    #[test]
+    fn a_known_person_who_comes_back_at_once_is_no_stranger() {
+        let mut attention = attention();
+        attention.attend(&sighting(1, 7, 0.3, 3, 0));
+        attention.attend(&sighting(2, 7, 0.3, 3, 5));
+        assert!(!attention.part(&Departure { track: TrackId(2), frames: 9, width: 90.0 }));
+    }
+}

@@ -1,0 +1,460 @@
+//! Messages that are owed, and the queue in which they wait until they are sent.
+//!
+//! The queue lives by PostgreSQL's clock, so that hubs whose clocks differ take no message from
+//! each other.
+
+use jiff::civil::Date;
+use jiff_sqlx::{Date as SqlDate, Timestamp, ToSqlx};
+use serde_json::Value;
+use sqlx::{PgConnection, Result};
+use uuid::Uuid;
+
+use crate::db::OUTBOX_CHANNEL;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A message that is owed.
+pub struct Owed {
+    /// Its row.
+    pub id: Uuid,
+    /// What must not be told twice.
+    pub key: String,
+    /// mail, or the name of a webhook.
+    pub channel: String,
+    /// late, absence or `missing_out`.
+    pub kind: &'static str,
+    /// Of whom it tells.
+    pub person: Uuid,
+    /// Whom it is for.
+    pub recipient: Uuid,
+    /// What it tells, without names.
+    pub detail: Value,
+}
+
+/// Who can be told of a person.
+pub struct Audience {
+    /// The person.
+    pub person: Uuid,
+    /// Whether they have an address.
+    pub reachable: bool,
+    /// What they do not want to be told.
+    pub muted: Vec<String>,
+    /// Their manager.
+    pub manager: Option<Uuid>,
+    /// Whether the manager has an address.
+    pub manager_reachable: bool,
+    /// What the manager does not want to be told.
+    pub manager_muted: Vec<String>,
+}
+
+/// A workday of which nobody was told yet, and that nothing will change any more.
+pub struct Closed {
+    /// Whose.
+    pub person: Uuid,
+    /// Which date.
+    pub date: SqlDate,
+    /// The shift's name; empty on an unscheduled day.
+    pub shift: String,
+    /// Seconds late.
+    pub late_s: i32,
+    /// When they came.
+    pub first_in: Option<Timestamp>,
+    /// When they went.
+    pub last_out: Option<Timestamp>,
+    /// When the shift begins.
+    pub starts_at: Option<Timestamp>,
+}
+
+/// What is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Somebody came late.
+    Late,
+    /// Somebody did not come.
+    Absence,
+    /// Somebody came, and never left.
+    MissingOut,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Late, Self::Absence, Self::MissingOut];
+
+    /// As the database and the API write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Late => "late",
+            Self::Absence => "absence",
+            Self::MissingOut => "missing_out",
+        }
+    }
+
+    /// Reads what [`Kind::as_str`] writes.
+    pub fn read(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// The channels that there are. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Channels {
+    /// Whether there is e-mail.
+    pub mail: bool,
+    /// Webhooks by name, with what they want to be told.
+    pub webhooks: Arc<[(String, Vec<Kind>)]>,
+}
+
+impl Channels {
+    /// Who listens to messages of a kind.
+    pub fn listeners(&self, kind: Kind) -> Listeners {
+        let webhook = self.webhooks.iter().any(|(_, kinds)| kinds.contains(&kind));
+        Listeners { mail: self.mail, webhook }
+    }
+}
+
+/// Who listens.
+#[derive(Clone, Copy)]
+pub struct Listeners {
+    /// People, by e-mail.
+    pub mail: bool,
+    /// Some webhook.
+    pub webhook: bool,
+}
+
+/// A message that somebody is about to send. Nobody else does, for a while.
+pub struct Claimed {
+    /// Its row.
+    pub id: Uuid,
+    /// late, absence or `missing_out`.
+    pub kind: String,
+    /// Of whom it tells.
+    pub person: Uuid,
+    /// Whom it is for.
+    pub recipient: Uuid,
+    /// What it tells.
+    pub detail: Value,
+    /// How often it was tried, this time included. It tells one claim from the next.
+    pub attempts: i32,
+    /// Seconds since the server first put off this very message, if it did.
+    pub refused_s: Option<f64>,
+    /// When it was owed.
+    pub created_at: Timestamp,
+}
+
+/// What is known, now, of those whom a message is about.
+pub struct Facts {
+    /// The person's number.
+    pub number: String,
+    /// Their name.
+    pub name: String,
+    /// Their manager.
+    pub manager: Option<Uuid>,
+    /// The zone of their site.
+    pub zone: String,
+    /// The recipient's name.
+    pub recipient: String,
+    /// The recipient's address.
+    pub email: Option<String>,
+    /// The recipient's language.
+    pub language: String,
+    /// What the recipient does not want to be told.
+    pub muted: Vec<String>,
+    /// The workday's status, if it still stands.
+    pub status: Option<String>,
+    /// Its seconds late.
+    pub late_s: Option<i32>,
+    /// Its flags.
+    pub flags: Option<Vec<String>>,
+}
+
+/// A message as lists show it.
+pub struct Notice {
+    /// Its row.
+    pub id: Uuid,
+    /// late, absence or `missing_out`.
+    pub kind: String,
+    /// The number of the person of whom it tells.
+    pub number: String,
+    /// The number of the one whom it is for.
+    pub recipient: String,
+    /// mail, or the name of a webhook.
+    pub channel: String,
+    /// pending, sent or dropped.
+    pub state: String,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// When it is tried next, if it is pending.
+    pub next_at: Timestamp,
+    /// What went wrong the last time.
+    pub error: Option<String>,
+    /// When it was owed.
+    pub created_at: Timestamp,
+    /// When it was sent.
+    pub sent_at: Option<Timestamp>,
+}
+
+/// Adds messages. Those that are owed already stay as they are, but those that were dropped because
+/// it was so no longer are owed anew.
+pub async fn put(conn: &mut PgConnection, owed: &[Owed], now: jiff::Timestamp) -> Result<()> {
+    if owed.is_empty() {
+        return Ok(());
+    }
+    let text = |of: fn(&Owed) -> &str| -> Vec<String> { owed.iter().map(|o| of(o).to_owned()).collect() };
+    let ids: Vec<Uuid> = owed.iter().map(|o| o.id).collect();
+    let people: Vec<Uuid> = owed.iter().map(|o| o.person).collect();
+    let recipients: Vec<Uuid> = owed.iter().map(|o| o.recipient).collect();
+    let details: Vec<Value> = owed.iter().map(|o| o.detail.clone()).collect();
+    let done = sqlx::query!(
+        "insert into outbox (id, key, channel, kind, person, recipient, detail, next_at, created_at)
+        select distinct on (key) id, key, channel, kind, person, recipient, detail, now(), $8::timestamptz
+        from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::uuid[], $7::jsonb[])
+            as g (id, key, channel, kind, person, recipient, detail)
+        order by key
+        on conflict (key) do update set state = 'pending', moot = false, detail = excluded.detail, attempts = 0,
+            next_at = excluded.next_at, error = null, refused_at = null, created_at = excluded.created_at
+            where outbox.moot",
+        &ids,
+        &text(|o| &o.key),
+        &text(|o| &o.channel),
+        &text(|o| o.kind),
+        &people,
+        &recipients,
+        &details,
+        now.to_sqlx() as _
+    )
+    .execute(&mut *conn)
+    .await?;
+    if done.rows_affected() > 0 { announce(conn).await } else { Ok(()) }
+}
+
+/// Wakes those who send, once a transaction.
+async fn announce(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query!("select pg_notify($1, '')", OUTBOX_CHANNEL).execute(conn).await.map(drop)
+}
+
+/// Who can be told of people.
+pub async fn audiences(conn: &mut PgConnection, people: &[Uuid]) -> Result<Vec<Audience>> {
+    sqlx::query_as!(
+        Audience,
+        r#"select p.id as "person!", (p.email is not null) as "reachable!", p.muted as "muted!", p.manager,
+            (m.email is not null) as "manager_reachable!", coalesce(m.muted, '{}') as "manager_muted!"
+        from people p left join people m on m.id = p.manager where p.id = any($1)"#,
+        people
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The first date of which absences and missing punches are told: `date`, unless somebody has set one.
+pub async fn first_date(conn: &mut PgConnection, date: Date) -> Result<Date> {
+    // On conflict: another hub may be doing the same.
+    sqlx::query!(
+        "insert into notices (from_date) select $1::date where not exists (select from notices) on conflict do nothing",
+        date.to_sqlx() as _
+    )
+    .execute(&mut *conn)
+    .await?;
+    let first = sqlx::query_scalar!(r#"select from_date as "from_date: SqlDate" from notices"#);
+    Ok(first.fetch_one(conn).await?.to_jiff())
+}
+
+/// Absences and missing punches that are final and of which somebody is to be told and nobody was,
+/// the oldest first. Final: the window has closed, nothing of the person waits to be computed, and
+/// every terminal of the site has reported past the window's end or somebody said that it is final.
+pub async fn closed(
+    conn: &mut PgConnection,
+    kind: &str,
+    listeners: Listeners,
+    since: Date,
+    now: jiff::Timestamp,
+    most: i64,
+) -> Result<Vec<Closed>> {
+    sqlx::query_as!(
+        Closed,
+        r#"select w.person as "person!", w.date as "date!: SqlDate", w.shift as "shift!", w.late_s as "late_s!",
+            w.first_in as "first_in: Timestamp", w.last_out as "last_out: Timestamp", w.starts_at as "starts_at: Timestamp"
+        from workdays_at($5) w join people p on p.id = w.person left join people m on m.id = p.manager
+        where w.date >= $4 and (w.judged = 'absent' or 'missing_out' = any(w.flags)) -- as the index has it
+            and case $1::text when 'absence' then w.status = 'absent'
+                else w.status <> 'leave' and $1 = any(w.flags) end
+            and w.closes_at <= $5 and not w.awaited
+            -- Punches that came with that report may wait there. What another hub has taken stands
+            -- there, too, until the workdays that it computes do.
+            and not exists (select from jobs j where j.person = w.person)
+            and ($3 or ($2 and ((p.email is not null and $1 <> all(p.muted))
+                or (m.email is not null and $1 <> all(m.muted)))))
+            and not exists (select from outbox o where o.person = w.person and o.kind = $1 and not o.moot
+                and o.detail->>'date' = to_char(w.date, 'YYYY-MM-DD') and o.detail->>'shift' = w.shift)
+        order by w.date, w.person, w.shift limit $6"#,
+        kind,
+        listeners.mail,
+        listeners.webhook,
+        since.to_sqlx() as _,
+        now.to_sqlx() as _,
+        most
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Takes the message of a channel that is due longest, for so many seconds; others' are stepped over.
+/// Those that have failed again and again come last, so that they hold up nobody else.
+pub async fn claim(conn: &mut PgConnection, channel: &str, hold_s: f64) -> Result<Option<Claimed>> {
+    sqlx::query_as!(
+        Claimed,
+        r#"update outbox set held_until = now() + make_interval(secs => $2), attempts = attempts + 1
+        where id = (
+            select id from outbox where state = 'pending' and channel = $1 and next_at <= now()
+                and (held_until is null or held_until <= now())
+            order by attempts > 3, next_at, id limit 1 for update skip locked)
+        returning id, kind, person, recipient, detail, attempts,
+            extract(epoch from now() - refused_at)::float8 as refused_s,
+            created_at as "created_at: Timestamp""#,
+        channel,
+        hold_s
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Seconds until a message of a channel is due; negative if one is. `None`: none waits.
+pub async fn due_in(conn: &mut PgConnection, channel: &str) -> Result<Option<f64>> {
+    sqlx::query_scalar!(
+        r#"select extract(epoch from min(greatest(next_at, held_until)) - now())::float8 as "due_in"
+        from outbox where state = 'pending' and channel = $1"#,
+        channel
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// What is known now of a person, of the one who is told, and of the workday that it is about.
+pub async fn facts(
+    conn: &mut PgConnection,
+    (person, recipient): (Uuid, Uuid),
+    (date, shift): (Date, &str),
+    now: jiff::Timestamp,
+) -> Result<Facts> {
+    sqlx::query_as!(
+        Facts,
+        r#"select p.number, p.name, p.manager, s.zone, r.name as recipient, r.email, r.language, r.muted,
+            w.status as "status?", w.late_s as "late_s?", w.flags as "flags?"
+        from people p join sites s on s.id = p.site join people r on r.id = $2
+            left join workdays_at($5) w on w.person = p.id and w.date = $3 and w.shift = $4
+        where p.id = $1"#,
+        person,
+        recipient,
+        date.to_sqlx() as _,
+        shift,
+        now.to_sqlx() as _
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Notes that a message was sent.
+pub async fn sent(conn: &mut PgConnection, id: Uuid) -> Result<()> {
+    sqlx::query!(
+        "update outbox set state = 'sent', moot = false, sent_at = now(), held_until = null, error = null
+        where id = $1",
+        id
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// Gives a message up; unless somebody else has claimed it since. `moot`: because it is so no longer.
+pub async fn give_up(conn: &mut PgConnection, claimed: &Claimed, reason: &str, moot: bool) -> Result<()> {
+    sqlx::query!(
+        "update outbox set state = 'dropped', moot = $4, held_until = null, error = $3
+        where id = $1 and attempts = $2 and state = 'pending'",
+        claimed.id,
+        claimed.attempts,
+        reason,
+        moot
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Puts a message off for so many seconds; unless somebody else has claimed it since. `refused`: the
+/// server wanted this very message not now.
+pub async fn put_off(
+    conn: &mut PgConnection,
+    claimed: &Claimed,
+    reason: &str,
+    delay_s: f64,
+    refused: bool,
+) -> Result<()> {
+    sqlx::query!(
+        "update outbox set next_at = now() + make_interval(secs => $4), held_until = null, error = $3,
+            refused_at = case when $5 then coalesce(refused_at, now()) else refused_at end
+        where id = $1 and attempts = $2 and state = 'pending'",
+        claimed.id,
+        claimed.attempts,
+        reason,
+        delay_s,
+        refused
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Messages in a state (or all), the oldest first, after a row.
+pub async fn list(
+    conn: &mut PgConnection,
+    state: Option<&str>,
+    after: Option<Uuid>,
+    most: i64,
+) -> Result<Vec<Notice>> {
+    sqlx::query_as!(
+        Notice,
+        r#"select o.id, o.kind, p.number, r.number as recipient, o.channel, o.state, o.attempts,
+            o.next_at as "next_at: Timestamp", o.error, o.created_at as "created_at: Timestamp",
+            o.sent_at as "sent_at: Timestamp"
+        from outbox o join people p on p.id = o.person join people r on r.id = o.recipient
+        where ($1::text is null or o.state = $1) and ($2::uuid is null or o.id > $2)
+        order by o.id limit $3"#,
+        state,
+        after,
+        most
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The state of a message, locked until the transaction ends.
+pub async fn lock(conn: &mut PgConnection, id: Uuid) -> Result<Option<String>> {
+    sqlx::query_scalar!("select state from outbox where id = $1 for update", id).fetch_optional(conn).await
+}
+
+/// Makes a message due now. Whoever holds it goes on.
+pub async fn revive(conn: &mut PgConnection, id: Uuid) -> Result<()> {
+    sqlx::query!(
+        "update outbox set state = 'pending', moot = false, refused_at = null, next_at = now() where id = $1",
+        id
+    )
+    .execute(&mut *conn)
+    .await?;
+    announce(conn).await
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn kinds_are_read_as_they_are_written() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::read(kind.as_str()), Some(kind));
+            assert_eq!(json!(kind), json!(kind.as_str()));
+        }
+        assert_eq!(Kind::read("birthday"), None);
+    }
+}

@@ -1,0 +1,107 @@
+//! Many people, assignments or days of leave at once, from a CSV file or an Excel workbook.
+//!
+//! A file is imported as a whole or not at all: every problem is told with its row, its column and
+//! its reason, and as long as there is one, nothing is written. What is there already stays as it
+//! is, so the same file can be imported again.
+//!
+//! A room that takes files implements [`Importer`]; nothing here knows which do.
+
+pub mod dates;
+pub mod fields;
+pub mod http;
+mod importer;
+mod outcome;
+mod problem;
+mod rows;
+mod run;
+mod sheet;
+mod turn;
+mod upload;
+mod workbook;
+
+use jiff::Timestamp;
+use serde_json::json;
+use sqlx::{PgConnection, PgPool};
+
+use crate::db;
+use crate::imports::dates::Extent;
+use crate::imports::fields::Table;
+
+pub use importer::Importer;
+pub use outcome::{Change, Difference, Outcome};
+pub use problem::{ImportError, Problem, Problems};
+pub use run::{By, OWN, Run, people_with};
+pub use turn::Turn;
+pub use upload::{FILE_BYTES, Upload};
+
+/// Imports a file, all of it or nothing; a dry run writes nothing but its audit.
+pub async fn import<I: Importer>(
+    pool: &PgPool,
+    turn: Turn,
+    by: By<'_>,
+    dry: bool,
+    file: &Upload,
+    now: Timestamp,
+) -> Result<Outcome, ImportError> {
+    let (table, _turn) = read(file.clone(), I::COLUMNS, turn).await?;
+    let mut transaction = pool.begin().await?;
+    if !db::imports::alone(&mut transaction).await? {
+        return Err(ImportError::Busy);
+    }
+    let run = Run { by, dry, extent: Extent::load(&mut transaction, now).await? };
+    match write::<I>(&mut transaction, &run, file, table).await {
+        Ok(outcome) => {
+            transaction.commit().await?;
+            Ok(outcome)
+        }
+        Err(refusal) => {
+            // Dropped, it would end some time after the answer, and be in the next one's way until then.
+            transaction.rollback().await?;
+            Err(refusal)
+        }
+    }
+}
+
+async fn write<I: Importer>(
+    conn: &mut PgConnection,
+    run: &Run<'_>,
+    file: &Upload,
+    table: Table,
+) -> Result<Outcome, ImportError> {
+    let (rows, problems) = run::blocking(move || {
+        let mut problems = Problems::default();
+        let rows = table.each(&mut problems, I::read);
+        (rows, problems)
+    })
+    .await?;
+    let known = I::load(conn, run, &rows).await?;
+    let own = run.by.person;
+    let plan = run::blocking(move || I::plan(&rows, &known, own, problems)).await??;
+    if !run.dry {
+        plan.write(conn, run).await?;
+    }
+    let outcome = plan.outcome();
+    let detail = json!({
+        "dry_run": run.dry,
+        "added": outcome.added,
+        "changed": outcome.changed,
+        "unchanged": outcome.unchanged,
+    });
+    db::audit::record(conn, run.by.name, &format!("import.{}", I::KIND), &file.name, detail).await?;
+    Ok(outcome)
+}
+
+/// The turn goes along: whoever hangs up while their file is read would else make room for another,
+/// and go on with that, until memory is full.
+async fn read(
+    file: Upload,
+    columns: &'static [fields::Column],
+    turn: Turn,
+) -> Result<(Table, Turn), ImportError> {
+    let name = file.name.clone();
+    // A workbook that its reader panics on is damaged, or made to do that.
+    let read = move || Table::read(&file, columns).map(|table| (table, turn));
+    tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| {
+        Err(ImportError::File(format!("{name} is damaged: open it in a spreadsheet and save it again")))
+    })
+}

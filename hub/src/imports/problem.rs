@@ -1,0 +1,132 @@
+//! Why nothing was imported: a file that can't be read, or what is wrong with its rows.
+
+use std::fmt;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Problems that are told, at most; the others are counted.
+const TOLD: usize = 1000;
+
+/// Why nothing was imported, as the one who asked should read it.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file can't be read at all.
+    #[error("{0}")]
+    File(String),
+    /// Rows have problems: one line for each.
+    #[error("{0}")]
+    Rows(Problems),
+    /// It is not our turn.
+    #[error("another import is running: try again in a moment")]
+    Busy,
+    /// Somebody else was faster.
+    #[error("somebody else changed the same things meanwhile: nothing was imported, try again")]
+    Meanwhile,
+    /// Anything else.
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+impl From<sqlx::Error> for ImportError {
+    fn from(error: sqlx::Error) -> Self {
+        match error.as_database_error() {
+            Some(refusal) if refusal.is_unique_violation() => Self::Meanwhile,
+            _ => Self::Other(error.into()),
+        }
+    }
+}
+
+/// What is wrong with a cell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ImportProblem)]
+pub struct Problem {
+    /// As the spreadsheet numbers its rows.
+    pub row: u32,
+    /// As the first row names it.
+    pub column: String,
+    /// What is wrong, and the way out.
+    pub reason: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "row {}, column {}: {}", self.row, self.column, self.reason)
+    }
+}
+
+/// All that is wrong with a file.
+#[derive(Debug, Default)]
+pub struct Problems {
+    /// The first of them.
+    pub told: Vec<Problem>,
+    /// How many more there are.
+    pub more: usize,
+}
+
+impl Problems {
+    /// Notes a problem.
+    pub fn add(&mut self, row: u32, column: &str, reason: impl Into<String>) {
+        if self.told.len() == TOLD {
+            self.more += 1;
+            return;
+        }
+        self.told.push(Problem { row, column: column.to_owned(), reason: reason.into() });
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.told.len() + self.more
+    }
+
+    /// Refuses the file if there are any.
+    pub fn refuse(mut self) -> Result<(), ImportError> {
+        if self.told.is_empty() {
+            return Ok(());
+        }
+        self.told.sort_by_key(|problem| problem.row);
+        Err(ImportError::Rows(self))
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.told.iter().enumerate() {
+            let end = if i == 0 { "" } else { "\n" };
+            write!(f, "{end}{problem}")?;
+        }
+        if self.more > 0 {
+            write!(f, "\nand {} more", self.more)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_one_line_and_they_come_by_row() {
+        let mut problems = Problems::default();
+        problems.add(17, "from", "\"2026-02-30\" is no date");
+        problems.add(3, "number", "is empty");
+        let told = problems.refuse().expect_err("problems").to_string();
+        assert_eq!(told, "row 3, column number: is empty\nrow 17, column from: \"2026-02-30\" is no date");
+    }
+
+    #[test]
+    fn the_thousand_and_first_is_counted() {
+        let mut problems = Problems::default();
+        for row in 1..=1002 {
+            problems.add(row, "number", "is empty");
+        }
+        assert_eq!((problems.told.len(), problems.more, problems.count()), (1000, 2, 1002));
+        assert!(problems.to_string().ends_with("row 1000, column number: is empty\nand 2 more"));
+    }
+
+    #[test]
+    fn no_problems_refuse_nothing() {
+        assert!(Problems::default().refuse().is_ok());
+    }
+}

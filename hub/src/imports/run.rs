@@ -1,0 +1,61 @@
+//! What the parts of an import must know, and do alike.
+
+use std::collections::HashMap;
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::db;
+use crate::imports::dates::Extent;
+use crate::imports::problem::ImportError;
+
+/// Why somebody's own rows are refused.
+pub const OWN: &str = "nobody changes their own days: ask somebody else";
+
+/// Who imports.
+#[derive(Clone, Copy, Debug)]
+pub struct By<'a> {
+    /// As the audit names them.
+    pub name: &'a str,
+    /// Who they are, if known: they don't change their own days.
+    pub person: Option<Uuid>,
+}
+
+/// What the parts of an import must know.
+pub struct Run<'a> {
+    /// Who imports.
+    pub by: By<'a>,
+    /// Nothing is written.
+    pub dry: bool,
+    /// The dates that can have workdays.
+    pub extent: Extent,
+}
+
+impl Run<'_> {
+    /// Holds people until the import ends, so that what is read of them from now on stays true. A dry
+    /// run holds nobody up.
+    pub async fn hold(&self, conn: &mut PgConnection, people: &[Uuid]) -> sqlx::Result<()> {
+        if self.dry { Ok(()) } else { db::recompute_queue::hold(conn, people).await }
+    }
+}
+
+/// Does work that would hold up others.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ImportError> {
+    Ok(tokio::task::spawn_blocking(work).await.map_err(anyhow::Error::from)?)
+}
+
+/// Who has which of the numbers. They are held from here on.
+pub async fn people_with(
+    conn: &mut PgConnection,
+    run: &Run<'_>,
+    mut numbers: Vec<String>,
+) -> Result<HashMap<String, Uuid>, ImportError> {
+    numbers.sort_unstable();
+    numbers.dedup();
+    let people: HashMap<String, Uuid> = db::imports::people(conn, &numbers).await?.into_iter().collect();
+    let ids: Vec<Uuid> = people.values().copied().collect();
+    run.hold(conn, &ids).await?;
+    Ok(people)
+}

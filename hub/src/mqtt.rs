@@ -1,0 +1,65 @@
+//! MQTT as the rest of the hub sees it: what terminals published comes in, messages for them go
+//! out. The broker is the hub's own (`embedded`) or another one (`external`).
+//!
+//! Nothing relies on a broker: not on its memory, and not on who it says published. Every message
+//! is signed by whoever made it.
+
+pub mod connection;
+pub mod embedded;
+pub mod external;
+pub mod mosquitto_acl;
+pub mod rejections;
+pub mod sessions;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result, ensure};
+use proto::sign::Signer;
+use proto::{DeviceId, Topic};
+use rumqttd::local::LinkTx;
+
+pub use crate::mqtt::embedded::Embedded;
+pub use crate::mqtt::external::{External, GuestList, Settings};
+
+/// A message that was published on a terminal's topic.
+pub struct Message {
+    /// Whose topic: by its certificate in the embedded broker, by the topic's name in another.
+    pub device: DeviceId,
+    /// On which of its topics.
+    pub topic: Topic,
+    /// What it says, signed.
+    pub payload: Vec<u8>,
+}
+
+/// Publishes to terminals, signed by the hub. Cheap to clone.
+#[derive(Clone)]
+pub struct Publisher {
+    way: Way,
+    signer: Arc<Signer>,
+}
+
+#[derive(Clone)]
+enum Way {
+    Embedded(Arc<Mutex<LinkTx>>),
+    External(rumqttc::AsyncClient, Arc<AtomicBool>),
+}
+
+impl Publisher {
+    /// Signs a message and hands it to the broker; whether it arrives is not known.
+    pub fn publish(&self, device: &DeviceId, topic: Topic, body: Vec<u8>) -> Result<()> {
+        let message = self.signer.sign(topic, device, body);
+        match &self.way {
+            Way::Embedded(link) => {
+                let mut link = link.lock().unwrap_or_else(PoisonError::into_inner);
+                link.publish(topic.of(device), message).context("the broker's router is gone")?;
+            }
+            Way::External(client, stands) => {
+                ensure!(stands.load(Ordering::Acquire), "there is no connection to the broker");
+                let sent = client.try_publish(topic.of(device), rumqttc::QoS::AtMostOnce, false, message);
+                sent.context("the broker does not take what is sent")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,147 @@
+//! Telling people: late arrivals, absences and missing punches, by e-mail and to webhooks.
+//!
+//! What is owed is written to the outbox in the transaction that found it; what sends takes it from
+//! there and never holds a transaction while it talks. So a message survives a mail server that is
+//! away and a hub that is killed. Where a protocol can't tell whether a message arrived, it is sent
+//! again under the same id. Any number of hubs may send.
+
+pub mod enqueue;
+pub mod http;
+pub mod mail;
+pub mod template;
+pub mod webhook;
+pub mod worker;
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sqlx::PgPool;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::crypto::secret_file;
+use crate::db;
+use crate::db::notifications::{Kind, Notice};
+use crate::error::Denial;
+
+pub use crate::notifications::enqueue::{owe_closed, owe_late};
+pub use crate::notifications::mail::MailSettings;
+pub use crate::notifications::template::LANGUAGES;
+pub use crate::notifications::webhook::WebhookSettings;
+pub use crate::notifications::worker::{Sender, run};
+
+/// The channel of e-mail; no webhook has this name.
+const MAIL: &str = "mail";
+/// Why a message is dropped that is owed anew should it be so again.
+const MOOT: &str = "it is so no longer";
+
+/// What a message tells, without names: those are looked up when it is sent.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Detail {
+    /// The workday's date.
+    pub date: Date,
+    /// Its shift; empty on an unscheduled day.
+    pub shift: String,
+    /// When what happened.
+    #[serde(flatten)]
+    pub times: Times,
+}
+
+/// The times of a workday.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Times {
+    /// Seconds late.
+    pub late_s: i32,
+    /// When they came.
+    pub first_in: Option<Timestamp>,
+    /// When they went.
+    pub last_out: Option<Timestamp>,
+    /// When the shift begins.
+    pub starts_at: Option<Timestamp>,
+}
+
+/// A message that is being sent. No `Debug`: it names people.
+struct Message {
+    id: Uuid,
+    kind: Kind,
+    /// Whether it goes to the person whom it is about.
+    own: bool,
+    number: String,
+    name: String,
+    zone: String,
+    recipient: String,
+    email: Option<String>,
+    language: String,
+    detail: Detail,
+    created_at: Timestamp,
+}
+
+/// Why a message was not sent. The reasons name nobody and hold no secret.
+enum Unsent {
+    /// It will never be.
+    Dropped(String),
+    /// It must be tried again.
+    Later {
+        /// Why.
+        reason: String,
+        /// Whether the server is in trouble, so that other messages had better wait too.
+        trouble: bool,
+    },
+}
+
+impl Unsent {
+    fn trouble(reason: impl Into<String>) -> Self {
+        Self::Later { reason: reason.into(), trouble: true }
+    }
+}
+
+/// Checks what the configuration says of webhooks together.
+pub fn check(webhooks: &[WebhookSettings]) -> Result<()> {
+    for (i, hook) in webhooks.iter().enumerate() {
+        hook.check().with_context(|| format!("webhooks: {:?}", hook.name))?;
+        let known = webhooks.iter().take(i).any(|other| other.name == hook.name);
+        ensure!(!known, "webhooks: there are two of the name {:?}", hook.name);
+    }
+    Ok(())
+}
+
+/// A secret in a file, without the end of its line.
+fn read_secret(path: &Path) -> Result<Zeroizing<String>> {
+    let text = Zeroizing::new(secret_file::read(path)?);
+    let secret = Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned());
+    ensure!(!secret.is_empty(), "{} is empty", path.display());
+    Ok(secret)
+}
+
+/// Messages in a state (or all), the oldest first, after a row. The look is audited.
+pub async fn list(
+    pool: &PgPool,
+    actor: &str,
+    state: Option<&str>,
+    after: Option<Uuid>,
+    most: i64,
+) -> Result<Vec<Notice>> {
+    let mut transaction = pool.begin().await?;
+    let notices = db::notifications::list(&mut transaction, state, after, most).await?;
+    let detail = json!({"state": state, "count": notices.len()});
+    db::audit::record(&mut transaction, actor, "notification.list", "notifications", detail).await?;
+    transaction.commit().await?;
+    Ok(notices)
+}
+
+/// Has a message that was dropped or put off tried at once.
+pub async fn retry(pool: &PgPool, actor: &str, id: Uuid) -> Result<(), Denial> {
+    let mut transaction = pool.begin().await?;
+    match db::notifications::lock(&mut transaction, id).await?.as_deref() {
+        None => return Err(Denial::missing(format!("there is no notification {id}"))),
+        Some("sent") => return Err(Denial::conflict(format!("the notification {id} has been sent"))),
+        Some(_) => db::notifications::revive(&mut transaction, id).await?,
+    }
+    db::audit::record(&mut transaction, actor, "notification.retry", &id.to_string(), json!({})).await?;
+    transaction.commit().await?;
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! What is owed to whom: written in the transaction that found it.
+
+use std::collections::HashMap;
+
+use anyhow::Result;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::db;
+use crate::db::notifications::{Audience, Closed, Owed};
+use crate::db::notifications::{Channels, Kind};
+use crate::db::workdays::Standing;
+use crate::notifications::{Detail, MAIL, Times};
+
+/// Older late arrivals than this are told to nobody.
+const LATE_DAYS: i64 = 2;
+/// Older absences and missing punches than this are told to nobody.
+/// A terminal may be silent over a long weekend and the bridge days.
+const CLOSED_DAYS: i64 = 14;
+/// Workdays that one sweep tells of, at most, of each kind; the next goes on.
+const SWEPT: i64 = 1000;
+
+/// Something to tell of a person.
+struct Case {
+    person: Uuid,
+    detail: Detail,
+}
+
+impl From<&Standing> for Case {
+    fn from(day: &Standing) -> Self {
+        let figures = &day.figures;
+        let times = Times {
+            late_s: figures.late_s,
+            first_in: figures.first_in,
+            last_out: figures.last_out,
+            starts_at: figures.starts_at,
+        };
+        let detail = Detail { date: figures.date, shift: figures.shift.clone(), times };
+        Self { person: day.person, detail }
+    }
+}
+
+impl From<Closed> for Case {
+    fn from(day: Closed) -> Self {
+        let instant = |at: Option<jiff_sqlx::Timestamp>| at.map(jiff_sqlx::Timestamp::to_jiff);
+        let times = Times {
+            late_s: day.late_s,
+            first_in: instant(day.first_in),
+            last_out: instant(day.last_out),
+            starts_at: instant(day.starts_at),
+        };
+        let detail = Detail { date: day.date.to_jiff(), shift: day.shift, times };
+        Self { person: day.person, detail }
+    }
+}
+
+/// Owes word of the late arrivals among workdays; in the transaction that wrote them.
+pub async fn owe_late(
+    conn: &mut PgConnection,
+    channels: &Channels,
+    days: &[Standing],
+    now: Timestamp,
+) -> Result<()> {
+    let since = days_before(now, LATE_DAYS);
+    let late = days.iter().filter(|day| day.figures.late_s > 0 && day.figures.date >= since);
+    owe(conn, channels, Kind::Late, &late.map(Case::from).collect::<Vec<_>>(), now).await
+}
+
+/// Owes word of the absences and missing punches that have become final; in a transaction of its own.
+/// Of what was before yesterday when somebody first listened, nobody is told.
+pub async fn owe_closed(conn: &mut PgConnection, channels: &Channels, now: Timestamp) -> Result<()> {
+    let told = [Kind::Absence, Kind::MissingOut].map(|kind| (kind, channels.listeners(kind)));
+    if !told.iter().any(|(_, listeners)| listeners.mail || listeners.webhook) {
+        return Ok(());
+    }
+    let first = db::notifications::first_date(conn, days_before(now, 1)).await?;
+    let since = days_before(now, CLOSED_DAYS).max(first);
+    for (kind, listeners) in told {
+        if listeners.mail || listeners.webhook {
+            let days = db::notifications::closed(conn, kind.as_str(), listeners, since, now, SWEPT).await?;
+            owe(conn, channels, kind, &days.into_iter().map(Case::from).collect::<Vec<_>>(), now).await?;
+        }
+    }
+    Ok(())
+}
+
+fn days_before(now: Timestamp, days: i64) -> Date {
+    now.to_zoned(TimeZone::UTC).date().saturating_sub(days.days())
+}
+
+async fn owe(
+    conn: &mut PgConnection,
+    channels: &Channels,
+    kind: Kind,
+    cases: &[Case],
+    now: Timestamp,
+) -> Result<()> {
+    if cases.is_empty() {
+        return Ok(());
+    }
+    let people: Vec<Uuid> = cases.iter().map(|case| case.person).collect();
+    let audiences = db::notifications::audiences(conn, &people).await?.into_iter();
+    let audiences: HashMap<Uuid, Audience> = audiences.map(|one| (one.person, one)).collect();
+    let mut owed = Vec::new();
+    for case in cases {
+        if let Some(audience) = audiences.get(&case.person) {
+            owed.extend(messages(channels, kind, case, audience)?);
+        }
+    }
+    Ok(db::notifications::put(conn, &owed, now).await?)
+}
+
+/// One message for each channel and recipient.
+fn messages(channels: &Channels, kind: Kind, case: &Case, audience: &Audience) -> Result<Vec<Owed>> {
+    let Case { person, detail } = case;
+    let told = serde_json::to_value(detail)?;
+    let message = |channel: &str, recipient: Uuid, whom: &str| Owed {
+        id: Uuid::now_v7(),
+        key: format!("{}/{person}/{}/{}/{whom}", kind.as_str(), detail.date, detail.shift),
+        channel: channel.to_owned(),
+        kind: kind.as_str(),
+        person: *person,
+        recipient,
+        detail: told.clone(),
+    };
+    let mut owed = Vec::new();
+    if channels.mail {
+        let readers = readers(kind, audience).into_iter();
+        owed.extend(readers.map(|reader| message(MAIL, reader, &reader.to_string())));
+    }
+    let webhooks = channels.webhooks.iter().filter(|(_, kinds)| kinds.contains(&kind));
+    owed.extend(webhooks.map(|(name, _)| message(name, *person, name)));
+    Ok(owed)
+}
+
+/// Who gets a letter: the person and their manager, unless they have no address or want none.
+fn readers(kind: Kind, audience: &Audience) -> Vec<Uuid> {
+    let wanted = |reachable: bool, muted: &[String]| reachable && !muted.iter().any(|no| no == kind.as_str());
+    let person = wanted(audience.reachable, &audience.muted).then_some(audience.person);
+    let manager = wanted(audience.manager_reachable, &audience.manager_muted).then_some(audience.manager);
+    person.into_iter().chain(manager.flatten()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn case() -> Case {
+        let times = Times { late_s: 60, first_in: None, last_out: None, starts_at: None };
+        let detail = Detail { date: jiff::civil::date(2025, 3, 3), shift: "Early".into(), times };
+        Case { person: Uuid::from_u128(1), detail }
+    }
+
+    fn audience() -> Audience {
+        Audience {
+            person: Uuid::from_u128(1),
+            reachable: true,
+            muted: Vec::new(),
+            manager: Some(Uuid::from_u128(2)),
+            manager_reachable: true,
+            manager_muted: Vec::new(),
+        }
+    }
+
+    fn keys(channels: &Channels, audience: &Audience) -> Vec<String> {
+        let owed = messages(channels, Kind::Late, &case(), audience).expect("messages");
+        owed.into_iter().map(|message| message.key).collect()
+    }
+
+    #[test]
+    fn each_recipient_and_each_webhook_is_owed_one() {
+        let hooks = vec![("payroll".to_owned(), vec![Kind::Late]), ("gate".to_owned(), vec![Kind::Absence])];
+        let channels = Channels { mail: true, webhooks: hooks.into() };
+        let day = "late/00000000-0000-0000-0000-000000000001/2025-03-03/Early";
+        let (own, boss) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let all = [format!("{day}/{own}"), format!("{day}/{boss}"), format!("{day}/payroll")];
+        assert_eq!(keys(&channels, &audience()), all);
+        let silent = Audience { muted: vec!["late".into()], ..audience() };
+        assert_eq!(keys(&channels, &silent), all[1..]);
+        let unreachable = Audience { reachable: false, manager_reachable: false, ..audience() };
+        assert_eq!(keys(&channels, &unreachable), all[2..]);
+        let alone = Audience { manager: None, manager_reachable: false, ..audience() };
+        assert_eq!(keys(&Channels { mail: true, ..Channels::default() }, &alone), all[..1]);
+        assert!(keys(&Channels::default(), &audience()).is_empty());
+    }
+
+    #[test]
+    fn a_detail_is_read_as_it_was_written() {
+        let mut detail = case().detail;
+        detail.times.first_in = Timestamp::from_second(1_741_000_000).ok();
+        let written = serde_json::to_value(&detail).expect("written");
+        assert_eq!((&written["date"], &written["late_s"]), (&json!("2025-03-03"), &json!(60)));
+        let read: Detail = serde_json::from_value(written).expect("read");
+        assert_eq!((read.date, read.times.first_in), (detail.date, detail.times.first_in));
+    }
+}

@@ -1,0 +1,321 @@
+//! People over HTTP.
+
+use axum::Json;
+use axum::extract::multipart::Multipart;
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use crate::db::people::{Entry, Sought};
+use crate::imports::Outcome;
+use crate::imports::http as imports;
+use crate::imports::http::{ImportForm, ImportRefusal, Options, Refused, file_limit};
+use crate::people;
+use crate::people::enrolment::{self, PHOTO_BYTES, PHOTOS, Photo};
+use crate::people::import::Plan;
+use crate::people::profile::{self, PersonSetting};
+use crate::schedules::Effect;
+use crate::web::error::Refusal;
+use crate::web::query::Trial;
+use crate::web::state::App;
+use crate::web::{ApiError, Caller};
+
+/// People of a page, where nothing is said.
+const PAGE: i64 = 1000;
+/// And at most.
+const LONGEST_PAGE: i64 = 10_000;
+/// Bytes of an enrolment, at most.
+const ENROLMENT_BYTES: usize = 4 * PHOTO_BYTES;
+
+/// Its routes.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list, add))
+        .routes(routes!(one, set))
+        .routes(routes!(consent, withdraw))
+        .merge(OpenApiRouter::new().routes(routes!(enrol)).layer(photo_limit()))
+        .merge(OpenApiRouter::new().routes(routes!(import_people)).layer(file_limit()))
+}
+
+/// A limit on the size of an enrolment.
+pub fn photo_limit() -> DefaultBodyLimit {
+    DefaultBodyLimit::max(ENROLMENT_BYTES)
+}
+
+/// A person.
+#[derive(Serialize, ToSchema)]
+pub struct Person {
+    id: Uuid,
+    number: String,
+    name: String,
+    /// Whether consent to the use of their face stands.
+    consent: bool,
+    /// Photos that they were enrolled with. The photos themselves are not kept.
+    photos: i64,
+    /// The name of their site.
+    site: String,
+    department: Option<String>,
+    /// The number of their manager.
+    manager: Option<String>,
+    email: Option<String>,
+    /// Of their messages.
+    language: String,
+    /// First day of employment, if known.
+    #[schema(value_type = Option<String>, format = Date)]
+    employed_from: Option<Date>,
+    /// Last day of employment, if known.
+    #[schema(value_type = Option<String>, format = Date)]
+    employed_to: Option<Date>,
+    /// Kinds of messages that they do not want.
+    muted: Vec<String>,
+}
+
+impl From<Entry> for Person {
+    fn from(entry: Entry) -> Self {
+        Self {
+            id: entry.id,
+            number: entry.number,
+            name: entry.name,
+            consent: entry.consent,
+            photos: entry.photos,
+            site: entry.site,
+            department: entry.department,
+            manager: entry.manager,
+            email: entry.email,
+            language: entry.language,
+            employed_from: entry.employed_from.map(jiff_sqlx::Date::to_jiff),
+            employed_to: entry.employed_to.map(jiff_sqlx::Date::to_jiff),
+            muted: entry.muted,
+        }
+    }
+}
+
+/// Which people; all where nothing is said.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Search {
+    /// Those of a department.
+    department: Option<String>,
+    /// Those of a site.
+    site: Option<String>,
+    /// Those of the manager with this number.
+    manager: Option<String>,
+    /// Those with this in their number or their name.
+    q: Option<String>,
+    /// Those whose number comes after this one.
+    after: Option<String>,
+    /// At most so many: 1000 if left out, never more than 10000.
+    limit: Option<u32>,
+}
+
+/// People, by number.
+#[utoipa::path(get, path = "/people", params(Search), responses(
+    (status = 200, body = [Person], headers(
+        ("x-next-after" = String, description = "where there may be more: the `after` of the next page, percent-encoded"))),
+    (status = 401, body = Refusal), (status = 403, body = Refusal)))]
+pub async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Query(search): Query<Search>,
+) -> Result<(HeaderMap, Json<Vec<Person>>), ApiError> {
+    let most = search.limit.map_or(PAGE, |limit| i64::from(limit).clamp(1, LONGEST_PAGE));
+    let sought = Sought {
+        department: search.department.as_deref(),
+        site: search.site.as_deref(),
+        manager: search.manager.as_deref(),
+        text: search.q.as_deref(),
+        after: search.after.as_deref(),
+        ..Sought::default()
+    };
+    let people = people::search(&app.pool, caller.staff()?, sought, most).await?;
+    let mut headers = HeaderMap::new();
+    if let Some(last) = people.last().filter(|_| people.len() as i64 == most) {
+        let next = HeaderValue::from_str(&percent_encoded(&last.number)).map_err(anyhow::Error::from)?;
+        headers.insert(HeaderName::from_static("x-next-after"), next);
+    }
+    Ok((headers, Json(people.into_iter().map(Person::from).collect())))
+}
+
+/// As a query wants it.
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push('%');
+            encoded.push_str(&hex::encode_upper([byte]));
+        }
+    }
+    encoded
+}
+
+/// One person.
+#[utoipa::path(get, path = "/people/{number}", params(("number" = String, Path)), responses(
+    (status = 200, body = Person), (status = 403, body = Refusal), (status = 404, body = Refusal)))]
+pub async fn one(
+    State(app): State<App>,
+    caller: Caller,
+    Path(number): Path<String>,
+) -> Result<Json<Person>, ApiError> {
+    Ok(Json(people::entry(&app.pool, caller.staff()?, &number).await?.into()))
+}
+
+/// Change what is said of a person. A change of site or employment lets all their days be computed
+/// again.
+#[utoipa::path(patch, path = "/people/{number}", params(("number" = String, Path), Trial), request_body = PersonSetting,
+    responses((status = 200, body = Effect), (status = 400, body = Refusal), (status = 403, body = Refusal),
+    (status = 404, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+pub async fn set(
+    State(app): State<App>,
+    caller: Caller,
+    Path(number): Path<String>,
+    Query(trial): Query<Trial>,
+    Json(setting): Json<PersonSetting>,
+) -> Result<Json<Effect>, ApiError> {
+    let change = app.change(caller.staff()?, trial.dry_run)?;
+    Ok(Json(profile::set(&change, &number, setting).await?))
+}
+
+/// A person to add.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewPerson {
+    /// The number by which the company knows them.
+    number: String,
+    /// As written in reports.
+    name: String,
+}
+
+/// A person who was added.
+#[derive(Serialize, ToSchema)]
+pub struct Added {
+    id: Uuid,
+}
+
+/// Add a person.
+#[utoipa::path(post, path = "/people", request_body = NewPerson, responses(
+    (status = 201, body = Added), (status = 400, body = Refusal), (status = 409, body = Refusal)))]
+pub async fn add(
+    State(app): State<App>,
+    caller: Caller,
+    Json(person): Json<NewPerson>,
+) -> Result<(StatusCode, Json<Added>), ApiError> {
+    let id = people::add(&app.pool, &caller.staff()?.name, &person.number, &person.name).await?;
+    Ok((StatusCode::CREATED, Json(Added { id })))
+}
+
+/// Record that a person consented to the use of their face.
+#[utoipa::path(put, path = "/people/{number}/consent", params(("number" = String, Path)), responses(
+    (status = 204), (status = 404, body = Refusal)))]
+pub async fn consent(
+    State(app): State<App>,
+    caller: Caller,
+    Path(number): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    people::consent(&app.pool, &caller.staff()?.name, &number).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// End consent: the templates are deleted, on the terminals too.
+#[utoipa::path(delete, path = "/people/{number}/consent", params(("number" = String, Path)), responses(
+    (status = 204), (status = 404, body = Refusal)))]
+pub async fn withdraw(
+    State(app): State<App>,
+    caller: Caller,
+    Path(number): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    people::withdraw(&app.pool, &caller.staff()?.name, &number).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What an enrolment did.
+#[derive(Serialize, ToSchema)]
+pub struct Enrolled {
+    /// Photos that templates were made of.
+    photos: usize,
+    /// The number of somebody who looks so much like them that a terminal may take one for the other.
+    lookalike: Option<String>,
+    /// What to do about that.
+    warning: Option<String>,
+}
+
+/// The form of an enrolment.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the form in the OpenAPI document")]
+pub struct PhotoForm {
+    /// JPEG or PNG, repeated for each photo.
+    #[schema(value_type = Vec<String>, format = Binary)]
+    photo: Vec<Vec<u8>>,
+}
+
+/// Enrol a person from photos of their face; the photos are not kept.
+#[utoipa::path(post, path = "/people/{number}/photos", params(("number" = String, Path)),
+    request_body(content = PhotoForm, content_type = "multipart/form-data"), responses(
+    (status = 200, body = Enrolled), (status = 404, body = Refusal), (status = 409, body = Refusal, description = "no consent"),
+    (status = 422, body = Refusal, description = "a photo can't be used")))]
+pub async fn enrol(
+    State(app): State<App>,
+    caller: Caller,
+    Path(number): Path<String>,
+    mut form: Multipart,
+) -> Result<Json<Enrolled>, ApiError> {
+    let actor = caller.staff()?;
+    let mut photos = Vec::new();
+    while let Some(field) = form.next_field().await.map_err(ApiError::bad)? {
+        if field.name() != Some("photo") || photos.len() == PHOTOS {
+            return Err(ApiError::bad(format!(
+                "the form has one to {PHOTOS} fields named photo, and no others"
+            )));
+        }
+        let name = field.file_name().unwrap_or("photo").chars().take(100).collect();
+        let bytes = field.bytes().await.map_err(ApiError::bad)?;
+        if bytes.len() > PHOTO_BYTES {
+            return Err(ApiError::bad(format!("a photo has at most {} MiB", PHOTO_BYTES >> 20)));
+        }
+        photos.push(Photo { name, bytes: bytes.into() });
+    }
+    let models = app.models.as_deref();
+    let done = enrolment::enrol(&app.pool, &app.vault, models, &actor.name, &number, photos).await?;
+    let warning = done.lookalike.as_deref().map(|other| enrolment::confusable(&number, other));
+    Ok(Json(Enrolled { photos: done.photos, lookalike: done.lookalike, warning }))
+}
+
+/// Import people: all of the file, or nothing of it.
+///
+/// Columns: number, name; if wanted email, department, site, manager (a number), language, `employed_from`,
+/// `employed_to`. Known numbers are changed, where an empty cell leaves things as they are; departments are
+/// made. Nobody changes their own site, manager or employment: such rows are problems.
+///
+/// Dates are written YYYY-MM-DD or are a workbook's own. Numbers of people keep their leading zeros in CSV and in
+/// cells that are formatted as text only. One import runs at a time.
+#[utoipa::path(post, path = "/imports/people",
+    params(Options), request_body(content = ImportForm, content_type = "multipart/form-data"), responses(
+    (status = 200, body = Outcome), (status = 400, body = Refusal), (status = 401, body = Refusal),
+    (status = 403, body = Refusal),
+    (status = 409, body = Refusal, description = "another import is running, or somebody else changed the same things meanwhile"),
+    (status = 422, body = ImportRefusal, description = "the file has problems")))]
+pub async fn import_people(
+    State(app): State<App>,
+    caller: Caller,
+    Query(options): Query<Options>,
+    form: Multipart,
+) -> Result<Json<Outcome>, Refused> {
+    imports::import::<Plan>(&app, &caller, &options, form).await
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_number_goes_into_a_query() {
+        assert_eq!(super::percent_encoded("A-7.x"), "A-7.x");
+        assert_eq!(super::percent_encoded("ä &b"), "%C3%A4%20%26b");
+    }
+}

@@ -1,0 +1,477 @@
+//! People from a file: new numbers are added, known ones changed where a cell says something else.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::civil::Date;
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::db;
+use crate::db::imports::Record;
+use crate::imports::fields::{Column, Fields, quoted};
+use crate::imports::{Change, Difference, ImportError, Importer, OWN, Outcome, Problems, Run, people_with};
+use crate::notifications::LANGUAGES;
+use crate::people::profile::{EMAIL, is_address};
+
+/// What a row says.
+pub struct Draft {
+    row: u32,
+    number: String,
+    name: String,
+    email: Option<String>,
+    department: Option<String>,
+    site: Option<String>,
+    manager: Option<String>,
+    language: Option<String>,
+    employed_from: Option<Date>,
+    employed_to: Option<Date>,
+}
+
+impl Draft {
+    /// Reads a row; what is no good has been told and is left out.
+    fn read(fields: &mut Fields<'_>) -> Option<Self> {
+        let number = fields.number("number");
+        let draft = Self {
+            row: fields.row(),
+            number: String::new(),
+            name: fields.required("name", 200).unwrap_or_default(),
+            email: email(fields),
+            department: fields.text("department", 100).unwrap_or_default(),
+            site: fields.text("site", 100).unwrap_or_default(),
+            manager: fields.number_if_any("manager"),
+            language: language(fields),
+            employed_from: fields.date("employed_from").unwrap_or_default(),
+            employed_to: fields.date("employed_to").unwrap_or_default(),
+        };
+        Some(Self { number: number?, ..draft })
+    }
+
+    /// The person as they will be.
+    fn apply(
+        &self,
+        old: Option<&Record>,
+        known: &Known,
+        ids: &HashMap<&str, Uuid>,
+        problems: &mut Problems,
+    ) -> Record {
+        let mut new = old.cloned().unwrap_or_else(|| Record {
+            id: ids.get(self.number.as_str()).copied().unwrap_or_default(),
+            number: self.number.clone(),
+            name: String::new(),
+            email: None,
+            department: None,
+            site: known.default_site.clone(),
+            manager: None,
+            language: "en".into(),
+            employed_from: None,
+            employed_to: None,
+        });
+        new.name.clone_from(&self.name);
+        new.email = self.email.clone().or(new.email);
+        new.department = self.department.clone().or(new.department);
+        new.employed_from = self.employed_from.or(new.employed_from);
+        new.employed_to = self.employed_to.or(new.employed_to);
+        if let Some(language) = &self.language {
+            new.language.clone_from(language);
+        }
+        if let Some(site) = &self.site {
+            new.site.clone_from(site);
+            self.check_site(site, known, problems);
+        }
+        if let Some(manager) = &self.manager {
+            new.manager = self.find_manager(manager, ids, problems);
+        }
+        self.check_employment(&new, problems);
+        new
+    }
+
+    fn check_site(&self, site: &str, known: &Known, problems: &mut Problems) {
+        if !known.sites.contains(site) {
+            let there: Vec<&str> = known.sites.iter().take(10).map(String::as_str).collect();
+            let reason = format!("there is no site {}; there are {}", quoted(site), there.join(", "));
+            problems.add(self.row, "site", reason);
+        }
+    }
+
+    fn find_manager(
+        &self,
+        manager: &str,
+        ids: &HashMap<&str, Uuid>,
+        problems: &mut Problems,
+    ) -> Option<(Uuid, String)> {
+        if manager == self.number {
+            problems.add(self.row, "manager", "nobody is their own manager");
+            return None;
+        }
+        let Some(id) = ids.get(manager) else {
+            let reason = format!("there is nobody with the number {}, nor in this file", quoted(manager));
+            problems.add(self.row, "manager", reason);
+            return None;
+        };
+        Some((*id, manager.to_owned()))
+    }
+
+    /// One of the two dates may have been known before.
+    fn check_employment(&self, new: &Record, problems: &mut Problems) {
+        if let (Some(from), Some(to)) = (new.employed_from, new.employed_to)
+            && from > to
+        {
+            let known = |said: Option<Date>| if said.is_some() { "" } else { ", as it is known" };
+            let (from_known, to_known) = (known(self.employed_from), known(self.employed_to));
+            let column = if self.employed_from.is_some() { "employed_from" } else { "employed_to" };
+            let reason = format!("employed_from ({from}{from_known}) is after employed_to ({to}{to_known})");
+            problems.add(self.row, column, reason);
+        }
+    }
+}
+
+fn email(fields: &mut Fields<'_>) -> Option<String> {
+    let text = fields.text("email", EMAIL).ok()??;
+    if is_address(&text) {
+        return Some(text);
+    }
+    fields.problem("email", format!("{} is no e-mail address", quoted(&text)));
+    None
+}
+
+fn language(fields: &mut Fields<'_>) -> Option<String> {
+    let text = fields.text("language", usize::MAX).ok()??;
+    let language = text.to_lowercase();
+    if LANGUAGES.contains(&language.as_str()) {
+        return Some(language);
+    }
+    fields.problem("language", format!("{} is none of {}", quoted(&text), LANGUAGES.join(", ")));
+    None
+}
+
+/// What the database knows of what the file speaks of.
+pub struct Known {
+    /// By number: those in the file and their managers.
+    people: HashMap<String, Record>,
+    sites: BTreeSet<String>,
+    default_site: String,
+}
+
+/// What is to be written.
+#[derive(Default)]
+pub struct Plan {
+    outcome: Outcome,
+    added: Vec<Record>,
+    changed: Vec<Record>,
+    /// Of new ones and others: what to make if it is not there.
+    departments: BTreeSet<String>,
+    /// What the audit will say of each person.
+    told_added: Vec<(Uuid, Value)>,
+    told_changed: Vec<(Uuid, Value)>,
+    /// Whose site or employment changed.
+    moved: Vec<Uuid>,
+}
+
+impl Importer for Plan {
+    const KIND: &'static str = "people";
+    /// What a file may say of people. An empty cell leaves things as they are.
+    const COLUMNS: &'static [Column] = &[
+        Column::required("number"),
+        Column::required("name"),
+        Column::optional("email"),
+        Column::optional("department"),
+        Column::optional("site"),
+        Column::optional("manager"),
+        Column::optional("language"),
+        Column::optional("employed_from"),
+        Column::optional("employed_to"),
+    ];
+    type Row = Draft;
+    type Known = Known;
+
+    fn read(fields: &mut Fields<'_>) -> Option<Draft> {
+        Draft::read(fields)
+    }
+
+    async fn load(conn: &mut PgConnection, run: &Run<'_>, drafts: &[Draft]) -> Result<Known, ImportError> {
+        people_with(conn, run, drafts.iter().map(|draft| draft.number.clone()).collect()).await?;
+        let managers = drafts.iter().filter_map(|draft| draft.manager.as_ref());
+        let numbers: BTreeSet<&String> = drafts.iter().map(|draft| &draft.number).chain(managers).collect();
+        let numbers: Vec<String> = numbers.into_iter().cloned().collect();
+        let people = db::imports::records(conn, &numbers).await?;
+        let sites = db::sites::list(conn).await?;
+        Ok(Known {
+            people: people.into_iter().map(|person| (person.number.clone(), person)).collect(),
+            sites: sites.into_iter().map(|site| site.name).collect(),
+            default_site: db::imports::default_site(conn).await?,
+        })
+    }
+
+    fn plan(
+        drafts: &[Draft],
+        known: &Known,
+        own: Option<Uuid>,
+        mut problems: Problems,
+    ) -> Result<Self, ImportError> {
+        tell_repetitions(drafts, &mut problems);
+        let ids = ids(drafts, known);
+        let mut plan = Self::default();
+        for draft in drafts {
+            let old = known.people.get(&draft.number);
+            let new = draft.apply(old, known, &ids, &mut problems);
+            if own.is_some_and(|own| new.id == own) && old.is_some_and(|old| moves(old, &new)) {
+                problems.add(draft.row, "number", OWN);
+            }
+            if own.is_some_and(|own| new.id == own) && old.is_some_and(|old| manager(old) != manager(&new)) {
+                problems.add(draft.row, "manager", OWN_MANAGER);
+            }
+            plan.note(draft.row, old, new);
+        }
+        problems.refuse()?;
+        Ok(plan)
+    }
+
+    async fn write(&self, conn: &mut PgConnection, run: &Run<'_>) -> Result<(), ImportError> {
+        let departments: Vec<String> = self.departments.iter().cloned().collect();
+        db::sites::put_departments(conn, &departments).await?;
+        if !self.moved.is_empty() {
+            db::pay_periods::steady(conn).await?;
+            db::pay_periods::note_leaving(conn, &self.moved).await?;
+        }
+        let written = db::imports::add_people(conn, &self.added).await?
+            + db::imports::change_people(conn, &self.changed).await?;
+        if written != (self.added.len() + self.changed.len()) as u64 {
+            return Err(ImportError::Meanwhile); // a site was renamed
+        }
+        db::audit::record_many(conn, run.by.name, "person.add", &self.told_added).await?;
+        db::audit::record_many(conn, run.by.name, "person.change", &self.told_changed).await?;
+        let jobs: Vec<_> = self.moved.iter().map(|person| run.extent.whole(*person)).collect();
+        db::recompute_queue::ask(conn, &jobs).await?;
+        Ok(())
+    }
+
+    fn outcome(self) -> Outcome {
+        self.outcome
+    }
+}
+
+impl Plan {
+    fn note(&mut self, row: u32, old: Option<&Record>, new: Record) {
+        let columns = differences(old, &new);
+        if old.is_some() && columns.is_empty() {
+            self.outcome.unchanged += 1;
+            return;
+        }
+        if columns.iter().any(|difference| difference.column == "department") {
+            self.departments.extend(new.department.clone());
+        }
+        if old.is_none() {
+            self.told_added.push((new.id, json!({"number": new.number})));
+        } else {
+            self.told_changed.push((new.id, json!({"number": new.number, "columns": columns})));
+        }
+        if old.is_some_and(|old| moves(old, &new)) {
+            self.moved.push(new.id);
+        }
+        let added = old.is_none();
+        self.outcome.note(Change { row, number: new.number.clone(), added, columns });
+        let list = if added { &mut self.added } else { &mut self.changed };
+        list.push(new);
+    }
+}
+
+/// A number says one thing in a file.
+fn tell_repetitions(drafts: &[Draft], problems: &mut Problems) {
+    let mut rows: HashMap<&str, u32> = HashMap::with_capacity(drafts.len());
+    for draft in drafts {
+        if let Some(other) = rows.insert(&draft.number, draft.row) {
+            let reason = format!("{} stands in row {other} already", quoted(&draft.number));
+            problems.add(draft.row, "number", reason);
+        }
+    }
+}
+
+/// The ids of everybody that the file speaks of, new ones among them.
+fn ids<'a>(drafts: &'a [Draft], known: &'a Known) -> HashMap<&'a str, Uuid> {
+    let mut ids: HashMap<&str, Uuid> =
+        known.people.iter().map(|(number, person)| (number.as_str(), person.id)).collect();
+    for draft in drafts {
+        ids.entry(&draft.number).or_insert_with(Uuid::now_v7);
+    }
+    ids
+}
+
+/// Of rows about whoever imports them.
+const OWN_MANAGER: &str = "nobody changes their own manager: ask somebody else";
+
+/// Whether somebody's days are others with this.
+fn moves(old: &Record, new: &Record) -> bool {
+    let place = |person: &Record| (person.site.clone(), person.employed_from, person.employed_to);
+    place(old) != place(new)
+}
+
+fn manager(person: &Record) -> Option<Uuid> {
+    person.manager.as_ref().map(|(id, _)| *id)
+}
+
+fn differences(old: Option<&Record>, new: &Record) -> Vec<Difference> {
+    let mut before: BTreeMap<&str, String> = old.map(shown).into_iter().flatten().collect();
+    let said = shown(new).filter_map(|(column, new)| {
+        let old = before.remove(column);
+        (old.as_ref() != Some(&new)).then_some(Difference { column, old, new: Some(new) })
+    });
+    said.collect() // nothing that was known is ever taken away
+}
+
+/// What is known of a person, by column.
+fn shown(person: &Record) -> impl Iterator<Item = (&'static str, String)> {
+    let columns = [
+        ("name", Some(person.name.clone())),
+        ("email", person.email.clone()),
+        ("department", person.department.clone()),
+        ("site", Some(person.site.clone())),
+        ("manager", person.manager.as_ref().map(|(_, number)| number.clone())),
+        ("language", Some(person.language.clone())),
+        ("employed_from", person.employed_from.map(|date| date.to_string())),
+        ("employed_to", person.employed_to.map(|date| date.to_string())),
+    ];
+    columns.into_iter().filter_map(|(column, text)| Some((column, text?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+    use crate::imports::Upload;
+    use crate::imports::fields::Table;
+
+    fn ada() -> Record {
+        Record {
+            id: Uuid::from_u128(1),
+            number: "1001".into(),
+            name: "Ada".into(),
+            email: Some("ada@example.org".into()),
+            department: None,
+            site: "Main".into(),
+            manager: None,
+            language: "en".into(),
+            employed_from: Some(date(2020, 1, 1)),
+            employed_to: None,
+        }
+    }
+
+    fn plan(text: &str) -> Result<Plan, ImportError> {
+        plan_by(None, text)
+    }
+
+    fn plan_by(own: Option<Uuid>, text: &str) -> Result<Plan, ImportError> {
+        let file = Upload { name: "people.csv".into(), bytes: text.to_owned().into() };
+        let mut problems = Problems::default();
+        let drafts = Table::read(&file, Plan::COLUMNS)?.each(&mut problems, Draft::read);
+        let known = Known {
+            people: [("1001".to_owned(), ada())].into(),
+            sites: ["Berlin".to_owned(), "Main".to_owned()].into(),
+            default_site: "Main".into(),
+        };
+        Plan::plan(&drafts, &known, own, problems)
+    }
+
+    fn told(text: &str) -> Vec<String> {
+        let error = plan(text).err().expect("problems");
+        error.to_string().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn new_ones_are_added_and_known_ones_changed() {
+        let text = "number,name,site,manager,department,employed_to\n\
+            1002,Bob,,1003,Labs,\n\
+            1003,Cleo,Berlin,,Labs,2026-12-31\n\
+            1001,Ada L.,Berlin,1002,,\n";
+        let plan = plan(text).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((plan.outcome.added, plan.outcome.changed, plan.outcome.unchanged), (2, 1, 0));
+        assert_eq!(plan.departments, BTreeSet::from(["Labs".to_owned()]));
+        let (bob, cleo) = (&plan.added[0], &plan.added[1]);
+        assert_eq!(bob.manager, Some((cleo.id, "1003".into())));
+        assert_eq!((bob.site.as_str(), bob.language.as_str()), ("Main", "en"));
+        assert_eq!(cleo.employed_to, Some(date(2026, 12, 31)));
+        let expected = Record {
+            name: "Ada L.".into(),
+            site: "Berlin".into(),
+            manager: Some((bob.id, "1002".into())),
+            ..ada()
+        };
+        assert_eq!(plan.changed, [expected]);
+        assert_eq!(plan.moved, [ada().id]);
+        let change = &plan.outcome.changes[2];
+        let difference = |column, old: Option<&str>, new: &str| Difference {
+            column,
+            old: old.map(str::to_owned),
+            new: Some(new.to_owned()),
+        };
+        let expected = [
+            difference("name", Some("Ada"), "Ada L."),
+            difference("site", Some("Main"), "Berlin"),
+            difference("manager", None, "1002"),
+        ];
+        assert_eq!((change.row, change.added, change.columns.as_slice()), (4, false, expected.as_slice()));
+    }
+
+    #[test]
+    fn empty_cells_leave_things_as_they_are() {
+        let plan = plan("number,name,email,site,employed_from\n1001,Ada,,,\n")
+            .unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((plan.outcome.added, plan.outcome.changed, plan.outcome.unchanged), (0, 0, 1));
+        assert!(plan.changed.is_empty() && plan.moved.is_empty());
+    }
+
+    #[test]
+    fn nobody_moves_themselves() {
+        let ada = Some(ada().id);
+        let moves = "number,name,site\n1002,Bob,\n1001,Ada,Berlin\n1003,Cleo,\n";
+        let told = plan_by(ada, moves).err().expect("problems").to_string();
+        assert_eq!(told, format!("row 3, column number: {OWN}"));
+        assert!(plan_by(ada, "number,name,employed_to\n1001,Ada,2030-01-01\n").is_err());
+        let told = plan_by(ada, "number,name,manager\n1002,Bob,\n1001,Ada,1002\n")
+            .err()
+            .expect("problems")
+            .to_string();
+        assert_eq!(told, format!("row 3, column manager: {OWN_MANAGER}"));
+        assert!(plan_by(ada, "number,name,email\n1001,Ada L.,a@example.org\n").is_ok());
+        assert!(plan_by(Some(Uuid::from_u128(9)), moves).is_ok());
+    }
+
+    #[test]
+    fn a_number_is_no_fraction() {
+        let told = told("number,name,manager\n1001.0,Ada,1002.0\n");
+        let expected = [
+            "row 2, column number: 1001.0: write it without .0, as text",
+            "row 2, column manager: 1002.0: write it without .0, as text",
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn every_problem_is_told_where_it_is() {
+        let text = "number,name,email,site,manager,language,employed_from,employed_to\n\
+            1001,,ada,Bonn,1001,english,2026-02-30,2019-12-31\n\
+            ,Bob,,,,,,\n\
+            1003,Cleo,,,9,,2026-01-02,2026-01-01\n\
+            1003,Cleo,a@b@c,,,,,\n";
+        let expected = [
+            "row 2, column name: is empty",
+            "row 2, column email: \"ada\" is no e-mail address",
+            "row 2, column language: \"english\" is none of en, de",
+            "row 2, column employed_from: \"2026-02-30\" is no date: write YYYY-MM-DD",
+            "row 2, column site: there is no site \"Bonn\"; there are Berlin, Main",
+            "row 2, column manager: nobody is their own manager",
+            "row 2, column employed_to: employed_from (2020-01-01, as it is known) is after employed_to (2019-12-31)",
+            "row 3, column number: is empty",
+            "row 4, column manager: there is nobody with the number \"9\", nor in this file",
+            "row 4, column employed_from: employed_from (2026-01-02) is after employed_to (2026-01-01)",
+            "row 5, column email: \"a@b@c\" is no e-mail address",
+            "row 5, column number: \"1003\" stands in row 4 already",
+        ];
+        let told = told(text);
+        assert_eq!(told.len(), expected.len(), "{told:#?}");
+        for (told, expected) in told.iter().zip(expected) {
+            assert!(told.starts_with(expected), "{told} instead of {expected}");
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! What is said of people besides their face: where they work, for whom, since when, and how mail
+//! reaches them.
+
+use std::collections::BTreeSet;
+
+use jiff::civil::Date;
+use jiff_sqlx::{Date as SqlDate, ToSqlx};
+use serde::{Deserialize, Deserializer};
+use serde_json::json;
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+
+use crate::access::seen_by;
+use crate::date::Day;
+use crate::db;
+use crate::db::notifications::Kind;
+use crate::db::people::Entry;
+use crate::error::{Denial, worded};
+use crate::notifications::LANGUAGES;
+use crate::schedules::{Change, Dates, Effect, NAME, Touched};
+
+/// Letters of a person's name, at most.
+const PERSON_NAME: usize = 200;
+/// Letters of an address, at most.
+pub const EMAIL: usize = 254;
+
+/// What a key of a change says: nothing, or a value, or that there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Wanted<T> {
+    /// It was left out.
+    #[default]
+    Kept,
+    /// A value, or null.
+    Set(Option<T>),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Wanted<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Option::deserialize(from).map(Self::Set)
+    }
+}
+
+impl<T> Wanted<T> {
+    /// Puts what was said in the place of what was there.
+    fn onto(self, place: &mut Option<T>) {
+        if let Self::Set(value) = self {
+            *place = value;
+        }
+    }
+}
+
+/// What shall be different about a person; what is left out stays as it is.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PersonSetting {
+    /// As written in reports.
+    name: Option<String>,
+    /// Where mail reaches them, or null.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    email: Wanted<String>,
+    /// The number of their manager, or null.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    manager: Wanted<String>,
+    /// Their department, which is made if it is not there, or null.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    department: Wanted<String>,
+    /// The name of their site.
+    site: Option<String>,
+    /// Of their messages: two letters, such as en.
+    language: Option<String>,
+    /// First day of employment, or null.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = Date)]
+    employed_from: Wanted<Day>,
+    /// Last day of employment, or null.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = Date)]
+    employed_to: Wanted<Day>,
+    /// Kinds of messages that they do not want: late, absence, `missing_out`.
+    muted: Option<Vec<String>>,
+}
+
+/// Changes what is said of a person.
+pub async fn set(change: &Change<'_>, number: &str, setting: PersonSetting) -> Result<Effect, Denial> {
+    let mut transaction = change.begin().await?;
+    let person = seen_by(&mut transaction, change.actor, number).await?;
+    db::recompute_queue::hold(&mut transaction, &[person.id]).await?;
+    let before = db::people::entry(&mut transaction, person.id).await?;
+    let before = before.ok_or_else(|| Denial::missing(format!("{number:?} is gone")))?;
+    let mut after = before.clone();
+    setting.onto(&mut after);
+    check(&after)?;
+    let bound = terms(&before) != terms(&after) || before.manager != after.manager;
+    if change.actor.person == Some(person.id) && bound {
+        let message = "nobody changes their own manager, site or employment: ask somebody else";
+        return Err(Denial::forbidden(message));
+    }
+    find(&mut transaction, &before, &after).await?;
+    if before.site != after.site {
+        db::pay_periods::steady(&mut transaction).await?;
+        db::pay_periods::note_leaving(&mut transaction, &[person.id]).await?;
+    }
+    db::people::change(&mut transaction, &after).await?;
+    let people = if terms(&before) == terms(&after) {
+        0
+    } else {
+        change.ask(&mut transaction, Touched::Person(person.id), Dates::ALL).await?
+    };
+    let detail = json!({"before": shown(&before), "after": shown(&after)});
+    change.record(&mut transaction, "person.set", &person.id.to_string(), detail).await?;
+    change.finish(transaction, people).await
+}
+
+impl PersonSetting {
+    fn onto(self, entry: &mut Entry) {
+        let date = |wanted: Wanted<Day>, place: &mut Option<SqlDate>| {
+            if let Wanted::Set(day) = wanted {
+                *place = day.map(|day| day.0.to_sqlx());
+            }
+        };
+        entry.name = self.name.unwrap_or_else(|| std::mem::take(&mut entry.name));
+        entry.site = self.site.unwrap_or_else(|| std::mem::take(&mut entry.site));
+        entry.language = self.language.unwrap_or_else(|| std::mem::take(&mut entry.language));
+        entry.muted = self.muted.unwrap_or_else(|| std::mem::take(&mut entry.muted));
+        self.email.onto(&mut entry.email);
+        self.manager.onto(&mut entry.manager);
+        self.department.onto(&mut entry.department);
+        date(self.employed_from, &mut entry.employed_from);
+        date(self.employed_to, &mut entry.employed_to);
+    }
+}
+
+/// Refuses what makes no sense, whatever else there is.
+fn check(entry: &Entry) -> Result<(), Denial> {
+    worded("a person's name", &entry.name, PERSON_NAME)?;
+    if let Some(department) = &entry.department {
+        worded("a department's name", department, NAME)?;
+    }
+    if entry.email.as_deref().is_some_and(|email| !is_address(email)) {
+        return Err(Denial::senseless(format!("email: write NAME@HOST, at most {EMAIL} characters")));
+    }
+    if !LANGUAGES.contains(&entry.language.as_str()) {
+        return Err(Denial::senseless(format!("language: one of {}", LANGUAGES.join(", "))));
+    }
+    if entry.employed_from.zip(entry.employed_to).is_some_and(|(from, to)| from > to) {
+        return Err(Denial::senseless("employed_to: the employment would end before it begins"));
+    }
+    let mut seen = BTreeSet::new();
+    if !entry.muted.iter().all(|kind| Kind::read(kind).is_some() && seen.insert(kind)) {
+        return Err(Denial::senseless(format!(
+            "muted: each of {} at most once",
+            Kind::ALL.map(Kind::as_str).join(", ")
+        )));
+    }
+    if entry.manager.as_ref() == Some(&entry.number) {
+        return Err(Denial::senseless("manager: nobody is their own manager"));
+    }
+    Ok(())
+}
+
+/// One name, one host, and nothing that could begin another line of a mail's head.
+pub fn is_address(text: &str) -> bool {
+    let strange = |letter: char| letter.is_whitespace() || letter.is_control();
+    let parts = text.split_once('@');
+    text.chars().count() <= EMAIL
+        && !text.contains(strange)
+        && parts.is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'))
+}
+
+/// Finds the manager and the site that an entry names, and makes its department.
+async fn find(conn: &mut PgConnection, before: &Entry, after: &Entry) -> Result<(), Denial> {
+    if let Some(manager) =
+        after.manager.as_deref().filter(|manager| before.manager.as_deref() != Some(*manager))
+        && db::people::id_of(conn, manager).await?.is_none()
+    {
+        return Err(Denial::senseless(format!("manager: there is nobody with the number {manager:?}")));
+    }
+    if after.site != before.site && !db::sites::list(conn).await?.iter().any(|site| site.name == after.site) {
+        let site = &after.site;
+        return Err(Denial::senseless(format!(
+            "there is no site {site:?}: PUT /api/v1/sites/NAME makes one"
+        )));
+    }
+    if let Some(department) = &after.department {
+        db::sites::put_departments(conn, std::slice::from_ref(department)).await?;
+    }
+    Ok(())
+}
+
+/// What the law looks at.
+fn terms(entry: &Entry) -> (&str, Option<Date>, Option<Date>) {
+    let date = |date: Option<SqlDate>| date.map(SqlDate::to_jiff);
+    (&entry.site, date(entry.employed_from), date(entry.employed_to))
+}
+
+/// An entry as the audit shows it.
+fn shown(entry: &Entry) -> serde_json::Value {
+    let (site, from, to) = terms(entry);
+    json!({"name": entry.name, "email": entry.email, "manager": entry.manager, "department": entry.department,
+        "site": site, "language": entry.language, "employed_from": from, "employed_to": to, "muted": entry.muted})
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn entry() -> Entry {
+        Entry {
+            id: Uuid::nil(),
+            number: "7".into(),
+            name: "Seven".into(),
+            consent: false,
+            photos: 0,
+            site: "Main".into(),
+            department: Some("Kitchen".into()),
+            manager: None,
+            email: Some("seven@example.org".into()),
+            language: "en".into(),
+            employed_from: None,
+            employed_to: None,
+            muted: vec!["late".into()],
+        }
+    }
+
+    fn changed(setting: &str) -> Result<Entry, Denial> {
+        let mut entry = entry();
+        let setting: PersonSetting = serde_json::from_str(setting)?;
+        setting.onto(&mut entry);
+        check(&entry)?;
+        Ok(entry)
+    }
+
+    #[test]
+    fn what_is_left_out_stays_and_null_removes() {
+        let same = changed("{}").expect("nothing");
+        assert_eq!(shown(&same), shown(&entry()));
+        let after =
+            changed(r#"{"email": null, "department": null, "name": "VII", "muted": []}"#).expect("a change");
+        assert_eq!((after.email, after.department, after.name.as_str()), (None, None, "VII"));
+        assert_eq!((after.site.as_str(), after.muted.len()), ("Main", 0));
+        let after = changed(r#"{"employed_from": "2025-01-01", "manager": "8"}"#).expect("a change");
+        assert_eq!(terms(&after).1, Some(jiff::civil::date(2025, 1, 1)));
+        assert_eq!(after.manager.as_deref(), Some("8"));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for wrong in [
+            r#"{"name": ""}"#,
+            r#"{"email": "nobody"}"#,
+            r#"{"email": "a@b@c"}"#,
+            r#"{"email": "a@b\r\nBcc: x@y"}"#,
+            r#"{"language": "EN"}"#,
+            r#"{"language": "fr"}"#,
+            r#"{"employed_from": "2025-02-01", "employed_to": "2025-01-01"}"#,
+            r#"{"muted": ["everything"]}"#,
+            r#"{"muted": ["late", "late"]}"#,
+            r#"{"manager": "7"}"#,
+            r#"{"nmae": "x"}"#,
+        ] {
+            assert!(changed(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The timesheet over HTTP.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::IntoResponse;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::date::Day;
+use crate::reports::timesheet::{Period, Row, timesheet};
+use crate::web::error::Refusal;
+use crate::web::state::App;
+use crate::web::{ApiError, Caller};
+use crate::{clock, reports};
+
+/// Its routes.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(json)).routes(routes!(csv))
+}
+
+/// Which days, both inclusive, in the site's zone.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct Days {
+    /// `YYYY-MM-DD`; today if left out.
+    #[param(value_type = Option<String>, format = Date)]
+    from: Option<Day>,
+    /// `YYYY-MM-DD`; the same day if left out.
+    #[param(value_type = Option<String>, format = Date)]
+    to: Option<Day>,
+}
+
+impl Days {
+    fn period(&self, app: &App) -> Result<Period, ApiError> {
+        Ok(Period::asked(self.from, self.to, app.today())?)
+    }
+}
+
+async fn rows(app: App, caller: &Caller, period: Period) -> Result<Vec<Row>, ApiError> {
+    let _turn = app.turn(&caller.0)?;
+    Ok(timesheet(&app.pool, period, (&caller.0.name, caller.scope()), clock::now()).await?)
+}
+
+/// The timesheet.
+#[utoipa::path(get, path = "/timesheet", params(Days), responses(
+    (status = 200, body = [Row]), (status = 400, body = Refusal), (status = 401, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+pub async fn json(
+    State(app): State<App>,
+    caller: Caller,
+    Query(days): Query<Days>,
+) -> Result<Json<Vec<Row>>, ApiError> {
+    Ok(Json(rows(app.clone(), &caller, days.period(&app)?).await?))
+}
+
+/// The timesheet as CSV.
+#[utoipa::path(get, path = "/timesheet.csv", params(Days), responses(
+    (status = 200, body = String, content_type = "text/csv"), (status = 400, body = Refusal), (status = 401, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+pub async fn csv(
+    State(app): State<App>,
+    caller: Caller,
+    Query(days): Query<Days>,
+) -> Result<impl IntoResponse, ApiError> {
+    let period = days.period(&app)?;
+    let rows = rows(app, &caller, period).await?;
+    let name = format!("attachment; filename=\"timesheet-{}-{}.csv\"", period.from, period.to);
+    let headers = [(CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()), (CONTENT_DISPOSITION, name)];
+    Ok((headers, reports::csv::timesheet(&rows)))
+}

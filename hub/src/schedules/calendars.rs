@@ -1,0 +1,78 @@
+//! Calendars of holidays. Sites follow them.
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sqlx::PgPool;
+use utoipa::ToSchema;
+
+use crate::db;
+use crate::db::recompute_queue::Whose;
+use crate::error::{Denial, worded};
+use crate::schedules::{Change, Dates, Effect, NAME, Touched};
+
+/// A holiday.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Holiday {
+    /// When.
+    #[schema(value_type = String, format = Date)]
+    date: Date,
+    /// What it is called.
+    name: String,
+}
+
+/// What a holiday is called.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HolidaySetting {
+    /// Such as "Christmas Day".
+    name: String,
+}
+
+/// All calendars, by name.
+pub async fn calendars(pool: &PgPool) -> Result<Vec<String>, Denial> {
+    Ok(db::sites::calendars(&mut *pool.acquire().await?).await?)
+}
+
+/// The holidays of a calendar, by date.
+pub async fn holidays(pool: &PgPool, calendar: &str) -> Result<Vec<Holiday>, Denial> {
+    let mut conn = pool.acquire().await?;
+    if !db::sites::calendars(&mut conn).await?.iter().any(|name| name == calendar) {
+        return Err(Denial::missing(format!("there is no calendar {calendar:?}")));
+    }
+    let holidays = db::sites::holidays(&mut conn, calendar).await?;
+    let holiday = |holiday: db::sites::Holiday| Holiday { date: holiday.date, name: holiday.name };
+    Ok(holidays.into_iter().map(holiday).collect())
+}
+
+/// Adds a holiday to a calendar (which is made if it is not there) or calls it something else.
+pub async fn put(
+    change: &Change<'_>,
+    calendar: &str,
+    date: Date,
+    setting: &HolidaySetting,
+) -> Result<Effect, Denial> {
+    worded("a calendar's name", calendar, NAME)?;
+    worded("a holiday's name", &setting.name, NAME)?;
+    let mut transaction = change.begin().await?;
+    let holiday = db::sites::Holiday { date, name: setting.name.clone() };
+    let before = db::sites::put_holiday(&mut transaction, calendar, &holiday).await?;
+    let people =
+        change.ask(&mut transaction, Touched::Many(Whose::Calendar(calendar)), Dates::one(date)).await?;
+    let detail = json!({"date": date, "name": setting.name, "before": before});
+    change.record(&mut transaction, "holiday.put", calendar, detail).await?;
+    change.finish(transaction, people).await
+}
+
+/// Makes a holiday an ordinary day again.
+pub async fn remove(change: &Change<'_>, calendar: &str, date: Date) -> Result<Effect, Denial> {
+    let mut transaction = change.begin().await?;
+    let before = db::sites::drop_holiday(&mut transaction, calendar, date)
+        .await?
+        .ok_or_else(|| Denial::missing(format!("{date} is no holiday of a calendar {calendar:?}")))?;
+    let people =
+        change.ask(&mut transaction, Touched::Many(Whose::Calendar(calendar)), Dates::one(date)).await?;
+    let detail = json!({"date": date, "before": before});
+    change.record(&mut transaction, "holiday.remove", calendar, detail).await?;
+    change.finish(transaction, people).await
+}

@@ -1,0 +1,135 @@
+//! Shifts and the patterns that they make over HTTP.
+
+pub mod person;
+pub mod sites;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::accounts::Actor;
+use crate::clock;
+use crate::imports::Outcome;
+use crate::imports::http as imports;
+use crate::imports::http::{ImportForm, ImportRefusal, Options, Refused, file_limit};
+use crate::schedules::Change;
+use crate::schedules::Effect;
+use crate::schedules::import;
+use crate::schedules::patterns::{self, Pattern, PatternSetting};
+use crate::schedules::shifts::{self, NamedShift};
+use crate::web::error::Refusal;
+use crate::web::query::Trial;
+use crate::web::state::App;
+use crate::web::{ApiError, Caller};
+use attendance::Rules;
+use axum::extract::multipart::Multipart;
+
+/// Its routes.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(put))
+        .routes(routes!(schedules))
+        .routes(routes!(put_schedule))
+        .merge(sites::routes())
+        .merge(person::routes())
+        .merge(OpenApiRouter::new().routes(routes!(import_schedules)).layer(file_limit()))
+        .merge(OpenApiRouter::new().routes(routes!(import_leave)).layer(file_limit()))
+}
+
+impl App {
+    /// A change to the plan, made or only tried by somebody now. A trial takes a turn: it computes much.
+    pub fn change<'a>(&'a self, actor: &'a Actor, dry_run: bool) -> Result<Change<'a>, ApiError> {
+        let turn = dry_run.then(|| self.turn(actor)).transpose()?;
+        let trial = dry_run.then_some(&self.policy);
+        Ok(Change { pool: &self.pool, actor, now: clock::now(), trial, turn })
+    }
+}
+
+/// All shifts.
+#[utoipa::path(get, path = "/shifts", responses(
+    (status = 200, body = [NamedShift]), (status = 401, body = Refusal), (status = 403, body = Refusal)))]
+pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<NamedShift>>, ApiError> {
+    caller.staff()?;
+    Ok(Json(shifts::shifts(&app.pool).await?))
+}
+
+/// Make a shift or change it. The days of all who work it are computed again.
+#[utoipa::path(put, path = "/shifts/{name}", params(("name" = String, Path), Trial), request_body = Rules,
+    responses((status = 200, body = Effect), (status = 400, body = Refusal), (status = 403, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+pub async fn put(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Query(trial): Query<Trial>,
+    Json(rules): Json<Rules>,
+) -> Result<Json<Effect>, ApiError> {
+    Ok(Json(shifts::put(&app.change(caller.staff()?, trial.dry_run)?, &name, &rules).await?))
+}
+
+/// All patterns of shifts.
+#[utoipa::path(get, path = "/schedules", responses(
+    (status = 200, body = [Pattern]), (status = 401, body = Refusal), (status = 403, body = Refusal)))]
+pub async fn schedules(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Pattern>>, ApiError> {
+    caller.staff()?;
+    Ok(Json(patterns::schedules(&app.pool).await?))
+}
+
+/// Make a pattern of shifts or replace it. The days of all who follow it are computed again.
+#[utoipa::path(put, path = "/schedules/{name}", params(("name" = String, Path), Trial),
+    request_body = PatternSetting, responses((status = 200, body = Effect), (status = 400, body = Refusal),
+    (status = 403, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+pub async fn put_schedule(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Query(trial): Query<Trial>,
+    Json(setting): Json<PatternSetting>,
+) -> Result<Json<Effect>, ApiError> {
+    Ok(Json(patterns::put(&app.change(caller.staff()?, trial.dry_run)?, &name, &setting).await?))
+}
+
+/// Import who follows which schedule: all of the file, or nothing of it.
+///
+/// Columns: number, schedule, from; if wanted to. Nobody changes their own schedule: such rows are problems.
+///
+/// Dates are written YYYY-MM-DD or are a workbook's own. Numbers of people keep their leading zeros in CSV and in
+/// cells that are formatted as text only. One import runs at a time.
+#[utoipa::path(post, path = "/imports/schedules",
+    params(Options), request_body(content = ImportForm, content_type = "multipart/form-data"), responses(
+    (status = 200, body = Outcome), (status = 400, body = Refusal), (status = 401, body = Refusal),
+    (status = 403, body = Refusal),
+    (status = 409, body = Refusal, description = "another import is running, or somebody else changed the same things meanwhile"),
+    (status = 422, body = ImportRefusal, description = "the file has problems")))]
+pub async fn import_schedules(
+    State(app): State<App>,
+    caller: Caller,
+    Query(options): Query<Options>,
+    form: Multipart,
+) -> Result<Json<Outcome>, Refused> {
+    imports::import::<import::Plan>(&app, &caller, &options, form).await
+}
+
+/// Import leave: all of the file, or nothing of it.
+///
+/// Columns: number, from; if wanted to, half, reason. Nobody changes their own leave: such rows are problems.
+///
+/// Dates are written YYYY-MM-DD or are a workbook's own. Numbers of people keep their leading zeros in CSV and in
+/// cells that are formatted as text only. One import runs at a time.
+#[utoipa::path(post, path = "/imports/leave",
+    params(Options), request_body(content = ImportForm, content_type = "multipart/form-data"), responses(
+    (status = 200, body = Outcome), (status = 400, body = Refusal), (status = 401, body = Refusal),
+    (status = 403, body = Refusal),
+    (status = 409, body = Refusal, description = "another import is running, or somebody else changed the same things meanwhile"),
+    (status = 422, body = ImportRefusal, description = "the file has problems")))]
+pub async fn import_leave(
+    State(app): State<App>,
+    caller: Caller,
+    Query(options): Query<Options>,
+    form: Multipart,
+) -> Result<Json<Outcome>, Refused> {
+    imports::import::<import::leave::Plan>(&app, &caller, &options, form).await
+}

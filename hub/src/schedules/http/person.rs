@@ -1,0 +1,161 @@
+//! What one person is to work, and when they are on leave, over HTTP.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::date::{Day, range};
+use crate::schedules::leave::{self, FreeDay, LeaveSetting};
+use crate::schedules::patterns::{self, AssignmentSetting, Plan, SingleDay};
+use crate::schedules::{self, Effect};
+use crate::web::error::Refusal;
+use crate::web::query::{Between, Trial};
+use crate::web::state::App;
+use crate::web::{ApiError, Caller};
+
+/// Days to be computed again at a time, at most: some ten years.
+const RECOMPUTED_DAYS: i32 = 3660;
+
+/// Its routes.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(plan, assign))
+        .routes(routes!(put_day, remove_day))
+        .routes(routes!(leave, put_leave, remove_leave))
+        .routes(routes!(recompute))
+}
+
+/// What a person is to work: for themselves, their manager, admin and hr.
+#[utoipa::path(get, path = "/people/{number}/schedule", params(("number" = String, Path), Between), responses(
+    (status = 200, body = Plan), (status = 400, body = Refusal), (status = 403, body = Refusal),
+    (status = 404, body = Refusal)))]
+pub async fn plan(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path(number): Path<String>,
+    Query(between): Query<Between>,
+) -> Result<Json<Plan>, ApiError> {
+    Ok(Json(patterns::plan(&app.pool, &actor, &number, between.dates()?).await?))
+}
+
+/// Let a person follow a pattern of shifts, or none, from one date to another.
+#[utoipa::path(put, path = "/people/{number}/schedule", params(("number" = String, Path), Trial),
+    request_body = AssignmentSetting, responses((status = 200, body = Effect), (status = 400, body = Refusal),
+    (status = 403, body = Refusal), (status = 404, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+pub async fn assign(
+    State(app): State<App>,
+    caller: Caller,
+    Path(number): Path<String>,
+    Query(trial): Query<Trial>,
+    Json(setting): Json<AssignmentSetting>,
+) -> Result<Json<Effect>, ApiError> {
+    Ok(Json(patterns::assign(&app.change(caller.staff()?, trial.dry_run)?, &number, &setting).await?))
+}
+
+/// Set what one date of a person holds, whatever the pattern says.
+#[utoipa::path(put, path = "/people/{number}/days/{date}",
+    params(("number" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`"), Trial),
+    request_body = SingleDay, responses((status = 200, body = Effect), (status = 400, body = Refusal),
+    (status = 403, body = Refusal), (status = 404, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+pub async fn put_day(
+    State(app): State<App>,
+    caller: Caller,
+    Path((number, date)): Path<(String, Day)>,
+    Query(trial): Query<Trial>,
+    Json(day): Json<SingleDay>,
+) -> Result<Json<Effect>, ApiError> {
+    let change = app.change(caller.staff()?, trial.dry_run)?;
+    Ok(Json(patterns::put_day(&change, &number, date.0, &day).await?))
+}
+
+/// Let the pattern hold again on one date of a person.
+#[utoipa::path(delete, path = "/people/{number}/days/{date}",
+    params(("number" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`"), Trial),
+    responses((status = 200, body = Effect), (status = 403, body = Refusal), (status = 404, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+pub async fn remove_day(
+    State(app): State<App>,
+    caller: Caller,
+    Path((number, date)): Path<(String, Day)>,
+    Query(trial): Query<Trial>,
+) -> Result<Json<Effect>, ApiError> {
+    let change = app.change(caller.staff()?, trial.dry_run)?;
+    Ok(Json(patterns::remove_day(&change, &number, date.0).await?))
+}
+
+/// A person's leave: for themselves, their manager, admin and hr.
+#[utoipa::path(get, path = "/people/{number}/leave", params(("number" = String, Path), Between), responses(
+    (status = 200, body = [FreeDay]), (status = 400, body = Refusal), (status = 403, body = Refusal),
+    (status = 404, body = Refusal)))]
+pub async fn leave(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path(number): Path<String>,
+    Query(between): Query<Between>,
+) -> Result<Json<Vec<FreeDay>>, ApiError> {
+    Ok(Json(leave::leave(&app.pool, &actor, &number, between.dates()?).await?))
+}
+
+/// Give a person leave, or change it.
+#[utoipa::path(put, path = "/people/{number}/leave", params(("number" = String, Path), Trial),
+    request_body = LeaveSetting, responses((status = 200, body = Effect), (status = 400, body = Refusal),
+    (status = 403, body = Refusal), (status = 404, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+pub async fn put_leave(
+    State(app): State<App>,
+    caller: Caller,
+    Path(number): Path<String>,
+    Query(trial): Query<Trial>,
+    Json(setting): Json<LeaveSetting>,
+) -> Result<Json<Effect>, ApiError> {
+    Ok(Json(leave::put(&app.change(caller.staff()?, trial.dry_run)?, &number, &setting).await?))
+}
+
+/// Take back a person's leave.
+#[utoipa::path(delete, path = "/people/{number}/leave", params(("number" = String, Path), Between), responses(
+    (status = 200, body = Effect), (status = 400, body = Refusal), (status = 403, body = Refusal),
+    (status = 404, body = Refusal)))]
+pub async fn remove_leave(
+    State(app): State<App>,
+    caller: Caller,
+    Path(number): Path<String>,
+    Query(between): Query<Between>,
+) -> Result<Json<Effect>, ApiError> {
+    let change = app.change(caller.staff()?, false)?;
+    Ok(Json(leave::remove(&change, &number, between.dates()?).await?))
+}
+
+/// Which days to compute again.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Recomputation {
+    /// First date.
+    #[schema(value_type = String, format = Date)]
+    from: Day,
+    /// Last date; at most 3660 days.
+    #[schema(value_type = String, format = Date)]
+    to: Day,
+    /// One person's number; everybody's days if left out.
+    number: Option<String>,
+}
+
+/// Let workdays be computed again. Where nothing changed since, they stay as they are.
+#[utoipa::path(post, path = "/recompute", params(Trial), request_body = Recomputation, responses(
+    (status = 200, body = Effect), (status = 400, body = Refusal), (status = 403, body = Refusal),
+    (status = 404, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+pub async fn recompute(
+    State(app): State<App>,
+    caller: Caller,
+    Query(trial): Query<Trial>,
+    Json(asked): Json<Recomputation>,
+) -> Result<Json<Effect>, ApiError> {
+    let change = app.change(caller.staff()?, trial.dry_run)?;
+    let dates = range(asked.from, asked.to, RECOMPUTED_DAYS)?;
+    Ok(Json(schedules::recompute(&change, asked.number.as_deref(), dates).await?))
+}

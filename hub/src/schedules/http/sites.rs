@@ -1,0 +1,109 @@
+//! Sites, departments and calendars over HTTP.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::date::Day;
+use crate::schedules::Effect;
+use crate::schedules::calendars::{self, Holiday, HolidaySetting};
+use crate::schedules::sites::{self, Site, SiteSetting};
+use crate::web::error::Refusal;
+use crate::web::query::Trial;
+use crate::web::state::App;
+use crate::web::{ApiError, Caller};
+
+/// Its routes.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(put))
+        .routes(routes!(departments))
+        .routes(routes!(calendars))
+        .routes(routes!(holidays))
+        .routes(routes!(put_holiday, remove_holiday))
+}
+
+/// All sites.
+#[utoipa::path(get, path = "/sites", responses(
+    (status = 200, body = [Site]), (status = 401, body = Refusal), (status = 403, body = Refusal)))]
+pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Site>>, ApiError> {
+    caller.staff()?;
+    Ok(Json(sites::sites(&app.pool).await?))
+}
+
+/// Make a site or change it. Another zone or calendar lets all its people's days be computed again.
+#[utoipa::path(put, path = "/sites/{name}", params(("name" = String, Path), Trial), request_body = SiteSetting,
+    responses((status = 200, body = Effect), (status = 400, body = Refusal), (status = 403, body = Refusal),
+    (status = 409, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+pub async fn put(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Query(trial): Query<Trial>,
+    Json(setting): Json<SiteSetting>,
+) -> Result<Json<Effect>, ApiError> {
+    Ok(Json(sites::put(&app.change(caller.admin()?, trial.dry_run)?, &name, &setting).await?))
+}
+
+/// The names of all departments.
+#[utoipa::path(get, path = "/departments", responses(
+    (status = 200, body = [String]), (status = 401, body = Refusal), (status = 403, body = Refusal)))]
+pub async fn departments(State(app): State<App>, caller: Caller) -> Result<Json<Vec<String>>, ApiError> {
+    caller.staff()?;
+    Ok(Json(sites::departments(&app.pool).await?))
+}
+
+/// The names of all calendars of holidays.
+#[utoipa::path(get, path = "/calendars", responses(
+    (status = 200, body = [String]), (status = 401, body = Refusal), (status = 403, body = Refusal)))]
+pub async fn calendars(State(app): State<App>, caller: Caller) -> Result<Json<Vec<String>>, ApiError> {
+    caller.staff()?;
+    Ok(Json(calendars::calendars(&app.pool).await?))
+}
+
+/// The holidays of a calendar.
+#[utoipa::path(get, path = "/calendars/{name}", params(("name" = String, Path)), responses(
+    (status = 200, body = [Holiday]), (status = 403, body = Refusal), (status = 404, body = Refusal)))]
+pub async fn holidays(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Json<Vec<Holiday>>, ApiError> {
+    caller.staff()?;
+    Ok(Json(calendars::holidays(&app.pool, &name).await?))
+}
+
+/// Add a holiday to a calendar, which is made if it is not there.
+#[utoipa::path(put, path = "/calendars/{name}/holidays/{date}",
+    params(("name" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`"), Trial),
+    request_body = HolidaySetting, responses((status = 200, body = Effect), (status = 400, body = Refusal),
+    (status = 403, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+pub async fn put_holiday(
+    State(app): State<App>,
+    caller: Caller,
+    Path((name, date)): Path<(String, Day)>,
+    Query(trial): Query<Trial>,
+    Json(setting): Json<HolidaySetting>,
+) -> Result<Json<Effect>, ApiError> {
+    let change = app.change(caller.staff()?, trial.dry_run)?;
+    Ok(Json(calendars::put(&change, &name, date.0, &setting).await?))
+}
+
+/// Make a holiday an ordinary day again.
+#[utoipa::path(delete, path = "/calendars/{name}/holidays/{date}",
+    params(("name" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`"), Trial),
+    responses((status = 200, body = Effect), (status = 403, body = Refusal), (status = 404, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+pub async fn remove_holiday(
+    State(app): State<App>,
+    caller: Caller,
+    Path((name, date)): Path<(String, Day)>,
+    Query(trial): Query<Trial>,
+) -> Result<Json<Effect>, ApiError> {
+    let change = app.change(caller.staff()?, trial.dry_run)?;
+    Ok(Json(calendars::remove(&change, &name, date.0).await?))
+}

@@ -1,0 +1,309 @@
+//! Leave from a file: a row says what holds on each date of a range.
+
+use std::collections::HashMap;
+
+use jiff::civil::Date;
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::db;
+use crate::db::leave::LeaveDay;
+use crate::imports::dates::{Span, tell_overlaps};
+use crate::imports::fields::{Column, Fields, quoted};
+use crate::imports::{Change, Difference, ImportError, Importer, OWN, Outcome, Problems, Run, people_with};
+
+/// Days of one row, at most.
+const ROW_DAYS: i32 = 366;
+/// Days of a file, at most.
+const FILE_DAYS: usize = 1_000_000;
+/// Days that are written at once.
+const BATCH: usize = 50_000;
+
+/// What a row says; what is no good has been told and is left out.
+pub struct Draft {
+    row: u32,
+    number: Option<String>,
+    dates: Option<(Date, Date)>,
+    half: bool,
+    reason: String,
+}
+
+impl Draft {
+    fn read(fields: &mut Fields<'_>) -> Self {
+        Self {
+            row: fields.row(),
+            number: fields.number("number"),
+            dates: dates(fields),
+            half: fields.yes("half").unwrap_or_default(),
+            reason: fields.prose("reason", 200).unwrap_or_default(),
+        }
+    }
+
+    /// What the row says of each date.
+    fn days(&self, person: Uuid) -> Vec<LeaveDay> {
+        let day = |date| LeaveDay { person, date, half: self.half, reason: self.reason.clone() };
+        self.dates.into_iter().flat_map(each_date).map(day).collect()
+    }
+}
+
+fn dates(fields: &mut Fields<'_>) -> Option<(Date, Date)> {
+    let (from, to) = fields.range(|from| from).ok()?;
+    if count(from, to) > ROW_DAYS {
+        fields.problem("to", format!("a row has at most {ROW_DAYS} days: write it as several"));
+        return None;
+    }
+    Some((from, to))
+}
+
+fn count(from: Date, to: Date) -> i32 {
+    from.until(to).map_or(i32::MAX, |span| span.get_days().saturating_add(1))
+}
+
+fn each_date((from, to): (Date, Date)) -> impl Iterator<Item = Date> {
+    std::iter::successors(Some(from), |date| date.tomorrow().ok()).take_while(move |date| *date <= to)
+}
+
+/// What the database knows of what the file speaks of.
+pub struct Known {
+    people: HashMap<String, Uuid>,
+    days: HashMap<(Uuid, Date), LeaveDay>,
+}
+
+/// What is to be written.
+#[derive(Default)]
+pub struct Plan {
+    outcome: Outcome,
+    /// New days, and others that say something else now.
+    days: Vec<LeaveDay>,
+    /// Whose leave changed, and on which dates.
+    touched: Vec<(Uuid, Date, Date)>,
+    /// What the audit will say.
+    told: Vec<(Uuid, Value)>,
+}
+
+impl Importer for Plan {
+    const KIND: &'static str = "leave";
+    /// What a file may say of leave. Without `to` it is one day.
+    const COLUMNS: &'static [Column] = &[
+        Column::required("number"),
+        Column::required("from"),
+        Column::optional("to"),
+        Column::optional("half"),
+        Column::optional("reason"),
+    ];
+    type Row = Draft;
+    type Known = Known;
+
+    fn read(fields: &mut Fields<'_>) -> Option<Draft> {
+        Some(Draft::read(fields))
+    }
+
+    async fn load(conn: &mut PgConnection, run: &Run<'_>, drafts: &[Draft]) -> Result<Known, ImportError> {
+        let ranges = drafts.iter().filter_map(|draft| draft.dates);
+        let days =
+            ranges.clone().fold(0usize, |sum, (from, to)| sum.saturating_add(count(from, to) as usize));
+        if days > FILE_DAYS {
+            return Err(ImportError::File(format!("the file has more than {FILE_DAYS} days: divide it")));
+        }
+        let numbers = drafts.iter().filter_map(|draft| draft.number.clone()).collect();
+        let people = people_with(conn, run, numbers).await?;
+        let ids: Vec<Uuid> = people.values().copied().collect();
+        let first = ranges.clone().map(|(from, _)| from).min();
+        let last = ranges.map(|(_, to)| to).max();
+        let days = match first.zip(last) {
+            Some((first, last)) => db::leave::between(conn, &ids, first, last).await?,
+            None => Vec::new(),
+        };
+        Ok(Known { people, days: days.into_iter().map(|day| ((day.person, day.date), day)).collect() })
+    }
+
+    fn plan(
+        drafts: &[Draft],
+        known: &Known,
+        own: Option<Uuid>,
+        mut problems: Problems,
+    ) -> Result<Self, ImportError> {
+        let spans = drafts.iter().filter_map(|draft| {
+            let (from, to) = draft.dates?;
+            Some(Span { number: draft.number.as_deref()?, row: draft.row, from, to })
+        });
+        tell_overlaps(spans.collect(), &mut problems);
+        let mut plan = Self::default();
+        for draft in drafts {
+            let Some(number) = &draft.number else { continue };
+            if let Some(person) = known.people.get(number) {
+                if own == Some(*person) {
+                    problems.add(draft.row, "number", OWN);
+                }
+                plan.note(draft, number, *person, known);
+            } else {
+                let reason =
+                    format!("there is nobody with the number {}: import people first", quoted(number));
+                problems.add(draft.row, "number", reason);
+            }
+        }
+        problems.refuse()?;
+        Ok(plan)
+    }
+
+    async fn write(&self, conn: &mut PgConnection, run: &Run<'_>) -> Result<(), ImportError> {
+        for days in self.days.chunks(BATCH) {
+            db::leave::put(conn, days).await?;
+        }
+        db::audit::record_many(conn, run.by.name, "leave.put", &self.told).await?;
+        let touched =
+            self.touched.iter().filter_map(|(person, from, to)| run.extent.job(*person, *from, *to));
+        let jobs: Vec<_> = touched.collect();
+        db::recompute_queue::ask(conn, &jobs).await?;
+        Ok(())
+    }
+
+    fn outcome(self) -> Outcome {
+        self.outcome
+    }
+}
+
+impl Plan {
+    fn note(&mut self, draft: &Draft, number: &str, person: Uuid, known: &Known) {
+        let Some((from, to)) = draft.dates else { return };
+        let days = draft.days(person);
+        let before: Vec<&LeaveDay> =
+            days.iter().filter_map(|day| known.days.get(&(person, day.date))).collect();
+        let columns = differences(draft, &days, &before);
+        if columns.is_empty() {
+            self.outcome.unchanged += 1;
+            return;
+        }
+        let added = before.is_empty();
+        self.outcome.note(Change { row: draft.row, number: number.to_owned(), added, columns });
+        self.touched.push((person, from, to));
+        let detail = json!({"from": from.to_string(), "to": to.to_string(), "half": draft.half});
+        self.told.push((person, detail));
+        self.days.extend(days.into_iter().filter(|day| known.days.get(&(person, day.date)) != Some(day)));
+    }
+}
+
+/// What a row changes; of a new one all that it says.
+fn differences(draft: &Draft, days: &[LeaveDay], before: &[&LeaveDay]) -> Vec<Difference> {
+    let half = |half: bool| (if half { "yes" } else { "no" }).to_owned();
+    let count = |days: usize| (days > 0).then(|| days.to_string());
+    let mut columns = Vec::new();
+    if let (None, Some((from, to))) = (before.first(), draft.dates) {
+        columns.push(Difference { column: "from", old: None, new: Some(from.to_string()) });
+        columns.push(Difference { column: "to", old: None, new: Some(to.to_string()) });
+    } else {
+        columns.push(Difference { column: "days", old: count(before.len()), new: count(days.len()) });
+    }
+    let old = common(before.iter().map(|day| half(day.half)));
+    columns.push(Difference { column: "half", old, new: Some(half(draft.half)) });
+    let old = common(before.iter().map(|day| day.reason.clone())).filter(|reason| !reason.is_empty());
+    let new = Some(draft.reason.clone()).filter(|reason| !reason.is_empty());
+    columns.push(Difference { column: "reason", old, new });
+    columns.retain(|difference| difference.old != difference.new);
+    columns
+}
+
+/// What all of the texts say.
+fn common(mut texts: impl Iterator<Item = String>) -> Option<String> {
+    let first = texts.next()?;
+    Some(if texts.all(|text| text == first) { first } else { "(differs)".into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+    use crate::imports::Upload;
+    use crate::imports::fields::Table;
+
+    const ADA: Uuid = Uuid::from_u128(1);
+
+    fn day(of_january: i8, half: bool, reason: &str) -> LeaveDay {
+        LeaveDay { person: ADA, date: date(2026, 1, of_january), half, reason: reason.into() }
+    }
+
+    fn plan(text: &str, there: &[LeaveDay]) -> Result<Plan, ImportError> {
+        plan_by(None, text, there)
+    }
+
+    fn plan_by(own: Option<Uuid>, text: &str, there: &[LeaveDay]) -> Result<Plan, ImportError> {
+        let file = Upload { name: "leave.csv".into(), bytes: text.to_owned().into() };
+        let mut problems = Problems::default();
+        let drafts =
+            Table::read(&file, Plan::COLUMNS)?.each(&mut problems, |fields| Some(Draft::read(fields)));
+        let known = Known {
+            people: [("1001".to_owned(), ADA)].into(),
+            days: there.iter().map(|day| ((day.person, day.date), day.clone())).collect(),
+        };
+        Plan::plan(&drafts, &known, own, problems)
+    }
+
+    fn good(text: &str, there: &[LeaveDay]) -> Plan {
+        plan(text, there).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn shown(plan: &Plan) -> Vec<(&str, Option<&str>, Option<&str>)> {
+        let columns = plan.outcome.changes.iter().flat_map(|change| &change.columns);
+        columns.map(|change| (change.column, change.old.as_deref(), change.new.as_deref())).collect()
+    }
+
+    #[test]
+    fn each_date_of_a_row_is_a_day() {
+        let plan =
+            good("number,from,to,half,reason\n1001,2026-01-05,2026-01-06,,Snow\n1001,2026-01-09,,x,\n", &[]);
+        assert_eq!(plan.days, [day(5, false, "Snow"), day(6, false, "Snow"), day(9, true, "")]);
+        assert_eq!((plan.outcome.added, plan.outcome.changed, plan.outcome.unchanged), (2, 0, 0));
+        let expected = [
+            ("from", None, Some("2026-01-05")),
+            ("to", None, Some("2026-01-06")),
+            ("half", None, Some("no")),
+            ("reason", None, Some("Snow")),
+            ("from", None, Some("2026-01-09")),
+            ("to", None, Some("2026-01-09")),
+            ("half", None, Some("yes")),
+        ];
+        assert_eq!(shown(&plan), expected);
+    }
+
+    #[test]
+    fn what_stands_already_is_unchanged_and_the_rest_is_written() {
+        let there = [day(5, false, ""), day(6, true, ""), day(7, false, "")];
+        let plan = good("number,from,to\n1001,2026-01-05,\n1001,2026-01-06,2026-01-08\n", &there);
+        assert_eq!((plan.outcome.added, plan.outcome.changed, plan.outcome.unchanged), (0, 1, 1));
+        assert_eq!(plan.days, [day(6, false, ""), day(8, false, "")]);
+        assert_eq!(plan.touched, [(ADA, date(2026, 1, 6), date(2026, 1, 8))]);
+        assert_eq!(shown(&plan), [("days", Some("2"), Some("3")), ("half", Some("(differs)"), Some("no"))]);
+    }
+
+    #[test]
+    fn nobody_takes_leave_alone() {
+        let text = "number,from\n1001,2026-01-05\n";
+        let told = plan_by(Some(ADA), text, &[]).err().expect("problems").to_string();
+        assert_eq!(told, format!("row 2, column number: {OWN}"));
+        assert!(plan_by(Some(Uuid::from_u128(9)), text, &[]).is_ok());
+    }
+
+    #[test]
+    fn every_problem_is_told_where_it_is() {
+        let text = "number,from,to,half\n\
+            9,2026-02-30,,perhaps\n\
+            1001,2026-01-05,2026-01-09,\n\
+            1001,2026-01-09,,\n\
+            1001,2027-01-01,2028-01-02,\n";
+        let told = plan(text, &[]).err().expect("problems").to_string();
+        let told: Vec<&str> = told.lines().collect();
+        let expected = [
+            "row 2, column from: \"2026-02-30\" is no date",
+            "row 2, column half: \"perhaps\" is neither yes nor no",
+            "row 2, column number: there is nobody with the number \"9\"",
+            "row 4, column from: its dates overlap with those of row 3",
+            "row 5, column to: a row has at most 366 days",
+        ];
+        assert_eq!(told.len(), expected.len(), "{told:#?}");
+        for (told, expected) in told.iter().zip(expected) {
+            assert!(told.starts_with(expected), "{told} instead of {expected}");
+        }
+    }
+}

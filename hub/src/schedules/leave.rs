@@ -1,0 +1,119 @@
+//! Leave of people, day by day.
+
+use jiff::ToSpan;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sqlx::{PgConnection, PgPool};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::access::{seen_by, someone_else};
+use crate::accounts::Actor;
+use crate::date::{Day, range};
+use crate::db;
+use crate::error::{Denial, worded};
+use crate::schedules::{Change, Dates, Effect, Touched};
+
+/// Days of leave at a time, at most.
+const DAYS: i32 = 366;
+/// Letters of a reason, at most.
+const REASON: usize = 200;
+
+/// A day of leave.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct FreeDay {
+    /// When.
+    #[schema(value_type = String, format = Date)]
+    date: Date,
+    /// Whether only half of it.
+    half: bool,
+    /// Why, as people wrote it.
+    reason: String,
+}
+
+/// Leave from one date to another.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LeaveSetting {
+    /// First date.
+    #[schema(value_type = String, format = Date)]
+    from: Day,
+    /// Last date.
+    #[schema(value_type = String, format = Date)]
+    to: Day,
+    /// Whether only half of each.
+    #[serde(default)]
+    half: bool,
+    /// Why.
+    #[serde(default)]
+    reason: String,
+}
+
+/// A person's leave between two dates. The look is audited.
+pub async fn leave(
+    pool: &PgPool,
+    actor: &Actor,
+    number: &str,
+    (from, to): (Date, Date),
+) -> Result<Vec<FreeDay>, Denial> {
+    let mut transaction = pool.begin().await?;
+    let person = seen_by(&mut transaction, actor, number).await?;
+    let days = db::leave::between(&mut transaction, &[person.id], from, to).await?;
+    let detail = json!({"from": from, "to": to});
+    db::audit::record(&mut transaction, &actor.name, "leave.look", &person.id.to_string(), detail).await?;
+    transaction.commit().await?;
+    let day = |day: db::leave::LeaveDay| FreeDay { date: day.date, half: day.half, reason: day.reason };
+    Ok(days.into_iter().map(day).collect())
+}
+
+/// Days of leave as the audit shows them: without reasons, which may speak of somebody's health.
+async fn known(
+    conn: &mut PgConnection,
+    person: Uuid,
+    (from, to): (Date, Date),
+) -> Result<Vec<Value>, Denial> {
+    let days = db::leave::between(conn, &[person], from, to).await?;
+    Ok(days.iter().map(|day| json!({"date": day.date, "half": day.half})).collect())
+}
+
+/// Gives a person leave, or changes it.
+pub async fn put(change: &Change<'_>, number: &str, setting: &LeaveSetting) -> Result<Effect, Denial> {
+    let (from, to) = range(setting.from, setting.to, DAYS)?;
+    if !setting.reason.is_empty() {
+        worded("a reason", &setting.reason, REASON)?;
+    }
+    let mut transaction = change.begin().await?;
+    let person = someone_else(&mut transaction, change.actor, number).await?;
+    let dates = from.series(1.day()).take_while(|date| *date <= to);
+    let day = |date| db::leave::LeaveDay {
+        person: person.id,
+        date,
+        half: setting.half,
+        reason: setting.reason.clone(),
+    };
+    let days: Vec<_> = dates.map(day).collect();
+    let before = known(&mut transaction, person.id, (from, to)).await?;
+    db::leave::put(&mut transaction, &days).await?;
+    let dates = Dates::between(from, Some(to));
+    let people = change.ask(&mut transaction, Touched::Person(person.id), dates).await?;
+    let detail = json!({"from": from, "to": to, "half": setting.half, "before": before});
+    change.record(&mut transaction, "leave.put", &person.id.to_string(), detail).await?;
+    change.finish(transaction, people).await
+}
+
+/// Takes back a person's leave between two dates.
+pub async fn remove(change: &Change<'_>, number: &str, (from, to): (Date, Date)) -> Result<Effect, Denial> {
+    let mut transaction = change.begin().await?;
+    let person = someone_else(&mut transaction, change.actor, number).await?;
+    let before = known(&mut transaction, person.id, (from, to)).await?;
+    let days = db::leave::remove(&mut transaction, person.id, from, to).await?;
+    if days == 0 {
+        return Err(Denial::missing(format!("{number} has no leave from {from} to {to}")));
+    }
+    let dates = Dates::between(from, Some(to));
+    let people = change.ask(&mut transaction, Touched::Person(person.id), dates).await?;
+    let detail = json!({"from": from, "to": to, "before": before});
+    change.record(&mut transaction, "leave.remove", &person.id.to_string(), detail).await?;
+    change.finish(transaction, people).await
+}

@@ -1,0 +1,197 @@
+//! Sites with their zones, departments, and what is said of terminals.
+
+use anyhow::Result;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use proto::DeviceId;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sqlx::PgPool;
+use utoipa::ToSchema;
+
+use crate::db;
+use crate::db::recompute_queue::Whose;
+use crate::error::{Denial, worded};
+use crate::schedules::{Change, Dates, Effect, NAME, Touched};
+use crate::workdays::horizon::horizon;
+
+/// Letters of a terminal's name, at most.
+const TERMINAL_NAME: usize = 200;
+
+/// A place with doors.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Site {
+    /// Its name.
+    name: String,
+    /// The IANA time zone in which its days begin.
+    zone: String,
+    /// The calendar of its holidays.
+    calendar: Option<String>,
+}
+
+/// What a site shall be.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SiteSetting {
+    /// The IANA time zone in which its days begin.
+    #[schema(example = "Europe/Berlin")]
+    zone: String,
+    /// The calendar of its holidays; none if left out.
+    calendar: Option<String>,
+    /// Another name for it.
+    name: Option<String>,
+}
+
+/// What is said of a terminal; what is left out stays as it is.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TerminalSetting {
+    /// Where it hangs.
+    name: Option<String>,
+    /// The name of its site.
+    site: Option<String>,
+    /// in or out where its door is used one way only, else unknown.
+    direction: Option<String>,
+}
+
+/// All sites, by name.
+pub async fn sites(pool: &PgPool) -> Result<Vec<Site>, Denial> {
+    let sites = db::sites::list(&mut *pool.acquire().await?).await?;
+    let site = |site: db::sites::Site| Site { name: site.name, zone: site.zone, calendar: site.calendar };
+    Ok(sites.into_iter().map(site).collect())
+}
+
+/// All departments, by name.
+pub async fn departments(pool: &PgPool) -> Result<Vec<String>, Denial> {
+    Ok(db::sites::departments(&mut *pool.acquire().await?).await?)
+}
+
+/// Makes or changes a site.
+pub async fn put(change: &Change<'_>, name: &str, setting: &SiteSetting) -> Result<Effect, Denial> {
+    worded("a site's name", name, NAME)?;
+    let zone = canonical(&setting.zone)?;
+    let calendar = setting.calendar.as_deref();
+    let mut transaction = change.begin().await?;
+    let before = db::sites::list(&mut transaction).await?.into_iter().find(|site| site.name == name);
+    if !db::sites::put(&mut transaction, name, &zone, calendar).await? {
+        let calendar = calendar.unwrap_or_default();
+        return Err(Denial::senseless(format!(
+            "there is no calendar {calendar:?}: it is made by its first holiday, \
+             PUT /api/v1/calendars/NAME/holidays/DATE"
+        )));
+    }
+    let same =
+        before.as_ref().is_some_and(|before| before.zone == zone && before.calendar.as_deref() == calendar);
+    let people = if same {
+        0
+    } else {
+        change.ask(&mut transaction, Touched::Many(Whose::Site(name)), Dates::ALL).await?
+    };
+    if let Some(new) = setting.name.as_deref().filter(|new| *new != name) {
+        worded("a site's name", new, NAME)?;
+        // Tried, it would keep others waiting for the name until everybody's days have been weighed.
+        if change.trial.is_none() {
+            rename(&mut transaction, name, new).await?;
+        }
+    }
+    let before = before.map(|before| json!({"zone": before.zone, "calendar": before.calendar}));
+    let detail = json!({"zone": zone, "calendar": calendar, "name": setting.name, "before": before});
+    change.record(&mut transaction, "site.put", name, detail).await?;
+    change.finish(transaction, people).await
+}
+
+async fn rename(conn: &mut sqlx::PgConnection, name: &str, new: &str) -> Result<(), Denial> {
+    let renamed = db::sites::rename(conn, name, new).await;
+    renamed.map(drop).map_err(|error| match error.as_database_error() {
+        Some(refusal) if refusal.is_unique_violation() => {
+            Denial::conflict(format!("there is a site {new:?} already"))
+        }
+        _ => error.into(),
+    })
+}
+
+/// Lets the first site follow the hub's own zone, until somebody sets another. Its days are then
+/// computed again.
+pub async fn follow(pool: &PgPool, zone: &str, now: Timestamp) -> Result<()> {
+    let mut transaction = pool.begin().await?;
+    if let Some(site) = db::sites::follow(&mut transaction, zone).await? {
+        let (from, to) = horizon(&mut transaction, now).await?;
+        db::recompute_queue::ask_many(&mut transaction, Whose::Site(&site), from, to).await?;
+        let detail = json!({"zone": zone});
+        db::audit::record(&mut transaction, "hub", "site.follow", &site, detail).await?;
+    }
+    Ok(transaction.commit().await?)
+}
+
+/// The name of a zone as IANA writes it.
+fn canonical(zone: &str) -> Result<String, Denial> {
+    let unknown = || Denial::senseless(format!("there is no time zone {zone:?}: write it as Europe/Berlin"));
+    if zone.len() > NAME {
+        return Err(Denial::senseless(format!("a time zone has at most {NAME} letters")));
+    }
+    let found = TimeZone::get(zone).map_err(|_| unknown())?;
+    found.iana_name().map(str::to_owned).ok_or_else(unknown)
+}
+
+/// Sets where a terminal hangs and which way its door is used.
+pub async fn set_terminal(change: &Change<'_>, device: &str, wanted: &TerminalSetting) -> Result<(), Denial> {
+    let unknown = || Denial::missing(format!("there is no terminal {device:?}"));
+    let id: DeviceId = device.parse().map_err(|_| unknown())?;
+    if let Some(name) = &wanted.name {
+        worded("a terminal's name", name, TERMINAL_NAME)?;
+    }
+    if wanted.direction.as_deref().is_some_and(|way| !["in", "out", "unknown"].contains(&way)) {
+        return Err(Denial::senseless("direction: write in, out or unknown"));
+    }
+    let mut transaction = change.begin().await?;
+    if let Some(site) = &wanted.site
+        && !db::sites::list(&mut transaction).await?.iter().any(|known| known.name == *site)
+    {
+        return Err(Denial::senseless(format!(
+            "there is no site {site:?}: PUT /api/v1/sites/NAME makes one"
+        )));
+    }
+    let known = db::terminals::list(&mut transaction).await?.into_iter();
+    let known = known.into_iter().find(|terminal| terminal.device == id.as_str()).ok_or_else(unknown)?;
+    if wanted.site.as_ref().is_some_and(|site| *site != known.site) {
+        nothing_hangs_on(&mut transaction, &id, change.now).await?;
+    }
+    let setting = db::terminals::Setting {
+        name: wanted.name.as_deref(),
+        site: wanted.site.as_deref(),
+        direction: wanted.direction.as_deref(),
+    };
+    db::terminals::set(&mut transaction, &id, &setting).await?;
+    let before = json!({"name": known.name, "site": known.site, "direction": known.direction});
+    let detail =
+        json!({"name": wanted.name, "site": wanted.site, "direction": wanted.direction, "before": before});
+    change.record(&mut transaction, "terminal.set", id.as_str(), detail).await?;
+    change.finish(transaction, 0).await.map(drop)
+}
+
+/// Moved away, a terminal that is silent would make the absences final that wait for it.
+async fn nothing_hangs_on(
+    conn: &mut sqlx::PgConnection,
+    id: &DeviceId,
+    now: Timestamp,
+) -> Result<(), Denial> {
+    match db::terminals::awaited(conn, id, now).await? {
+        0 => Ok(()),
+        absences => Err(Denial::conflict(format!(
+            "{absences} absences at its site wait for what this terminal saw: let it report, or finalise those days once their shifts can be worked no more"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zones_are_written_as_iana_does() {
+        assert_eq!(canonical("europe/berlin").expect("a zone"), "Europe/Berlin");
+        assert_eq!(canonical("UTC").expect("a zone"), "UTC");
+        assert!(canonical("Mars/Base").is_err());
+        assert!(canonical(&"x".repeat(1000)).is_err());
+    }
+}

@@ -1,0 +1,196 @@
+//! A terminal says what it holds; the hub answers with what it lacks: time, roster, certificate,
+//! commands.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result, ensure};
+use jiff::Timestamp;
+use prost::Message as _;
+use proto::{Anchor, Answer, Command, CommandKind, DeviceId, Hello, Topic, seal};
+use tracing::{info, warn};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::db::boots::Start;
+use crate::people::gallery;
+use crate::terminals::held::Held;
+use crate::terminals::worker::{Believed, Worker};
+use crate::{clock, db, punches};
+
+/// A clock that was set is not before this: 2020-01-01, in microseconds.
+const EARLIEST_US: i64 = 1_577_836_800_000_000;
+/// A terminal's clock that is further from the hub's than this is not believed, in microseconds.
+const APART_US: u64 = 24 * 3600 * 1_000_000;
+/// Starts that a hello may tell of: a terminal remembers fewer.
+const STARTS: usize = 64;
+
+impl Worker {
+    pub(super) async fn greet(&mut self, message: Believed) {
+        let device = message.device.clone();
+        if let Err(error) = self.answer(message).await {
+            warn!(device.id = %device, error = format!("{error:#}"), "hello not answered");
+        }
+    }
+
+    async fn answer(&mut self, message: Believed) -> Result<()> {
+        let hello = Hello::decode(message.body.as_slice()).context("a hello that can't be read")?;
+        ensure!(hello.version == proto::VERSION, "a hello of version {}", hello.version);
+        ensure!(hello.anchors.len() <= STARTS, "a hello with {} starts", hello.anchors.len());
+        let Believed { device, key, .. } = message;
+        self.take_down(&device, &hello).await?;
+        let certificate = if hello.request.is_empty() {
+            String::new()
+        } else {
+            self.renew(&device, &key, &hello.request).await.context("its certificate is not renewed")?
+        };
+        let held = Held { roster: hello.roster, embedder: hello.embedder, key: hello.key };
+        self.send_answer(&device, &held, certificate).await?;
+        self.send_roster(&device, &held).await?;
+        self.held.insert(device, held);
+        Ok(())
+    }
+
+    /// Keeps when the terminal started, places what waited for that, and what it says is done.
+    async fn take_down(&self, device: &DeviceId, hello: &Hello) -> Result<()> {
+        let now = clock::now();
+        let starts: HashMap<&str, Start<'_>> = hello
+            .anchors
+            .iter()
+            .filter_map(|anchor| told(anchor, now))
+            .chain(hello.now.as_ref().and_then(|anchor| told(anchor, now).or_else(|| overheard(anchor, now))))
+            .map(|start| (start.boot, start))
+            .collect();
+        let mut starts: Vec<Start<'_>> = starts.into_values().collect();
+        starts.sort_by_key(|start| start.boot); // hubs lock them in one order
+        let done: Vec<Uuid> = hello.done.iter().filter_map(|id| Uuid::from_slice(id).ok()).collect();
+        let mut transaction = self.fleet.pool.begin().await?;
+        db::boots::remember(&mut transaction, device, &starts).await?;
+        let placed = punches::place_waiting(&mut transaction, device.as_str()).await?;
+        if !done.is_empty() {
+            db::commands::done(&mut transaction, device, &done).await?;
+        }
+        transaction.commit().await?;
+        if placed > 0 {
+            info!(device.id = %device, placed, "punches of an unset clock placed");
+        }
+        Ok(())
+    }
+
+    /// Signs the next certificate, for the key that the terminal has. Hellos cross: however often it
+    /// asks, it gets the same one until it has come with it, for only one can be the next.
+    async fn renew(&self, device: &DeviceId, key: &[u8], request: &str) -> Result<String> {
+        let now = clock::now();
+        let signed = self.fleet.authority.sign_terminal(request, now)?;
+        ensure!(signed.device == *device, "it asks for the certificate of {}", signed.device);
+        ensure!(signed.public_key == key, "it asks for a certificate for another key");
+        let mut conn = self.fleet.pool.begin().await?;
+        if let Some(pem) = db::terminals::renewed(&mut conn, device, now).await? {
+            return Ok(pem);
+        }
+        let kept = db::terminals::renew(&mut conn, device, &signed.certificate(), &signed.pem).await?;
+        ensure!(kept, "it is not accepted");
+        if !self.fleet.own_broker {
+            // Nobody here sees which certificate it comes with.
+            db::terminals::follow(&mut conn, device, &signed.sha256).await?;
+        }
+        conn.commit().await?;
+        info!(device.id = %device, until = %signed.expires_at, "certificate renewed");
+        Ok(signed.pem)
+    }
+
+    async fn send_answer(&self, device: &DeviceId, held: &Held, certificate: String) -> Result<()> {
+        let now = clock::now();
+        let waiting = db::commands::waiting(&mut *self.fleet.pool.acquire().await?, device).await?;
+        let kind = |kind: &str| match kind {
+            "identify" => CommandKind::Identify,
+            "resync" => CommandKind::Resync,
+            "open" => CommandKind::Open,
+            "restart" => CommandKind::Restart,
+            _ => CommandKind::Nothing,
+        };
+        let commands = waiting.into_iter().map(|command| Command {
+            id: command.id.as_bytes().to_vec(),
+            kind: kind(&command.kind).into(),
+            expires_us: now.as_microsecond().saturating_add(command.left_us),
+        });
+        let answer = Answer {
+            version: proto::VERSION,
+            key: held.key.clone(),
+            at_us: now.as_microsecond(),
+            certificate,
+            commands: commands.collect(),
+        };
+        self.fleet.publisher.publish(device, Topic::Answer, answer.encode_to_vec())
+    }
+
+    /// Something about a terminal changed: there may be a command for it.
+    pub(super) async fn answer_again(&self, device: &DeviceId) {
+        let Some(held) = self.held.get(device) else { return };
+        if let Err(error) = self.send_answer(device, held, String::new()).await {
+            warn!(device.id = %device, error = format!("{error:#}"), "not told; the next hello asks again");
+        }
+    }
+
+    /// The roster changed: every terminal that is known here gets what it lacks.
+    pub(super) async fn send_rosters(&self) {
+        for (device, held) in &self.held {
+            if let Err(error) = self.send_roster(device, held).await {
+                warn!(device.id = %device, error = format!("{error:#}"), "roster not sent");
+            }
+        }
+    }
+
+    /// Sends the next part of what a terminal lacks, sealed to it. Its hello afterwards asks for the
+    /// part after that, so that a large roster never piles up in the broker.
+    async fn send_roster(&self, device: &DeviceId, held: &Held) -> Result<()> {
+        let mut conn = self.fleet.pool.acquire().await?;
+        let update = gallery::next(&mut conn, &self.fleet.vault, &held.embedder, held.roster).await?;
+        let Some(update) = update else { return Ok(()) };
+        info!(device.id = %device, after = update.after, through = update.through, "roster sent");
+        let plain = Zeroizing::new(update.encode_to_vec());
+        let sealed = seal::seal(Topic::Roster, device, &held.key, &plain).context("the hello's key")?;
+        self.fleet.publisher.publish(device, Topic::Roster, sealed.encode_to_vec())
+    }
+}
+
+/// When a terminal started, by its own clock, if that was set and can be.
+fn told(anchor: &Anchor, now: Timestamp) -> Option<Start<'_>> {
+    let latest = now.as_microsecond().saturating_add_unsigned(APART_US);
+    let right = anchor.synchronised && (EARLIEST_US..=latest).contains(&anchor.at_us) && named(anchor);
+    right.then(|| start(anchor, anchor.at_us, "terminal"))
+}
+
+/// When it started, by when its hello arrived: some milliseconds too late, or as long as the hello
+/// was held up. The earliest of many is right.
+fn overheard(anchor: &Anchor, now: Timestamp) -> Option<Start<'_>> {
+    named(anchor).then(|| start(anchor, now.as_microsecond(), "hub"))
+}
+
+fn named(anchor: &Anchor) -> bool {
+    (1..=64).contains(&anchor.boot.len()) && i64::try_from(anchor.monotonic_us).is_ok()
+}
+
+fn start<'a>(anchor: &'a Anchor, at_us: i64, source: &'static str) -> Start<'a> {
+    Start { boot: &anchor.boot, start_us: at_us.saturating_sub_unsigned(anchor.monotonic_us), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_believed_where_it_was_set_and_else_the_arrival() {
+        let now = Timestamp::from_second(1_800_000_000).expect("a time");
+        let anchor = |at_us, synchronised| Anchor { boot: "b".into(), monotonic_us: 5, at_us, synchronised };
+        let at = now.as_microsecond() - 1000;
+        let by_itself = anchor(at, true);
+        assert!(told(&by_itself, now).is_some_and(|s| s.start_us == at - 5 && s.source == "terminal"));
+        for wrong in [anchor(at, false), anchor(5, true), anchor(i64::MAX, true)] {
+            assert!(told(&wrong, now).is_none());
+            let heard = overheard(&wrong, now).expect("heard");
+            assert_eq!((heard.start_us, heard.source), (now.as_microsecond() - 5, "hub"));
+        }
+        let nameless = Anchor { boot: String::new(), ..anchor(at, true) };
+        assert!(told(&nameless, now).is_none() && overheard(&nameless, now).is_none());
+    }
+}

@@ -1,0 +1,150 @@
+//! Terminals over HTTP.
+
+pub mod pairing;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::date::local;
+use crate::db;
+use crate::db::terminals::Health;
+use crate::schedules::sites::{TerminalSetting, set_terminal};
+use crate::terminals::commands;
+use crate::terminals::http::pairing::named;
+use crate::web::error::Refusal;
+use crate::web::query::Trial;
+use crate::web::state::App;
+use crate::web::{ApiError, Caller};
+
+/// Its routes.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(set))
+        .routes(routes!(revoke))
+        .routes(routes!(command))
+        .routes(routes!(refusals))
+        .merge(pairing::routes())
+}
+
+/// A terminal.
+#[derive(Serialize, ToSchema)]
+pub struct Terminal {
+    device: String,
+    name: String,
+    /// accepted or revoked.
+    state: String,
+    /// When its certificate expires.
+    expires_at: String,
+    /// When it last said anything.
+    seen_at: Option<String>,
+    software: Option<String>,
+    /// Punches that wait in it.
+    queued: Option<i64>,
+    /// The name of its site.
+    site: String,
+    /// in or out where its door is used one way only, else unknown.
+    direction: String,
+    /// Everything that it saw up to here has arrived.
+    reported_through: Option<String>,
+    /// What somebody should know of it; empty: all is well.
+    alarm: String,
+    /// What else it last said of itself, if it did.
+    health: Option<Health>,
+}
+
+/// What a terminal shall do, once.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Command {
+    /// identify (blink, so that somebody before it sees which one it is), resync (forget the roster and
+    /// ask for it anew), open (open the door; within 40 seconds or not at all) or restart.
+    kind: String,
+}
+
+/// How many were not let in since this hub started.
+#[derive(Serialize, ToSchema)]
+pub struct Refused {
+    /// Why.
+    kind: &'static str,
+    count: u64,
+}
+
+/// All terminals.
+#[utoipa::path(get, path = "/terminals", responses((status = 200, body = [Terminal]), (status = 401, body = Refusal),
+    (status = 403, body = Refusal)))]
+pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Terminal>>, ApiError> {
+    caller.staff()?;
+    let mut conn = app.pool.acquire().await.map_err(anyhow::Error::from)?;
+    let terminals = db::terminals::list(&mut conn).await.map_err(anyhow::Error::from)?;
+    let terminal = |t: db::terminals::Terminal| Terminal {
+        device: t.device,
+        name: t.name,
+        state: t.state,
+        expires_at: local(t.expires_at.to_jiff(), &app.zone),
+        seen_at: t.seen_at.map(|at| local(at.to_jiff(), &app.zone)),
+        software: t.software,
+        queued: t.queued,
+        site: t.site,
+        direction: t.direction,
+        reported_through: t.reported_through.map(|at| local(at.to_jiff(), &app.zone)),
+        alarm: t.alarm,
+        health: t.health.map(|health| health.0),
+    };
+    Ok(Json(terminals.into_iter().map(terminal).collect()))
+}
+
+/// Say where a terminal hangs and which way its door is used.
+#[utoipa::path(patch, path = "/terminals/{device}", params(("device" = String, Path), Trial),
+    request_body = TerminalSetting, responses((status = 204), (status = 400, body = Refusal),
+    (status = 403, body = Refusal), (status = 404, body = Refusal),
+    (status = 409, body = Refusal, description = "absences wait for it"),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+pub async fn set(
+    State(app): State<App>,
+    caller: Caller,
+    Path(device): Path<String>,
+    Query(trial): Query<Trial>,
+    Json(setting): Json<TerminalSetting>,
+) -> Result<StatusCode, ApiError> {
+    set_terminal(&app.change(caller.admin()?, trial.dry_run)?, &device, &setting).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Revoke a terminal: its connection ends within a second, and it is not heard any more.
+#[utoipa::path(post, path = "/terminals/{device}/revoke", params(("device" = String, Path)), responses(
+    (status = 204), (status = 403, body = Refusal), (status = 404, body = Refusal)))]
+pub async fn revoke(
+    State(app): State<App>,
+    caller: Caller,
+    Path(device): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    commands::revoke(&app.pool, &caller.admin()?.name, &named(&device)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Have a terminal do something, once, within five minutes (open: 40 seconds).
+#[utoipa::path(post, path = "/terminals/{device}/commands", params(("device" = String, Path)), request_body = Command,
+    responses((status = 202), (status = 400, body = Refusal), (status = 403, body = Refusal), (status = 404, body = Refusal),
+    (status = 409, body = Refusal, description = "it has no door to open")))]
+pub async fn command(
+    State(app): State<App>,
+    caller: Caller,
+    Path(device): Path<String>,
+    Json(command): Json<Command>,
+) -> Result<StatusCode, ApiError> {
+    commands::command(&app.pool, &caller.admin()?.name, &named(&device)?, &command.kind).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Who was not let in, by this hub since it started: counts by reason. The log has each.
+#[utoipa::path(get, path = "/terminals/refusals", responses((status = 200, body = [Refused]), (status = 403, body = Refusal)))]
+pub async fn refusals(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Refused>>, ApiError> {
+    caller.admin()?;
+    Ok(Json(app.refusals.counts().into_iter().map(|(kind, count)| Refused { kind, count }).collect()))
+}

@@ -1,0 +1,163 @@
+//! Devices that ask to become terminals, over HTTP.
+
+use std::net::SocketAddr;
+
+use axum::Json;
+use axum::extract::{ConnectInfo, Path, State};
+use axum::http::StatusCode;
+use proto::DeviceId;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::date::local;
+use crate::terminals::pairing::{self, Told};
+use crate::web::error::Refusal;
+use crate::web::rate::{Limit, limit};
+use crate::web::state::App;
+use crate::web::{ApiError, Caller};
+
+/// Questions of one address: so many at once, then one every so many milliseconds. A hundred new
+/// terminals behind one address ask every ten seconds.
+const AT_ONCE: u32 = 100;
+const MILLISECONDS: u64 = 50;
+
+/// Its routes.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(accept))
+        .routes(routes!(reject))
+        .merge(OpenApiRouter::new().routes(routes!(ask)).layer(claim_limit()))
+}
+
+/// A limit on asking.
+pub fn claim_limit() -> Limit {
+    limit(AT_ONCE, MILLISECONDS)
+}
+
+// No `Debug`: the code is a secret.
+/// What a device asks with.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// Its request for a certificate (PEM), signed with its key.
+    request: String,
+    /// The code that it shows: 8 letters and digits.
+    code: String,
+}
+
+/// What it is told.
+#[derive(Serialize, ToSchema)]
+pub struct Answer {
+    /// pending, accepted or rejected.
+    state: &'static str,
+    /// Its certificate (PEM), once it is accepted.
+    certificate: Option<String>,
+    /// The hub's authority and signing key (PEM), once it is accepted.
+    ca: Option<String>,
+}
+
+/// A claim as those see it who decide.
+#[derive(Serialize, ToSchema)]
+pub struct Waiting {
+    device: String,
+    /// pending or rejected.
+    state: String,
+    /// From which address it asked.
+    address: String,
+    /// When it first asked.
+    created_at: String,
+    /// When it last asked.
+    seen_at: String,
+    /// Wrong codes that were given for it.
+    attempts: i32,
+}
+
+/// How a device is accepted.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Acceptance {
+    /// The code that the device shows.
+    code: String,
+    /// Where it hangs.
+    #[schema(example = "Front door")]
+    name: String,
+}
+
+/// Ask to become a terminal. Nobody needs to log in for it; repeat it until somebody has decided.
+#[utoipa::path(post, path = "/claims", request_body = Claim, responses(
+    (status = 200, body = Answer, description = "accepted or rejected"), (status = 202, body = Answer, description = "nobody has decided"),
+    (status = 400, body = Refusal), (status = 429, body = Refusal, description = "too often")))]
+pub async fn ask(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Json(claim): Json<Claim>,
+) -> Result<(StatusCode, Json<Answer>), ApiError> {
+    let Claim { request, code } = claim;
+    let address = peer.ip().to_canonical().to_string();
+    let told = pairing::ask(&app, &request, &code, &address).await;
+    let told =
+        told.inspect_err(|error| app.refusals.note(&peer, &crate::mqtt::rejections::refuse("claim", error)))?;
+    let answer = |state, certificate, ca| Json(Answer { state, certificate, ca });
+    Ok(match told {
+        Told::Pending => (StatusCode::ACCEPTED, answer("pending", None, None)),
+        Told::Rejected => (StatusCode::OK, answer("rejected", None, None)),
+        Told::Accepted(certificate) => {
+            (StatusCode::OK, answer("accepted", Some(certificate), Some(app.authority.pem().to_owned())))
+        }
+    })
+}
+
+/// Devices that ask.
+#[utoipa::path(get, path = "/claims", responses((status = 200, body = [Waiting]), (status = 401, body = Refusal),
+    (status = 403, body = Refusal)))]
+pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Waiting>>, ApiError> {
+    caller.admin()?;
+    let waiting = |claim: crate::db::pairing::Claim| Waiting {
+        device: claim.device,
+        state: claim.state,
+        address: claim.address,
+        created_at: local(claim.created_at.to_jiff(), &app.zone),
+        seen_at: local(claim.seen_at.to_jiff(), &app.zone),
+        attempts: claim.attempts,
+    };
+    Ok(Json(pairing::list(&app.pool).await?.into_iter().map(waiting).collect()))
+}
+
+/// Accept a device, with the code that it shows.
+#[utoipa::path(post, path = "/claims/{device}/accept", params(("device" = String, Path)), request_body = Acceptance,
+    responses((status = 204), (status = 400, body = Refusal), (status = 403, body = Refusal, description = "the code is wrong"),
+    (status = 404, body = Refusal), (status = 409, body = Refusal)))]
+pub async fn accept(
+    State(app): State<App>,
+    caller: Caller,
+    Path(device): Path<String>,
+    Json(acceptance): Json<Acceptance>,
+) -> Result<StatusCode, ApiError> {
+    let actor = &caller.admin()?.name;
+    let device = named(&device)?;
+    let Acceptance { code, name } = acceptance;
+    let accepted = pairing::accept(&app.pool, &app.authority, actor, &device, &code, &name).await;
+    accepted
+        .inspect_err(|error| app.refusals.note(&device, &crate::mqtt::rejections::refuse("code", error)))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Reject a device.
+#[utoipa::path(post, path = "/claims/{device}/reject", params(("device" = String, Path)), responses((status = 204),
+    (status = 403, body = Refusal), (status = 404, body = Refusal), (status = 409, body = Refusal)))]
+pub async fn reject(
+    State(app): State<App>,
+    caller: Caller,
+    Path(device): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    pairing::reject(&app.pool, &caller.admin()?.name, &named(&device)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A terminal's id in a path.
+pub fn named(device: &str) -> Result<DeviceId, ApiError> {
+    device.parse().map_err(ApiError::bad)
+}

@@ -1,0 +1,106 @@
+//! Requests that read or compute much: a few of an account at a time, so that nobody keeps the database
+//! and the processors to themselves.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use anyhow::Context as _;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::accounts::Actor;
+use crate::limits::Turn;
+use crate::web::error::ApiError;
+use crate::web::session::Caller;
+use crate::web::state::App;
+
+/// Heavy requests of one account at a time.
+pub const OF_ACCOUNT: usize = 2;
+/// When to try again, in seconds: most reports take less.
+const RETRY_AFTER_S: u64 = 2;
+
+/// An account's turn for a heavy request.
+#[derive(Clone)]
+pub struct HeavyTurn {
+    _turn: Arc<Turn<String>>,
+}
+
+impl App {
+    /// A turn for a heavy request; 429 where the account has enough of them under way.
+    pub fn turn(&self, actor: &Actor) -> Result<Turn<String>, ApiError> {
+        let busy = || {
+            let message = format!(
+                "{OF_ACCOUNT} reports or dry runs of this account are under way: wait for one to end"
+            );
+            ApiError::too_many(message, RETRY_AFTER_S)
+        };
+        self.heavy.take(actor.name.clone()).ok_or_else(busy)
+    }
+}
+
+impl Caller {
+    /// A turn that may be shared with tasks.
+    pub fn turn(&self, app: &App) -> Result<HeavyTurn, ApiError> {
+        Ok(HeavyTurn { _turn: Arc::new(app.turn(&self.0)?) })
+    }
+}
+
+/// Does a request to its end, also where nobody waits for the answer any more: PostgreSQL computes on when
+/// a client has hung up, and a turn must last as long.
+pub async fn to_its_end(request: Request, next: Next) -> Result<Response, ApiError> {
+    #[expect(clippy::disallowed_methods, reason = "ends with one request")]
+    let done = tokio::spawn(next.run(request));
+    Ok(done.await.context("a request panicked")?)
+}
+
+impl HeavyTurn {
+    /// Does a part of an answer to its end, and keeps the turn as long: see [`to_its_end`], which reaches
+    /// as far as the answer's beginning.
+    pub async fn hold<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let turn = self.clone();
+        #[expect(clippy::disallowed_methods, reason = "ends with one query")]
+        let done = tokio::spawn(async move {
+            let done = work.await;
+            drop(turn);
+            done
+        });
+        done.await.context("a heavy request panicked")
+    }
+
+    /// The turn ends when the whole answer has been sent.
+    pub fn until_sent(self, answer: impl IntoResponse) -> Response {
+        answer.into_response().map(|body| Body::new(Held { body, _turn: self }))
+    }
+}
+
+/// A body that holds a turn.
+struct Held {
+    body: Body,
+    _turn: HeavyTurn,
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,59 @@
+//! What every handler may use.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use sqlx::PgPool;
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::crypto::ca::Authority;
+use crate::crypto::vault::Vault;
+use crate::db::notifications::Channels;
+use crate::limits::Turns;
+use crate::mqtt::rejections::Refusals;
+use crate::{clock, date};
+use attendance::Policy;
+
+/// The hub as its API and its console see it. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// Where everything is kept.
+    pub pool: PgPool,
+    /// What templates are sealed with.
+    pub vault: Arc<Vault>,
+    /// In which days begin.
+    pub zone: TimeZone,
+    /// What the configuration says about workdays.
+    pub policy: Policy,
+    /// Who is told of late arrivals and absences.
+    pub channels: Channels,
+    /// The folder of models, if configured.
+    pub models: Option<PathBuf>,
+    /// The ids of punches as they are committed, by whatever hub.
+    pub punches: broadcast::Sender<Uuid>,
+    /// Signs terminals.
+    pub authority: Arc<Authority>,
+    /// Whether the broker looks at certificates for the hub.
+    pub own_broker: bool,
+    /// Who was not let in.
+    pub refusals: Arc<Refusals>,
+    /// Heavy requests of each account.
+    pub heavy: Turns<String>,
+    /// Live streams of each session, by the hash of its token.
+    pub streams: Turns<Vec<u8>>,
+    /// Changes when workdays do, by whatever hub.
+    pub workdays: watch::Receiver<()>,
+    /// Ends long answers when the hub stops.
+    pub stop: CancellationToken,
+}
+
+impl App {
+    /// The local date.
+    pub fn today(&self) -> Date {
+        date::today(clock::now(), &self.zone)
+    }
+}

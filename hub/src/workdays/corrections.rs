@@ -1,0 +1,444 @@
+//! Corrections: requests to lay times over the punches (rule 13). Two people are
+//! needed; nobody decides what they asked for, nor about themselves.
+
+use anyhow::Context;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::access::seen_by;
+use crate::accounts::{Actor, Role, Scope};
+use crate::date::{self, Day};
+use crate::db;
+use crate::db::corrections::Decision;
+use crate::db::notifications::Channels;
+use crate::db::recompute_queue::Job;
+use crate::error::{Denial, worded};
+use crate::workdays;
+use crate::workdays::facts::NEAR;
+use attendance::{Direction, Policy};
+
+/// Times that one request may add.
+const ADDS: usize = 10;
+/// Punches that one request may lay aside.
+const IGNORES: usize = 20;
+/// Letters of a reason or a note, at most.
+const REASON: usize = 500;
+/// Requests about one person that may wait for a decision.
+const OPEN: i64 = 50;
+
+/// A time to be laid over the punches.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddedTime {
+    /// With its offset.
+    #[schema(value_type = String, format = DateTime, example = "2025-03-03T09:00:00+01:00")]
+    at: Timestamp,
+    /// in, out or unknown.
+    #[serde(default)]
+    #[schema(value_type = String, example = "in")]
+    direction: Direction,
+}
+
+/// What somebody asks for.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = CorrectionRequest)]
+pub struct Request {
+    /// The number of the person.
+    number: String,
+    /// The workday's date.
+    #[schema(value_type = String, format = Date)]
+    date: Day,
+    /// Times to be added, at most 10, at most two days from the date.
+    #[serde(default)]
+    adds: Vec<AddedTime>,
+    /// The ids of the person's punches that shall not count, at most 20.
+    #[serde(default)]
+    ignores: Vec<Uuid>,
+    /// The id of an approved correction of that day that shall count no longer.
+    revokes: Option<i64>,
+    /// Why.
+    reason: String,
+}
+
+/// A request, decided or not.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Correction {
+    /// Names it.
+    id: i64,
+    /// The number of the person.
+    number: String,
+    /// Their name.
+    name: String,
+    /// The workday's date.
+    #[schema(value_type = String, format = Date)]
+    date: Date,
+    /// Times to be added: a list of {at, direction}.
+    adds: Value,
+    /// The ids of punches that shall not count.
+    ignores: Vec<Uuid>,
+    /// An approved correction that shall count no longer.
+    revokes: Option<i64>,
+    /// Why.
+    reason: String,
+    /// requested, approved or rejected.
+    state: String,
+    /// Which account asked.
+    requested_by: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    requested_at: Timestamp,
+    /// Which account decided.
+    decided_by: Option<String>,
+    /// When.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    decided_at: Option<Timestamp>,
+    /// What they said.
+    note: Option<String>,
+    /// The workdays of the date before an approval.
+    before: Option<Value>,
+    /// And after it.
+    after: Option<Value>,
+}
+
+impl From<db::corrections::Correction> for Correction {
+    fn from(row: db::corrections::Correction) -> Self {
+        Self {
+            id: row.id,
+            number: row.number,
+            name: row.name,
+            date: row.date.to_jiff(),
+            adds: row.adds,
+            ignores: row.ignores,
+            revokes: row.revokes,
+            reason: row.reason,
+            state: row.state,
+            requested_by: row.requested_by,
+            requested_at: row.requested_at.to_jiff(),
+            decided_by: row.decided_by,
+            decided_at: row.decided_at.map(jiff_sqlx::Timestamp::to_jiff),
+            note: row.note,
+            before: row.before,
+            after: row.after,
+        }
+    }
+}
+
+/// Asks for a correction, and returns its id.
+pub async fn request(pool: &PgPool, actor: &Actor, wish: &Request, now: Timestamp) -> Result<i64, Denial> {
+    worded("a reason", &wish.reason, REASON)?;
+    actor.somebody()?;
+    let mut transaction = pool.begin().await?;
+    let person = seen_by(&mut transaction, actor, &wish.number).await?;
+    let ignored = db::corrections::punches_of(&mut transaction, person.id, &wish.ignores).await?;
+    let ignored: Vec<Timestamp> = ignored.into_iter().map(jiff_sqlx::Timestamp::to_jiff).collect();
+    check(wish, &ignored, &date::zone(&person.zone)?, now)?;
+    if let Some(id) = wish.revokes {
+        revocable(&mut transaction, id, (person.id, wish.date.0)).await?;
+    }
+    if db::corrections::open(&mut transaction, person.id).await? >= OPEN {
+        let number = &wish.number;
+        return Err(Denial::conflict(format!("{OPEN} requests about {number} wait for a decision already")));
+    }
+    let adds = serde_json::to_value(&wish.adds)?;
+    let stored = db::corrections::Wish {
+        person: person.id,
+        date: wish.date.0,
+        adds: &adds,
+        ignores: &wish.ignores,
+        revokes: wish.revokes,
+        reason: &wish.reason,
+    };
+    let who = (actor.name.as_str(), actor.person);
+    let id = db::corrections::request(&mut transaction, &stored, who, now).await?;
+    let detail = json!({"correction": id, "date": wish.date.0, "adds": adds, "ignores": wish.ignores,
+        "revokes": wish.revokes});
+    let subject = person.id.to_string();
+    db::audit::record(&mut transaction, &actor.name, "correction.request", &subject, detail).await?;
+    transaction.commit().await?;
+    Ok(id)
+}
+
+/// Refuses to revoke what is no approved correction of that day, or was revoked already.
+async fn revocable(conn: &mut PgConnection, id: i64, day: (Uuid, Date)) -> Result<(), Denial> {
+    let (person, date) = day;
+    let known = db::corrections::lock(conn, id).await?;
+    let theirs =
+        known.filter(|it| it.person == person && it.date.to_jiff() == date && it.state == "approved");
+    // One that did nothing but revoke is not revoked: ask for what it took away again.
+    let nothing = |it: &db::corrections::Correction| it.adds == json!([]) && it.ignores.is_empty();
+    if theirs.is_none_or(|it| nothing(&it)) {
+        return Err(Denial::senseless(format!("revokes: {id} is no approved correction of that day")));
+    }
+    if db::corrections::revoked(conn, id).await? {
+        return Err(Denial::conflict(format!("correction {id} has been revoked already")));
+    }
+    Ok(())
+}
+
+/// Refuses a request that makes no sense. `ignored`: when those of its punches were that are the
+/// person's.
+fn check(wish: &Request, ignored: &[Timestamp], zone: &TimeZone, now: Timestamp) -> Result<(), Denial> {
+    if wish.adds.is_empty() && wish.ignores.is_empty() && wish.revokes.is_none() {
+        let rule = "a correction adds a time, ignores a punch or revokes a correction: name at least one";
+        return Err(Denial::senseless(rule));
+    }
+    if wish.adds.len() > ADDS || wish.ignores.len() > IGNORES {
+        return Err(Denial::senseless(format!(
+            "a correction adds at most {ADDS} times and ignores at most {IGNORES} punches"
+        )));
+    }
+    if ignored.len() != wish.ignores.len() {
+        return Err(Denial::senseless(format!(
+            "ignores: each must be the id of a punch of {}, and stand once",
+            wish.number
+        )));
+    }
+    if let Some(add) = wish.adds.iter().find(|add| add.at > now) {
+        return Err(Denial::senseless(format!("adds: {} has not come yet", add.at)));
+    }
+    let date = wish.date.0;
+    let near = date.saturating_sub(NEAR.days())..=date.saturating_add(NEAR.days());
+    let mut times = wish.adds.iter().map(|add| add.at).chain(ignored.iter().copied());
+    match times.find(|at| !near.contains(&zone.to_datetime(*at).date())) {
+        Some(far) => Err(Denial::senseless(format!("{far} lies more than {NEAR} days from {date}"))),
+        None => Ok(()),
+    }
+}
+
+/// Requests in a state (or all), the oldest first, after an id. The look is audited.
+pub async fn list(
+    pool: &PgPool,
+    (actor, scope): (&str, Scope),
+    state: Option<&str>,
+    after: i64,
+    most: i64,
+) -> Result<Vec<Correction>, Denial> {
+    if state.is_some_and(|state| !["requested", "approved", "rejected"].contains(&state)) {
+        return Err(Denial::senseless("state: write requested, approved or rejected"));
+    }
+    let mut transaction = pool.begin().await?;
+    let whose = (scope.manager, scope.own);
+    let rows = db::corrections::list(&mut transaction, state, whose, after, most).await?;
+    let detail = json!({"state": state, "count": rows.len()});
+    db::audit::record(&mut transaction, actor, "correction.list", "corrections", detail).await?;
+    transaction.commit().await?;
+    Ok(rows.into_iter().map(Correction::from).collect())
+}
+
+/// Lays a request over the punches and computes the day again, in one transaction.
+pub async fn approve(
+    pool: &PgPool,
+    actor: &Actor,
+    id: i64,
+    note: Option<&str>,
+    policy: &Policy,
+    channels: &Channels,
+    now: Timestamp,
+) -> Result<Correction, Denial> {
+    let (mut transaction, asked) = undecided(pool, actor, id, note).await?;
+    let (person, date) = (asked.person, asked.date.to_jiff());
+    db::recompute_queue::hold(&mut transaction, &[person]).await?;
+    if let Some(id) = asked.revokes {
+        revocable(&mut transaction, id, (person, date)).await?;
+    }
+    let before = workdays::shown_day(&mut transaction, person, date).await?;
+    let decision = Decision { state: "approved", by: &actor.name, at: now, note };
+    db::corrections::decide(&mut transaction, id, &decision).await?;
+    let (from, to) = touched(&mut transaction, &asked).await?;
+    let tally =
+        workdays::settle(&mut transaction, &[Job { person, from, to }], policy, channels, now).await?;
+    let after = workdays::shown_day(&mut transaction, person, date).await?;
+    db::corrections::keep(&mut transaction, id, &before, &after).await?;
+    let detail = json!({"correction": id, "date": date, "before": before, "after": after,
+        "adjustments": tally.adjustments});
+    decided(transaction, actor, "correction.approve", detail, id).await
+}
+
+/// Rejects a request.
+pub async fn reject(
+    pool: &PgPool,
+    actor: &Actor,
+    id: i64,
+    note: Option<&str>,
+    now: Timestamp,
+) -> Result<Correction, Denial> {
+    let (mut transaction, asked) = undecided(pool, actor, id, note).await?;
+    let decision = Decision { state: "rejected", by: &actor.name, at: now, note };
+    db::corrections::decide(&mut transaction, id, &decision).await?;
+    let detail = json!({"correction": id, "date": asked.date.to_jiff()});
+    decided(transaction, actor, "correction.reject", detail, id).await
+}
+
+/// A request that somebody may decide, locked.
+async fn undecided(
+    pool: &PgPool,
+    actor: &Actor,
+    id: i64,
+    note: Option<&str>,
+) -> Result<(Transaction<'static, Postgres>, db::corrections::Correction), Denial> {
+    if let Some(note) = note {
+        worded("a note", note, REASON)?;
+    }
+    let mut transaction = pool.begin().await?;
+    let asked = db::corrections::lock(&mut transaction, id).await?;
+    let asked = asked.ok_or_else(|| Denial::missing(format!("there is no correction {id}")))?;
+    let parties = Parties {
+        person: asked.person,
+        manager: db::people::manager_of(&mut transaction, asked.person).await?,
+        requested_by: &asked.requested_by,
+        requester: asked.requested_person,
+    };
+    may_decide(actor, &parties)?;
+    if let Some(by) = &asked.decided_by {
+        let state = &asked.state;
+        return Err(Denial::conflict(format!(
+            "correction {id} was {state} by {by} already: ask for another one to change the day again"
+        )));
+    }
+    Ok((transaction, asked))
+}
+
+/// Whom a request concerns.
+struct Parties<'a> {
+    /// Whose day it is.
+    person: Uuid,
+    /// Their manager.
+    manager: Option<Uuid>,
+    /// Which account asked.
+    requested_by: &'a str,
+    /// Whose account that is.
+    requester: Option<Uuid>,
+}
+
+/// Four eyes: the one who decides is neither the one who asked nor the one it is about.
+fn may_decide(actor: &Actor, parties: &Parties<'_>) -> Result<(), Denial> {
+    if actor.role == Role::Employee || !actor.scope().holds(parties.person, parties.manager) {
+        return Err(Denial::forbidden("that is for the person's manager, admin and hr"));
+    }
+    let decider = actor.somebody_else(parties.person)?;
+    if actor.name == parties.requested_by || parties.requester == Some(decider) {
+        return Err(Denial::forbidden("nobody decides what they asked for themselves: ask somebody else"));
+    }
+    Ok(())
+}
+
+/// The dates of everything that a request changes.
+async fn touched(
+    conn: &mut PgConnection,
+    asked: &db::corrections::Correction,
+) -> Result<(Date, Date), Denial> {
+    let terms = db::people::terms(conn, &[asked.person]).await?;
+    let zone = date::zone(&terms.first().context("a correction of nobody")?.zone)?;
+    let mut times = times(conn, asked).await?;
+    if let Some(id) = asked.revokes
+        && let Some(revoked) = db::corrections::lock(conn, id).await?
+    {
+        times.extend(self::times(conn, &revoked).await?);
+    }
+    let date = asked.date.to_jiff();
+    let dates = times.into_iter().map(|at| zone.to_datetime(at).date());
+    let (from, to) = dates.fold((date, date), |(from, to), date| (from.min(date), to.max(date)));
+    // A minute before midnight makes a duplicate of the minute after it.
+    Ok((from.saturating_sub(1.day()), to.saturating_add(1.day())))
+}
+
+/// The times that a request adds or lays aside.
+async fn times(
+    conn: &mut PgConnection,
+    asked: &db::corrections::Correction,
+) -> Result<Vec<Timestamp>, Denial> {
+    let adds: Vec<AddedTime> = serde_json::from_value(asked.adds.clone())?;
+    let ignored = db::corrections::punches_of(conn, asked.person, &asked.ignores).await?;
+    let ignored = ignored.into_iter().map(jiff_sqlx::Timestamp::to_jiff);
+    Ok(adds.into_iter().map(|add| add.at).chain(ignored).collect())
+}
+
+/// Records a decision, keeps it, and returns what it made of the request.
+async fn decided(
+    mut transaction: Transaction<'static, Postgres>,
+    actor: &Actor,
+    action: &str,
+    detail: Value,
+    id: i64,
+) -> Result<Correction, Denial> {
+    let row = db::corrections::lock(&mut transaction, id).await?.context("a decision is gone")?;
+    let subject = row.person.to_string();
+    db::audit::record(&mut transaction, &actor.name, action, &subject, detail).await?;
+    transaction.commit().await?;
+    Ok(row.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: &str = "2025-03-05T12:00:00Z";
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    fn wish(adds: &[&str], ignores: u128) -> Request {
+        Request {
+            number: "7".into(),
+            date: Day(jiff::civil::date(2025, 3, 4)),
+            adds: adds.iter().map(|text| AddedTime { at: at(text), direction: Direction::In }).collect(),
+            ignores: (0..ignores).map(Uuid::from_u128).collect(),
+            revokes: None,
+            reason: "forgot".into(),
+        }
+    }
+
+    fn refused(wish: &Request, ignored: &[Timestamp]) -> bool {
+        let zone = TimeZone::get("Europe/Berlin").expect("a zone");
+        matches!(check(wish, ignored, &zone, at(NOW)), Err(Denial::Senseless(_)))
+    }
+
+    #[test]
+    fn times_lie_near_the_date_and_not_in_the_future() {
+        assert!(!refused(&wish(&["2025-03-04T08:00:00Z"], 0), &[]));
+        assert!(!refused(&wish(&[], 1), &[at("2025-03-06T22:59:59Z")]));
+        // It is the site's date that counts.
+        assert!(!refused(&wish(&["2025-03-01T23:00:00Z"], 0), &[]));
+        assert!(refused(&wish(&["2025-03-01T22:59:59Z"], 0), &[]));
+        assert!(refused(&wish(&["2025-03-05T12:00:01Z"], 0), &[]));
+        assert!(refused(&wish(&[], 1), &[at("2025-03-06T23:00:00Z")]));
+    }
+
+    #[test]
+    fn a_request_asks_for_something_and_not_for_too_much() {
+        assert!(refused(&wish(&[], 0), &[]));
+        assert!(refused(&wish(&["2025-03-04T08:00:00Z"; 11], 0), &[]));
+        assert!(refused(&wish(&[], 21), &[at("2025-03-04T08:00:00Z"); 21]));
+        assert!(refused(&wish(&[], 2), &[at("2025-03-04T08:00:00Z")]), "somebody else's punch");
+    }
+
+    #[test]
+    fn two_people_are_needed() {
+        let (boss, worker, other) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
+        let actor = |name: &str, role, person| Actor { name: name.into(), role, person };
+        let decide = |actor: &Actor, requested_by: &str, requester| {
+            let parties = Parties { person: worker, manager: Some(boss), requested_by, requester };
+            may_decide(actor, &parties).is_ok()
+        };
+        let hr = actor("hr", Role::Hr, Some(other));
+        assert!(decide(&hr, "worker", Some(worker)));
+        assert!(!decide(&hr, "hr", Some(other)));
+        assert!(!decide(&hr, "other", Some(other)), "the same human with another account");
+        assert!(!decide(&actor("hr", Role::Hr, None), "admin", None), "nobody knows who that is");
+        assert!(decide(&hr, "admin", None));
+        assert!(decide(&actor("boss", Role::Manager, Some(boss)), "worker", Some(worker)));
+        assert!(!decide(&actor("boss", Role::Manager, Some(boss)), "boss", Some(boss)));
+        assert!(!decide(&actor("boss", Role::Hr, Some(boss)), "boss2", Some(boss)), "the same human");
+        assert!(!decide(&actor("other", Role::Manager, Some(other)), "worker", Some(worker)));
+        assert!(!decide(&actor("worker", Role::Employee, Some(worker)), "boss", Some(boss)));
+        assert!(!decide(&actor("worker", Role::Hr, Some(worker)), "boss", Some(boss)), "their own day");
+    }
+}

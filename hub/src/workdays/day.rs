@@ -1,0 +1,359 @@
+//! One person's day from all sides: what stands, in which revision, what the facts say and why
+//! (rule 14); and its being made final (rule 12).
+
+use std::collections::HashSet;
+
+use anyhow::Context;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+use serde::Serialize;
+use serde_json::json;
+use sqlx::{PgConnection, PgPool};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::access::{seen_by, someone_else};
+use crate::accounts::Actor;
+use crate::date::{self, local};
+use crate::db;
+use crate::db::revisions::Revision;
+use crate::db::workdays::{EXPECTED, Figures};
+use crate::error::Denial;
+use crate::workdays::facts::NEAR;
+use crate::workdays::{self, Explained};
+use attendance::Policy;
+
+/// One person's day.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PersonDay {
+    /// Their number.
+    number: String,
+    /// Their name.
+    name: String,
+    /// The date.
+    #[schema(value_type = String, format = Date)]
+    date: Date,
+    /// The time zone of their site.
+    zone: String,
+    /// The workdays that stand.
+    workdays: Vec<StandingDay>,
+    /// What the facts say now, and why.
+    facts: Vec<ExplainedDay>,
+    /// Whether what stands is not what the facts say now: because the period is locked, or because
+    /// the day waits to be computed.
+    differs: bool,
+    /// Whether the day lies in a locked period.
+    locked: bool,
+    /// Whether days of this person wait to be computed.
+    waiting: bool,
+    /// The punches from the first that the day may use to the last.
+    punches: Vec<SeenPunch>,
+}
+
+/// What a workday says. Times are local, with their offset.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct DayFigures {
+    /// The shift's name; null on an unscheduled day.
+    shift: Option<String>,
+    /// expected (the shift is not due yet), holiday, leave, incomplete, unscheduled, absent, `half_day` or
+    /// present.
+    status: String,
+    /// When they came.
+    first_in: Option<String>,
+    /// When they went.
+    last_out: Option<String>,
+    /// Seconds worked; null where nothing closed.
+    worked_s: Option<i32>,
+    /// Seconds expected.
+    expected_s: i32,
+    /// Seconds late.
+    late_s: i32,
+    /// Seconds early.
+    early_s: i32,
+    /// Seconds of overtime.
+    overtime_s: i32,
+    /// Seconds more or less than expected.
+    balance_s: Option<i32>,
+    /// What somebody should know.
+    flags: Vec<String>,
+    /// When the shift begins.
+    starts_at: Option<String>,
+    /// When its window closes.
+    closes_at: Option<String>,
+}
+
+/// A workday that stands.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct StandingDay {
+    /// What it says.
+    #[serde(flatten)]
+    figures: DayFigures,
+    /// Whether it is an absence, or may become one, that punches may still undo: totals leave it out.
+    provisional: bool,
+    /// How often it was written.
+    revision: i32,
+    /// When it was written last.
+    #[schema(value_type = String, format = DateTime)]
+    computed_at: String,
+    /// Which account made it final.
+    finalised_by: Option<String>,
+    /// When.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    finalised_at: Option<String>,
+}
+
+/// A workday as the facts have it, with its reasons.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ExplainedDay {
+    /// What it says.
+    #[serde(flatten)]
+    figures: DayFigures,
+    /// The punches used and dropped, and the rule behind each figure.
+    why: Vec<String>,
+}
+
+/// A punch as it arrived.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SeenPunch {
+    /// Its id.
+    id: Uuid,
+    /// Local time with its offset.
+    at: String,
+    /// The terminal's id.
+    device: String,
+    /// in, out or unknown.
+    direction: String,
+    /// synchronised or estimated.
+    clock: String,
+    /// Whether an approved correction laid it aside.
+    ignored: bool,
+}
+
+impl DayFigures {
+    fn new(figures: Figures, zone: &TimeZone, now: Timestamp) -> Self {
+        let figures = figures.shown_at(now);
+        let time = |at: Option<Timestamp>| at.map(|at| local(at, zone));
+        Self {
+            shift: Some(figures.shift).filter(|shift| !shift.is_empty()),
+            status: figures.status,
+            first_in: time(figures.first_in),
+            last_out: time(figures.last_out),
+            worked_s: figures.worked_s,
+            expected_s: figures.expected_s,
+            late_s: figures.late_s,
+            early_s: figures.early_s,
+            overtime_s: figures.overtime_s,
+            balance_s: figures.balance_s,
+            flags: figures.flags,
+            starts_at: time(figures.starts_at),
+            closes_at: time(figures.closes_at),
+        }
+    }
+}
+
+/// All that is known of a person's day. The look is audited.
+pub async fn look(
+    pool: &PgPool,
+    actor: &Actor,
+    number: &str,
+    date: Date,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<PersonDay, Denial> {
+    let mut transaction = pool.begin().await?;
+    let person = seen_by(&mut transaction, actor, number).await?;
+    let people = [person.id];
+    let terms = db::people::terms(&mut transaction, &people).await?;
+    let terms = terms.first().context("a person without terms")?;
+    let zone = date::zone(&terms.zone)?;
+    let stands = db::workdays::standing(&mut transaction, &people, date, date).await?;
+    let stands: Vec<Figures> = stands.into_iter().map(|day| day.figures).collect();
+    let revisions = db::revisions::of_day(&mut transaction, person.id, date, now).await?;
+    let facts = workdays::explain(&mut transaction, person.id, date, policy).await?;
+    let day = PersonDay {
+        number: person.number,
+        name: person.name,
+        date,
+        zone: terms.zone.clone(),
+        differs: differs(&stands, &facts, zone.to_datetime(now).date()),
+        workdays: stands.into_iter().filter_map(|day| standing(day, &revisions, (&zone, now))).collect(),
+        locked: locked(&mut transaction, person.id, date).await?,
+        waiting: db::revisions::waiting(&mut transaction, person.id).await?,
+        punches: punches(&mut transaction, person.id, (date, &zone), &facts).await?,
+        facts: facts.into_iter().map(|day| explained(day, &zone, now)).collect(),
+    };
+    let detail = json!({"date": date});
+    db::audit::record(&mut transaction, &actor.name, "workday.look", &person.id.to_string(), detail).await?;
+    transaction.commit().await?;
+    Ok(day)
+}
+
+fn standing(
+    figures: Figures,
+    revisions: &[Revision],
+    (zone, now): (&TimeZone, Timestamp),
+) -> Option<StandingDay> {
+    let revision = revisions.iter().find(|revision| revision.shift == figures.shift)?;
+    Some(StandingDay {
+        figures: DayFigures::new(figures, zone, now),
+        provisional: revision.provisional,
+        revision: revision.count,
+        computed_at: local(revision.computed_at.to_jiff(), zone),
+        finalised_by: revision.finalised_by.clone(),
+        finalised_at: revision.finalised_at.map(|at| local(at.to_jiff(), zone)),
+    })
+}
+
+fn explained(mut day: Explained, zone: &TimeZone, now: Timestamp) -> ExplainedDay {
+    let due = day.figures.due_at;
+    let figures = DayFigures::new(day.figures, zone, now);
+    if let Some(due) = due.filter(|_| figures.status == EXPECTED) {
+        let until = local(due, zone);
+        day.why.push(format!("status expected up to {until}: until then nobody is absent (rule 12)"));
+    }
+    ExplainedDay { figures, why: day.why }
+}
+
+/// Whether what stands is not what the facts say. Of a date that has not come, only days with
+/// punches stand.
+fn differs(stands: &[Figures], facts: &[Explained], today: Date) -> bool {
+    let due = |day: &&Figures| day.date <= today || day.first_in.is_some() || day.last_out.is_some();
+    let mut facts: Vec<&Figures> = facts.iter().map(|day| &day.figures).filter(due).collect();
+    let mut stands: Vec<&Figures> = stands.iter().collect();
+    facts.sort_by(|one, other| one.shift.cmp(&other.shift));
+    stands.sort_by(|one, other| one.shift.cmp(&other.shift));
+    facts.len() != stands.len() || stands.iter().zip(facts).any(|(stands, facts)| !stands.agrees(facts))
+}
+
+async fn locked(conn: &mut PgConnection, person: Uuid, date: Date) -> Result<bool, Denial> {
+    Ok(!db::pay_periods::locked(conn, &[person], date, date).await?.is_empty())
+}
+
+/// The punches between the first and the last instant that the day's shifts may reach.
+async fn punches(
+    conn: &mut PgConnection,
+    person: Uuid,
+    (date, zone): (Date, &TimeZone),
+    facts: &[Explained],
+) -> Result<Vec<SeenPunch>, Denial> {
+    let midnight = |date: Date| date.to_zoned(zone.clone()).map(|zoned| zoned.timestamp());
+    let tomorrow = date.saturating_add(1.day());
+    let (mut from, mut until) =
+        (midnight(date).map_err(anyhow::Error::from)?, midnight(tomorrow).map_err(anyhow::Error::from)?);
+    for day in facts.iter().map(|day| &day.figures) {
+        from = [day.starts_at, day.first_in, day.last_out].into_iter().flatten().fold(from, Timestamp::min);
+        until = [day.closes_at, day.last_out].into_iter().flatten().fold(until, Timestamp::max);
+    }
+    let near = (date.saturating_sub(NEAR.days()), date.saturating_add(NEAR.days()));
+    let overlays = db::corrections::overlays(conn, &[person], near.0, near.1).await?;
+    let ignored: HashSet<Uuid> = overlays.into_iter().flat_map(|overlay| overlay.ignores).collect();
+    // The last second too: windows are inclusive, and fractions of a second are cut off.
+    let until = until.saturating_add(1.second()).map_err(anyhow::Error::from)?;
+    let mut raw = db::punches::of_people(conn, &[person], from, until).await?;
+    raw.sort_by_key(|punch| (punch.at.to_jiff(), punch.id));
+    let seen = |punch: db::punches::Raw| SeenPunch {
+        ignored: ignored.contains(&punch.id),
+        id: punch.id,
+        at: local(punch.at.to_jiff(), zone),
+        device: punch.device,
+        direction: punch.direction,
+        clock: punch.clock,
+    };
+    Ok(raw.into_iter().map(seen).collect())
+}
+
+/// Makes a person's day final, whatever terminals still have to report. Doing it again changes
+/// nothing.
+pub async fn finalise(
+    pool: &PgPool,
+    actor: &Actor,
+    number: &str,
+    date: Date,
+    now: Timestamp,
+) -> Result<(), Denial> {
+    let mut transaction = pool.begin().await?;
+    let person = someone_else(&mut transaction, actor, number).await?;
+    db::recompute_queue::hold(&mut transaction, &[person.id]).await?;
+    let stands = db::revisions::of_day(&mut transaction, person.id, date, now).await?;
+    if stands.is_empty() {
+        return Err(Denial::missing(format!("{number} has no workday on {date}")));
+    }
+    let closes = stands.iter().filter_map(|day| day.closes_at).map(jiff_sqlx::Timestamp::to_jiff).max();
+    if let Some(closes) = closes.filter(|closes| *closes > now) {
+        let rule = "punches still count for this day: finalise it after";
+        return Err(Denial::conflict(format!("{rule} {}", local(closes, &date::zone(&person.zone)?))));
+    }
+    let days = db::workdays::finalise(&mut transaction, person.id, date, &actor.name, now).await?;
+    if days > 0 {
+        let detail = json!({"date": date, "workdays": days});
+        let subject = person.id.to_string();
+        db::audit::record(&mut transaction, &actor.name, "workday.finalise", &subject, detail).await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    fn figures(shift: &str, late_s: i32) -> Figures {
+        Figures {
+            date: date(2025, 3, 3),
+            shift: shift.into(),
+            status: "absent".into(),
+            first_in: None,
+            last_out: None,
+            worked_s: None,
+            expected_s: 3600,
+            late_s,
+            early_s: 0,
+            overtime_s: 0,
+            balance_s: Some(-3600),
+            flags: Vec::new(),
+            starts_at: None,
+            closes_at: None,
+            due_at: None,
+        }
+    }
+
+    fn facts(figures: &[Figures]) -> Vec<Explained> {
+        figures.iter().cloned().map(|figures| Explained { figures, why: Vec::new() }).collect()
+    }
+
+    #[test]
+    fn what_stands_is_held_against_the_facts() {
+        let today = date(2025, 3, 3);
+        let (early, late) = (figures("Early", 0), figures("Late", 0));
+        let both = [early, late];
+        let [early, late] = both.clone();
+        assert!(!differs(&both, &facts(&[late, early]), today), "in any order");
+        assert!(differs(&both, &facts(&[figures("Early", 0), figures("Late", 60)]), today));
+        assert!(differs(&[], &facts(&both), today));
+        assert!(differs(&both, &[], today));
+        assert!(!differs(&[], &facts(&both), date(2025, 3, 2)), "tomorrow's shift is nobody's absence");
+    }
+
+    #[test]
+    fn nobody_is_absent_before_they_are_due() {
+        let at = |second| Timestamp::from_second(second).ok();
+        let day = Figures { starts_at: at(1000), due_at: at(1600), ..figures("Early", 0) };
+        let shown = |day: &Figures, second| {
+            let shown = day.clone().shown_at(at(second).expect("a time"));
+            (shown.status, shown.balance_s)
+        };
+        let (expected, absent) = (("expected".to_owned(), None), ("absent".to_owned(), Some(-3600)));
+        assert_eq!(
+            [shown(&day, 0), shown(&day, 1600), shown(&day, 1601)],
+            [&expected, &expected, &absent].map(Clone::clone)
+        );
+        let old = Figures { due_at: None, ..day.clone() };
+        assert_eq!([shown(&old, 1000), shown(&old, 1001)], [expected, absent]);
+        assert!(old.agrees(&day) && !day.agrees(&old), "a day from before makes no new revision");
+        let later = Figures { due_at: at(1700), ..day.clone() };
+        assert!(!day.agrees(&later), "another grace is one");
+    }
+}

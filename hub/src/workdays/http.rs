@@ -1,0 +1,54 @@
+//! One person's day over HTTP.
+
+pub mod corrections;
+pub mod pay_periods;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::clock;
+use crate::date::Day;
+use crate::web::error::Refusal;
+use crate::web::state::App;
+use crate::web::{ApiError, Caller};
+use crate::workdays::day::{self, PersonDay};
+
+/// Its routes.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(look))
+        .routes(routes!(finalise))
+        .merge(corrections::routes())
+        .merge(pay_periods::routes())
+}
+
+/// A person's day: what stands, in which revision, what the facts say now, and why. For
+/// themselves, their manager, admin and hr.
+#[utoipa::path(get, path = "/workdays/{number}/{date}",
+    params(("number" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`")), responses(
+    (status = 200, body = PersonDay), (status = 403, body = Refusal), (status = 404, body = Refusal)))]
+pub async fn look(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path((number, date)): Path<(String, Day)>,
+) -> Result<Json<PersonDay>, ApiError> {
+    let now = clock::now();
+    Ok(Json(day::look(&app.pool, &actor, &number, date.0, &app.policy, now).await?))
+}
+
+/// Make a person's day final once its windows have closed, whatever terminals still have to report.
+#[utoipa::path(post, path = "/workdays/{number}/{date}/finalise",
+    params(("number" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`")), responses(
+    (status = 204), (status = 403, body = Refusal), (status = 404, body = Refusal),
+    (status = 409, body = Refusal, description = "a window is open still")))]
+pub async fn finalise(
+    State(app): State<App>,
+    caller: Caller,
+    Path((number, date)): Path<(String, Day)>,
+) -> Result<StatusCode, ApiError> {
+    day::finalise(&app.pool, caller.staff()?, &number, date.0, clock::now()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

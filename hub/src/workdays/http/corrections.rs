@@ -1,0 +1,159 @@
+//! Corrections, and the worklists that call for them, over HTTP.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::clock;
+use crate::web::error::Refusal;
+use crate::web::query::Between;
+use crate::web::state::App;
+use crate::web::{ApiError, Caller};
+use crate::workdays::corrections::{self, Correction, Request};
+use crate::workdays::missing_punches::{self, Missing, Side};
+
+/// Rows of a page, where nothing is said.
+const PAGE: i64 = 100;
+/// And at most.
+const LONGEST_PAGE: i64 = 1000;
+
+/// Its routes.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list, request))
+        .routes(routes!(approve))
+        .routes(routes!(reject))
+        .routes(routes!(missing_in))
+        .routes(routes!(missing_out))
+}
+
+/// Which rows.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Listed {
+    /// Those in this state; all if left out.
+    pub state: Option<String>,
+    /// Those after this id: the last of the page before.
+    #[serde(default)]
+    after: i64,
+    /// At most so many: 100 if left out, never more than 1000.
+    limit: Option<u32>,
+}
+
+impl Listed {
+    /// After which id, and how many at most.
+    pub fn page(&self) -> (i64, i64) {
+        (self.after, self.limit.map_or(PAGE, |limit| i64::from(limit).clamp(1, LONGEST_PAGE)))
+    }
+}
+
+/// A request that was taken.
+#[derive(Serialize, ToSchema)]
+pub struct Requested {
+    id: i64,
+}
+
+/// Ask for a correction: for oneself; managers for their people, too; admin and hr for everybody.
+#[utoipa::path(post, path = "/corrections", request_body = Request, responses(
+    (status = 201, body = Requested), (status = 400, body = Refusal), (status = 403, body = Refusal),
+    (status = 404, body = Refusal)))]
+pub async fn request(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Json(wish): Json<Request>,
+) -> Result<(StatusCode, Json<Requested>), ApiError> {
+    let id = corrections::request(&app.pool, &actor, &wish, clock::now()).await?;
+    Ok((StatusCode::CREATED, Json(Requested { id })))
+}
+
+/// Requests, the oldest first: those that concern people whom the caller may see.
+#[utoipa::path(get, path = "/corrections", params(Listed), responses(
+    (status = 200, body = [Correction]), (status = 400, body = Refusal), (status = 401, body = Refusal)))]
+pub async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Query(listed): Query<Listed>,
+) -> Result<Json<Vec<Correction>>, ApiError> {
+    let (after, most) = listed.page();
+    let who = (caller.0.name.as_str(), caller.scope());
+    Ok(Json(corrections::list(&app.pool, who, listed.state.as_deref(), after, most).await?))
+}
+
+/// What somebody says to their decision.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Verdict {
+    note: Option<String>,
+}
+
+/// Approve a request: it is laid over the punches, and the day computed again. For the person's
+/// manager, admin and hr, but neither for the one who asked nor for the person.
+#[utoipa::path(post, path = "/corrections/{id}/approve", params(("id" = i64, Path)), request_body = Verdict,
+    responses((status = 200, body = Correction), (status = 403, body = Refusal), (status = 404, body = Refusal),
+    (status = 409, body = Refusal, description = "decided already")))]
+pub async fn approve(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path(id): Path<i64>,
+    verdict: Option<Json<Verdict>>,
+) -> Result<Json<Correction>, ApiError> {
+    let note = verdict.and_then(|Json(verdict)| verdict.note);
+    let now = clock::now();
+    Ok(Json(
+        corrections::approve(&app.pool, &actor, id, note.as_deref(), &app.policy, &app.channels, now).await?,
+    ))
+}
+
+/// Reject a request; for the same people.
+#[utoipa::path(post, path = "/corrections/{id}/reject", params(("id" = i64, Path)), request_body = Verdict,
+    responses((status = 200, body = Correction), (status = 403, body = Refusal), (status = 404, body = Refusal),
+    (status = 409, body = Refusal, description = "decided already")))]
+pub async fn reject(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path(id): Path<i64>,
+    verdict: Option<Json<Verdict>>,
+) -> Result<Json<Correction>, ApiError> {
+    let note = verdict.and_then(|Json(verdict)| verdict.note);
+    Ok(Json(corrections::reject(&app.pool, &actor, id, note.as_deref(), clock::now()).await?))
+}
+
+/// Workdays without a punch of coming, of people whom the caller may see.
+#[utoipa::path(get, path = "/worklists/missing_in", params(Between), responses(
+    (status = 200, body = [Missing]), (status = 400, body = Refusal), (status = 401, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+pub async fn missing_in(
+    State(app): State<App>,
+    caller: Caller,
+    Query(between): Query<Between>,
+) -> Result<Json<Vec<Missing>>, ApiError> {
+    worklist(&app, &caller, Side::In, &between).await
+}
+
+/// Workdays without a punch of leaving, of people whom the caller may see.
+#[utoipa::path(get, path = "/worklists/missing_out", params(Between), responses(
+    (status = 200, body = [Missing]), (status = 400, body = Refusal), (status = 401, body = Refusal),
+    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+pub async fn missing_out(
+    State(app): State<App>,
+    caller: Caller,
+    Query(between): Query<Between>,
+) -> Result<Json<Vec<Missing>>, ApiError> {
+    worklist(&app, &caller, Side::Out, &between).await
+}
+
+async fn worklist(
+    app: &App,
+    caller: &Caller,
+    side: Side,
+    between: &Between,
+) -> Result<Json<Vec<Missing>>, ApiError> {
+    let who = (caller.0.name.as_str(), caller.scope());
+    let _turn = app.turn(&caller.0)?;
+    Ok(Json(missing_punches::worklist(&app.pool, who, side, between.dates()?, clock::now()).await?))
+}

@@ -1,0 +1,113 @@
+//! Periods and adjustments over HTTP.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::clock;
+use crate::web::error::Refusal;
+use crate::web::state::App;
+use crate::web::{ApiError, Caller};
+use crate::workdays::http::corrections::Listed;
+use crate::workdays::pay_periods::{self, Adjustment, Period, PeriodSetting, Settlement, Step};
+
+/// Its routes.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list, open))
+        .routes(routes!(approve))
+        .routes(routes!(lock))
+        .routes(routes!(reopen))
+        .routes(routes!(adjustments))
+        .routes(routes!(settle))
+}
+
+/// All periods, the latest first.
+#[utoipa::path(get, path = "/periods", responses(
+    (status = 200, body = [Period]), (status = 401, body = Refusal), (status = 403, body = Refusal)))]
+pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Period>>, ApiError> {
+    caller.staff()?;
+    Ok(Json(pay_periods::list(&app.pool).await?))
+}
+
+/// Open a period of one site, or of all.
+#[utoipa::path(post, path = "/periods", request_body = PeriodSetting, responses(
+    (status = 201, body = Period), (status = 400, body = Refusal), (status = 403, body = Refusal),
+    (status = 409, body = Refusal, description = "one that overlaps is there")))]
+pub async fn open(
+    State(app): State<App>,
+    caller: Caller,
+    Json(setting): Json<PeriodSetting>,
+) -> Result<(StatusCode, Json<Period>), ApiError> {
+    let period = pay_periods::open(&app.pool, &caller.staff()?.name, &setting, clock::now()).await?;
+    Ok((StatusCode::CREATED, Json(period)))
+}
+
+/// Approve an open period. Its days still follow the facts.
+#[utoipa::path(post, path = "/periods/{id}/approve", params(("id" = i64, Path)), responses(
+    (status = 200, body = Period), (status = 403, body = Refusal), (status = 404, body = Refusal),
+    (status = 409, body = Refusal, description = "not open, or days wait to be computed")))]
+pub async fn approve(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<i64>,
+) -> Result<Json<Period>, ApiError> {
+    step(&app, &caller, id, Step::Approve).await
+}
+
+/// Lock an approved period. Its days never change again, absences that wait for a terminal included: what
+/// facts say against them becomes an adjustment.
+#[utoipa::path(post, path = "/periods/{id}/lock", params(("id" = i64, Path)), responses(
+    (status = 200, body = Period), (status = 403, body = Refusal), (status = 404, body = Refusal),
+    (status = 409, body = Refusal, description = "not approved, not over, or days wait to be computed")))]
+pub async fn lock(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<i64>,
+) -> Result<Json<Period>, ApiError> {
+    step(&app, &caller, id, Step::Lock).await
+}
+
+/// Always refused, with the way out: periods are not reopened.
+#[utoipa::path(post, path = "/periods/{id}/reopen", params(("id" = i64, Path)), responses(
+    (status = 403, body = Refusal), (status = 404, body = Refusal), (status = 409, body = Refusal)))]
+pub async fn reopen(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<i64>,
+) -> Result<Json<Period>, ApiError> {
+    step(&app, &caller, id, Step::Reopen).await
+}
+
+async fn step(app: &App, caller: &Caller, id: i64, step: Step) -> Result<Json<Period>, ApiError> {
+    Ok(Json(pay_periods::step(&app.pool, &caller.staff()?.name, id, step, clock::now()).await?))
+}
+
+/// What facts say against locked days, the oldest first.
+#[utoipa::path(get, path = "/adjustments", params(Listed), responses(
+    (status = 200, body = [Adjustment]), (status = 400, body = Refusal), (status = 403, body = Refusal)))]
+pub async fn adjustments(
+    State(app): State<App>,
+    caller: Caller,
+    Query(listed): Query<Listed>,
+) -> Result<Json<Vec<Adjustment>>, ApiError> {
+    let (after, most) = listed.page();
+    let actor = caller.staff()?;
+    Ok(Json(pay_periods::adjustments(&app.pool, &actor.name, listed.state.as_deref(), after, most).await?))
+}
+
+/// Say that an adjustment has been dealt with. Nobody settles their own.
+#[utoipa::path(post, path = "/adjustments/{id}/settle", params(("id" = i64, Path)), request_body = Settlement,
+    responses((status = 204), (status = 400, body = Refusal), (status = 403, body = Refusal),
+    (status = 404, body = Refusal), (status = 409, body = Refusal, description = "settled already, or changed since it was read")))]
+pub async fn settle(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<i64>,
+    Json(settlement): Json<Settlement>,
+) -> Result<StatusCode, ApiError> {
+    pay_periods::settle(&app.pool, caller.staff()?, id, &settlement).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,331 @@
+//! Periods: open, then approved, then locked, never back; and what facts still say against locked
+//! days.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sqlx::{PgConnection, PgPool};
+use utoipa::ToSchema;
+
+use crate::accounts::Actor;
+use crate::date::{Day, Moment, range, zone};
+use crate::db;
+use crate::error::{Denial, worded};
+use crate::workdays::horizon::REACH;
+
+/// Days of a period, at most.
+const DAYS: i32 = 366;
+/// Letters of a note, at most.
+const NOTE: usize = 500;
+
+/// A period.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Period {
+    /// Names it.
+    id: i64,
+    /// Of which site; of all where there is none.
+    site: Option<String>,
+    /// First date.
+    #[schema(value_type = String, format = Date)]
+    from: Date,
+    /// Last date.
+    #[schema(value_type = String, format = Date)]
+    to: Date,
+    /// open, approved or locked.
+    state: String,
+    /// Which account moved it there.
+    changed_by: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    changed_at: Timestamp,
+}
+
+/// A period to open.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PeriodSetting {
+    /// Of which site; of all if left out.
+    site: Option<String>,
+    /// First date.
+    #[schema(value_type = String, format = Date)]
+    from: Day,
+    /// Last date.
+    #[schema(value_type = String, format = Date)]
+    to: Day,
+}
+
+/// What facts say of a day in a locked period, against what stands there.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Adjustment {
+    /// Names it.
+    id: i64,
+    /// The number of the person.
+    number: String,
+    /// Their name.
+    name: String,
+    /// Which day.
+    #[schema(value_type = String, format = Date)]
+    date: Date,
+    /// The workdays that stand.
+    before: Value,
+    /// What the facts say.
+    after: Value,
+    /// pending or settled.
+    state: String,
+    /// When the facts last changed it.
+    #[schema(value_type = String, format = DateTime)]
+    changed_at: Timestamp,
+    /// Which account settled it.
+    settled_by: Option<String>,
+    /// What they said.
+    note: Option<String>,
+}
+
+/// How an adjustment was dealt with.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settlement {
+    /// Such as "paid in April".
+    note: String,
+    /// `changed_at` of the adjustment that was dealt with: if the facts have changed it since, nothing is
+    /// settled.
+    #[schema(value_type = String, format = DateTime)]
+    changed_at: Moment,
+}
+
+/// Where somebody moves a period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// From open to approved.
+    Approve,
+    /// From approved to locked.
+    Lock,
+    /// Back to open.
+    Reopen,
+}
+
+impl Step {
+    /// As the audit calls it.
+    fn action(self) -> &'static str {
+        match self {
+            Self::Approve => "period.approve",
+            Self::Lock => "period.lock",
+            Self::Reopen => "period.reopen",
+        }
+    }
+
+    /// The state after the step, or why there is none.
+    fn after(self, state: &str) -> Result<&'static str, &'static str> {
+        match (self, state) {
+            (Self::Approve, "open") => Ok("approved"),
+            (Self::Lock, "approved") => Ok("locked"),
+            (Self::Lock, "open") => Err("it is open: approve it first"),
+            (Self::Approve, _) => Err("it was approved already"),
+            (Self::Reopen, "open") => Err("it is open"),
+            (Self::Reopen, "approved") => Err(
+                "an approved period is not reopened: until it is locked, corrections still change its days",
+            ),
+            (Self::Reopen, _) => Err("a locked period is not reopened: ask for corrections, \
+                which become adjustments, and settle those"),
+            (Self::Lock, _) => Err("it was locked already"),
+        }
+    }
+}
+
+impl From<db::pay_periods::Period> for Period {
+    fn from(row: db::pay_periods::Period) -> Self {
+        Self {
+            id: row.id,
+            site: row.site,
+            from: row.from.to_jiff(),
+            to: row.to.to_jiff(),
+            state: row.state,
+            changed_by: row.changed_by,
+            changed_at: row.changed_at.to_jiff(),
+        }
+    }
+}
+
+/// All periods, the latest first.
+pub async fn list(pool: &PgPool) -> Result<Vec<Period>, Denial> {
+    let periods = db::pay_periods::list(&mut *pool.acquire().await?).await?;
+    Ok(periods.into_iter().map(Period::from).collect())
+}
+
+/// Opens a period.
+pub async fn open(
+    pool: &PgPool,
+    actor: &str,
+    setting: &PeriodSetting,
+    now: Timestamp,
+) -> Result<Period, Denial> {
+    let (from, to) = range(setting.from, setting.to, DAYS)?;
+    let site = setting.site.as_deref();
+    let mut transaction = pool.begin().await?;
+    if let Some(site) = site
+        && !db::sites::list(&mut transaction).await?.iter().any(|known| known.name == site)
+    {
+        return Err(Denial::senseless(format!(
+            "there is no site {site:?}: PUT /api/v1/sites/NAME makes one"
+        )));
+    }
+    let id = db::pay_periods::open(&mut transaction, site, (from, to), actor, now).await?;
+    let id = id.ok_or_else(|| {
+        Denial::conflict(format!(
+            "a period that holds some of {from} to {to} is there already: see /api/v1/periods"
+        ))
+    })?;
+    let detail = json!({"site": site, "from": from, "to": to});
+    db::audit::record(&mut transaction, actor, "period.open", &id.to_string(), detail).await?;
+    let period = db::pay_periods::find(&mut transaction, id).await?.ok_or_else(|| unknown(id))?;
+    transaction.commit().await?;
+    Ok(period.into())
+}
+
+/// Moves a period on. Nothing moves while days of its people wait to be computed.
+pub async fn step(pool: &PgPool, actor: &str, id: i64, step: Step, now: Timestamp) -> Result<Period, Denial> {
+    let mut transaction = pool.begin().await?;
+    moved(&mut transaction, id, step).await?;
+    // Hubs that write workdays have read which are locked: wait for them, and let others wait.
+    db::pay_periods::alone(&mut transaction).await?;
+    let (before, state) = moved(&mut transaction, id, step).await?;
+    let mut finalised = None;
+    if step == Step::Lock {
+        ended(&mut transaction, &before, now).await?;
+        let open = db::pay_periods::unclosed(&mut transaction, id, now).await?;
+        if open > 0 {
+            return Err(Denial::conflict(format!(
+                "period {id}: the shifts of {open} workdays may still be worked"
+            )));
+        }
+        db::pay_periods::note_people(&mut transaction, id).await?;
+        finalised = Some(db::pay_periods::finalise(&mut transaction, id, actor, now).await?);
+    }
+    let waiting = db::pay_periods::awaited(&mut transaction, id, REACH).await?;
+    if waiting > 0 {
+        return Err(Denial::conflict(format!(
+            "period {id}: {waiting} requests to compute days of its people wait: try again in a moment"
+        )));
+    }
+    db::pay_periods::change(&mut transaction, id, state, actor, now).await?;
+    let mut detail = json!({"before": before.state, "after": state});
+    if let Some(finalised) = finalised {
+        detail["absences_finalised"] = finalised.into();
+    }
+    db::audit::record(&mut transaction, actor, step.action(), &id.to_string(), detail).await?;
+    let after = db::pay_periods::find(&mut transaction, id).await?.ok_or_else(|| unknown(id))?;
+    transaction.commit().await?;
+    Ok(after.into())
+}
+
+/// A period, and its state after a step.
+async fn moved(
+    conn: &mut PgConnection,
+    id: i64,
+    step: Step,
+) -> Result<(db::pay_periods::Period, &'static str), Denial> {
+    let period = db::pay_periods::find(conn, id).await?.ok_or_else(|| unknown(id))?;
+    let state =
+        step.after(&period.state).map_err(|reason| Denial::conflict(format!("period {id}: {reason}")))?;
+    Ok((period, state))
+}
+
+/// Days that have not been yet can't be locked.
+async fn ended(
+    conn: &mut PgConnection,
+    period: &db::pay_periods::Period,
+    now: Timestamp,
+) -> Result<(), Denial> {
+    let (id, last) = (period.id, period.to.to_jiff());
+    for site in db::sites::list(conn).await? {
+        let theirs = period.site.as_ref().is_none_or(|name| *name == site.name);
+        if theirs && zone(&site.zone)?.to_datetime(now).date() <= last {
+            let name = site.name;
+            return Err(Denial::conflict(format!("period {id}: {last} is not over yet at {name}")));
+        }
+    }
+    Ok(())
+}
+
+fn unknown(id: i64) -> Denial {
+    Denial::missing(format!("there is no period {id}"))
+}
+
+/// Adjustments in a state (or all), the oldest first, after an id. The look is audited.
+pub async fn adjustments(
+    pool: &PgPool,
+    actor: &str,
+    state: Option<&str>,
+    after: i64,
+    most: i64,
+) -> Result<Vec<Adjustment>, Denial> {
+    if state.is_some_and(|state| !["pending", "settled"].contains(&state)) {
+        return Err(Denial::senseless("state: write pending or settled"));
+    }
+    let mut transaction = pool.begin().await?;
+    let rows = db::pay_periods::adjustments(&mut transaction, state, after, most).await?;
+    let detail = json!({"state": state, "count": rows.len()});
+    db::audit::record(&mut transaction, actor, "adjustment.list", "adjustments", detail).await?;
+    transaction.commit().await?;
+    let adjustment = |row: db::pay_periods::Adjustment| Adjustment {
+        id: row.id,
+        number: row.number,
+        name: row.name,
+        date: row.date.to_jiff(),
+        before: row.before,
+        after: row.after,
+        state: row.state,
+        changed_at: row.changed_at.to_jiff(),
+        settled_by: row.settled_by,
+        note: row.note,
+    };
+    Ok(rows.into_iter().map(adjustment).collect())
+}
+
+/// Says that an adjustment has been dealt with, such as in the next payroll. Not by the one it is about.
+pub async fn settle(pool: &PgPool, actor: &Actor, id: i64, settlement: &Settlement) -> Result<(), Denial> {
+    let Settlement { note, changed_at: Moment(changed_at) } = settlement;
+    worded("a note", note, NOTE)?;
+    let mut transaction = pool.begin().await?;
+    // Whoever computes this person's days has read what is pending: wait for them.
+    if let Some(person) = db::pay_periods::whose(&mut transaction, id).await? {
+        actor.somebody_else(person)?;
+        db::recompute_queue::hold(&mut transaction, &[person]).await?;
+    }
+    if !db::pay_periods::settle(&mut transaction, id, *changed_at, &actor.name, note).await? {
+        return Err(match db::pay_periods::adjustment_state(&mut transaction, id).await? {
+            Some(state) if state == "settled" => {
+                Denial::conflict(format!("adjustment {id} is settled already"))
+            }
+            Some(_) => Denial::conflict(format!("adjustment {id} has changed since: read it again")),
+            None => Denial::missing(format!("there is no adjustment {id}")),
+        });
+    }
+    let detail = json!({"note": note, "changed_at": changed_at});
+    db::audit::record(&mut transaction, &actor.name, "adjustment.settle", &id.to_string(), detail).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_move_in_one_direction() {
+        assert_eq!(Step::Approve.after("open"), Ok("approved"));
+        assert_eq!(Step::Lock.after("approved"), Ok("locked"));
+        for (step, state) in [
+            (Step::Lock, "open"),
+            (Step::Approve, "approved"),
+            (Step::Approve, "locked"),
+            (Step::Lock, "locked"),
+            (Step::Reopen, "open"),
+            (Step::Reopen, "approved"),
+            (Step::Reopen, "locked"),
+        ] {
+            assert!(step.after(state).is_err(), "{step:?} after {state}");
+        }
+    }
+}
