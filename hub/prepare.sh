@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Writes hub/.sqlx anew: what PostgreSQL says of every query, so that builds check them without a
-# database. Run by hand after a query or a migration changed; needs the PostgreSQL server programs.
+# database; and the diagram of the schema in docs/develop/database.md. Run by hand after a query or a
+# migration changed; needs the PostgreSQL server programs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
@@ -17,9 +18,16 @@ trap stop EXIT
     -o "-c listen_addresses= -c unix_socket_directories=$dir -c unix_socket_permissions=0777 -c fsync=off")
 chmod 0755 "$dir"
 for migration in hub/migrations/*.sql; do
-    sed 's/nulls not distinct //' "$migration" | # as hub/src/store.rs does, for PostgreSQL 14
+    sed 's/nulls not distinct //' "$migration" | # as hub/src/db.rs does, for PostgreSQL 14
         "$bin/psql" -q -v ON_ERROR_STOP=1 -h "$dir" -U hub -d postgres
 done
+document=docs/develop/database.md
+diagram=$("$bin/psql" -qAt -v ON_ERROR_STOP=1 -h "$dir" -U hub -d postgres -f hub/er.sql)
+{
+    sed '/^```mermaid$/,$d' "$document"
+    printf '```mermaid\n%s\n```\n' "$diagram"
+} >"$dir/document"
+cat "$dir/document" >"$document"
 rm -rf hub/.sqlx && mkdir hub/.sqlx
 touch hub/src/lib.rs
 SQLX_OFFLINE=false SQLX_OFFLINE_DIR="$PWD/hub/.sqlx" \

@@ -1,4 +1,4 @@
-//! A hub that is gone comes back from what README says to keep, by the commands that README names.
+//! A hub that is gone comes back from what docs/operate/backup.md says to keep, by the commands that it names.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,17 +8,16 @@ use tests::ground::Ground;
 use tests::hub::Hub;
 use tests::{eventually, photo, program, refused, root};
 
-/// The lines of README's two blocks about backups: making one, restoring it.
+/// The lines of the document's two blocks: making a backup, restoring it.
 fn commands() -> Result<(String, String)> {
-    let readme = std::fs::read_to_string(root().join("README.md"))?;
-    let (_, section) = readme.split_once("**Backups.**").context("README says nothing about backups")?;
-    let (section, _) = section.split_once("\n**").context("it never ends")?;
-    let mut blocks = section.split("\n\n").filter(|block| block.lines().all(|line| line.starts_with("    ")));
+    let document = std::fs::read_to_string(root().join("docs/operate/backup.md"))?;
+    let mut blocks =
+        document.split("\n\n").filter(|block| block.lines().all(|line| line.starts_with("    ")));
     let mut next = || Ok::<_, anyhow::Error>(blocks.next().context("a block of commands")?.to_owned());
     Ok((next()?, next()?))
 }
 
-/// Runs README's commands for this hub. Where README has sudo, the test has what it may: PostgreSQL's programs
+/// Runs the document's commands for this hub. Where it has sudo, the test has what it may: PostgreSQL's programs
 /// run as the cluster's owner, the rest as the test does.
 fn follow(commands: &str, hub: &Hub, folder: &Path) -> Result<()> {
     let state = hub.state.to_str().context("a path in UTF-8")?;
