@@ -1,4 +1,4 @@
-//! A punch as the law sees it, and which punches count.
+//! A punch as the rules see it, and which punches count.
 
 use std::sync::Arc;
 

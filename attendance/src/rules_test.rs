@@ -1,4 +1,4 @@
-//! The law, case by case, and what must hold for any facts at all.
+//! The rules, case by case, and what must hold for any facts at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

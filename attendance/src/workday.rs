@@ -141,7 +141,7 @@ pub struct Workday {
     pub flags: Vec<&'static str>,
 }
 
-/// Everything that the law says of one person's facts.
+/// Everything that the rules say of one person's facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Assessment {
     /// By date, then by the shifts' start, end and name.
@@ -161,7 +161,7 @@ struct Day {
     scheduled: bool,
 }
 
-/// Applies the law to one person.
+/// Applies the rules to one person.
 pub fn assess(facts: &Facts) -> Assessment {
     let mut shifts: Vec<(&Entry, Span)> = facts
         .entries

@@ -8,6 +8,7 @@ mod source;
 pub mod v4l2;
 pub mod walk;
 mod yuyv;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 

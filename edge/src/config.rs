@@ -3,6 +3,7 @@
 mod door;
 mod host;
 mod program;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 

@@ -2,6 +2,7 @@
 
 mod guard;
 mod pins;
+
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;

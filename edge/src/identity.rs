@@ -1,11 +1,11 @@
 //! Who this terminal is: its key, which never leaves the device, and the certificate that the hub
 //! gave it.
 
-pub mod fs;
+pub(crate) mod fs;
 pub mod key;
-pub mod pairing;
-pub mod renew;
-pub mod tls;
+pub(crate) mod pairing;
+pub(crate) mod renew;
+pub(crate) mod tls;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,8 +14,7 @@ use anyhow::{Context, Result, ensure};
 use proto::DeviceId;
 use proto::sign::Signer;
 use rcgen::KeyPair;
-use rustls::client::ResolvesClientCert;
-use rustls::client::WantsClientCert;
+use rustls::client::{ResolvesClientCert, WantsClientCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ConfigBuilder, SignatureScheme};
 use rustls_pki_types::pem::PemObject;

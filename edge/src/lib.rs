@@ -9,7 +9,7 @@ pub mod doctor;
 pub mod door;
 mod gallery;
 mod health;
-pub mod hub_link;
+mod hub_link;
 pub mod identity;
 mod machine;
 mod metrics;

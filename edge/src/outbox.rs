@@ -12,6 +12,7 @@ pub mod salvage;
 pub mod store;
 pub mod support;
 mod writer;
+
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, mpsc};
 use std::time::Duration;

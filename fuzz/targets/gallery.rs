@@ -8,25 +8,27 @@ use std::sync::LazyLock;
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
+use gallery::{Applied, Roster};
 use libfuzzer_sys::fuzz_target;
 use models::Embedding;
-use roster::{Applied, Roster};
 use tempfile::TempDir;
 
-#[path = "../../edge/src/roster.rs"]
-mod roster;
+#[path = "../../edge/src/gallery.rs"]
+mod gallery;
 
-/// What the roster needs of `edge/src/identity.rs`, without waiting for the disk.
+/// What the gallery needs of `edge/src/identity/fs.rs`, without waiting for the disk.
 mod identity {
-    use std::fs;
-    use std::path::Path;
+    pub mod fs {
+        use std::fs;
+        use std::path::Path;
 
-    pub fn write_new(path: &Path, bytes: &[u8], _mode: u32) -> anyhow::Result<()> {
-        Ok(fs::write(path, bytes)?)
-    }
+        pub fn write_new(path: &Path, bytes: &[u8], _mode: u32) -> anyhow::Result<()> {
+            Ok(fs::write(path, bytes)?)
+        }
 
-    pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
-        write_new(path, bytes, mode)
+        pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
+            write_new(path, bytes, mode)
+        }
     }
 }
 

@@ -1,17 +1,18 @@
 //! What can be said on the command line, and what it does.
 
-pub mod certificates;
-pub mod database;
-pub mod demo;
-pub mod import;
-pub mod person;
-pub mod recompute;
-pub mod terminal;
+mod certificates;
+mod database;
+mod demo;
+mod import;
+mod person;
+mod recompute;
+mod terminal;
 
 use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
+use attendance::{Case, Refused};
 use clap::{Parser, Subcommand, ValueEnum};
 use sqlx::PgPool;
 use zeroize::Zeroizing;
@@ -22,7 +23,6 @@ use crate::reports::timesheet::{Period, timesheet};
 use crate::server::config::Config;
 use crate::server::{self, Database, routes};
 use crate::{clock, notifications, reports};
-use attendance::{Case, Refused};
 
 /// The configuration that is read where none is named.
 const CONFIG: &str = "/etc/rollcall/hub.toml";

@@ -27,8 +27,7 @@ use crate::db::reports::Filter;
 use crate::punches::listing;
 use crate::reports::{silence, timesheet};
 use crate::web::ApiError;
-use crate::web::session::COOKIE;
-use crate::web::session::{login_limit, token_of};
+use crate::web::session::{COOKIE, login_limit, token_of};
 use crate::web::state::App;
 
 /// Days before today whose provisional absences the page speaks of.

@@ -48,8 +48,7 @@ pub async fn import<I: Importer>(
     if !db::imports::alone(&mut transaction).await? {
         return Err(ImportError::Busy);
     }
-    let run = Run { by, dry, extent: Extent::load(&mut transaction, now).await? };
-    match write::<I>(&mut transaction, &run, file, table).await {
+    match write::<I>(&mut transaction, by, dry, (file, table), now).await {
         Ok(outcome) => {
             transaction.commit().await?;
             Ok(outcome)
@@ -64,21 +63,23 @@ pub async fn import<I: Importer>(
 
 async fn write<I: Importer>(
     conn: &mut PgConnection,
-    run: &Run<'_>,
-    file: &Upload,
-    table: Table,
+    by: By<'_>,
+    dry: bool,
+    (file, table): (&Upload, Table),
+    now: Timestamp,
 ) -> Result<Outcome, ImportError> {
+    let run = Run { by, dry, extent: Extent::load(conn, now).await? };
     let (rows, problems) = run::blocking(move || {
         let mut problems = Problems::default();
         let rows = table.each(&mut problems, I::read);
         (rows, problems)
     })
     .await?;
-    let known = I::load(conn, run, &rows).await?;
+    let known = I::load(conn, &run, &rows).await?;
     let own = run.by.person;
     let plan = run::blocking(move || I::plan(&rows, &known, own, problems)).await??;
     if !run.dry {
-        plan.write(conn, run).await?;
+        plan.write(conn, &run).await?;
     }
     let outcome = plan.outcome();
     let detail = json!({

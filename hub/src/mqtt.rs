@@ -4,12 +4,12 @@
 //! Nothing relies on a broker: not on its memory, and not on who it says published. Every message
 //! is signed by whoever made it.
 
-pub mod connection;
-pub mod embedded;
-pub mod external;
-pub mod mosquitto_acl;
+mod connection;
+mod embedded;
+mod external;
+mod mosquitto_acl;
 pub mod rejections;
-pub mod sessions;
+mod sessions;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

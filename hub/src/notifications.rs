@@ -5,12 +5,12 @@
 //! away and a hub that is killed. Where a protocol can't tell whether a message arrived, it is sent
 //! again under the same id. Any number of hubs may send.
 
-pub mod enqueue;
+mod enqueue;
 pub mod http;
-pub mod mail;
-pub mod template;
-pub mod webhook;
-pub mod worker;
+mod mail;
+mod template;
+mod webhook;
+mod worker;
 
 use std::path::Path;
 

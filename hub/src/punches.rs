@@ -5,7 +5,7 @@
 //! punches. What can't be a punch is kept as a dead letter with its reason, and acknowledged; what
 //! nobody knows the time of waits on a worklist.
 
-pub mod classify;
+mod classify;
 pub mod http;
 pub mod listing;
 pub mod undated;

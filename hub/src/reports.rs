@@ -4,18 +4,18 @@
 //! for when the one before has been sent.
 
 pub mod csv;
-pub mod days;
-pub mod exceptions;
+mod days;
+mod exceptions;
 pub mod http;
 pub mod json;
 #[cfg(feature = "pdf")]
 pub mod pdf;
-pub mod presence;
-pub mod punctuality;
+mod presence;
+mod punctuality;
 pub mod silence;
 pub mod table;
 pub mod timesheet;
-pub mod totals;
+mod totals;
 pub mod xlsx;
 
 use anyhow::Result;

@@ -12,6 +12,7 @@ pub mod patterns;
 pub mod shifts;
 pub mod sites;
 
+use attendance::Policy;
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
@@ -27,7 +28,6 @@ use crate::error::Denial;
 use crate::limits::Turn;
 use crate::workdays::horizon::{AHEAD, REACH, horizon, today};
 use crate::workdays::{self, Tally};
-use attendance::Policy;
 
 /// Letters of a name, at most.
 pub const NAME: usize = 100;

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use attendance::{Assessment, Policy, Shift, Workday, assess, timestamp, why};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
@@ -31,7 +32,6 @@ use crate::db::workdays::{Figures, Standing};
 use crate::notifications;
 use crate::workdays::facts::Book;
 use crate::{clock, date, db};
-use attendance::{Assessment, Policy, Shift, Workday, assess, timestamp, why};
 
 /// Who the audit names.
 const ACTOR: &str = "hub";

@@ -15,6 +15,7 @@ mod blink;
 mod plane;
 mod skin;
 mod traces;
+
 use std::collections::VecDeque;
 
 pub(crate) use crate::liveness::skin::Skin;

@@ -204,7 +204,12 @@ impl Names {
     fn take(&mut self, path: &[String], name: String, public: bool) {
         let Some(target) = self.absolute(path) else { return };
         if public {
-            self.exports.insert(self.base.iter().cloned().chain([name]).collect(), target);
+            self.exports.insert(self.base.iter().cloned().chain([name]).collect(), target.clone());
+            // A room's own parts may be named from its top; what is another room's is used.
+            if self.base.is_empty() || target.first() == self.base.first() {
+                return;
+            }
+            self.used.insert(target);
             return;
         }
         self.known.insert(name, target.clone());
@@ -302,6 +307,7 @@ fn an_upward_arrow_is_found_however_it_is_written() {
     assert_eq!(found("use crate::{people::{self, Person}};"), wrong);
     assert_eq!(found("fn f() -> crate::people::Person { todo!() }"), wrong);
     assert_eq!(found("use super::people as p; fn f(_: p::Person) {}"), wrong);
+    assert_eq!(found("pub use crate::people::Person;"), wrong);
     assert_eq!(found("#[cfg(test)] mod tests { use crate::people::Person; }"), Vec::<String>::new());
     assert_eq!(found("use std::fmt;"), Vec::<String>::new());
 }

@@ -1,6 +1,7 @@
 //! `recompute`: workdays anew, by hand.
 
 use anyhow::{Result, ensure};
+use attendance::Policy;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::json;
@@ -12,7 +13,6 @@ use crate::db::recompute_queue::Job;
 use crate::server::config::Config;
 use crate::workdays;
 use crate::{clock, db};
-use attendance::Policy;
 
 /// People whose days are looked at together.
 const AT_ONCE: usize = 500;

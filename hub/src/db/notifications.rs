@@ -3,15 +3,16 @@
 //! The queue lives by PostgreSQL's clock, so that hubs whose clocks differ take no message from
 //! each other.
 
+use std::sync::Arc;
+
 use jiff::civil::Date;
 use jiff_sqlx::{Date as SqlDate, Timestamp, ToSqlx};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
 
 use crate::db::OUTBOX_CHANNEL;
-use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 /// A message that is owed.
 pub struct Owed {
@@ -103,14 +104,6 @@ pub struct Channels {
     pub mail: bool,
     /// Webhooks by name, with what they want to be told.
     pub webhooks: Arc<[(String, Vec<Kind>)]>,
-}
-
-impl Channels {
-    /// Who listens to messages of a kind.
-    pub fn listeners(&self, kind: Kind) -> Listeners {
-        let webhook = self.webhooks.iter().any(|(_, kinds)| kinds.contains(&kind));
-        Listeners { mail: self.mail, webhook }
-    }
 }
 
 /// Who listens.

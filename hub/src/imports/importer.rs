@@ -10,7 +10,7 @@ use crate::imports::run::Run;
 
 /// Rows of one kind: how they are read, what they would change, and the change itself.
 pub trait Importer: Sized + Send + 'static {
-    /// What such files hold, as paths, the command line and the audit name it.
+    /// What such files hold, as the audit names it.
     const KIND: &'static str;
     /// The columns that a file may have.
     const COLUMNS: &'static [Column];

@@ -10,8 +10,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::db;
-use crate::db::notifications::{Audience, Closed, Owed};
-use crate::db::notifications::{Channels, Kind};
+use crate::db::notifications::{Audience, Channels, Closed, Kind, Listeners, Owed};
 use crate::db::workdays::Standing;
 use crate::notifications::{Detail, MAIL, Times};
 
@@ -22,6 +21,12 @@ const LATE_DAYS: i64 = 2;
 const CLOSED_DAYS: i64 = 14;
 /// Workdays that one sweep tells of, at most, of each kind; the next goes on.
 const SWEPT: i64 = 1000;
+
+/// Who listens to messages of a kind.
+fn listeners(channels: &Channels, kind: Kind) -> Listeners {
+    let webhook = channels.webhooks.iter().any(|(_, kinds)| kinds.contains(&kind));
+    Listeners { mail: channels.mail, webhook }
+}
 
 /// Something to tell of a person.
 struct Case {
@@ -72,7 +77,7 @@ pub async fn owe_late(
 /// Owes word of the absences and missing punches that have become final; in a transaction of its own.
 /// Of what was before yesterday when somebody first listened, nobody is told.
 pub async fn owe_closed(conn: &mut PgConnection, channels: &Channels, now: Timestamp) -> Result<()> {
-    let told = [Kind::Absence, Kind::MissingOut].map(|kind| (kind, channels.listeners(kind)));
+    let told = [Kind::Absence, Kind::MissingOut].map(|kind| (kind, listeners(channels, kind)));
     if !told.iter().any(|(_, listeners)| listeners.mail || listeners.webhook) {
         return Ok(());
     }

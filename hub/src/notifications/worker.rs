@@ -10,8 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::db::notifications::Kind;
-use crate::db::notifications::{Claimed, Facts};
+use crate::db::notifications::{Claimed, Facts, Kind};
 use crate::notifications::{
     Detail, MAIL, MOOT, MailSettings, Message, Unsent, WebhookSettings, mail, webhook,
 };

@@ -2,12 +2,12 @@
 //! somebody is in it: whoever may be inside without the punches saying so stands below, as perhaps in.
 
 use anyhow::Result;
+use attendance::{ClockState, Direction, Punch, sift};
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use sqlx::PgConnection;
 
 use crate::db::reports::{self, Filter, RecentRow};
 use crate::reports::table::{Cell, Column, Kind, Page, Zones, column};
-use attendance::{ClockState, Direction, Punch, sift};
 
 /// Whoever was seen longer ago than this is not here any more.
 const SEEN_H: i64 = 24;

@@ -1,11 +1,11 @@
 //! A report as a table: columns that know what they hold, rows that come in pages.
 
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,8 +10,7 @@ use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 
 use crate::accounts::Scope;
-use crate::date::{self, Day};
-use crate::date::{local, time_of_day};
+use crate::date::{self, Day, local, time_of_day};
 use crate::db;
 use crate::db::reports::{self, DayRow, Filter, Which};
 use crate::db::workdays::EXPECTED;

@@ -1,9 +1,11 @@
-//! Shifts and the patterns that they make over HTTP.
+//! Schedules over HTTP: shifts, the patterns that they make, imports.
 
 pub mod person;
 pub mod sites;
 
+use attendance::Rules;
 use axum::Json;
+use axum::extract::multipart::Multipart;
 use axum::extract::{Path, Query, State};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -13,17 +15,13 @@ use crate::clock;
 use crate::imports::Outcome;
 use crate::imports::http as imports;
 use crate::imports::http::{ImportForm, ImportRefusal, Options, Refused, file_limit};
-use crate::schedules::Change;
-use crate::schedules::Effect;
-use crate::schedules::import;
 use crate::schedules::patterns::{self, Pattern, PatternSetting};
 use crate::schedules::shifts::{self, NamedShift};
+use crate::schedules::{Change, Effect, import};
 use crate::web::error::Refusal;
 use crate::web::query::Trial;
 use crate::web::state::App;
 use crate::web::{ApiError, Caller};
-use attendance::Rules;
-use axum::extract::multipart::Multipart;
 
 /// Its routes.
 pub fn routes() -> OpenApiRouter<App> {

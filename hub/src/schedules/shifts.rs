@@ -1,6 +1,7 @@
 //! Shifts by name.
 
 use anyhow::Context;
+use attendance::Rules;
 use serde::Serialize;
 use serde_json::json;
 use sqlx::PgPool;
@@ -10,7 +11,6 @@ use crate::db;
 use crate::db::recompute_queue::Whose;
 use crate::error::{Denial, worded};
 use crate::schedules::{Change, Dates, Effect, NAME, Touched};
-use attendance::Rules;
 
 /// Rules for breaks, at most.
 const BREAKS: usize = 20;

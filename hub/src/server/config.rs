@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use attendance::Policy;
 use jiff::tz::TimeZone;
 use rustls_pki_types::ServerName;
 use serde::Deserialize;
@@ -11,7 +12,6 @@ use serde::Deserialize;
 use crate::db::notifications::Channels;
 use crate::mqtt;
 use crate::notifications::{self, MailSettings, WebhookSettings};
-use attendance::Policy;
 
 /// Seconds within which a punch may be a duplicate, at most.
 const LONGEST_DUPLICATE_S: u32 = 3600;

@@ -1,6 +1,6 @@
 //! Console and API over HTTPS: HTTP/1.1 alone, with a limit on connections and on silence.
 
-pub mod connections;
+mod connections;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;

@@ -3,8 +3,8 @@
 //! PostgreSQL refuses to run as root, so as root it runs as the user `postgres`. It outlives a
 //! killed hub and is taken over by the next one.
 
-pub mod programs;
-pub mod upgrade;
+mod programs;
+mod upgrade;
 
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};

@@ -14,11 +14,12 @@ use zeroize::Zeroizing;
 
 use crate::accounts::{self, Actor};
 use crate::clock;
-use crate::web::error::ApiError;
-use crate::web::error::Refusal;
+use crate::web::error::{ApiError, Refusal};
 use crate::web::rate::{Limit, limit};
 use crate::web::state::App;
 
+/// The cookie of a session. The prefix makes browsers insist on HTTPS and on this host alone.
+pub const COOKIE: &str = "__Host-rollcall";
 /// Attempts to log in, for one address: so many at once, then one every so many milliseconds.
 const ATTEMPTS: u32 = 10;
 const MILLISECONDS_AN_ATTEMPT: u64 = 3000;
@@ -29,9 +30,6 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(close))
         .merge(OpenApiRouter::new().routes(routes!(open)).layer(login_limit()))
 }
-
-/// The cookie of a session. The prefix makes browsers insist on HTTPS and on this host alone.
-pub const COOKIE: &str = "__Host-rollcall";
 
 /// A limit on attempts to log in.
 pub fn login_limit() -> Limit {

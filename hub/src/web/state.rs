@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use attendance::Policy;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use sqlx::PgPool;
@@ -16,7 +17,6 @@ use crate::db::notifications::Channels;
 use crate::limits::Turns;
 use crate::mqtt::rejections::Refusals;
 use crate::{clock, date};
-use attendance::Policy;
 
 /// The hub as its API and its console see it. Cheap to clone.
 #[derive(Clone)]

@@ -2,6 +2,7 @@
 //! needed; nobody decides what they asked for, nor about themselves.
 
 use anyhow::Context;
+use attendance::{Direction, Policy};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
@@ -21,7 +22,6 @@ use crate::db::recompute_queue::Job;
 use crate::error::{Denial, worded};
 use crate::workdays;
 use crate::workdays::facts::NEAR;
-use attendance::{Direction, Policy};
 
 /// Times that one request may add.
 const ADDS: usize = 10;

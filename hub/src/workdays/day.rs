@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use anyhow::Context;
+use attendance::Policy;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
@@ -22,7 +23,6 @@ use crate::db::workdays::{EXPECTED, Figures};
 use crate::error::Denial;
 use crate::workdays::facts::NEAR;
 use crate::workdays::{self, Explained};
-use attendance::Policy;
 
 /// One person's day.
 #[derive(Clone, Debug, Serialize, ToSchema)]

@@ -1,9 +1,10 @@
-//! Everything that the law must know of some people for some dates, read from the database.
+//! Everything that the rules must know of some people for some dates, read from the database.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use attendance::{ClockState, Direction, Employment, Entry, Facts, Leave, Policy, Punch, Rules, Shift};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
@@ -14,7 +15,6 @@ use uuid::Uuid;
 use crate::db::people::Terms;
 use crate::db::schedules::Assignment;
 use crate::{date, db};
-use attendance::{ClockState, Direction, Employment, Entry, Facts, Leave, Policy, Punch, Rules, Shift};
 
 /// How far from its date the times of a correction may lie, in days.
 pub const NEAR: i32 = 2;

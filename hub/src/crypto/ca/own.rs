@@ -1,18 +1,17 @@
-//! The hub's own certificate, which is renewed while the hub runs.
+//! The hub's own certificate, which is renewed while the hub runs, and TLS with it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use jiff::{Timestamp, ToSpan};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
 use tracing::{error, info};
 
 use crate::clock;
 use crate::crypto::ca::{Authority, LEAF_DAYS, SKEW_HOURS};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
 
 /// A certificate is renewed once two thirds of its life are over, as terminals renew theirs.
 const RENEW_AFTER_DAYS: i64 = LEAF_DAYS * 2 / 3;
