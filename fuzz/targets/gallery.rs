@@ -71,9 +71,9 @@ fn open(bytes: Option<&[u8]>) -> anyhow::Result<Roster> {
 /// The file that holds `plain`, sealed with the right key.
 fn seal(plain: &[u8]) -> Vec<u8> {
     let cipher = Aes256Gcm::new(&KEY.into());
-    let payload = Payload { msg: plain, aad: roster::HEADER };
+    let payload = Payload { msg: plain, aad: gallery::HEADER };
     let sealed = cipher.encrypt(&Nonce::from(NONCE), payload).expect("seals");
-    [roster::HEADER, &NONCE, &sealed].concat()
+    [gallery::HEADER, &NONCE, &sealed].concat()
 }
 
 fn search(roster: anyhow::Result<Roster>) {
