@@ -1,7 +1,7 @@
 //! The documents agree with the programs: links lead somewhere, commands exist, and what is generated is current.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tests::ground::Ground;
@@ -13,14 +13,25 @@ const UPDATE: &str = "ROLLCALL_UPDATE_DOCS";
 
 /// Every document with its text.
 fn documents() -> Vec<(PathBuf, String)> {
-    let listed = Command::new("git").args(["ls-files", "*.md"]).current_dir(root()).output().expect("git");
-    let names = String::from_utf8(listed.stdout).expect("UTF-8");
-    assert!(names.lines().count() > 50, "git lists the documents");
-    let read = |name: &str| {
-        let path = root().join(name);
-        std::fs::read_to_string(&path).ok().map(|text| (path, text))
-    };
-    names.lines().filter_map(read).collect()
+    let mut found = Vec::new();
+    collect(root(), &mut found);
+    assert!(found.len() > 50, "{} documents", found.len());
+    found
+}
+
+fn collect(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // What builds and fetches leave is not ours.
+        if path.is_dir() && !name.starts_with('.') && !["target", "runtime", "work"].contains(&name.as_ref())
+        {
+            collect(&path, found);
+        } else if name.ends_with(".md") {
+            let text = std::fs::read_to_string(&path).expect("a document");
+            found.push((path, text));
+        }
+    }
 }
 
 /// The targets of a text's links, without those on the web.
