@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod audit;
 pub mod boots;
+pub mod channels;
 pub mod commands;
 pub mod corrections;
 pub mod dry_run;

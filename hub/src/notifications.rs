@@ -25,7 +25,8 @@ use zeroize::Zeroizing;
 
 use crate::crypto::secret_file;
 use crate::db;
-use crate::db::notifications::{Kind, Notice};
+use crate::db::channels::Kind;
+use crate::db::notifications::Notice;
 use crate::error::Denial;
 
 pub use crate::notifications::enqueue::{owe_closed, owe_late};

@@ -14,6 +14,7 @@ pub mod sites;
 
 use attendance::Policy;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -22,11 +23,12 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::accounts::Actor;
+use crate::date::today;
 use crate::db;
 use crate::db::recompute_queue::{Job, Whose};
 use crate::error::Denial;
 use crate::limits::Turn;
-use crate::workdays::horizon::{AHEAD, REACH, horizon, today};
+use crate::workdays::horizon::{AHEAD, REACH, horizon};
 use crate::workdays::{self, Tally};
 
 /// Letters of a name, at most.
@@ -162,7 +164,8 @@ impl Change<'_> {
         };
         let mut tally = Tally::default();
         let mut jobs = db::dry_run::asked(&mut transaction).await?;
-        let since = (jobs.len() > MANY).then(|| today(self.now).saturating_sub(LOOKED_AT.days()));
+        let since =
+            (jobs.len() > MANY).then(|| today(self.now, &TimeZone::UTC).saturating_sub(LOOKED_AT.days()));
         if let Some(since) = since {
             jobs.retain(|job| job.to >= since);
             for job in &mut jobs {
@@ -193,7 +196,7 @@ pub async fn recompute(
         None => (Touched::Many(Whose::Everybody), "people".to_owned()),
     };
     // Exactly what was asked for, also before anything happened; but nothing that lies far ahead.
-    let to = to.min(today(change.now).saturating_add(AHEAD.days()));
+    let to = to.min(today(change.now, &TimeZone::UTC).saturating_add(AHEAD.days()));
     let people = if from > to {
         0
     } else {

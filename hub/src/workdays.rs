@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::db::notifications::Channels;
+use crate::db::channels::Channels;
 use crate::db::recompute_queue::Job;
 use crate::db::workdays::{Figures, Standing};
 use crate::notifications;

@@ -3,11 +3,8 @@
 //! The queue lives by PostgreSQL's clock, so that hubs whose clocks differ take no message from
 //! each other.
 
-use std::sync::Arc;
-
 use jiff::civil::Date;
 use jiff_sqlx::{Date as SqlDate, Timestamp, ToSqlx};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
@@ -64,46 +61,6 @@ pub struct Closed {
     pub last_out: Option<Timestamp>,
     /// When the shift begins.
     pub starts_at: Option<Timestamp>,
-}
-
-/// What is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Somebody came late.
-    Late,
-    /// Somebody did not come.
-    Absence,
-    /// Somebody came, and never left.
-    MissingOut,
-}
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Late, Self::Absence, Self::MissingOut];
-
-    /// As the database and the API write it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Late => "late",
-            Self::Absence => "absence",
-            Self::MissingOut => "missing_out",
-        }
-    }
-
-    /// Reads what [`Kind::as_str`] writes.
-    pub fn read(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
-    }
-}
-
-/// The channels that there are. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Channels {
-    /// Whether there is e-mail.
-    pub mail: bool,
-    /// Webhooks by name, with what they want to be told.
-    pub webhooks: Arc<[(String, Vec<Kind>)]>,
 }
 
 /// Who listens.
@@ -434,20 +391,4 @@ pub async fn revive(conn: &mut PgConnection, id: Uuid) -> Result<()> {
     .execute(&mut *conn)
     .await?;
     announce(conn).await
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn kinds_are_read_as_they_are_written() {
-        for kind in Kind::ALL {
-            assert_eq!(Kind::read(kind.as_str()), Some(kind));
-            assert_eq!(json!(kind), json!(kind.as_str()));
-        }
-        assert_eq!(Kind::read("birthday"), None);
-    }
 }

@@ -10,7 +10,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::db;
-use crate::db::notifications::{Audience, Channels, Closed, Kind, Listeners, Owed};
+use crate::db::channels::{Channels, Kind};
+use crate::db::notifications::{Audience, Closed, Listeners, Owed};
 use crate::db::workdays::Standing;
 use crate::notifications::{Detail, MAIL, Times};
 

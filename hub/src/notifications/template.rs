@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::db::notifications::Kind;
+use crate::db::channels::Kind;
 use crate::notifications::Message;
 
 const GERMAN_DAYS: [&str; 7] =

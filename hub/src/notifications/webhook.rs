@@ -14,7 +14,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::db::notifications::Kind;
+use crate::db::channels::Kind;
 use crate::notifications::{MAIL, Message, Times, Unsent, read_secret};
 
 /// How long an answer may take.

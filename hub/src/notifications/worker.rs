@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::db::notifications::{Claimed, Facts, Kind};
+use crate::db::channels::Kind;
+use crate::db::notifications::{Claimed, Facts};
 use crate::notifications::{
     Detail, MAIL, MOOT, MailSettings, Message, Unsent, WebhookSettings, mail, webhook,
 };

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use crate::access::seen_by;
 use crate::date::Day;
 use crate::db;
-use crate::db::notifications::Kind;
+use crate::db::channels::Kind;
 use crate::db::people::Entry;
 use crate::error::{Denial, worded};
 use crate::notifications::LANGUAGES;

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use rustls_pki_types::ServerName;
 use serde::Deserialize;
 
-use crate::db::notifications::Channels;
+use crate::db::channels::Channels;
 use crate::mqtt;
 use crate::notifications::{self, MailSettings, WebhookSettings};
 

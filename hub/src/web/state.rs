@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::crypto::ca::Authority;
 use crate::crypto::vault::Vault;
-use crate::db::notifications::Channels;
+use crate::db::channels::Channels;
 use crate::limits::Turns;
 use crate::mqtt::rejections::Refusals;
 use crate::{clock, date};

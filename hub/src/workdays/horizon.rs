@@ -5,17 +5,13 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use sqlx::PgConnection;
 
+use crate::date::today;
 use crate::db;
 
 /// How far a shift's window may reach beyond its date, in days: a week, and a shift ends on the next day.
 pub const REACH: i32 = 8;
 /// Days that may have workdays before they come: punches of clocks that are ahead.
 pub const AHEAD: i32 = 8;
-
-/// The date in UTC.
-pub fn today(now: Timestamp) -> Date {
-    TimeZone::UTC.to_datetime(now).date()
-}
 
 /// The dates that may have workdays now: see [`horizon_of`].
 pub async fn horizon(conn: &mut PgConnection, now: Timestamp) -> sqlx::Result<(Date, Date)> {
@@ -26,7 +22,7 @@ pub async fn horizon(conn: &mut PgConnection, now: Timestamp) -> sqlx::Result<(D
 /// most: a punch from a clock that is years ahead makes nobody compute years. A day is added at both
 /// ends: what is today, and on which date a punch fell, differs between zones.
 pub fn horizon_of(happened: Option<(Date, Date)>, now: Timestamp) -> (Date, Date) {
-    let today = today(now);
+    let today = today(now, &TimeZone::UTC);
     let (from, to) = happened.unwrap_or((today, today));
     let last = to.max(today).saturating_add(1.day());
     (from.min(today).saturating_sub(1.day()), last.min(today.saturating_add(AHEAD.days())))
