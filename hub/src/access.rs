@@ -5,18 +5,18 @@ use sqlx::PgConnection;
 use crate::accounts::Actor;
 use crate::db;
 use crate::db::people::Known;
-use crate::error::Denial;
+use crate::error::Error;
 
 /// The person with a number, for somebody who may see them. Whether there is anybody of that
 /// number is not told to those who may not.
-pub async fn seen_by(conn: &mut PgConnection, actor: &Actor, number: &str) -> Result<Known, Denial> {
+pub async fn seen_by(conn: &mut PgConnection, actor: &Actor, number: &str) -> Result<Known, Error> {
     let scope = actor.scope();
     match db::people::known(conn, number).await? {
         Some(person) if scope.holds(person.id, person.manager) => Ok(person),
         None if actor.role.is_staff() => {
-            Err(Denial::missing(format!("there is nobody with the number {number:?}")))
+            Err(Error::missing(format!("there is nobody with the number {number:?}")))
         }
-        _ => Err(Denial::forbidden(format!(
+        _ => Err(Error::forbidden(format!(
             "there is nobody with the number {number:?} among those whom you may see"
         ))),
     }
@@ -24,10 +24,10 @@ pub async fn seen_by(conn: &mut PgConnection, actor: &Actor, number: &str) -> Re
 
 /// The person with a number, for somebody who may see them and is not themselves: nobody changes
 /// their own days alone.
-pub async fn someone_else(conn: &mut PgConnection, actor: &Actor, number: &str) -> Result<Known, Denial> {
+pub async fn someone_else(conn: &mut PgConnection, actor: &Actor, number: &str) -> Result<Known, Error> {
     let person = seen_by(conn, actor, number).await?;
     if actor.person == Some(person.id) {
-        return Err(Denial::forbidden("nobody changes their own days: ask somebody else"));
+        return Err(Error::forbidden("nobody changes their own days: ask somebody else"));
     }
     Ok(person)
 }

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::db;
 use crate::db::accounts::Account;
-use crate::error::Denial;
+use crate::error::Error;
 
 /// Who the audit names for what is done on the command line.
 pub const CLI: &str = "cli";
@@ -95,10 +95,10 @@ impl Actor {
     }
 
     /// Who they are: somebody may have two accounts, so only people ask and decide.
-    pub fn somebody(&self) -> Result<Uuid, Denial> {
+    pub fn somebody(&self) -> Result<Uuid, Error> {
         self.person.ok_or_else(|| {
             let (name, role) = (&self.name, self.role.as_str());
-            Denial::forbidden(format!(
+            Error::forbidden(format!(
                 "whose eyes are these? Only accounts that belong to a person ask and decide: \
                  rollcall-hub account create {name} --replace --role {role} --person NUMBER"
             ))
@@ -106,10 +106,10 @@ impl Actor {
     }
 
     /// Who they are, if they are somebody else than the one whose days they decide about.
-    pub fn somebody_else(&self, person: Uuid) -> Result<Uuid, Denial> {
+    pub fn somebody_else(&self, person: Uuid) -> Result<Uuid, Error> {
         let decider = self.somebody()?;
         if decider == person {
-            return Err(Denial::forbidden("nobody decides about their own days: ask somebody else"));
+            return Err(Error::forbidden("nobody decides about their own days: ask somebody else"));
         }
         Ok(decider)
     }

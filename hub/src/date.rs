@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use crate::error::Denial;
+use crate::error::Error;
 
 /// The years that anybody may mean.
 const YEARS: RangeInclusive<i16> = 1900..=2199;
@@ -61,13 +61,13 @@ impl<'de> Deserialize<'de> for Moment {
 }
 
 /// Two dates, the second not before the first, of at most so many days together.
-pub fn range(from: Day, to: Day, most: i32) -> Result<(Date, Date), Denial> {
+pub fn range(from: Day, to: Day, most: i32) -> Result<(Date, Date), Error> {
     if from > to {
-        return Err(Denial::senseless(format!("from: {} is after to, {}", from.0, to.0)));
+        return Err(Error::invalid(format!("from: {} is after to, {}", from.0, to.0)));
     }
     let days = from.0.until(to.0).map_or(i32::MAX, |span| span.get_days());
     if days >= most {
-        return Err(Denial::senseless(format!("from and to: at most {most} days at a time")));
+        return Err(Error::invalid(format!("from and to: at most {most} days at a time")));
     }
     Ok((from.0, to.0))
 }

@@ -4,13 +4,13 @@ use models::photo::PhotoError;
 
 /// A refusal: one sentence, with the way out where there is one.
 #[derive(Debug, thiserror::Error)]
-pub enum Denial {
+pub enum Error {
     /// There is no such thing.
     #[error("{0}")]
     Missing(String),
     /// What was asked for makes no sense.
     #[error("{0}")]
-    Senseless(String),
+    Invalid(String),
     /// Not as things stand.
     #[error("{0}")]
     Conflict(String),
@@ -22,27 +22,27 @@ pub enum Denial {
     Other(#[from] anyhow::Error),
 }
 
-impl From<sqlx::Error> for Denial {
+impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         Self::Other(error.into())
     }
 }
 
-impl From<serde_json::Error> for Denial {
+impl From<serde_json::Error> for Error {
     fn from(error: serde_json::Error) -> Self {
         Self::Other(error.into())
     }
 }
 
-impl Denial {
+impl Error {
     /// There is no such thing.
     pub fn missing(message: impl Into<String>) -> Self {
         Self::Missing(message.into())
     }
 
     /// What was asked for makes no sense.
-    pub fn senseless(message: impl Into<String>) -> Self {
-        Self::Senseless(message.into())
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::Invalid(message.into())
     }
 
     /// Not as things stand.
@@ -108,13 +108,13 @@ impl From<sqlx::Error> for PersonError {
 }
 
 /// Refuses a text that is empty, too long, has blanks at its ends or holds control characters.
-pub fn worded(what: &str, text: &str, most: usize) -> Result<(), Denial> {
+pub fn check_text(what: &str, text: &str, most: usize) -> Result<(), Error> {
     let length = text.chars().count();
     if (1..=most).contains(&length) && text.trim() == text && !text.contains(char::is_control) {
         return Ok(());
     }
     let rule = "characters, no blanks at its ends and no control characters";
-    Err(Denial::senseless(format!("{what} has 1 to {most} {rule}")))
+    Err(Error::invalid(format!("{what} has 1 to {most} {rule}")))
 }
 
 #[cfg(test)]
@@ -123,10 +123,10 @@ mod tests {
 
     #[test]
     fn texts_have_limits() {
-        assert!(worded("a name", "Früh 1", 100).is_ok());
-        assert!(worded("a name", &"ü".repeat(100), 100).is_ok());
+        assert!(check_text("a name", "Früh 1", 100).is_ok());
+        assert!(check_text("a name", &"ü".repeat(100), 100).is_ok());
         for wrong in ["", " ", "early ", "two\nlines", &"x".repeat(101)] {
-            assert!(matches!(worded("a name", wrong, 100), Err(Denial::Senseless(_))), "{wrong:?}");
+            assert!(matches!(check_text("a name", wrong, 100), Err(Error::Invalid(_))), "{wrong:?}");
         }
     }
 }

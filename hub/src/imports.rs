@@ -15,7 +15,7 @@ mod problem;
 mod rows;
 mod run;
 mod sheet;
-mod turn;
+mod slot;
 mod upload;
 mod workbook;
 
@@ -31,19 +31,19 @@ pub use importer::Importer;
 pub use outcome::{Change, Difference, Outcome};
 pub use problem::{ImportError, Problem, Problems};
 pub use run::{By, OWN, Run, people_with};
-pub use turn::Turn;
+pub use slot::Slot;
 pub use upload::{FILE_BYTES, Upload};
 
 /// Imports a file, all of it or nothing; a dry run writes nothing but its audit.
 pub async fn import<I: Importer>(
     pool: &PgPool,
-    turn: Turn,
+    slot: Slot,
     by: By<'_>,
     dry: bool,
     file: &Upload,
     now: Timestamp,
 ) -> Result<Outcome, ImportError> {
-    let (table, _turn) = read(file.clone(), I::COLUMNS, turn).await?;
+    let (table, _turn) = read(file.clone(), I::COLUMNS, slot).await?;
     let mut transaction = pool.begin().await?;
     if !db::imports::alone(&mut transaction).await? {
         return Err(ImportError::Busy);
@@ -92,16 +92,16 @@ async fn write<I: Importer>(
     Ok(outcome)
 }
 
-/// The turn goes along: whoever hangs up while their file is read would else make room for another,
+/// The slot goes along: whoever hangs up while their file is read would else make room for another,
 /// and go on with that, until memory is full.
 async fn read(
     file: Upload,
     columns: &'static [fields::Column],
-    turn: Turn,
-) -> Result<(Table, Turn), ImportError> {
+    slot: Slot,
+) -> Result<(Table, Slot), ImportError> {
     let name = file.name.clone();
     // A workbook that its reader panics on is damaged, or made to do that.
-    let read = move || Table::read(&file, columns).map(|table| (table, turn));
+    let read = move || Table::read(&file, columns).map(|table| (table, slot));
     tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| {
         Err(ImportError::File(format!("{name} is damaged: open it in a spreadsheet and save it again")))
     })

@@ -16,45 +16,45 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Counts turns by key. Cheap to clone.
-pub struct Turns<K> {
+/// Counts limit by key. Cheap to clone.
+pub struct KeyedLimit<K> {
     most: usize,
     counts: Arc<Mutex<HashMap<K, usize>>>,
 }
 
-impl<K> Clone for Turns<K> {
+impl<K> Clone for KeyedLimit<K> {
     fn clone(&self) -> Self {
         Self { most: self.most, counts: self.counts.clone() }
     }
 }
 
-/// One turn, until it is dropped.
-pub struct Turn<K: Eq + Hash> {
-    turns: Turns<K>,
+/// One permit, until it is dropped.
+pub struct Permit<K: Eq + Hash> {
+    limit: KeyedLimit<K>,
     key: K,
 }
 
-impl<K: Eq + Hash + Clone> Turns<K> {
+impl<K: Eq + Hash + Clone> KeyedLimit<K> {
     /// At most so many at once for each key.
     pub fn new(most: usize) -> Self {
         Self { most, counts: Arc::default() }
     }
 
     /// `None`: this key has enough of them.
-    pub fn take(&self, key: K) -> Option<Turn<K>> {
+    pub fn take(&self, key: K) -> Option<Permit<K>> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(key.clone()).or_default();
         if *count >= self.most {
             return None;
         }
         *count += 1;
-        Some(Turn { turns: self.clone(), key })
+        Some(Permit { limit: self.clone(), key })
     }
 }
 
-impl<K: Eq + Hash> Drop for Turn<K> {
+impl<K: Eq + Hash> Drop for Permit<K> {
     fn drop(&mut self) {
-        let mut counts = self.turns.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.limit.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(&self.key) {
             *count -= 1;
             if *count == 0 {
@@ -72,14 +72,14 @@ mod tests {
 
     #[test]
     fn a_key_has_so_many_turns_at_once_and_no_more() {
-        let turns = Turns::new(2);
-        let mut held: Vec<_> = (0..2).filter_map(|_| turns.take("one")).collect();
+        let limit = KeyedLimit::new(2);
+        let mut held: Vec<_> = (0..2).filter_map(|_| limit.take("one")).collect();
         assert_eq!(held.len(), 2);
-        assert!(turns.take("one").is_none() && turns.take("other").is_some());
+        assert!(limit.take("one").is_none() && limit.take("other").is_some());
         held.pop();
-        assert!(turns.take("one").is_some());
+        assert!(limit.take("one").is_some());
         held.clear();
-        assert!(turns.counts.lock().expect("no panic").is_empty());
+        assert!(limit.counts.lock().expect("no panic").is_empty());
     }
 
     #[test]

@@ -20,7 +20,7 @@ use proto::{DeviceId, Topic};
 use rumqttd::local::LinkTx;
 
 pub use crate::mqtt::embedded::Embedded;
-pub use crate::mqtt::external::{External, GuestList, Settings};
+pub use crate::mqtt::external::{AccessListKeeper, External, Settings};
 
 /// A message that was published on a terminal's topic.
 pub struct Message {
@@ -35,12 +35,12 @@ pub struct Message {
 /// Publishes to terminals, signed by the hub. Cheap to clone.
 #[derive(Clone)]
 pub struct Publisher {
-    way: Way,
+    route: Route,
     signer: Arc<Signer>,
 }
 
 #[derive(Clone)]
-enum Way {
+enum Route {
     Embedded(Arc<Mutex<LinkTx>>),
     External(rumqttc::AsyncClient, Arc<AtomicBool>),
 }
@@ -49,12 +49,12 @@ impl Publisher {
     /// Signs a message and hands it to the broker; whether it arrives is not known.
     pub fn publish(&self, device: &DeviceId, topic: Topic, body: Vec<u8>) -> Result<()> {
         let message = self.signer.sign(topic, device, body);
-        match &self.way {
-            Way::Embedded(link) => {
+        match &self.route {
+            Route::Embedded(link) => {
                 let mut link = link.lock().unwrap_or_else(PoisonError::into_inner);
                 link.publish(topic.of(device), message).context("the broker's router is gone")?;
             }
-            Way::External(client, stands) => {
+            Route::External(client, stands) => {
                 ensure!(stands.load(Ordering::Acquire), "there is no connection to the broker");
                 let sent = client.try_publish(topic.of(device), rumqttc::QoS::AtMostOnce, false, message);
                 sent.context("the broker does not take what is sent")?;

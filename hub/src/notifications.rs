@@ -27,9 +27,9 @@ use crate::crypto::secret_file;
 use crate::db;
 use crate::db::channels::Kind;
 use crate::db::notifications::Notice;
-use crate::error::Denial;
+use crate::error::Error;
 
-pub use crate::notifications::enqueue::{owe_closed, owe_late};
+pub use crate::notifications::enqueue::{enqueue_closed, enqueue_late};
 pub use crate::notifications::mail::MailSettings;
 pub use crate::notifications::template::LANGUAGES;
 pub use crate::notifications::webhook::WebhookSettings;
@@ -38,7 +38,7 @@ pub use crate::notifications::worker::{Sender, run};
 /// The channel of e-mail; no webhook has this name.
 const MAIL: &str = "mail";
 /// Why a message is dropped that is owed anew should it be so again.
-const MOOT: &str = "it is so no longer";
+const OBSOLETE: &str = "it is so no longer";
 
 /// What a message tells, without names: those are looked up when it is sent.
 #[derive(Clone, Serialize, Deserialize)]
@@ -135,11 +135,11 @@ pub async fn list(
 }
 
 /// Has a message that was dropped or put off tried at once.
-pub async fn retry(pool: &PgPool, actor: &str, id: Uuid) -> Result<(), Denial> {
+pub async fn retry(pool: &PgPool, actor: &str, id: Uuid) -> Result<(), Error> {
     let mut transaction = pool.begin().await?;
     match db::notifications::lock(&mut transaction, id).await?.as_deref() {
-        None => return Err(Denial::missing(format!("there is no notification {id}"))),
-        Some("sent") => return Err(Denial::conflict(format!("the notification {id} has been sent"))),
+        None => return Err(Error::missing(format!("there is no notification {id}"))),
+        Some("sent") => return Err(Error::conflict(format!("the notification {id} has been sent"))),
         Some(_) => db::notifications::revive(&mut transaction, id).await?,
     }
     db::audit::record(&mut transaction, actor, "notification.retry", &id.to_string(), json!({})).await?;

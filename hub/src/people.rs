@@ -14,7 +14,7 @@ use crate::access::seen_by;
 use crate::accounts::Actor;
 use crate::db;
 use crate::db::people::{Entry, Person, Sought};
-use crate::error::{Denial, PersonError, worded};
+use crate::error::{Error, PersonError, check_text};
 
 /// Characters of a number, at most.
 const NUMBER: usize = 64;
@@ -23,8 +23,8 @@ const NAME: usize = 200;
 
 /// Adds a person.
 pub async fn add(pool: &PgPool, actor: &str, number: &str, name: &str) -> Result<Uuid, PersonError> {
-    let worded = worded("number", number, NUMBER).and_then(|()| worded("name", name, NAME));
-    worded.map_err(|_| PersonError::Named)?;
+    let checked = check_text("number", number, NUMBER).and_then(|()| check_text("name", name, NAME));
+    checked.map_err(|_| PersonError::Named)?;
     let id = Uuid::now_v7();
     let mut transaction = pool.begin().await?;
     db::people::insert(&mut transaction, id, number, name).await.map_err(|error| {
@@ -56,7 +56,7 @@ pub async fn search(
     actor: &Actor,
     sought: Sought<'_>,
     most: i64,
-) -> Result<Vec<Entry>, Denial> {
+) -> Result<Vec<Entry>, Error> {
     let mut transaction = pool.begin().await?;
     let people = db::people::search(&mut transaction, sought, most).await?;
     let detail = json!({"count": people.len(), "department": sought.department, "site": sought.site,
@@ -67,11 +67,11 @@ pub async fn search(
 }
 
 /// All that is kept of a person; a look at personal data, audited.
-pub async fn entry(pool: &PgPool, actor: &Actor, number: &str) -> Result<Entry, Denial> {
+pub async fn entry(pool: &PgPool, actor: &Actor, number: &str) -> Result<Entry, Error> {
     let mut transaction = pool.begin().await?;
     let person = seen_by(&mut transaction, actor, number).await?;
     let entry = db::people::entry(&mut transaction, person.id).await?;
-    let entry = entry.ok_or_else(|| Denial::missing(format!("{number:?} is gone")))?;
+    let entry = entry.ok_or_else(|| Error::missing(format!("{number:?} is gone")))?;
     let subject = person.id.to_string();
     db::audit::record(&mut transaction, &actor.name, "person.look", &subject, json!({})).await?;
     transaction.commit().await?;

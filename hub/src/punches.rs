@@ -24,10 +24,10 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::db;
-use crate::db::boots::Unplaced;
+use crate::db::boots::Undated;
 use crate::db::punches::{Arrival, DeadLetter, Number, Stream};
 use crate::db::recompute_queue::Job;
-use crate::punches::classify::{Sorted, sort};
+use crate::punches::classify::{Classified, sort};
 
 /// Records that a batch may hold: a terminal sends fewer.
 const RECORDS: usize = 1000;
@@ -219,29 +219,29 @@ async fn store_records(
         }
     }
     let stored = fresh.len();
-    settle(conn, fresh, now).await?;
+    store(conn, fresh, now).await?;
     Ok((stored, conflicts))
 }
 
 /// Stores what has not arrived before.
-async fn settle(conn: &mut PgConnection, fresh: Vec<Sorted>, now: Timestamp) -> Result<()> {
-    let (mut punches, mut unsure, mut dead) = (Vec::new(), Vec::new(), Vec::new());
+async fn store(conn: &mut PgConnection, fresh: Vec<Classified>, now: Timestamp) -> Result<()> {
+    let (mut punches, mut undated, mut dead) = (Vec::new(), Vec::new(), Vec::new());
     for sorted in fresh {
         match sorted {
-            Sorted::Punch(arrival) => punches.push(arrival),
-            Sorted::Unplaced(punch) => unsure.push(punch),
-            Sorted::Dead(letter) => dead.push(letter),
+            Classified::Punch(arrival) => punches.push(arrival),
+            Classified::Undated(punch) => undated.push(punch),
+            Classified::Dead(letter) => dead.push(letter),
         }
     }
     let people: Vec<Uuid> =
-        punches.iter().chain(unsure.iter().map(|punch| &punch.arrival)).map(|punch| punch.person).collect();
+        punches.iter().chain(undated.iter().map(|punch| &punch.arrival)).map(|punch| punch.person).collect();
     let existing: HashSet<Uuid> = db::people::existing(conn, &people).await?.into_iter().collect();
     let known = |punch: &Arrival| existing.contains(&punch.person);
     let (mut punches, unknown): (Vec<_>, Vec<_>) = punches.into_iter().partition(|punch| known(punch));
-    let (unsure, nobodys): (Vec<_>, Vec<_>) = unsure.into_iter().partition(|punch| known(&punch.arrival));
+    let (undated, nobodys): (Vec<_>, Vec<_>) = undated.into_iter().partition(|punch| known(&punch.arrival));
     let nobodys = nobodys.into_iter().map(|punch| punch.arrival);
     dead.extend(unknown.into_iter().chain(nobodys).map(|punch| dead_letter(punch, "its person is unknown")));
-    punches.extend(place(conn, unsure, now, &mut dead).await?);
+    punches.extend(place(conn, undated, now, &mut dead).await?);
     let mut ids = HashSet::new();
     let (punches, twins): (Vec<_>, Vec<_>) = punches.into_iter().partition(|punch| ids.insert(punch.id));
     dead.extend(twins.into_iter().map(|punch| dead_letter(punch, "its id was counted under another number")));
@@ -262,29 +262,29 @@ async fn settle(conn: &mut PgConnection, fresh: Vec<Sorted>, now: Timestamp) -> 
 /// Punches of an unset clock: those whose start is known get their time, the others wait.
 async fn place(
     conn: &mut PgConnection,
-    unsure: Vec<Unplaced>,
+    undated: Vec<Undated>,
     now: Timestamp,
     dead: &mut Vec<DeadLetter>,
 ) -> Result<Vec<Arrival>> {
-    if unsure.is_empty() {
+    if undated.is_empty() {
         return Ok(Vec::new());
     }
-    let start = |punch: &Unplaced| (punch.arrival.number.device.clone(), punch.boot.clone());
-    let starts: HashSet<(String, String)> = unsure.iter().map(start).collect();
+    let start = |punch: &Undated| (punch.arrival.number.device.clone(), punch.boot.clone());
+    let starts: HashSet<(String, String)> = undated.iter().map(start).collect();
     let known = db::boots::known(conn, &starts.into_iter().collect::<Vec<_>>()).await?;
-    let mut placed = Vec::new();
-    for punch in unsure {
+    let mut dated = Vec::new();
+    for punch in undated {
         if let Some(start_us) = known.get(&start(&punch)) {
             let at_us = start_us.saturating_add(punch.monotonic_us).min(now.as_microsecond());
-            placed.push(Arrival { at_us, ..punch.arrival });
+            dated.push(Arrival { at_us, ..punch.arrival });
         } else if db::boots::set_aside(conn, &punch, now).await? {
             info!(device.id = %punch.arrival.number.device, punch.seq = punch.arrival.number.seq,
-                "a punch of an unset clock waits to be placed");
+                "a punch of an unset clock waits to be dated");
         } else {
             dead.push(dead_letter(punch.arrival, "its id was counted under another number"));
         }
     }
-    Ok(placed)
+    Ok(dated)
 }
 
 /// Punches whose ids have been counted. The same punch of the same terminal is sent again under
@@ -304,13 +304,13 @@ async fn known_before(conn: &mut PgConnection, again: Vec<Arrival>) -> Result<Ve
     Ok(again.into_iter().map(letter).collect())
 }
 
-/// The punches of a terminal that can be placed now become punches.
-pub async fn place_waiting(conn: &mut PgConnection, device: &str) -> Result<usize> {
-    let placed = db::boots::place(conn, device).await?;
-    let jobs: HashSet<Job> = placed.iter().map(|punch| days(punch.person, punch.at_us)).collect();
+/// The punches of a terminal that can be dated now become punches.
+pub async fn date_waiting(conn: &mut PgConnection, device: &str) -> Result<usize> {
+    let dated = db::boots::place(conn, device).await?;
+    let jobs: HashSet<Job> = dated.iter().map(|punch| days(punch.person, punch.at_us)).collect();
     db::recompute_queue::ask(conn, &jobs.into_iter().collect::<Vec<_>>()).await?;
-    db::punches::announce(conn, &placed.iter().map(|punch| punch.id).collect::<Vec<_>>()).await?;
-    Ok(placed.len())
+    db::punches::announce(conn, &dated.iter().map(|punch| punch.id).collect::<Vec<_>>()).await?;
+    Ok(dated.len())
 }
 
 /// The days that a punch may touch: its date in any zone.

@@ -26,8 +26,8 @@ use crate::accounts::Actor;
 use crate::date::today;
 use crate::db;
 use crate::db::recompute_queue::{Job, Whose};
-use crate::error::Denial;
-use crate::limits::Turn;
+use crate::error::Error;
+use crate::limits::Permit;
 use crate::workdays::horizon::{AHEAD, REACH, horizon};
 use crate::workdays::{self, Tally};
 
@@ -52,7 +52,7 @@ pub struct Change<'a> {
     pub trial: Option<&'a Policy>,
     /// Whoever tries has one, until the change is dropped: a trial computes much.
     #[expect(dead_code, reason = "held, and given back when the change is dropped")]
-    pub turn: Option<Turn<String>>,
+    pub permit: Option<Permit<String>>,
 }
 
 /// What a change did, or would do.
@@ -120,7 +120,7 @@ impl Dates {
 
 impl Change<'_> {
     /// Begins its transaction.
-    pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, Denial> {
+    pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, Error> {
         Ok(self.pool.begin().await?)
     }
 
@@ -131,17 +131,12 @@ impl Change<'_> {
         action: &str,
         subject: &str,
         detail: Value,
-    ) -> Result<(), Denial> {
+    ) -> Result<(), Error> {
         Ok(db::audit::record(conn, &self.actor.name, action, subject, detail).await?)
     }
 
     /// Asks for days, and says of how many people.
-    pub async fn ask(
-        &self,
-        conn: &mut PgConnection,
-        whose: Touched<'_>,
-        dates: Dates,
-    ) -> Result<u64, Denial> {
+    pub async fn ask(&self, conn: &mut PgConnection, whose: Touched<'_>, dates: Dates) -> Result<u64, Error> {
         let Some((from, to)) = dates.within(horizon(conn, self.now).await?) else { return Ok(0) };
         match whose {
             Touched::Person(person) => {
@@ -157,7 +152,7 @@ impl Change<'_> {
         &self,
         mut transaction: Transaction<'static, Postgres>,
         people: u64,
-    ) -> Result<Effect, Denial> {
+    ) -> Result<Effect, Error> {
         let Some(policy) = self.trial else {
             transaction.commit().await?;
             return Ok(Effect { people, workdays_changed: None, adjustments: None, since: None });
@@ -173,7 +168,7 @@ impl Change<'_> {
             }
         }
         for jobs in jobs.chunks(AT_ONCE) {
-            tally += workdays::weigh(&mut transaction, jobs, policy, self.now).await?;
+            tally += workdays::preview(&mut transaction, jobs, policy, self.now).await?;
         }
         transaction.rollback().await?;
         let (changed, adjustments) = (Some(tally.changed), Some(tally.adjustments));
@@ -186,7 +181,7 @@ pub async fn recompute(
     change: &Change<'_>,
     number: Option<&str>,
     (from, to): (Date, Date),
-) -> Result<Effect, Denial> {
+) -> Result<Effect, Error> {
     let mut transaction = change.begin().await?;
     let (whose, subject) = match number {
         Some(number) => {

@@ -24,9 +24,9 @@ use uuid::Uuid;
 
 use crate::crypto::ca::Authority;
 use crate::crypto::vault::Vault;
-use crate::limits::Turns;
-use crate::mqtt::rejections::Refusals;
-use crate::mqtt::{Embedded, External, GuestList};
+use crate::limits::KeyedLimit;
+use crate::mqtt::rejections::Rejections;
+use crate::mqtt::{AccessListKeeper, Embedded, External};
 use crate::people::gallery;
 use crate::server::config::{Broker, Config};
 use crate::server::https::Connections;
@@ -166,7 +166,7 @@ pub async fn start(config: &Config) -> Result<Running> {
     let (terminal_tls, browser_tls) = authority.tls(&config.names, clock::now())?;
     schedules::sites::follow(&database.pool, &config.zone, clock::now()).await?;
     let vault = Arc::new(open_vault(config, &database.pool).await?);
-    let refusals = Arc::new(Refusals::default());
+    let rejections = Arc::new(Rejections::default());
     let (terminals_send, _) = broadcast::channel(1024);
     let (committed, _) = broadcast::channel(1024);
     let (roster_send, roster_changed) = watch::channel(());
@@ -185,9 +185,9 @@ pub async fn start(config: &Config) -> Result<Running> {
         punches: committed.clone(),
         authority: authority.clone(),
         own_broker: config.broker == Broker::Embedded,
-        refusals: refusals.clone(),
-        heavy: Turns::new(heavy::OF_ACCOUNT),
-        streams: Turns::new(console::live::STREAMS),
+        rejections: rejections.clone(),
+        heavy: KeyedLimit::new(heavy::OF_ACCOUNT),
+        streams: KeyedLimit::new(console::live::STREAMS),
         workdays,
         stop: stop.clone(),
     };
@@ -197,7 +197,7 @@ pub async fn start(config: &Config) -> Result<Running> {
         None => {
             let pool = database.delivery.clone();
             let broker =
-                Embedded::bind(config.mqtt, terminal_tls, shares.terminals, pool, refusals.clone()).await?;
+                Embedded::bind(config.mqtt, terminal_tls, shares.terminals, pool, rejections.clone()).await?;
             let (publisher, messages) = broker.link(authority.signer())?;
             let address = Some(broker.address()?);
             tasks.spawn(broker.serve(terminals_send.subscribe(), stop.clone()));
@@ -205,7 +205,7 @@ pub async fn start(config: &Config) -> Result<Running> {
         }
         Some(settings) => {
             let (mut broker, publisher, messages) = External::new(settings, authority.signer())?;
-            if settings.guests == GuestList::DynamicSecurity {
+            if settings.guests == AccessListKeeper::DynamicSecurity {
                 let guests = broker.guests(database.delivery.clone(), terminals_send.subscribe());
                 tasks.spawn(until_stopped(stop.clone(), guests.serve()));
             }
@@ -218,7 +218,7 @@ pub async fn start(config: &Config) -> Result<Running> {
         vault,
         authority: authority.clone(),
         publisher,
-        refusals: refusals.clone(),
+        rejections: rejections.clone(),
         own_broker: mqtt_address.is_some(),
         roster_changed,
         terminals_changed: terminals_send.clone(),

@@ -30,7 +30,7 @@ use crate::db::channels::Channels;
 use crate::db::recompute_queue::Job;
 use crate::db::workdays::{Figures, Standing};
 use crate::notifications;
-use crate::workdays::facts::Book;
+use crate::workdays::facts::KnownFacts;
 use crate::{clock, date, db};
 
 /// Who the audit names.
@@ -108,14 +108,14 @@ async fn look_at_the_calendar(pool: &PgPool, channels: &Channels) {
     if let Err(error) = sweep(pool, now).await {
         warn!(error = format!("{error:#}"), "the new day waits");
     }
-    if let Err(error) = owe(pool, channels, now).await {
+    if let Err(error) = enqueue(pool, channels, now).await {
         warn!(error = format!("{error:#}"), "word of absences waits");
     }
 }
 
-async fn owe(pool: &PgPool, channels: &Channels, now: Timestamp) -> Result<()> {
+async fn enqueue(pool: &PgPool, channels: &Channels, now: Timestamp) -> Result<()> {
     let mut transaction = pool.begin().await?;
-    notifications::owe_closed(&mut transaction, channels, now).await?;
+    notifications::enqueue_closed(&mut transaction, channels, now).await?;
     Ok(transaction.commit().await?)
 }
 
@@ -151,7 +151,7 @@ async fn one(
 ) -> Result<Tally> {
     let mut transaction = pool.begin().await?;
     let jobs = db::recompute_queue::take_of(&mut transaction, person).await?;
-    let tally = settle(&mut transaction, &jobs, policy, channels, now).await?;
+    let tally = apply(&mut transaction, &jobs, policy, channels, now).await?;
     transaction.commit().await?;
     Ok(tally)
 }
@@ -159,7 +159,7 @@ async fn one(
 async fn batch(pool: &PgPool, policy: &Policy, channels: &Channels, now: Timestamp) -> Result<Tally> {
     let mut transaction = pool.begin().await?;
     let jobs = db::recompute_queue::take(&mut transaction, BATCH).await?;
-    let tally = settle(&mut transaction, &jobs, policy, channels, now).await?;
+    let tally = apply(&mut transaction, &jobs, policy, channels, now).await?;
     transaction.commit().await?;
     Ok(tally)
 }
@@ -183,7 +183,7 @@ async fn sweep(pool: &PgPool, now: Timestamp) -> Result<()> {
 
 /// Computes the days that jobs touch and writes what changed. The people must be held
 /// ([`db::recompute_queue::hold`], or taken with the jobs).
-pub async fn settle(
+pub async fn apply(
     conn: &mut PgConnection,
     jobs: &[Job],
     policy: &Policy,
@@ -202,8 +202,13 @@ pub async fn settle(
     Ok(tally)
 }
 
-/// Says what [`settle`] would do. Nobody has to be held, and nothing is written.
-pub async fn weigh(conn: &mut PgConnection, jobs: &[Job], policy: &Policy, now: Timestamp) -> Result<Tally> {
+/// Says what [`apply`] would do. Nobody has to be held, and nothing is written.
+pub async fn preview(
+    conn: &mut PgConnection,
+    jobs: &[Job],
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Tally> {
     let mut tally = Tally::default();
     for (touched, people) in grouped(jobs) {
         tally += judge(conn, &people, touched, policy, now).await?.tally(people.len());
@@ -242,7 +247,7 @@ async fn judge(
     policy: &Policy,
     now: Timestamp,
 ) -> Result<Changes> {
-    let book = Book::load(conn, people, touched, policy).await?;
+    let book = KnownFacts::load(conn, people, touched, policy).await?;
     let (from, to) = book.days;
     let mut before: HashMap<Uuid, Vec<Standing>> = HashMap::new();
     for day in db::workdays::standing(conn, people, from, to).await? {
@@ -301,7 +306,7 @@ impl Changes {
     }
 
     /// Reads what has been noted of locked days.
-    async fn recall(&mut self, conn: &mut PgConnection, book: &Book) -> Result<()> {
+    async fn recall(&mut self, conn: &mut PgConnection, book: &KnownFacts) -> Result<()> {
         let people: Vec<Uuid> = book.people().collect();
         for noted in db::pay_periods::noted(conn, &people, self.days.0, self.days.1).await? {
             if noted.pending {
@@ -319,7 +324,7 @@ impl Changes {
         person: Uuid,
         before: Vec<Standing>,
         after: Vec<Standing>,
-        book: &Book,
+        book: &KnownFacts,
     ) -> Result<()> {
         type Days = BTreeMap<Date, (Vec<Standing>, Vec<Standing>)>;
         let mut days = Days::new();
@@ -389,7 +394,7 @@ impl Changes {
         db::workdays::put_unassigned(conn, people, self.days, &self.unassigned).await?;
         db::audit::record_many(conn, ACTOR, "workday.revise", &self.revisions).await?;
         self.adjust(conn, now).await?;
-        notifications::owe_late(conn, channels, &self.written, now).await
+        notifications::enqueue_late(conn, channels, &self.written, now).await
     }
 
     /// Notes what facts say against locked days, and forgets what they say no longer.
@@ -464,7 +469,7 @@ pub async fn explain(
     date: Date,
     policy: &Policy,
 ) -> Result<Vec<Explained>> {
-    let book = Book::load(conn, &[person], (date, date), policy).await?;
+    let book = KnownFacts::load(conn, &[person], (date, date), policy).await?;
     let found = assess(&book.facts(person)?);
     let zone = book.zone(person)?;
     let explained =

@@ -14,7 +14,7 @@ use crate::server::open_authority;
 /// The hub's certificate authority.
 #[derive(Subcommand)]
 pub enum AuthorityCommand {
-    /// Print what terminals believe the hub by (ca.pem): its certificate and signing key.
+    /// Print ca.pem, which terminals trust: the hub's certificate and signing key.
     Show,
     /// Make a certificate and key for an external MQTT broker: broker.pem, broker.key, ca.pem.
     Broker {

@@ -33,7 +33,7 @@ pub async fn recompute(
     let to = to.unwrap_or(today);
     ensure!(from <= to, "{from} is after {to}");
     if dry_run {
-        return weigh(&mut transaction, &policy, (from, to), now).await;
+        return preview(&mut transaction, &policy, (from, to), now).await;
     }
     let mut tally = workdays::Tally::default();
     let people =
@@ -59,7 +59,7 @@ pub async fn recompute(
 }
 
 /// Says what would change, and holds up nobody meanwhile.
-async fn weigh(
+async fn preview(
     conn: &mut PgConnection,
     policy: &Policy,
     (from, to): (Date, Date),
@@ -69,7 +69,7 @@ async fn weigh(
         db::people::list(conn).await?.into_iter().map(|person| Job { person: person.id, from, to }).collect();
     let mut tally = workdays::Tally::default();
     for jobs in everybody.chunks(AT_ONCE) {
-        tally += workdays::weigh(conn, jobs, policy, now).await?;
+        tally += workdays::preview(conn, jobs, policy, now).await?;
         eprintln!("{} of {} people", tally.people, everybody.len());
     }
     println!("{} workdays would change, {} adjustments", tally.changed, tally.adjustments);

@@ -59,7 +59,7 @@ pub async fn known(
 }
 
 /// A punch whose time nobody knows yet.
-pub struct Unplaced {
+pub struct Undated {
     /// The punch; its time is what the clock that was never set said.
     pub arrival: Arrival,
     /// The start in which it was made.
@@ -71,10 +71,10 @@ pub struct Unplaced {
 /// Puts a punch on the worklist. `false`: its id is there or counted already.
 pub async fn set_aside(
     conn: &mut PgConnection,
-    punch: &Unplaced,
+    punch: &Undated,
     received_at: jiff::Timestamp,
 ) -> Result<bool> {
-    let Unplaced { arrival, boot, monotonic_us } = punch;
+    let Undated { arrival, boot, monotonic_us } = punch;
     let done = sqlx::query!(
         "insert into unplaced
             (id, device, epoch, seq, person, boot, monotonic_us, claimed_us, direction, distance, hash, received_at)
@@ -108,7 +108,7 @@ pub struct Placed {
     pub at_us: i64,
 }
 
-/// Turns the waiting punches of starts that are known now into punches. None is later than it
+/// KeyedLimit the waiting punches of starts that are known now into punches. None is later than it
 /// arrived.
 pub async fn place(conn: &mut PgConnection, device: &str) -> Result<Vec<Placed>> {
     let rows = sqlx::query!(

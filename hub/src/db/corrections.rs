@@ -48,7 +48,7 @@ pub struct Correction {
 }
 
 /// What a request asks for.
-pub struct Wish<'a> {
+pub struct NewCorrection<'a> {
     /// Whose day.
     pub person: Uuid,
     /// Which day.
@@ -110,7 +110,7 @@ pub struct Gap {
 /// Adds a request of an account, which may belong to a person.
 pub async fn request(
     conn: &mut PgConnection,
-    wish: &Wish<'_>,
+    wish: &NewCorrection<'_>,
     (by, whose): (&str, Option<Uuid>),
     at: jiff::Timestamp,
 ) -> Result<i64> {

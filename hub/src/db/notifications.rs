@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::db::OUTBOX_CHANNEL;
 
 /// A message that is owed.
-pub struct Owed {
+pub struct NewMessage {
     /// Its row.
     pub id: Uuid,
     /// What must not be told twice.
@@ -73,7 +73,7 @@ pub struct Listeners {
 }
 
 /// A message that somebody is about to send. Nobody else does, for a while.
-pub struct Claimed {
+pub struct Leased {
     /// Its row.
     pub id: Uuid,
     /// late, absence or `missing_out`.
@@ -146,11 +146,12 @@ pub struct Notice {
 
 /// Adds messages. Those that are owed already stay as they are, but those that were dropped because
 /// it was so no longer are owed anew.
-pub async fn put(conn: &mut PgConnection, owed: &[Owed], now: jiff::Timestamp) -> Result<()> {
+pub async fn put(conn: &mut PgConnection, owed: &[NewMessage], now: jiff::Timestamp) -> Result<()> {
     if owed.is_empty() {
         return Ok(());
     }
-    let text = |of: fn(&Owed) -> &str| -> Vec<String> { owed.iter().map(|o| of(o).to_owned()).collect() };
+    let text =
+        |of: fn(&NewMessage) -> &str| -> Vec<String> { owed.iter().map(|o| of(o).to_owned()).collect() };
     let ids: Vec<Uuid> = owed.iter().map(|o| o.id).collect();
     let people: Vec<Uuid> = owed.iter().map(|o| o.person).collect();
     let recipients: Vec<Uuid> = owed.iter().map(|o| o.recipient).collect();
@@ -250,9 +251,9 @@ pub async fn closed(
 
 /// Takes the message of a channel that is due longest, for so many seconds; others' are stepped over.
 /// Those that have failed again and again come last, so that they hold up nobody else.
-pub async fn claim(conn: &mut PgConnection, channel: &str, hold_s: f64) -> Result<Option<Claimed>> {
+pub async fn lease(conn: &mut PgConnection, channel: &str, hold_s: f64) -> Result<Option<Leased>> {
     sqlx::query_as!(
-        Claimed,
+        Leased,
         r#"update outbox set held_until = now() + make_interval(secs => $2), attempts = attempts + 1
         where id = (
             select id from outbox where state = 'pending' and channel = $1 and next_at <= now()
@@ -316,7 +317,7 @@ pub async fn sent(conn: &mut PgConnection, id: Uuid) -> Result<()> {
 }
 
 /// Gives a message up; unless somebody else has claimed it since. `moot`: because it is so no longer.
-pub async fn give_up(conn: &mut PgConnection, claimed: &Claimed, reason: &str, moot: bool) -> Result<()> {
+pub async fn give_up(conn: &mut PgConnection, claimed: &Leased, reason: &str, moot: bool) -> Result<()> {
     sqlx::query!(
         "update outbox set state = 'dropped', moot = $4, held_until = null, error = $3
         where id = $1 and attempts = $2 and state = 'pending'",
@@ -334,7 +335,7 @@ pub async fn give_up(conn: &mut PgConnection, claimed: &Claimed, reason: &str, m
 /// server wanted this very message not now.
 pub async fn put_off(
     conn: &mut PgConnection,
-    claimed: &Claimed,
+    claimed: &Leased,
     reason: &str,
     delay_s: f64,
     refused: bool,

@@ -31,7 +31,7 @@ pub struct Claim {
 }
 
 /// What a device asks with.
-pub struct Asking<'a> {
+pub struct NewRequest<'a> {
     /// Which one.
     pub device: &'a DeviceId,
     /// Its request (PEM).
@@ -66,7 +66,7 @@ pub async fn of_address(conn: &mut PgConnection, address: &str) -> Result<i64> {
 }
 
 /// A device asks, for the first time or anew.
-pub async fn ask(conn: &mut PgConnection, asking: &Asking<'_>) -> Result<()> {
+pub async fn ask(conn: &mut PgConnection, asking: &NewRequest<'_>) -> Result<()> {
     sqlx::query!(
         "insert into claims (device, request, code_sha256, address) values ($1, $2, $3, $4)
         on conflict (device) do update set request = excluded.request, code_sha256 = excluded.code_sha256,

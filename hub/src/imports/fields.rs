@@ -36,7 +36,7 @@ impl Column {
 
 /// A cell was no good, and a problem tells why.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Told;
+pub struct Reported;
 
 /// The rows of a file whose columns are known.
 #[derive(Debug)]
@@ -127,13 +127,13 @@ impl<'a> Fields<'a> {
     }
 
     /// Tells a problem.
-    pub fn problem(&mut self, column: &str, reason: impl Into<String>) -> Told {
+    pub fn problem(&mut self, column: &str, reason: impl Into<String>) -> Reported {
         self.problems.add(self.row.number, column, reason);
-        Told
+        Reported
     }
 
     /// A text of one line, if there is one.
-    pub fn text(&mut self, column: &str, longest: usize) -> Result<Option<String>, Told> {
+    pub fn text(&mut self, column: &str, longest: usize) -> Result<Option<String>, Reported> {
         match self.raw(column, longest)? {
             Some(text) if text.contains(char::is_control) => {
                 Err(self.problem(column, "holds a line break or another control character"))
@@ -143,7 +143,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A text of one line that must be there.
-    pub fn required(&mut self, column: &str, longest: usize) -> Result<String, Told> {
+    pub fn required(&mut self, column: &str, longest: usize) -> Result<String, Reported> {
         match self.text(column, longest)? {
             Some(text) => Ok(text),
             None => Err(self.problem(column, "is empty")),
@@ -173,13 +173,13 @@ impl<'a> Fields<'a> {
     }
 
     /// A text that may have had several lines.
-    pub fn prose(&mut self, column: &str, longest: usize) -> Result<String, Told> {
+    pub fn prose(&mut self, column: &str, longest: usize) -> Result<String, Reported> {
         let text = self.raw(column, longest)?.unwrap_or_default();
         Ok(text.replace("\r\n", " ").replace(char::is_control, " "))
     }
 
     /// A date, if there is one.
-    pub fn date(&mut self, column: &str) -> Result<Option<Date>, Told> {
+    pub fn date(&mut self, column: &str) -> Result<Option<Date>, Reported> {
         let Some(text) = self.raw(column, usize::MAX)? else { return Ok(None) };
         match Day::deserialize(StrDeserializer::<Unreadable>::new(&clipped(text))) {
             Ok(Day(date)) => Ok(Some(date)),
@@ -188,7 +188,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The first and the last date: `from`, and `to`, whose default is made of it.
-    pub fn range(&mut self, default: impl Fn(Date) -> Date) -> Result<(Date, Date), Told> {
+    pub fn range(&mut self, default: impl Fn(Date) -> Date) -> Result<(Date, Date), Reported> {
         let from = match self.date("from") {
             Ok(None) => Err(self.problem("from", "is empty")),
             Ok(Some(date)) => Ok(date),
@@ -204,7 +204,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Yes or no; an empty cell is no.
-    pub fn yes(&mut self, column: &str) -> Result<bool, Told> {
+    pub fn yes(&mut self, column: &str) -> Result<bool, Reported> {
         let Some(text) = self.raw(column, usize::MAX)? else { return Ok(false) };
         match text.to_lowercase().as_str() {
             "yes" | "true" | "1" | "x" => Ok(true),
@@ -217,7 +217,7 @@ impl<'a> Fields<'a> {
     }
 
     /// What stands in a cell, if anything does.
-    fn raw(&mut self, column: &str, longest: usize) -> Result<Option<&'a str>, Told> {
+    fn raw(&mut self, column: &str, longest: usize) -> Result<Option<&'a str>, Reported> {
         let row = self.row;
         let cell = self.table.place(column).and_then(|index| row.cells.get(index));
         match cell {
@@ -307,7 +307,7 @@ mod tests {
         for wrong in ["2026-02-30", "5.1.2026", "20260105", "2026-01-05 08:00:00", "45943"] {
             let text: &'static str = String::leak(format!("number,from\n1,{wrong}\n"));
             let (found, told) = one(text, |fields| fields.date("from"));
-            assert_eq!(found, Err(Told));
+            assert_eq!(found, Err(Reported));
             let expected = format!("row 2, column from: {wrong:?} is no date: write YYYY-MM-DD");
             assert!(told.starts_with(&expected), "{told}");
         }
@@ -337,7 +337,7 @@ mod tests {
             ("number,from,half\n1,,0", Ok(false)),
             ("number,from,half\n1,,False", Ok(false)),
             ("number,from,half\n1,,", Ok(false)),
-            ("number,from,half\n1,,perhaps", Err(Told)),
+            ("number,from,half\n1,,perhaps", Err(Reported)),
         ] {
             assert_eq!(one(text, |fields| fields.yes("half")).0, expected, "{text:?}");
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::clock;
-use crate::imports::{self, By, FILE_BYTES, ImportError, Importer, Outcome, Problem, Problems, Turn, Upload};
+use crate::imports::{self, By, FILE_BYTES, ImportError, Importer, Outcome, Problem, Problems, Slot, Upload};
 use crate::web::state::App;
 use crate::web::{ApiError, Caller};
 
@@ -42,7 +42,7 @@ pub struct ImportForm {
 
 /// Why nothing was imported.
 #[derive(Serialize, ToSchema)]
-pub struct ImportRefusal {
+pub struct ImportProblem {
     /// One sentence for a person.
     error: String,
     /// What is wrong with the rows; at most 1000 problems.
@@ -52,14 +52,14 @@ pub struct ImportRefusal {
 }
 
 /// A refusal that may tell problems of rows.
-pub enum Refused {
+pub enum ImportFailure {
     /// The file can't be imported.
-    Import(ImportRefusal),
+    Import(ImportProblem),
     /// Anything else.
     Other(ApiError),
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for ImportFailure {
     fn into_response(self) -> Response {
         match self {
             Self::Import(refusal) => (StatusCode::UNPROCESSABLE_ENTITY, Json(refusal)).into_response(),
@@ -68,20 +68,20 @@ impl IntoResponse for Refused {
     }
 }
 
-impl From<ApiError> for Refused {
+impl From<ApiError> for ImportFailure {
     fn from(error: ApiError) -> Self {
         Self::Other(error)
     }
 }
 
-impl From<ImportError> for Refused {
+impl From<ImportError> for ImportFailure {
     fn from(error: ImportError) -> Self {
         match error {
-            ImportError::File(error) => Self::Import(ImportRefusal { error, problems: Vec::new(), more: 0 }),
+            ImportError::File(error) => Self::Import(ImportProblem { error, problems: Vec::new(), more: 0 }),
             ImportError::Rows(problems) => {
                 let error = format!("nothing was imported: the file has {} problems", problems.count());
                 let Problems { told, more } = problems;
-                Self::Import(ImportRefusal { error, problems: told, more })
+                Self::Import(ImportProblem { error, problems: told, more })
             }
             ImportError::Busy | ImportError::Meanwhile => {
                 Self::Other(ApiError::new(StatusCode::CONFLICT, error.to_string()))
@@ -97,12 +97,12 @@ pub async fn import<I: Importer>(
     caller: &Caller,
     options: &Options,
     form: Multipart,
-) -> Result<Json<Outcome>, Refused> {
+) -> Result<Json<Outcome>, ImportFailure> {
     let actor = caller.staff()?;
-    let turn = Turn::take()?;
+    let slot = Slot::take()?;
     let file = read(form).await?;
     let by = By { name: &actor.name, person: actor.person };
-    Ok(Json(imports::import::<I>(&app.pool, turn, by, options.dry_run, &file, clock::now()).await?))
+    Ok(Json(imports::import::<I>(&app.pool, slot, by, options.dry_run, &file, clock::now()).await?))
 }
 
 async fn read(mut form: Multipart) -> Result<Upload, ApiError> {

@@ -25,9 +25,9 @@ use tracing::{debug, info};
 
 use crate::crypto::ca;
 use crate::db;
-use crate::limits::Turn;
-use crate::mqtt::rejections::{Refusals, Refused, refuse};
-use crate::mqtt::sessions::{Place, Presence};
+use crate::limits::Permit;
+use crate::mqtt::rejections::{Rejection, Rejections, reject};
+use crate::mqtt::sessions::{Session, Sessions};
 
 /// Attaches a client to the router (whose own handle has a type that rumqttd does not name).
 pub type Attach = Arc<dyn Fn(&str) -> Result<(LinkTx, LinkRx, Notification)> + Send + Sync>;
@@ -42,46 +42,46 @@ const PUBLISH: u8 = 3;
 const QOS_2: u8 = 0b100;
 
 /// Refuses with a kind unless something holds.
-macro_rules! demand {
+macro_rules! require {
     ($holds:expr, $kind:literal, $($detail:tt)+) => {
         if !$holds {
-            return Err(refuse($kind, format!($($detail)+)));
+            return Err(reject($kind, format!($($detail)+)));
         }
     };
 }
 
 /// One connection.
-pub struct Visit {
+pub struct Incoming {
     /// Attaches the terminal to the router.
     pub attach: Attach,
     /// For the handshake.
     pub tls: TlsAcceptor,
     /// Who is accepted.
     pub pool: PgPool,
-    /// Where refusals are counted.
-    pub refusals: Arc<Refusals>,
+    /// Where rejections are counted.
+    pub rejections: Arc<Rejections>,
     /// Who is connected.
-    pub presence: Presence,
+    pub sessions: Sessions,
     /// From where it comes.
     pub peer: SocketAddr,
 }
 
-impl Visit {
+impl Incoming {
     /// Sees the connection to its end and says why it ended.
-    pub async fn receive(self, socket: TcpStream, unauthenticated: Turn<IpAddr>) {
+    pub async fn receive(self, socket: TcpStream, unauthenticated: Permit<IpAddr>) {
         let peer = self.peer;
         let admitted = match timeout(HANDSHAKE * 2, Box::pin(self.admit(socket))).await {
             Ok(admitted) => admitted,
-            Err(_) => Err(refuse("too-slow", "no CONNECT in time")),
+            Err(_) => Err(reject("too-slow", "no CONNECT in time")),
         };
         let mut connection = match admitted {
             Ok(admitted) => admitted,
-            // The terminal's doctor shows its certificate and goes, so as not to take the daemon's place.
-            Err(reason) if reason.is::<Left>() => return debug!(%peer, "left without a word"),
-            Err(reason) => return self.refusals.note(&peer, &reason),
+            // The terminal's doctor shows its certificate and goes, so as not to take the daemon's session.
+            Err(reason) if reason.is::<Closed>() => return debug!(%peer, "left without a word"),
+            Err(reason) => return self.rejections.note(&peer, &reason),
         };
         drop(unauthenticated);
-        let (device, leave) = (connection.device.clone(), connection.place.leave.clone());
+        let (device, leave) = (connection.device.clone(), connection.session.leave.clone());
         info!(%peer, device.id = %device, "terminal connected");
         let ended = tokio::select! {
             ended = connection.carry() => ended,
@@ -89,8 +89,8 @@ impl Visit {
         };
         connection.part().await;
         let Err(reason) = ended else { return info!(%peer, device.id = %device, "terminal disconnected") };
-        if reason.downcast_ref::<Refused>().is_some() {
-            self.refusals.note(&device, &reason);
+        if reason.downcast_ref::<Rejection>().is_some() {
+            self.rejections.note(&device, &reason);
         }
         info!(%peer, device.id = %device, reason = format!("{reason:#}"), "terminal disconnected");
     }
@@ -99,52 +99,52 @@ impl Visit {
     async fn admit(&self, socket: TcpStream) -> Result<Connection> {
         socket.set_nodelay(true)?;
         let stream = match timeout(HANDSHAKE, self.tls.accept(socket)).await {
-            Err(_) => return Err(refuse("too-slow", "no handshake in time")),
-            Ok(Err(error)) => return Err(refuse("tls", format!("TLS: {error}"))),
+            Err(_) => return Err(reject("too-slow", "no handshake in time")),
+            Ok(Err(error)) => return Err(reject("tls", format!("TLS: {error}"))),
             Ok(Ok(stream)) => stream,
         };
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let certificate = &certificate.context("no certificate")?.clone().into_owned();
         let (device, sha256) =
-            ca::identify(certificate).map_err(|error| refuse("certificate", format!("{error:#}")))?;
+            ca::identify(certificate).map_err(|error| reject("certificate", format!("{error:#}")))?;
         self.check(&device, &sha256, certificate).await?;
         let mut wire =
             Wire { stream, protocol: V4, read: BytesMut::with_capacity(4096), write: BytesMut::new() };
         let Ok(first) = timeout(HANDSHAKE, wire.next()).await else {
-            return Err(refuse("too-slow", "no CONNECT in time"));
+            return Err(reject("too-slow", "no CONNECT in time"));
         };
         let Packet::Connect(connect, _, will, _, _) = first? else {
-            return Err(refuse("not-mqtt", "the first packet is no CONNECT"));
+            return Err(reject("not-mqtt", "the first packet is no CONNECT"));
         };
-        demand!(
+        require!(
             connect.client_id == device.as_str(),
             "client-id",
             "client id {:?} is not {device}",
             shortened(&connect.client_id)
         );
-        demand!(will.is_none(), "will", "terminal {device}: a last will is not allowed");
-        demand!(
+        require!(will.is_none(), "will", "terminal {device}: a last will is not allowed");
+        require!(
             connect.clean_session,
             "session",
             "terminal {device}: sessions are not kept: the clean session flag must be set"
         );
-        let place = self.presence.seat(&device, &sha256)?;
-        // Whoever was revoked between the look before and the seat would not be sent away.
+        let session = self.sessions.open(&device, &sha256)?;
+        // Whoever was revoked between the look before and the open would not be sent away.
         self.check(&device, &sha256, certificate).await?;
         let (tx, rx, acknowledgement) = (self.attach)(device.as_str())?;
         let asked = Duration::from_secs(u64::from(connect.keep_alive).max(5));
         let silence = asked.min(LONGEST_KEEP_ALIVE).mul_f32(1.5);
-        Ok(Connection { wire, tx, rx, device, place, silence, acknowledgement: Some(acknowledgement) })
+        Ok(Connection { wire, tx, rx, device, session, silence, acknowledgement: Some(acknowledgement) })
     }
 
     /// Whether a terminal with this certificate is let in now.
     async fn check(&self, device: &DeviceId, sha256: &[u8], certificate: &CertificateDer<'_>) -> Result<()> {
         let mut conn = self.pool.acquire().await.context("the database is away")?;
         let Some(admission) = db::terminals::admission(&mut conn, device).await? else {
-            return Err(refuse("unknown", format!("terminal {device} is unknown")));
+            return Err(reject("unknown", format!("terminal {device} is unknown")));
         };
-        demand!(admission.state == "accepted", "revoked", "terminal {device} is {}", admission.state);
-        demand!(admission.admits(sha256), "replaced", "terminal {device} came with a replaced certificate");
+        require!(admission.state == "accepted", "revoked", "terminal {device} is {}", admission.state);
+        require!(admission.admits(sha256), "replaced", "terminal {device} came with a replaced certificate");
         if !admission.has_key {
             // It was accepted by a release that did not keep keys.
             db::terminals::learn_key(&mut conn, device, &ca::public_key(certificate)?).await?;
@@ -159,7 +159,7 @@ impl Visit {
 /// The terminal closed the connection.
 #[derive(Debug, thiserror::Error)]
 #[error("closed by the terminal")]
-struct Left;
+struct Closed;
 
 struct Wire {
     stream: TlsStream<TcpStream>,
@@ -175,23 +175,23 @@ impl Wire {
         // The router keeps a message of QoS 2 until it is released, which no terminal ever does; what
         // it reads does not say which one is.
         let twice = self.read.first().is_some_and(|head| head >> 4 == PUBLISH && head & QOS_2 != 0);
-        demand!(!twice, "publish", "it may not publish with QoS 2");
+        require!(!twice, "publish", "it may not publish with QoS 2");
         let read = || self.protocol.read_mut(&mut self.read, proto::PACKET_BYTES);
         // rumqttd's reader was written for clients that mean well: a panic is malformed input.
         match catch_unwind(AssertUnwindSafe(read)) {
             Ok(Ok(packet)) => Ok(Some((packet, before - self.read.len()))),
             Ok(Err(ProtocolError::InsufficientBytes(_))) => Ok(None),
             Ok(Err(ProtocolError::PayloadSizeLimitExceeded(size))) => {
-                Err(refuse("too-large", format!("a packet of {size} bytes")))
+                Err(reject("too-large", format!("a packet of {size} bytes")))
             }
-            Ok(Err(error)) => Err(refuse("not-mqtt", format!("not MQTT: {error:?}"))),
-            Err(_) => Err(refuse("not-mqtt", "not MQTT")),
+            Ok(Err(error)) => Err(reject("not-mqtt", format!("not MQTT: {error:?}"))),
+            Err(_) => Err(reject("not-mqtt", "not MQTT")),
         }
     }
 
     async fn fill(&mut self) -> Result<()> {
         let read = self.stream.read_buf(&mut self.read).await?;
-        if read == 0 { Err(Left.into()) } else { Ok(()) }
+        if read == 0 { Err(Closed.into()) } else { Ok(()) }
     }
 
     async fn next(&mut self) -> Result<Packet> {
@@ -210,7 +210,7 @@ struct Connection {
     tx: LinkTx,
     rx: LinkRx,
     device: DeviceId,
-    place: Place,
+    session: Session,
     silence: Duration,
     /// The answer to CONNECT, until it is sent.
     acknowledgement: Option<Notification>,
@@ -235,7 +235,7 @@ impl Connection {
                     filled.context("silent for too long")??;
                     while let Some((packet, bytes)) = self.wire.buffered()? {
                         self.allow(&packet)?;
-                        self.place.limits.pace(bytes).await;
+                        self.session.limits.pace(bytes).await;
                         let last = matches!(packet, Packet::Disconnect(..));
                         self.tx.send(packet).await.context("the router is gone")?;
                         if last {
@@ -265,18 +265,18 @@ impl Connection {
             Packet::Publish(publish, _) => {
                 let name = String::from_utf8_lossy(&publish.topic);
                 let own = Topic::UP.iter().any(|topic| topic.of(&self.device) == name);
-                demand!(own, "publish", "it may not publish to {}", shortened(&name));
-                demand!(!publish.retain, "retain", "it may not retain messages");
+                require!(own, "publish", "it may not publish to {}", shortened(&name));
+                require!(!publish.retain, "retain", "it may not retain messages");
             }
             Packet::Subscribe(subscribe, _) => {
                 for filter in &subscribe.filters {
                     let own = Topic::DOWN.iter().any(|topic| topic.of(&self.device) == filter.path);
-                    demand!(own, "subscribe", "it may not subscribe to {}", shortened(&filter.path));
-                    demand!(filter.qos == QoS::AtMostOnce, "subscribe", "it may subscribe with QoS 0 alone");
+                    require!(own, "subscribe", "it may not subscribe to {}", shortened(&filter.path));
+                    require!(filter.qos == QoS::AtMostOnce, "subscribe", "it may subscribe with QoS 0 alone");
                 }
             }
             Packet::PingReq(_) | Packet::Disconnect(..) => {}
-            _ => return Err(refuse("packet", "it sent a packet that no terminal sends")),
+            _ => return Err(reject("packet", "it sent a packet that no terminal sends")),
         }
         Ok(())
     }

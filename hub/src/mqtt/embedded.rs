@@ -25,11 +25,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::db;
-use crate::limits::{Turns, network};
-use crate::mqtt::connection::{Attach, Visit};
-use crate::mqtt::rejections::{Refusals, refuse};
-use crate::mqtt::sessions::Presence;
-use crate::mqtt::{Message, Publisher, Way};
+use crate::limits::{KeyedLimit, network};
+use crate::mqtt::connection::{Attach, Incoming};
+use crate::mqtt::rejections::{Rejections, reject};
+use crate::mqtt::sessions::Sessions;
+use crate::mqtt::{Message, Publisher, Route};
 
 /// Memory of one topic's log in the router; many terminals have many topics.
 const SEGMENT_BYTES: usize = 1 << 20;
@@ -50,8 +50,8 @@ pub struct Embedded {
     /// At once, at most, those that have not shown a certificate included.
     connections: usize,
     pool: PgPool,
-    refusals: Arc<Refusals>,
-    presence: Presence,
+    rejections: Arc<Rejections>,
+    sessions: Sessions,
 }
 
 impl Embedded {
@@ -61,7 +61,7 @@ impl Embedded {
         tls: ServerConfig,
         connections: usize,
         pool: PgPool,
-        refusals: Arc<Refusals>,
+        rejections: Arc<Rejections>,
     ) -> Result<Self> {
         let listener =
             TcpListener::bind(address).await.with_context(|| format!("mqtt: cannot listen on {address}"))?;
@@ -78,8 +78,8 @@ impl Embedded {
         let router = Router::new(0, config).spawn();
         let attach: Attach =
             Arc::new(move |name| Ok(LinkBuilder::new(name, router.clone()).clean_session(true).build()?));
-        let (tls, presence) = (TlsAcceptor::from(Arc::new(tls)), Presence::default());
-        Ok(Self { attach, listener, tls, connections, pool, refusals, presence })
+        let (tls, sessions) = (TlsAcceptor::from(Arc::new(tls)), Sessions::default());
+        Ok(Self { attach, listener, tls, connections, pool, rejections, sessions })
     }
 
     /// Where it listens.
@@ -87,7 +87,7 @@ impl Embedded {
         Ok(self.listener.local_addr()?)
     }
 
-    /// The hub's own link: all that terminals publish, and a way to publish to them. `None` from
+    /// The hub's own link: all that terminals publish, and a route to publish to them. `None` from
     /// the receiver means that the router died.
     pub fn link(&self, signer: Arc<Signer>) -> Result<(Publisher, mpsc::Receiver<Message>)> {
         let (mut listen, received, _) = (self.attach)("hub")?;
@@ -100,8 +100,8 @@ impl Embedded {
             drop(listen);
         })?;
         thread("broker-down").spawn(move || while unread.recv().is_ok() {})?;
-        let way = Way::Embedded(Arc::new(std::sync::Mutex::new(publish)));
-        Ok((Publisher { way, signer }, receive))
+        let route = Route::Embedded(Arc::new(std::sync::Mutex::new(publish)));
+        Ok((Publisher { route, signer }, receive))
     }
 
     /// Serves terminals until told to stop. `changed` names those of which something changed in the
@@ -112,7 +112,7 @@ impl Embedded {
         stop: CancellationToken,
     ) -> Result<()> {
         let places = Arc::new(Semaphore::new(self.connections));
-        let unauthenticated = Turns::new(UNAUTHENTICATED.min(self.connections / 2));
+        let unauthenticated = KeyedLimit::new(UNAUTHENTICATED.min(self.connections / 2));
         let mut connections = JoinSet::new();
         let mut doubt = false;
         let mut again = tokio::time::interval(RETRY);
@@ -141,24 +141,24 @@ impl Embedded {
                 () = stop.cancelled() => break,
             };
             let Ok(place) = places.clone().try_acquire_owned() else {
-                self.refusals.note(&peer, &refuse("too-many", "too many connections"));
+                self.rejections.note(&peer, &reject("too-many", "too many connections"));
                 continue;
             };
             let Some(turn) = unauthenticated.take(network(peer.ip())) else {
-                self.refusals
-                    .note(&peer, &refuse("too-many", "too many connections of one address that say nothing"));
+                self.rejections
+                    .note(&peer, &reject("too-many", "too many connections of one address that say nothing"));
                 continue;
             };
-            let visit = Visit {
+            let incoming = Incoming {
                 attach: self.attach.clone(),
                 tls: self.tls.clone(),
                 pool: self.pool.clone(),
-                refusals: self.refusals.clone(),
-                presence: self.presence.clone(),
+                rejections: self.rejections.clone(),
+                sessions: self.sessions.clone(),
                 peer,
             };
             connections.spawn(async move {
-                visit.receive(socket, turn).await;
+                incoming.receive(socket, turn).await;
                 drop(place);
             });
         }
@@ -169,7 +169,7 @@ impl Embedded {
     /// Ends connections of terminals that may not be connected any more. `false`: the database did
     /// not answer.
     async fn review(&self, device: Option<DeviceId>) -> bool {
-        let mut connected = self.presence.connected();
+        let mut connected = self.sessions.connected();
         connected.retain(|(connected, _)| device.as_ref().is_none_or(|device| device == connected));
         for (connected, certificate) in connected {
             let admission = async {
@@ -181,8 +181,8 @@ impl Embedded {
                 Ok(_) => {
                     let reason = anyhow!("its certificate does not count any more");
                     info!(device.id = %connected, %reason, "terminal sent away");
-                    self.refusals.note(&connected, &refuse("revoked", reason));
-                    self.presence.kick(&connected);
+                    self.rejections.note(&connected, &reject("revoked", reason));
+                    self.sessions.kick(&connected);
                 }
                 Err(error) => {
                     warn!(%error, "cannot tell who is revoked; trying again");

@@ -24,8 +24,8 @@ use tokio::sync::{broadcast, mpsc};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use crate::mqtt::mosquitto_acl::{self, Guests};
-use crate::mqtt::{Message, Publisher, Way};
+use crate::mqtt::mosquitto_acl::{self, AccessList};
+use crate::mqtt::{Message, Publisher, Route};
 
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// The waits between attempts to connect: doubled from the first to the last, with jitter.
@@ -56,13 +56,13 @@ pub struct Settings {
     pub share: String,
     /// Who keeps the broker's list of terminals.
     #[serde(default)]
-    pub guests: GuestList,
+    pub guests: AccessListKeeper,
 }
 
 /// Who keeps the broker's list of those who may connect.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
-pub enum GuestList {
+pub enum AccessListKeeper {
     /// The hub, with Mosquitto's dynamic-security plugin.
     #[default]
     DynamicSecurity,
@@ -103,13 +103,13 @@ pub struct External {
     events: EventLoop,
     filter: String,
     send: mpsc::Sender<Message>,
-    guests: Option<Desk>,
-    /// Whether the connection stands: what is published meanwhile would only be old when it does.
-    stands: Arc<AtomicBool>,
+    guests: Option<AccessListEvents>,
+    /// Whether the connection connected: what is published meanwhile would only be old when it does.
+    connected: Arc<AtomicBool>,
 }
 
-/// The way to whoever keeps the list.
-struct Desk {
+/// The route to whoever keeps the list.
+struct AccessListEvents {
     answers: mpsc::Sender<Vec<u8>>,
     connected: mpsc::Sender<()>,
 }
@@ -133,17 +133,17 @@ impl External {
         let (client, events) = AsyncClient::new(options, WAITING);
         let (send, receive) = mpsc::channel(1024);
         let filter = format!("$share/{}/{}", settings.share, topic::ALL_UP);
-        let stands = Arc::new(AtomicBool::new(false));
-        let publisher = Publisher { way: Way::External(client.clone(), stands.clone()), signer };
-        Ok((Self { client, events, filter, send, guests: None, stands }, publisher, receive))
+        let connected = Arc::new(AtomicBool::new(false));
+        let publisher = Publisher { route: Route::External(client.clone(), connected.clone()), signer };
+        Ok((Self { client, events, filter, send, guests: None, connected }, publisher, receive))
     }
 
     /// Whoever keeps the broker's list of terminals, to be served beside the connection.
-    pub fn guests(&mut self, pool: PgPool, changed: broadcast::Receiver<Option<DeviceId>>) -> Guests {
+    pub fn guests(&mut self, pool: PgPool, changed: broadcast::Receiver<Option<DeviceId>>) -> AccessList {
         let (answers, answered) = mpsc::channel(64);
         let (connected, connections) = mpsc::channel(4);
-        self.guests = Some(Desk { answers, connected });
-        Guests { client: self.client.clone(), answers: answered, connected: connections, pool, changed }
+        self.guests = Some(AccessListEvents { answers, connected });
+        AccessList { client: self.client.clone(), answers: answered, connected: connections, pool, changed }
     }
 
     /// Keeps the connection until nobody listens any more.
@@ -168,7 +168,7 @@ impl External {
                         continue;
                     }
                     wait = BACKOFF.0;
-                    self.stands.store(true, Ordering::Release);
+                    self.connected.store(true, Ordering::Release);
                 }
                 Ok(Event::Incoming(Packet::Publish(message))) if message.topic == mosquitto_acl::ANSWERS => {
                     if let Some(desk) = &self.guests {
@@ -201,7 +201,7 @@ impl External {
 
     /// Lets go of the connection and of what waited for it, and returns the next wait.
     async fn start_again(&mut self, wait: Duration) -> Duration {
-        self.stands.store(false, Ordering::Release);
+        self.connected.store(false, Ordering::Release);
         self.events.clean();
         tokio::time::sleep(wait.mul_f64(rand::random_range(0.5..1.0))).await;
         (wait * 2).min(BACKOFF.1)

@@ -46,7 +46,7 @@ const HARMLESS: [&str; 5] = [
 ];
 
 /// Keeps the list.
-pub struct Guests {
+pub struct AccessList {
     /// The hub's own connection.
     pub client: AsyncClient,
     /// Answers to commands.
@@ -59,7 +59,7 @@ pub struct Guests {
     pub changed: broadcast::Receiver<Option<DeviceId>>,
 }
 
-impl Guests {
+impl AccessList {
     /// Keeps the list until the connection's task is gone.
     pub async fn serve(mut self) -> Result<()> {
         let mut wait = AGAIN;

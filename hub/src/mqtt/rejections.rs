@@ -12,36 +12,36 @@ use tracing::warn;
 /// not fill a disk.
 const LINES: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
 
-/// Somebody was refused.
+/// Somebody was rejection.
 #[derive(Debug, thiserror::Error)]
 #[error("{detail}")]
-pub struct Refused {
+pub struct Rejection {
     /// The kind of reason, as it is counted.
     pub kind: &'static str,
     detail: String,
 }
 
 /// A refusal of a kind, with what somebody who reads the log should know.
-pub fn refuse(kind: &'static str, detail: impl Display) -> anyhow::Error {
-    Refused { kind, detail: detail.to_string() }.into()
+pub fn reject(kind: &'static str, detail: impl Display) -> anyhow::Error {
+    Rejection { kind, detail: detail.to_string() }.into()
 }
 
 /// The counts since the hub started.
-pub struct Refusals {
+pub struct Rejections {
     counts: Mutex<BTreeMap<&'static str, u64>>,
     lines: DefaultDirectRateLimiter,
 }
 
-impl Default for Refusals {
+impl Default for Rejections {
     fn default() -> Self {
         Self { counts: Mutex::default(), lines: RateLimiter::direct(Quota::per_second(LINES)) }
     }
 }
 
-impl Refusals {
-    /// Counts and logs one. What is no [`Refused`] counts as `other`.
+impl Rejections {
+    /// Counts and logs one. What is no [`Rejection`] counts as `other`.
     pub fn note(&self, who: &dyn Display, reason: &anyhow::Error) {
-        let kind = reason.downcast_ref::<Refused>().map_or("other", |refused| refused.kind);
+        let kind = reason.downcast_ref::<Rejection>().map_or("other", |rejection| rejection.kind);
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default() += 1;
         if self.lines.check().is_ok() {
             warn!(%who, kind, reason = format!("{reason:#}"), "REFUSED");
@@ -62,11 +62,11 @@ mod tests {
 
     #[test]
     fn refusals_are_counted_by_their_kind_whatever_was_said_around_them() {
-        let refusals = Refusals::default();
-        let refused: anyhow::Result<()> = Err(refuse("revoked", "a terminal"));
-        refusals.note(&"peer", &refused.context("at the door").expect_err("refused"));
+        let refusals = Rejections::default();
+        let rejection: anyhow::Result<()> = Err(reject("revoked", "a terminal"));
+        refusals.note(&"peer", &rejection.context("at the door").expect_err("refused"));
         refusals.note(&"peer", &anyhow::anyhow!("a socket broke"));
-        refusals.note(&"peer", &refuse("revoked", "again"));
+        refusals.note(&"peer", &reject("revoked", "again"));
         assert_eq!(refusals.counts(), BTreeMap::from([("other", 1), ("revoked", 2)]));
     }
 }

@@ -9,10 +9,10 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use proto::DeviceId;
 use tokio_util::sync::CancellationToken;
 
-use crate::mqtt::rejections::refuse;
+use crate::mqtt::rejections::reject;
 
 /// Connections of one terminal: a second between two in the long run, some more at once.
-const VISITS: Quota = Quota::per_second(nonzero(1)).allow_burst(nonzero(30));
+const CONNECTIONS: Quota = Quota::per_second(nonzero(1)).allow_burst(nonzero(30));
 /// Packets of one terminal a second; more wait. An outbox of weeks drains with a quarter of it.
 const PACKETS: Quota = Quota::per_second(nonzero(200)).allow_burst(nonzero(400));
 /// Kibibytes of one terminal a second, packets of any size together.
@@ -24,7 +24,7 @@ const fn nonzero(number: u32) -> NonZeroU32 {
 
 /// What a terminal may do in a while.
 pub struct Limits {
-    visits: DefaultDirectRateLimiter,
+    connections: DefaultDirectRateLimiter,
     packets: DefaultDirectRateLimiter,
     kibibytes: DefaultDirectRateLimiter,
 }
@@ -32,7 +32,7 @@ pub struct Limits {
 impl Limits {
     fn new() -> Self {
         let limiter = RateLimiter::direct;
-        Self { visits: limiter(VISITS), packets: limiter(PACKETS), kibibytes: limiter(KIBIBYTES) }
+        Self { connections: limiter(CONNECTIONS), packets: limiter(PACKETS), kibibytes: limiter(KIBIBYTES) }
     }
 
     /// Returns once the terminal may have sent a packet of so many bytes: whoever says more than
@@ -45,72 +45,72 @@ impl Limits {
     }
 }
 
-struct Seat {
-    visit: u64,
+struct Entry {
+    connection: u64,
     certificate: Vec<u8>,
     leave: CancellationToken,
 }
 
 #[derive(Default)]
-struct Known {
-    visits: u64,
-    seats: HashMap<DeviceId, Seat>,
+struct Table {
+    connections: u64,
+    open: HashMap<DeviceId, Entry>,
     limits: HashMap<DeviceId, Arc<Limits>>,
 }
 
 /// All terminals that are connected, and what they have used up of their limits.
 #[derive(Clone, Default)]
-pub struct Presence(Arc<Mutex<Known>>);
+pub struct Sessions(Arc<Mutex<Table>>);
 
 /// A terminal's place, until it is dropped.
-pub struct Place {
-    presence: Presence,
+pub struct Session {
+    sessions: Sessions,
     device: DeviceId,
-    visit: u64,
+    connection: u64,
     /// Cancelled when the terminal must go.
     pub leave: CancellationToken,
     /// What it may say.
     pub limits: Arc<Limits>,
 }
 
-impl Presence {
+impl Sessions {
     /// Seats a terminal. A connection of the same terminal that stands still is ended: it lost its
     /// network, and came back before anybody noticed.
-    pub fn seat(&self, device: &DeviceId, certificate: &[u8]) -> Result<Place> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let limits = known.limits.entry(device.clone()).or_insert_with(|| Arc::new(Limits::new())).clone();
-        if limits.visits.check().is_err() {
-            return Err(refuse("too-often", format!("terminal {device} connects too often")));
+    pub fn open(&self, device: &DeviceId, certificate: &[u8]) -> Result<Session> {
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let limits = table.limits.entry(device.clone()).or_insert_with(|| Arc::new(Limits::new())).clone();
+        if limits.connections.check().is_err() {
+            return Err(reject("too-often", format!("terminal {device} connects too often")));
         }
-        known.visits += 1;
-        let (visit, leave) = (known.visits, CancellationToken::new());
-        let seat = Seat { visit, certificate: certificate.to_vec(), leave: leave.clone() };
-        if let Some(before) = known.seats.insert(device.clone(), seat) {
+        table.connections += 1;
+        let (connection, leave) = (table.connections, CancellationToken::new());
+        let open = Entry { connection, certificate: certificate.to_vec(), leave: leave.clone() };
+        if let Some(before) = table.open.insert(device.clone(), open) {
             before.leave.cancel();
         }
-        Ok(Place { presence: self.clone(), device: device.clone(), visit, leave, limits })
+        Ok(Session { sessions: self.clone(), device: device.clone(), connection, leave, limits })
     }
 
     /// Ends a terminal's connection.
     pub fn kick(&self, device: &DeviceId) {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(seat) = known.seats.get(device) {
-            seat.leave.cancel();
+        let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = table.open.get(device) {
+            open.leave.cancel();
         }
     }
 
     /// Who is connected, each with the hash of the certificate that was shown.
     pub fn connected(&self) -> Vec<(DeviceId, Vec<u8>)> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.seats.iter().map(|(device, seat)| (device.clone(), seat.certificate.clone())).collect()
+        let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        table.open.iter().map(|(device, open)| (device.clone(), open.certificate.clone())).collect()
     }
 }
 
-impl Drop for Place {
+impl Drop for Session {
     fn drop(&mut self) {
-        let mut known = self.presence.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.seats.get(&self.device).is_some_and(|seat| seat.visit == self.visit) {
-            known.seats.remove(&self.device);
+        let mut table = self.sessions.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if table.open.get(&self.device).is_some_and(|open| open.connection == self.connection) {
+            table.open.remove(&self.device);
         }
     }
 }
@@ -121,25 +121,26 @@ mod tests {
 
     #[test]
     fn a_terminal_has_one_seat_and_the_later_visit_takes_it() {
-        let presence = Presence::default();
+        let sessions = Sessions::default();
         let device = DeviceId::from_random([1; 16]);
-        let first = presence.seat(&device, b"a").expect("seated");
-        let second = presence.seat(&device, b"b").expect("seated");
+        let first = sessions.open(&device, b"a").expect("seated");
+        let second = sessions.open(&device, b"b").expect("seated");
         assert!(first.leave.is_cancelled() && !second.leave.is_cancelled());
         drop(first);
-        assert_eq!(presence.connected(), [(device.clone(), b"b".to_vec())]);
-        presence.kick(&device);
+        assert_eq!(sessions.connected(), [(device.clone(), b"b".to_vec())]);
+        sessions.kick(&device);
         assert!(second.leave.is_cancelled());
         drop(second);
-        assert!(presence.connected().is_empty());
+        assert!(sessions.connected().is_empty());
     }
 
     #[test]
     fn whoever_comes_all_the_time_is_refused() {
-        let presence = Presence::default();
+        let sessions = Sessions::default();
         let device = DeviceId::from_random([1; 16]);
-        let refused = (0..40).find_map(|_| presence.seat(&device, b"a").err()).expect("refused at some time");
-        assert!(refused.to_string().contains("too often"));
-        assert!(presence.seat(&DeviceId::from_random([2; 16]), b"a").is_ok(), "another terminal");
+        let rejected =
+            (0..40).find_map(|_| sessions.open(&device, b"a").err()).expect("refused at some time");
+        assert!(rejected.to_string().contains("too often"));
+        assert!(sessions.open(&DeviceId::from_random([2; 16]), b"a").is_ok(), "another terminal");
     }
 }

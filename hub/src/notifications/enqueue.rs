@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::db;
 use crate::db::channels::{Channels, Kind};
-use crate::db::notifications::{Audience, Closed, Listeners, Owed};
+use crate::db::notifications::{Audience, Closed, Listeners, NewMessage};
 use crate::db::workdays::Standing;
 use crate::notifications::{Detail, MAIL, Times};
 
@@ -64,7 +64,7 @@ impl From<Closed> for Case {
 }
 
 /// Owes word of the late arrivals among workdays; in the transaction that wrote them.
-pub async fn owe_late(
+pub async fn enqueue_late(
     conn: &mut PgConnection,
     channels: &Channels,
     days: &[Standing],
@@ -72,12 +72,12 @@ pub async fn owe_late(
 ) -> Result<()> {
     let since = days_before(now, LATE_DAYS);
     let late = days.iter().filter(|day| day.figures.late_s > 0 && day.figures.date >= since);
-    owe(conn, channels, Kind::Late, &late.map(Case::from).collect::<Vec<_>>(), now).await
+    enqueue(conn, channels, Kind::Late, &late.map(Case::from).collect::<Vec<_>>(), now).await
 }
 
 /// Owes word of the absences and missing punches that have become final; in a transaction of its own.
 /// Of what was before yesterday when somebody first listened, nobody is told.
-pub async fn owe_closed(conn: &mut PgConnection, channels: &Channels, now: Timestamp) -> Result<()> {
+pub async fn enqueue_closed(conn: &mut PgConnection, channels: &Channels, now: Timestamp) -> Result<()> {
     let told = [Kind::Absence, Kind::MissingOut].map(|kind| (kind, listeners(channels, kind)));
     if !told.iter().any(|(_, listeners)| listeners.mail || listeners.webhook) {
         return Ok(());
@@ -87,7 +87,7 @@ pub async fn owe_closed(conn: &mut PgConnection, channels: &Channels, now: Times
     for (kind, listeners) in told {
         if listeners.mail || listeners.webhook {
             let days = db::notifications::closed(conn, kind.as_str(), listeners, since, now, SWEPT).await?;
-            owe(conn, channels, kind, &days.into_iter().map(Case::from).collect::<Vec<_>>(), now).await?;
+            enqueue(conn, channels, kind, &days.into_iter().map(Case::from).collect::<Vec<_>>(), now).await?;
         }
     }
     Ok(())
@@ -97,7 +97,7 @@ fn days_before(now: Timestamp, days: i64) -> Date {
     now.to_zoned(TimeZone::UTC).date().saturating_sub(days.days())
 }
 
-async fn owe(
+async fn enqueue(
     conn: &mut PgConnection,
     channels: &Channels,
     kind: Kind,
@@ -120,10 +120,10 @@ async fn owe(
 }
 
 /// One message for each channel and recipient.
-fn messages(channels: &Channels, kind: Kind, case: &Case, audience: &Audience) -> Result<Vec<Owed>> {
+fn messages(channels: &Channels, kind: Kind, case: &Case, audience: &Audience) -> Result<Vec<NewMessage>> {
     let Case { person, detail } = case;
     let told = serde_json::to_value(detail)?;
-    let message = |channel: &str, recipient: Uuid, whom: &str| Owed {
+    let message = |channel: &str, recipient: Uuid, whom: &str| NewMessage {
         id: Uuid::now_v7(),
         key: format!("{}/{person}/{}/{}/{whom}", kind.as_str(), detail.date, detail.shift),
         channel: channel.to_owned(),

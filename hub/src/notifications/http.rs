@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::date::local;
 use crate::db::notifications::Notice;
 use crate::notifications;
-use crate::web::error::Refusal;
+use crate::web::error::ProblemDetails;
 use crate::web::state::App;
 use crate::web::{ApiError, Caller};
 
@@ -63,8 +63,8 @@ pub struct Notification {
 
 /// Notifications, the oldest first.
 #[utoipa::path(get, path = "/notifications", params(Which), responses(
-    (status = 200, body = [Notification]), (status = 400, body = Refusal), (status = 401, body = Refusal),
-    (status = 403, body = Refusal)))]
+    (status = 200, body = [Notification]), (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails),
+    (status = 403, body = ProblemDetails)))]
 pub async fn list(
     State(app): State<App>,
     caller: Caller,
@@ -102,8 +102,8 @@ fn shown(notice: Notice, app: &App) -> Notification {
 
 /// Have a notification tried again at once.
 #[utoipa::path(post, path = "/notifications/{id}/retry", params(("id" = Uuid, Path)), responses(
-    (status = 204), (status = 401, body = Refusal), (status = 403, body = Refusal), (status = 404, body = Refusal),
-    (status = 409, body = Refusal, description = "it has been sent")))]
+    (status = 204), (status = 401, body = ProblemDetails), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
+    (status = 409, body = ProblemDetails, description = "it has been sent")))]
 pub async fn retry(
     State(app): State<App>,
     caller: Caller,

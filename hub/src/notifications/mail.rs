@@ -127,9 +127,9 @@ pub(super) struct Relay {
 }
 
 /// Why a letter was not taken.
-enum Refusal {
+enum ProblemDetails {
     /// This letter is not wanted, now or ever. The connection is as good as before.
-    Letter(Unsent),
+    Email(Unsent),
     /// Something is wrong that other letters would meet too.
     Server(String),
 }
@@ -182,20 +182,20 @@ impl Relay {
         // Dropped on the way out, the connection is cut.
         let taken = timeout(self.timeout, deliver(&mut session, &letter)).await;
         let taken =
-            taken.unwrap_or_else(|_| Err(Refusal::Server("the server did not answer in time".into())));
+            taken.unwrap_or_else(|_| Err(ProblemDetails::Server("the server did not answer in time".into())));
         match taken {
             Ok(()) => {
                 self.carried += 1;
                 self.session = Some(session);
                 Ok(())
             }
-            Err(Refusal::Letter(unsent)) => {
+            Err(ProblemDetails::Email(unsent)) => {
                 if matches!(timeout(FAREWELL, session.command(Rset)).await, Ok(Ok(_))) {
                     self.session = Some(session);
                 }
                 Err(unsent)
             }
-            Err(Refusal::Server(reason)) => Err(Unsent::trouble(reason)),
+            Err(ProblemDetails::Server(reason)) => Err(Unsent::trouble(reason)),
         }
     }
 
@@ -268,7 +268,7 @@ fn tls(settings: &MailSettings) -> Result<TlsParameters> {
 }
 
 /// The dialogue of one letter.
-async fn deliver(session: &mut AsyncSmtpConnection, letter: &lettre::Message) -> Result<(), Refusal> {
+async fn deliver(session: &mut AsyncSmtpConnection, letter: &lettre::Message) -> Result<(), ProblemDetails> {
     let envelope = letter.envelope();
     let plain = envelope.from().into_iter().chain(envelope.to()).all(|address| {
         let address: &str = address.as_ref();
@@ -276,7 +276,7 @@ async fn deliver(session: &mut AsyncSmtpConnection, letter: &lettre::Message) ->
     });
     let options = if plain { Vec::new() } else { international(session)? };
     let from = session.command(Mail::new(envelope.from().cloned(), options)).await;
-    from.map_err(|error| Refusal::Server(reason("the server did not take the sender", &error)))?;
+    from.map_err(|error| ProblemDetails::Server(reason("the server did not take the sender", &error)))?;
     for to in envelope.to() {
         let to = session.command(Rcpt::new(to.clone(), Vec::new())).await;
         to.map_err(|error| refusal("the server did not take the recipient", &error))?;
@@ -288,23 +288,23 @@ async fn deliver(session: &mut AsyncSmtpConnection, letter: &lettre::Message) ->
 }
 
 /// What must be asked for where an address is not plain ASCII.
-fn international(session: &AsyncSmtpConnection) -> Result<Vec<MailParameter>, Refusal> {
+fn international(session: &AsyncSmtpConnection) -> Result<Vec<MailParameter>, ProblemDetails> {
     if session.server_info().supports_feature(Extension::SmtpUtfEight) {
         return Ok(vec![MailParameter::SmtpUtfEight, MailParameter::Body(MailBodyParameter::EightBitMime)]);
     }
     let reason = "the server takes no addresses with other letters than those of ASCII";
-    Err(Refusal::Letter(Unsent::Dropped(reason.into())))
+    Err(ProblemDetails::Email(Unsent::Dropped(reason.into())))
 }
 
 /// What an error after the login means. Only a clear no to this very letter is for good.
-fn refusal(what: &str, error: &Error) -> Refusal {
+fn refusal(what: &str, error: &Error) -> ProblemDetails {
     let said = reason(what, error);
     match error.status().map(u16::from) {
         // 421: the server is about to close the connection.
-        None | Some(421) => Refusal::Server(said),
-        Some(code) if LOGIN_REFUSALS.contains(&code) => Refusal::Server(said),
-        Some(code) if code >= 500 => Refusal::Letter(Unsent::Dropped(said)),
-        Some(_) => Refusal::Letter(Unsent::Later { reason: said, trouble: false }),
+        None | Some(421) => ProblemDetails::Server(said),
+        Some(code) if LOGIN_REFUSALS.contains(&code) => ProblemDetails::Server(said),
+        Some(code) if code >= 500 => ProblemDetails::Email(Unsent::Dropped(said)),
+        Some(_) => ProblemDetails::Email(Unsent::Later { reason: said, trouble: false }),
     }
 }
 

@@ -27,7 +27,7 @@ const GERMAN_MONTHS: [&str; 12] = [
 ];
 
 /// A letter without its headers. No `Debug`: it names people.
-pub(super) struct Letter {
+pub(super) struct Email {
     pub(super) subject: String,
     pub(super) body: String,
 }
@@ -128,7 +128,7 @@ impl Language {
 }
 
 /// Writes a letter.
-pub(super) fn write(message: &Message) -> Result<Letter> {
+pub(super) fn write(message: &Message) -> Result<Email> {
     let zone = TimeZone::get(&message.zone).with_context(|| format!("no time zone {:?}", message.zone))?;
     let language = Language::of(&message.language);
     let w = &words(message, language, &zone);
@@ -142,7 +142,7 @@ pub(super) fn write(message: &Message) -> Result<Letter> {
     };
     let text = text.context("the letter's template")?;
     let (subject, body) = text.split_once('\n').context("a letter without a body")?;
-    Ok(Letter { subject: subject.trim().to_owned(), body: format!("{}\n", body.trim()) })
+    Ok(Email { subject: subject.trim().to_owned(), body: format!("{}\n", body.trim()) })
 }
 
 fn words(message: &Message, language: Language, zone: &TimeZone) -> Words {
@@ -200,7 +200,7 @@ mod tests {
     }
 
     fn letter(kind: Kind, language: &str, own: bool) -> (String, String) {
-        let Letter { subject, body } = write(&message(kind, language, own)).expect("a letter");
+        let Email { subject, body } = write(&message(kind, language, own)).expect("a letter");
         assert!(!subject.is_empty() && !subject.contains('\n'), "{subject}");
         assert!(!body.contains("\n\n\n") && !body.contains("  ") && body.ends_with(".\n"), "{body}");
         (subject, body)

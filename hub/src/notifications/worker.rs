@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::db::channels::Kind;
-use crate::db::notifications::{Claimed, Facts};
+use crate::db::notifications::{Facts, Leased};
 use crate::notifications::{
-    Detail, MAIL, MOOT, MailSettings, Message, Unsent, WebhookSettings, mail, webhook,
+    Detail, MAIL, MailSettings, Message, OBSOLETE, Unsent, WebhookSettings, mail, webhook,
 };
 use crate::{clock, db};
 
@@ -127,7 +127,7 @@ struct Worker {
 /// What a worker took.
 enum Taken {
     /// A message to send.
-    Message(Claimed, Box<Message>),
+    Message(Leased, Box<Message>),
     /// One that there is no point in sending; it was dropped.
     Pointless,
     /// None; the next is due in so many seconds.
@@ -208,14 +208,14 @@ impl Worker {
         let hold = self.carrier.patience() + MARGIN;
         let mut transaction = self.pool.begin().await?;
         let channel = self.carrier.channel();
-        let Some(claimed) = db::notifications::claim(&mut transaction, channel, hold.as_secs_f64()).await?
+        let Some(claimed) = db::notifications::lease(&mut transaction, channel, hold.as_secs_f64()).await?
         else {
             return Ok(Taken::Nothing(db::notifications::due_in(&mut transaction, channel).await?));
         };
         let by_mail = matches!(self.carrier, Carrier::Mail(_));
         let looked_up = look_up(&mut transaction, &claimed, by_mail).await?;
         if let Err(reason) = looked_up {
-            db::notifications::give_up(&mut transaction, &claimed, reason, reason == MOOT).await?;
+            db::notifications::give_up(&mut transaction, &claimed, reason, reason == OBSOLETE).await?;
         }
         transaction.commit().await?;
         Ok(match looked_up {
@@ -228,7 +228,7 @@ impl Worker {
     }
 
     /// Writes down what became of a message, also when the database is away for a moment.
-    async fn note(&self, claimed: &Claimed, outcome: &Result<(), Unsent>) -> Result<()> {
+    async fn note(&self, claimed: &Leased, outcome: &Result<(), Unsent>) -> Result<()> {
         let mut tries = 1;
         let mut stopped: Option<Instant> = None;
         loop {
@@ -247,7 +247,7 @@ impl Worker {
         }
     }
 
-    async fn note_once(&self, claimed: &Claimed, outcome: &Result<(), Unsent>) -> Result<()> {
+    async fn note_once(&self, claimed: &Leased, outcome: &Result<(), Unsent>) -> Result<()> {
         let mut conn = self.pool.acquire().await?;
         let (id, channel, kind) = (claimed.id, self.carrier.channel(), claimed.kind.as_str());
         match outcome {
@@ -272,7 +272,7 @@ impl Worker {
 
 /// What becomes of a message that was put off: one that the server has put off for its own sake for
 /// so long is given up, while a server in trouble is waited for without limit.
-fn aged(claimed: &Claimed, unsent: Unsent) -> Unsent {
+fn aged(claimed: &Leased, unsent: Unsent) -> Unsent {
     let old = claimed.refused_s.is_some_and(|seconds| seconds > REFUSED.as_secs_f64());
     match unsent {
         Unsent::Later { reason, trouble: false } if old => {
@@ -299,7 +299,7 @@ fn backoff(first: Duration, failures: u32, chance: f64) -> Duration {
 /// Everything that a message says, or why there is no point in sending it any more.
 async fn look_up(
     conn: &mut PgConnection,
-    claimed: &Claimed,
+    claimed: &Leased,
     by_mail: bool,
 ) -> Result<Result<Message, &'static str>> {
     let detail: Option<Detail> = serde_json::from_value(claimed.detail.clone()).ok();
@@ -327,10 +327,10 @@ async fn look_up(
 }
 
 /// Why a message has become pointless since it was owed, if it has.
-fn pointless(claimed: &Claimed, kind: Kind, facts: &Facts, by_mail: bool) -> Option<&'static str> {
+fn pointless(claimed: &Leased, kind: Kind, facts: &Facts, by_mail: bool) -> Option<&'static str> {
     let theirs = claimed.person == claimed.recipient || facts.manager == Some(claimed.recipient);
     if !holds(kind, facts) {
-        Some(MOOT)
+        Some(OBSOLETE)
     } else if !by_mail {
         None
     } else if !theirs {
@@ -379,11 +379,11 @@ mod tests {
         }
     }
 
-    fn claimed(recipient: u128, refused_s: Option<f64>) -> Claimed {
+    fn claimed(recipient: u128, refused_s: Option<f64>) -> Leased {
         let created_at = jiff_sqlx::ToSqlx::to_sqlx(Timestamp::UNIX_EPOCH);
         let (person, recipient) = (Uuid::from_u128(1), Uuid::from_u128(recipient));
         let (id, kind, detail) = (Uuid::nil(), "late".to_owned(), json!({}));
-        Claimed { id, kind, person, recipient, detail, attempts: 1, refused_s, created_at }
+        Leased { id, kind, person, recipient, detail, attempts: 1, refused_s, created_at }
     }
 
     #[test]
@@ -395,7 +395,7 @@ mod tests {
         let quiet = Facts { muted: vec!["absence".into(), "late".into()], ..facts() };
         assert_eq!(why(1, &quiet), Some("the recipient wants no such messages"));
         assert_eq!(why(1, &Facts { email: None, ..facts() }), Some("the recipient has no address"));
-        assert_eq!(why(1, &Facts { late_s: None, ..quiet }), Some(MOOT));
+        assert_eq!(why(1, &Facts { late_s: None, ..quiet }), Some(OBSOLETE));
         // Webhooks know neither addresses nor wishes.
         let bare = Facts { muted: vec!["late".into()], email: None, ..facts() };
         assert_eq!(pointless(&claimed(1, None), Kind::Late, &bare, false), None);

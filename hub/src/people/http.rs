@@ -14,14 +14,14 @@ use uuid::Uuid;
 use crate::db::people::{Entry, Sought};
 use crate::imports::Outcome;
 use crate::imports::http as imports;
-use crate::imports::http::{ImportForm, ImportRefusal, Options, Refused, file_limit};
+use crate::imports::http::{ImportFailure, ImportForm, ImportProblem, Options, file_limit};
 use crate::people;
 use crate::people::enrolment::{self, PHOTO_BYTES, PHOTOS, Photo};
 use crate::people::import::Plan;
 use crate::people::profile::{self, PersonSetting};
 use crate::schedules::Effect;
-use crate::web::error::Refusal;
-use crate::web::query::Trial;
+use crate::web::error::ProblemDetails;
+use crate::web::query::DryRun;
 use crate::web::state::App;
 use crate::web::{ApiError, Caller};
 
@@ -118,7 +118,7 @@ pub struct Search {
 #[utoipa::path(get, path = "/people", params(Search), responses(
     (status = 200, body = [Person], headers(
         ("x-next-after" = String, description = "where there may be more: the `after` of the next page, percent-encoded"))),
-    (status = 401, body = Refusal), (status = 403, body = Refusal)))]
+    (status = 401, body = ProblemDetails), (status = 403, body = ProblemDetails)))]
 pub async fn list(
     State(app): State<App>,
     caller: Caller,
@@ -158,7 +158,7 @@ fn percent_encoded(text: &str) -> String {
 
 /// One person.
 #[utoipa::path(get, path = "/people/{number}", params(("number" = String, Path)), responses(
-    (status = 200, body = Person), (status = 403, body = Refusal), (status = 404, body = Refusal)))]
+    (status = 200, body = Person), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails)))]
 pub async fn one(
     State(app): State<App>,
     caller: Caller,
@@ -169,15 +169,15 @@ pub async fn one(
 
 /// Change what is said of a person. A change of site or employment lets all their days be computed
 /// again.
-#[utoipa::path(patch, path = "/people/{number}", params(("number" = String, Path), Trial), request_body = PersonSetting,
-    responses((status = 200, body = Effect), (status = 400, body = Refusal), (status = 403, body = Refusal),
-    (status = 404, body = Refusal),
-    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+#[utoipa::path(patch, path = "/people/{number}", params(("number" = String, Path), DryRun), request_body = PersonSetting,
+    responses((status = 200, body = Effect), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails),
+    (status = 404, body = ProblemDetails),
+    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
 pub async fn set(
     State(app): State<App>,
     caller: Caller,
     Path(number): Path<String>,
-    Query(trial): Query<Trial>,
+    Query(trial): Query<DryRun>,
     Json(setting): Json<PersonSetting>,
 ) -> Result<Json<Effect>, ApiError> {
     let change = app.change(caller.staff()?, trial.dry_run)?;
@@ -202,7 +202,7 @@ pub struct Added {
 
 /// Add a person.
 #[utoipa::path(post, path = "/people", request_body = NewPerson, responses(
-    (status = 201, body = Added), (status = 400, body = Refusal), (status = 409, body = Refusal)))]
+    (status = 201, body = Added), (status = 400, body = ProblemDetails), (status = 409, body = ProblemDetails)))]
 pub async fn add(
     State(app): State<App>,
     caller: Caller,
@@ -214,7 +214,7 @@ pub async fn add(
 
 /// Record that a person consented to the use of their face.
 #[utoipa::path(put, path = "/people/{number}/consent", params(("number" = String, Path)), responses(
-    (status = 204), (status = 404, body = Refusal)))]
+    (status = 204), (status = 404, body = ProblemDetails)))]
 pub async fn consent(
     State(app): State<App>,
     caller: Caller,
@@ -226,7 +226,7 @@ pub async fn consent(
 
 /// End consent: the templates are deleted, on the terminals too.
 #[utoipa::path(delete, path = "/people/{number}/consent", params(("number" = String, Path)), responses(
-    (status = 204), (status = 404, body = Refusal)))]
+    (status = 204), (status = 404, body = ProblemDetails)))]
 pub async fn withdraw(
     State(app): State<App>,
     caller: Caller,
@@ -259,8 +259,8 @@ pub struct PhotoForm {
 /// Enrol a person from photos of their face; the photos are not kept.
 #[utoipa::path(post, path = "/people/{number}/photos", params(("number" = String, Path)),
     request_body(content = PhotoForm, content_type = "multipart/form-data"), responses(
-    (status = 200, body = Enrolled), (status = 404, body = Refusal), (status = 409, body = Refusal, description = "no consent"),
-    (status = 422, body = Refusal, description = "a photo can't be used")))]
+    (status = 200, body = Enrolled), (status = 404, body = ProblemDetails), (status = 409, body = ProblemDetails, description = "no consent"),
+    (status = 422, body = ProblemDetails, description = "a photo can't be used")))]
 pub async fn enrol(
     State(app): State<App>,
     caller: Caller,
@@ -298,16 +298,16 @@ pub async fn enrol(
 /// cells that are formatted as text only. One import runs at a time.
 #[utoipa::path(post, path = "/imports/people",
     params(Options), request_body(content = ImportForm, content_type = "multipart/form-data"), responses(
-    (status = 200, body = Outcome), (status = 400, body = Refusal), (status = 401, body = Refusal),
-    (status = 403, body = Refusal),
-    (status = 409, body = Refusal, description = "another import is running, or somebody else changed the same things meanwhile"),
-    (status = 422, body = ImportRefusal, description = "the file has problems")))]
+    (status = 200, body = Outcome), (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails),
+    (status = 403, body = ProblemDetails),
+    (status = 409, body = ProblemDetails, description = "another import is running, or somebody else changed the same things meanwhile"),
+    (status = 422, body = ImportProblem, description = "the file has problems")))]
 pub async fn import_people(
     State(app): State<App>,
     caller: Caller,
     Query(options): Query<Options>,
     form: Multipart,
-) -> Result<Json<Outcome>, Refused> {
+) -> Result<Json<Outcome>, ImportFailure> {
     imports::import::<Plan>(&app, &caller, &options, form).await
 }
 

@@ -15,7 +15,7 @@ use crate::date::Day;
 use crate::db;
 use crate::db::channels::Kind;
 use crate::db::people::Entry;
-use crate::error::{Denial, worded};
+use crate::error::{Error, check_text};
 use crate::notifications::LANGUAGES;
 use crate::schedules::{Change, Dates, Effect, NAME, Touched};
 
@@ -26,7 +26,7 @@ pub const EMAIL: usize = 254;
 
 /// What a key of a change says: nothing, or a value, or that there is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Wanted<T> {
+pub enum Field<T> {
     /// It was left out.
     #[default]
     Kept,
@@ -34,13 +34,13 @@ pub enum Wanted<T> {
     Set(Option<T>),
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Wanted<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         Option::deserialize(from).map(Self::Set)
     }
 }
 
-impl<T> Wanted<T> {
+impl<T> Field<T> {
     /// Puts what was said in the place of what was there.
     fn onto(self, place: &mut Option<T>) {
         if let Self::Set(value) = self {
@@ -58,15 +58,15 @@ pub struct PersonSetting {
     /// Where mail reaches them, or null.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
-    email: Wanted<String>,
+    email: Field<String>,
     /// The number of their manager, or null.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
-    manager: Wanted<String>,
+    manager: Field<String>,
     /// Their department, which is made if it is not there, or null.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
-    department: Wanted<String>,
+    department: Field<String>,
     /// The name of their site.
     site: Option<String>,
     /// Of their messages: two letters, such as en.
@@ -74,29 +74,29 @@ pub struct PersonSetting {
     /// First day of employment, or null.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = Date)]
-    employed_from: Wanted<Day>,
+    employed_from: Field<Day>,
     /// Last day of employment, or null.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = Date)]
-    employed_to: Wanted<Day>,
+    employed_to: Field<Day>,
     /// Kinds of messages that they do not want: late, absence, `missing_out`.
     muted: Option<Vec<String>>,
 }
 
 /// Changes what is said of a person.
-pub async fn set(change: &Change<'_>, number: &str, setting: PersonSetting) -> Result<Effect, Denial> {
+pub async fn set(change: &Change<'_>, number: &str, setting: PersonSetting) -> Result<Effect, Error> {
     let mut transaction = change.begin().await?;
     let person = seen_by(&mut transaction, change.actor, number).await?;
     db::recompute_queue::hold(&mut transaction, &[person.id]).await?;
     let before = db::people::entry(&mut transaction, person.id).await?;
-    let before = before.ok_or_else(|| Denial::missing(format!("{number:?} is gone")))?;
+    let before = before.ok_or_else(|| Error::missing(format!("{number:?} is gone")))?;
     let mut after = before.clone();
     setting.onto(&mut after);
     check(&after)?;
     let bound = terms(&before) != terms(&after) || before.manager != after.manager;
     if change.actor.person == Some(person.id) && bound {
         let message = "nobody changes their own manager, site or employment: ask somebody else";
-        return Err(Denial::forbidden(message));
+        return Err(Error::forbidden(message));
     }
     find(&mut transaction, &before, &after).await?;
     if before.site != after.site {
@@ -116,8 +116,8 @@ pub async fn set(change: &Change<'_>, number: &str, setting: PersonSetting) -> R
 
 impl PersonSetting {
     fn onto(self, entry: &mut Entry) {
-        let date = |wanted: Wanted<Day>, place: &mut Option<SqlDate>| {
-            if let Wanted::Set(day) = wanted {
+        let date = |wanted: Field<Day>, place: &mut Option<SqlDate>| {
+            if let Field::Set(day) = wanted {
                 *place = day.map(|day| day.0.to_sqlx());
             }
         };
@@ -134,29 +134,29 @@ impl PersonSetting {
 }
 
 /// Refuses what makes no sense, whatever else there is.
-fn check(entry: &Entry) -> Result<(), Denial> {
-    worded("a person's name", &entry.name, PERSON_NAME)?;
+fn check(entry: &Entry) -> Result<(), Error> {
+    check_text("a person's name", &entry.name, PERSON_NAME)?;
     if let Some(department) = &entry.department {
-        worded("a department's name", department, NAME)?;
+        check_text("a department's name", department, NAME)?;
     }
     if entry.email.as_deref().is_some_and(|email| !is_address(email)) {
-        return Err(Denial::senseless(format!("email: write NAME@HOST, at most {EMAIL} characters")));
+        return Err(Error::invalid(format!("email: write NAME@HOST, at most {EMAIL} characters")));
     }
     if !LANGUAGES.contains(&entry.language.as_str()) {
-        return Err(Denial::senseless(format!("language: one of {}", LANGUAGES.join(", "))));
+        return Err(Error::invalid(format!("language: one of {}", LANGUAGES.join(", "))));
     }
     if entry.employed_from.zip(entry.employed_to).is_some_and(|(from, to)| from > to) {
-        return Err(Denial::senseless("employed_to: the employment would end before it begins"));
+        return Err(Error::invalid("employed_to: the employment would end before it begins"));
     }
     let mut seen = BTreeSet::new();
     if !entry.muted.iter().all(|kind| Kind::read(kind).is_some() && seen.insert(kind)) {
-        return Err(Denial::senseless(format!(
+        return Err(Error::invalid(format!(
             "muted: each of {} at most once",
             Kind::ALL.map(Kind::as_str).join(", ")
         )));
     }
     if entry.manager.as_ref() == Some(&entry.number) {
-        return Err(Denial::senseless("manager: nobody is their own manager"));
+        return Err(Error::invalid("manager: nobody is their own manager"));
     }
     Ok(())
 }
@@ -171,18 +171,16 @@ pub fn is_address(text: &str) -> bool {
 }
 
 /// Finds the manager and the site that an entry names, and makes its department.
-async fn find(conn: &mut PgConnection, before: &Entry, after: &Entry) -> Result<(), Denial> {
+async fn find(conn: &mut PgConnection, before: &Entry, after: &Entry) -> Result<(), Error> {
     if let Some(manager) =
         after.manager.as_deref().filter(|manager| before.manager.as_deref() != Some(*manager))
         && db::people::id_of(conn, manager).await?.is_none()
     {
-        return Err(Denial::senseless(format!("manager: there is nobody with the number {manager:?}")));
+        return Err(Error::invalid(format!("manager: there is nobody with the number {manager:?}")));
     }
     if after.site != before.site && !db::sites::list(conn).await?.iter().any(|site| site.name == after.site) {
         let site = &after.site;
-        return Err(Denial::senseless(format!(
-            "there is no site {site:?}: PUT /api/v1/sites/NAME makes one"
-        )));
+        return Err(Error::invalid(format!("there is no site {site:?}: PUT /api/v1/sites/NAME makes one")));
     }
     if let Some(department) = &after.department {
         db::sites::put_departments(conn, std::slice::from_ref(department)).await?;
@@ -227,7 +225,7 @@ mod tests {
         }
     }
 
-    fn changed(setting: &str) -> Result<Entry, Denial> {
+    fn changed(setting: &str) -> Result<Entry, Error> {
         let mut entry = entry();
         let setting: PersonSetting = serde_json::from_str(setting)?;
         setting.onto(&mut entry);

@@ -7,7 +7,7 @@ use proto::{Direction, Punch};
 use tracing::warn;
 use uuid::Uuid;
 
-use crate::db::boots::Unplaced;
+use crate::db::boots::Undated;
 use crate::db::punches::{Arrival, DeadLetter, Number};
 
 /// A punch before this instant was made by a clock that was never set: 2020-01-01.
@@ -18,26 +18,29 @@ const LATEST_US: i64 = 4_102_444_800_000_000;
 const AHEAD_US: i64 = 24 * 3600 * 1_000_000;
 
 /// What a record turned out to be.
-pub enum Sorted {
+pub enum Classified {
     /// A punch with a time.
     Punch(Arrival),
     /// One of a clock that was not set: its start must be known.
-    Unplaced(Unplaced),
+    Undated(Undated),
     /// None at all.
     Dead(DeadLetter),
 }
 
 /// Decodes a punch; what is not understood becomes a dead letter.
-pub fn sort(number: Number, hash: Vec<u8>, bytes: &[u8], now: Timestamp) -> Sorted {
+pub fn sort(number: Number, hash: Vec<u8>, bytes: &[u8], now: Timestamp) -> Classified {
     match understand(&number, &hash, bytes, now) {
         Ok(sorted) => sorted,
-        Err(reason) => {
-            Sorted::Dead(DeadLetter { number, hash, punch: bytes.to_vec(), reason: format!("{reason:#}") })
-        }
+        Err(reason) => Classified::Dead(DeadLetter {
+            number,
+            hash,
+            punch: bytes.to_vec(),
+            reason: format!("{reason:#}"),
+        }),
     }
 }
 
-fn understand(number: &Number, hash: &[u8], bytes: &[u8], now: Timestamp) -> Result<Sorted> {
+fn understand(number: &Number, hash: &[u8], bytes: &[u8], now: Timestamp) -> Result<Classified> {
     let punch = Punch::decode(bytes).context("it can't be decoded")?;
     ensure!(punch.version == proto::VERSION, "it is of version {}", punch.version);
     let direction = match punch.direction() {
@@ -65,19 +68,19 @@ fn understand(number: &Number, hash: &[u8], bytes: &[u8], now: Timestamp) -> Res
         punch: bytes.to_vec(),
     };
     if set {
-        return Ok(Sorted::Punch(arrival));
+        return Ok(Classified::Punch(arrival));
     }
     ensure!((1..=64).contains(&punch.boot.len()), "its clock was not set, and its start has no name");
     let monotonic_us = i64::try_from(punch.monotonic_us).ok().filter(|us| *us < LATEST_US);
     let monotonic_us = monotonic_us.context("its monotonic time is impossible")?;
-    Ok(Sorted::Unplaced(Unplaced { arrival, boot: punch.boot, monotonic_us }))
+    Ok(Classified::Undated(Undated { arrival, boot: punch.boot, monotonic_us }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sorted(at_us: i64, synchronised: bool, boot: &str) -> Sorted {
+    fn sorted(at_us: i64, synchronised: bool, boot: &str) -> Classified {
         let uuid = vec![1; 16];
         let punch = Punch {
             version: 1,
@@ -99,19 +102,19 @@ mod tests {
     #[test]
     fn times_that_cannot_be_are_dead_estimated_or_unplaced() {
         let sure = sorted(now().as_microsecond(), true, "b");
-        assert!(matches!(sure, Sorted::Punch(a) if a.clock == "synchronised"));
+        assert!(matches!(sure, Classified::Punch(a) if a.clock == "synchronised"));
         let ahead = now().as_microsecond() + 2 * AHEAD_US;
         assert!(
-            matches!(sorted(ahead, true, "b"), Sorted::Punch(a) if a.clock == "estimated" && a.at_us == ahead)
+            matches!(sorted(ahead, true, "b"), Classified::Punch(a) if a.clock == "estimated" && a.at_us == ahead)
         );
         assert!(
-            matches!(sorted(5, true, "b"), Sorted::Unplaced(u) if u.boot == "b" && u.arrival.clock == "estimated")
+            matches!(sorted(5, true, "b"), Classified::Undated(u) if u.boot == "b" && u.arrival.clock == "estimated")
         );
-        assert!(matches!(sorted(now().as_microsecond(), false, "b"), Sorted::Unplaced(_)));
-        assert!(matches!(sorted(5, false, ""), Sorted::Dead(_)));
-        assert!(matches!(sorted(i64::MAX, true, "b"), Sorted::Unplaced(_)));
-        assert!(matches!(sorted(LATEST_US, false, "b"), Sorted::Unplaced(_)));
+        assert!(matches!(sorted(now().as_microsecond(), false, "b"), Classified::Undated(_)));
+        assert!(matches!(sorted(5, false, ""), Classified::Dead(_)));
+        assert!(matches!(sorted(i64::MAX, true, "b"), Classified::Undated(_)));
+        assert!(matches!(sorted(LATEST_US, false, "b"), Classified::Undated(_)));
         let number = Number { device: String::new(), epoch: 1, seq: 1 };
-        assert!(matches!(sort(number, vec![], &[255], now()), Sorted::Dead(_)));
+        assert!(matches!(sort(number, vec![], &[255], now()), Classified::Dead(_)));
     }
 }

@@ -12,7 +12,7 @@ use crate::clock;
 use crate::date::{Day, Moment, local};
 use crate::punches::listing::{self, Row};
 use crate::punches::undated;
-use crate::web::error::Refusal;
+use crate::web::error::ProblemDetails;
 use crate::web::state::App;
 use crate::web::{ApiError, Caller};
 
@@ -24,20 +24,20 @@ pub fn routes() -> OpenApiRouter<App> {
 /// Which day.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-pub struct Wanted {
+pub struct Parameters {
     /// `YYYY-MM-DD` in the site's zone; today if left out.
     #[param(value_type = Option<String>, format = Date)]
     date: Option<Day>,
 }
 
 /// The punches of a day, the latest first.
-#[utoipa::path(get, path = "/punches", params(Wanted), responses(
-    (status = 200, body = [Row]), (status = 400, body = Refusal), (status = 401, body = Refusal),
-    (status = 403, body = Refusal)))]
+#[utoipa::path(get, path = "/punches", params(Parameters), responses(
+    (status = 200, body = [Row]), (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails),
+    (status = 403, body = ProblemDetails)))]
 pub async fn list(
     State(app): State<App>,
     caller: Caller,
-    Query(wanted): Query<Wanted>,
+    Query(wanted): Query<Parameters>,
 ) -> Result<Json<Vec<Row>>, ApiError> {
     let actor = caller.staff()?;
     let date = wanted.date.map_or_else(|| app.today(), |day| day.0);
@@ -46,7 +46,7 @@ pub async fn list(
 
 /// A punch of a terminal whose clock was never set.
 #[derive(Serialize, ToSchema)]
-pub struct Unplaced {
+pub struct Undated {
     id: Uuid,
     /// The person's number.
     number: String,
@@ -78,10 +78,10 @@ pub struct Placed {
 }
 
 /// Punches whose time nobody knows: their terminal's clock was not set before it started again.
-#[utoipa::path(get, path = "/punches/unplaced", responses((status = 200, body = [Unplaced]),
-    (status = 401, body = Refusal), (status = 403, body = Refusal)))]
-pub async fn unplaced(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Unplaced>>, ApiError> {
-    let row = |punch: crate::db::boots::Waiting| Unplaced {
+#[utoipa::path(get, path = "/punches/unplaced", responses((status = 200, body = [Undated]),
+    (status = 401, body = ProblemDetails), (status = 403, body = ProblemDetails)))]
+pub async fn unplaced(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Undated>>, ApiError> {
+    let row = |punch: crate::db::boots::Waiting| Undated {
         id: punch.id,
         number: punch.number,
         name: punch.name,
@@ -97,8 +97,8 @@ pub async fn unplaced(State(app): State<App>, caller: Caller) -> Result<Json<Vec
 /// Say when one of them was made: it and all others of the same start are placed, as estimated. Nobody dates
 /// their own punches: of a start that holds one, somebody else says it.
 #[utoipa::path(post, path = "/punches/unplaced/{id}", params(("id" = Uuid, Path)), request_body = Placement,
-    responses((status = 200, body = Placed), (status = 400, body = Refusal), (status = 403, body = Refusal),
-    (status = 404, body = Refusal)))]
+    responses((status = 200, body = Placed), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails),
+    (status = 404, body = ProblemDetails)))]
 pub async fn place(
     State(app): State<App>,
     caller: Caller,

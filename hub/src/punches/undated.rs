@@ -12,11 +12,11 @@ use uuid::Uuid;
 use crate::accounts::Actor;
 use crate::db;
 use crate::db::boots::{Start, Waiting};
-use crate::error::Denial;
-use crate::punches::place_waiting;
+use crate::error::Error;
+use crate::punches::date_waiting;
 
 /// The worklist. Whoever looks at it is audited.
-pub async fn list(pool: &PgPool, actor: &str) -> Result<Vec<Waiting>, Denial> {
+pub async fn list(pool: &PgPool, actor: &str) -> Result<Vec<Waiting>, Error> {
     let mut transaction = pool.begin().await?;
     let waiting = db::boots::waiting(&mut transaction).await?;
     let detail = json!({"punches": waiting.len()});
@@ -33,18 +33,18 @@ pub async fn place(
     id: Uuid,
     at: Timestamp,
     now: Timestamp,
-) -> Result<usize, Denial> {
+) -> Result<usize, Error> {
     if at > now {
-        return Err(Denial::senseless("nobody has punched in the future"));
+        return Err(Error::invalid("nobody has punched in the future"));
     }
     let mut transaction = pool.begin().await?;
     let waiting = db::boots::waiting(&mut transaction).await?;
     let Some(punch) = waiting.into_iter().find(|punch| punch.id == id) else {
-        return Err(Denial::missing(format!("no punch {id} waits to be placed")));
+        return Err(Error::missing(format!("no punch {id} waits to be placed")));
     };
     let (device, boot) = (&punch.device, &punch.boot);
     if db::boots::waits_for(&mut transaction, device, boot, actor.somebody()?).await? {
-        return Err(Denial::forbidden(
+        return Err(Error::forbidden(
             "punches of your own are among those of that start: nobody dates their own, ask somebody else",
         ));
     }
@@ -52,7 +52,7 @@ pub async fn place(
     let start_us = at.as_microsecond() - punch.monotonic_us;
     let start = Start { boot: &punch.boot, start_us, source: "person" };
     db::boots::remember(&mut transaction, &device, &[start]).await?;
-    let placed = place_waiting(&mut transaction, device.as_str()).await?;
+    let placed = date_waiting(&mut transaction, device.as_str()).await?;
     let detail = json!({"punch": id, "at": at.to_string(), "boot": punch.boot, "placed": placed});
     db::audit::record(&mut transaction, &actor.name, "punches.place", device.as_str(), detail).await?;
     transaction.commit().await?;

@@ -20,14 +20,14 @@ use crate::access::seen_by;
 use crate::accounts::{Actor, Scope};
 use crate::date::Day;
 use crate::db::reports::Filter;
-use crate::error::Denial;
+use crate::error::Error;
 #[cfg(feature = "pdf")]
 use crate::reports::pdf;
 use crate::reports::table::{Cell, Column, Cursor, Page};
 use crate::reports::timesheet::Period;
 use crate::reports::{Question, Report, Step, csv, json, xlsx};
-use crate::web::error::Refusal;
-use crate::web::heavy::HeavyTurn;
+use crate::web::error::ProblemDetails;
+use crate::web::heavy::HeavyPermit;
 use crate::web::state::App;
 use crate::web::{ApiError, Caller};
 use crate::{clock, db};
@@ -58,7 +58,7 @@ pub enum Shape {
 /// Which rows.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-pub struct Wanted {
+pub struct Parameters {
     /// First date, `YYYY-MM-DD`; today if left out.
     #[param(value_type = Option<String>, format = Date)]
     from: Option<Day>,
@@ -84,21 +84,21 @@ pub struct Wanted {
 
 /// A report: daily, timesheet, lateness, absence, overtime, exceptions, presence, punctuality or
 /// silence (terminals that absences wait for). Managers see their people in it, employees themselves.
-#[utoipa::path(get, path = "/reports/{report}", params(("report" = Report, Path), Wanted), responses(
+#[utoipa::path(get, path = "/reports/{report}", params(("report" = Report, Path), Parameters), responses(
     (status = 200, description = "a list of objects, or the file", body = Vec<serde_json::Value>),
-    (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 403, body = Refusal),
-    (status = 404, body = Refusal, description = "there is no such person, department or site"),
-    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way, or too many PDFs wait")))]
+    (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails), (status = 403, body = ProblemDetails),
+    (status = 404, body = ProblemDetails, description = "there is no such person, department or site"),
+    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way, or too many PDFs wait")))]
 pub async fn report(
     State(app): State<App>,
     caller: Caller,
     Path(report): Path<Report>,
-    Query(wanted): Query<Wanted>,
+    Query(parameters): Query<Parameters>,
 ) -> Result<Response, ApiError> {
-    let turn = caller.turn(&app)?;
-    let question = question(&app, report, &wanted, caller.scope())?;
-    let after = wanted.after.as_deref().map(Cursor::read).transpose().map_err(ApiError::bad)?;
-    let shape = wanted.format.unwrap_or_default();
+    let permit = caller.permit(&app)?;
+    let question = question(&app, report, &parameters, caller.scope())?;
+    let after = parameters.after.as_deref().map(Cursor::read).transpose().map_err(ApiError::bad)?;
+    let shape = parameters.format.unwrap_or_default();
     let detail = json!({"from": question.filter.from.to_string(), "to": question.filter.to.to_string(),
         "number": question.filter.number, "department": question.filter.department, "site": question.filter.site});
     let mut conn = app.pool.acquire().await.map_err(anyhow::Error::from)?;
@@ -106,42 +106,42 @@ pub async fn report(
     let action = format!("report.{}", report.name());
     let audited = db::audit::record(&mut conn, &caller.0.name, &action, report.name(), detail).await;
     audited.map_err(anyhow::Error::from)?;
-    if let Some(limit) = wanted.limit {
+    if let Some(limit) = parameters.limit {
         if shape != Shape::Json {
             return Err(ApiError::bad("limit: pages come as JSON"));
         }
         let most = i64::from(limit).clamp(1, PAGE);
         drop(conn);
-        let page = page(&turn, &app.pool, &question, after, most).await?;
-        return Ok(turn.until_sent(one_page(report, &page)?));
+        let page = page(&permit, &app.pool, &question, after, most).await?;
+        return Ok(permit.until_sent(one_page(report, &page)?));
     }
     drop(conn);
     let name = format!("{}-{}-{}", report.name(), question.filter.from, question.filter.to);
     let answer = match shape {
-        Shape::Json => whole(&turn, app.pool, question, after, shape).await?,
+        Shape::Json => whole(&permit, app.pool, question, after, shape).await?,
         Shape::Csv => {
-            (named(&name, "csv")?, whole(&turn, app.pool, question, after, shape).await?).into_response()
+            (named(&name, "csv")?, whole(&permit, app.pool, question, after, shape).await?).into_response()
         }
         Shape::Xlsx => {
-            let workbook = Box::pin(workbook(&turn, &app.pool, &question)).await?;
+            let workbook = Box::pin(workbook(&permit, &app.pool, &question)).await?;
             (named(&name, "xlsx")?, workbook).into_response()
         }
-        Shape::Pdf => (named(&name, "pdf")?, pages(&turn, &app, question).await?).into_response(),
+        Shape::Pdf => (named(&name, "pdf")?, pages(&permit, &app, question).await?).into_response(),
     };
-    Ok(turn.until_sent(answer))
+    Ok(permit.until_sent(answer))
 }
 
-fn question(app: &App, report: Report, wanted: &Wanted, scope: Scope) -> Result<Question, ApiError> {
-    let period = Period::asked(wanted.from, wanted.to, app.today())?;
+fn question(app: &App, report: Report, parameters: &Parameters, scope: Scope) -> Result<Question, ApiError> {
+    let period = Period::asked(parameters.from, parameters.to, app.today())?;
     if report == Report::Daily && period.from != period.to {
         return Err(ApiError::bad("to: the daily report is of one date; ask for the timesheet"));
     }
     let filter = Filter {
         from: period.from,
         to: period.to,
-        number: wanted.number.clone(),
-        department: wanted.department.clone(),
-        site: wanted.site.clone(),
+        number: parameters.number.clone(),
+        department: parameters.department.clone(),
+        site: parameters.site.clone(),
         manager: scope.manager,
         own: scope.own,
     };
@@ -149,19 +149,19 @@ fn question(app: &App, report: Report, wanted: &Wanted, scope: Scope) -> Result<
     Ok(Question {
         report,
         filter,
-        step: wanted.step.unwrap_or_default(),
+        step: parameters.step.unwrap_or_default(),
         duplicate_within_s,
         now: clock::now(),
     })
 }
 
 /// Refuses what names nobody and nothing: an empty report would look as if there had been no work.
-async fn exists(conn: &mut PgConnection, actor: &Actor, filter: &Filter) -> Result<(), Denial> {
+async fn exists(conn: &mut PgConnection, actor: &Actor, filter: &Filter) -> Result<(), Error> {
     if let Some(number) = &filter.number {
         seen_by(conn, actor, number).await?;
     }
     match db::reports::unknown(conn, filter).await? {
-        Some((what, name)) => Err(Denial::missing(format!("{what}: there is no {what} {name:?}"))),
+        Some((what, name)) => Err(Error::missing(format!("{what}: there is no {what} {name:?}"))),
         None => Ok(()),
     }
 }
@@ -192,7 +192,7 @@ fn named(name: &str, ending: &str) -> Result<[(HeaderName, HeaderValue); 2], Api
 
 /// A page of a report.
 async fn page(
-    turn: &HeavyTurn,
+    permit: &HeavyPermit,
     pool: &PgPool,
     question: &Question,
     after: Option<Cursor>,
@@ -203,12 +203,12 @@ async fn page(
         let mut conn = pool.acquire().await?;
         question.page(&mut conn, after.as_ref(), most).await
     };
-    turn.hold(read).await?
+    permit.hold(read).await?
 }
 
 /// Where a stream stands.
 struct Progress {
-    turn: HeavyTurn,
+    permit: HeavyPermit,
     pool: PgPool,
     question: Question,
     shape: Shape,
@@ -221,7 +221,7 @@ impl Progress {
     /// The next piece of the answer.
     async fn piece(&mut self) -> anyhow::Result<Bytes> {
         let columns = self.question.report.columns();
-        let mut page = page(&self.turn, &self.pool, &self.question, self.after.take(), PAGE).await?;
+        let mut page = page(&self.permit, &self.pool, &self.question, self.after.take(), PAGE).await?;
         let first = !std::mem::replace(&mut self.begun, true);
         self.done = page.next.is_none();
         self.after = page.next.take();
@@ -260,14 +260,14 @@ fn write(
 /// All pages, one after another as they are taken. The first is read before anything is answered,
 /// so that most failures are told as such.
 async fn whole(
-    turn: &HeavyTurn,
+    permit: &HeavyPermit,
     pool: PgPool,
     question: Question,
     after: Option<Cursor>,
     shape: Shape,
 ) -> Result<Response, ApiError> {
     let mut progress =
-        Progress { turn: turn.clone(), pool, question, shape, after, begun: false, done: false };
+        Progress { permit: permit.clone(), pool, question, shape, after, begun: false, done: false };
     let first = progress.piece().await?;
     let rest = stream::unfold(progress, |mut progress| async move {
         if progress.done {
@@ -286,11 +286,11 @@ async fn whole(
 }
 
 /// A workbook is written whole before it is sent: its directory stands at the end.
-async fn workbook(turn: &HeavyTurn, pool: &PgPool, question: &Question) -> Result<Vec<u8>, ApiError> {
+async fn workbook(permit: &HeavyPermit, pool: &PgPool, question: &Question) -> Result<Vec<u8>, ApiError> {
     let mut sheet = xlsx::Sheet::new(question.report.name(), question.report.columns())?;
     let mut after = None;
     loop {
-        let page = page(turn, pool, question, after.take(), PAGE).await?;
+        let page = page(permit, pool, question, after.take(), PAGE).await?;
         sheet = tokio::task::spawn_blocking(move || sheet.add(&page.rows).map(|()| (sheet, page.next)))
             .await
             .context("writing a workbook")?
@@ -307,7 +307,7 @@ async fn workbook(turn: &HeavyTurn, pool: &PgPool, question: &Question) -> Resul
 
 /// What is printed: dates and when it was made, then the rows.
 #[cfg(feature = "pdf")]
-async fn pages(turn: &HeavyTurn, app: &App, question: Question) -> Result<Vec<u8>, ApiError> {
+async fn pages(permit: &HeavyPermit, app: &App, question: Question) -> Result<Vec<u8>, ApiError> {
     let full = || {
         let message = "format: other PDFs are printed first: ask again in a minute, or for CSV or XLSX";
         ApiError::too_many(message, 60)
@@ -316,7 +316,7 @@ async fn pages(turn: &HeavyTurn, app: &App, question: Question) -> Result<Vec<u8
     let made = question.now.to_zoned(app.zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string();
     let subtitle = format!("{} to {}, made {made}", question.filter.from, question.filter.to);
     let (title, columns) = (question.report.title(), question.report.columns());
-    let page = page(turn, &app.pool, &question, None, pdf::ROWS as i64 + 1).await?;
+    let page = page(permit, &app.pool, &question, None, pdf::ROWS as i64 + 1).await?;
     if page.rows.len() > pdf::ROWS {
         let way_out = "ask for CSV or XLSX, or for fewer days or people";
         return Err(ApiError::bad(format!("format: a PDF has at most {} rows: {way_out}", pdf::ROWS)));
@@ -326,7 +326,7 @@ async fn pages(turn: &HeavyTurn, app: &App, question: Question) -> Result<Vec<u8
 
 #[cfg(not(feature = "pdf"))]
 #[expect(clippy::unused_async, reason = "as with the feature")]
-async fn pages(_: &HeavyTurn, _: &App, _: Question) -> Result<Vec<u8>, ApiError> {
+async fn pages(_: &HeavyPermit, _: &App, _: Question) -> Result<Vec<u8>, ApiError> {
     Err(ApiError::new(
         axum::http::StatusCode::NOT_IMPLEMENTED,
         "format: this hub was built without PDF (the feature `pdf`): ask for xlsx or csv",

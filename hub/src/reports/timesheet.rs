@@ -14,7 +14,7 @@ use crate::date::{self, Day, local, time_of_day};
 use crate::db;
 use crate::db::reports::{self, DayRow, Filter, Which};
 use crate::db::workdays::EXPECTED;
-use crate::error::Denial;
+use crate::error::Error;
 
 /// Days of one timesheet, at most.
 const DAYS: i32 = 366;
@@ -93,7 +93,7 @@ impl Period {
     }
 
     /// What somebody asked for: today, where nothing is said, and one day, where no last one is.
-    pub fn asked(from: Option<Day>, to: Option<Day>, today: Date) -> Result<Self, Denial> {
+    pub fn asked(from: Option<Day>, to: Option<Day>, today: Date) -> Result<Self, Error> {
         let from = from.unwrap_or(Day(today));
         let (from, to) = date::range(from, to.unwrap_or(from), DAYS)?;
         Ok(Self { from, to })
@@ -106,7 +106,7 @@ pub async fn timesheet(
     period: Period,
     (actor, scope): (&str, Scope),
     now: Timestamp,
-) -> Result<Vec<Row>, Denial> {
+) -> Result<Vec<Row>, Error> {
     let mut transaction = pool.begin().await?;
     let rows = unaudited(&mut transaction, period, scope, now).await?;
     let detail = json!({"from": period.from.to_string(), "to": period.to.to_string()});
@@ -121,13 +121,13 @@ pub async fn unaudited(
     period: Period,
     scope: Scope,
     now: Timestamp,
-) -> Result<Vec<Row>, Denial> {
+) -> Result<Vec<Row>, Error> {
     let whole = Filter::between(period.from, period.to);
     let filter = Filter { manager: scope.manager, own: scope.own, ..whole };
     let days = reports::days(conn, &filter, Which::All, None, ROWS + 1, now).await?;
     if days.len() as i64 > ROWS {
         let way_out = "ask for fewer days, or /api/v1/reports/timesheet, which comes in pieces";
-        return Err(Denial::senseless(format!("more than {ROWS} rows: {way_out}")));
+        return Err(Error::invalid(format!("more than {ROWS} rows: {way_out}")));
     }
     Ok(days.into_iter().map(Row::read).collect::<Result<_>>()?)
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::db;
 use crate::db::recompute_queue::Whose;
-use crate::error::{Denial, worded};
+use crate::error::{Error, check_text};
 use crate::schedules::{Change, Dates, Effect, NAME, Touched};
 
 /// A holiday.
@@ -30,15 +30,15 @@ pub struct HolidaySetting {
 }
 
 /// All calendars, by name.
-pub async fn calendars(pool: &PgPool) -> Result<Vec<String>, Denial> {
+pub async fn calendars(pool: &PgPool) -> Result<Vec<String>, Error> {
     Ok(db::sites::calendars(&mut *pool.acquire().await?).await?)
 }
 
 /// The holidays of a calendar, by date.
-pub async fn holidays(pool: &PgPool, calendar: &str) -> Result<Vec<Holiday>, Denial> {
+pub async fn holidays(pool: &PgPool, calendar: &str) -> Result<Vec<Holiday>, Error> {
     let mut conn = pool.acquire().await?;
     if !db::sites::calendars(&mut conn).await?.iter().any(|name| name == calendar) {
-        return Err(Denial::missing(format!("there is no calendar {calendar:?}")));
+        return Err(Error::missing(format!("there is no calendar {calendar:?}")));
     }
     let holidays = db::sites::holidays(&mut conn, calendar).await?;
     let holiday = |holiday: db::sites::Holiday| Holiday { date: holiday.date, name: holiday.name };
@@ -51,9 +51,9 @@ pub async fn put(
     calendar: &str,
     date: Date,
     setting: &HolidaySetting,
-) -> Result<Effect, Denial> {
-    worded("a calendar's name", calendar, NAME)?;
-    worded("a holiday's name", &setting.name, NAME)?;
+) -> Result<Effect, Error> {
+    check_text("a calendar's name", calendar, NAME)?;
+    check_text("a holiday's name", &setting.name, NAME)?;
     let mut transaction = change.begin().await?;
     let holiday = db::sites::Holiday { date, name: setting.name.clone() };
     let before = db::sites::put_holiday(&mut transaction, calendar, &holiday).await?;
@@ -65,11 +65,11 @@ pub async fn put(
 }
 
 /// Makes a holiday an ordinary day again.
-pub async fn remove(change: &Change<'_>, calendar: &str, date: Date) -> Result<Effect, Denial> {
+pub async fn remove(change: &Change<'_>, calendar: &str, date: Date) -> Result<Effect, Error> {
     let mut transaction = change.begin().await?;
     let before = db::sites::drop_holiday(&mut transaction, calendar, date)
         .await?
-        .ok_or_else(|| Denial::missing(format!("{date} is no holiday of a calendar {calendar:?}")))?;
+        .ok_or_else(|| Error::missing(format!("{date} is no holiday of a calendar {calendar:?}")))?;
     let people =
         change.ask(&mut transaction, Touched::Many(Whose::Calendar(calendar)), Dates::one(date)).await?;
     let detail = json!({"date": date, "before": before});

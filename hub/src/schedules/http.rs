@@ -14,12 +14,12 @@ use crate::accounts::Actor;
 use crate::clock;
 use crate::imports::Outcome;
 use crate::imports::http as imports;
-use crate::imports::http::{ImportForm, ImportRefusal, Options, Refused, file_limit};
+use crate::imports::http::{ImportFailure, ImportForm, ImportProblem, Options, file_limit};
 use crate::schedules::patterns::{self, Pattern, PatternSetting};
 use crate::schedules::shifts::{self, NamedShift};
 use crate::schedules::{Change, Effect, import};
-use crate::web::error::Refusal;
-use crate::web::query::Trial;
+use crate::web::error::ProblemDetails;
+use crate::web::query::DryRun;
 use crate::web::state::App;
 use crate::web::{ApiError, Caller};
 
@@ -37,31 +37,31 @@ pub fn routes() -> OpenApiRouter<App> {
 }
 
 impl App {
-    /// A change to the plan, made or only tried by somebody now. A trial takes a turn: it computes much.
+    /// A change to the plan, made or only tried by somebody now. A trial takes a permit: it computes much.
     pub fn change<'a>(&'a self, actor: &'a Actor, dry_run: bool) -> Result<Change<'a>, ApiError> {
-        let turn = dry_run.then(|| self.turn(actor)).transpose()?;
+        let permit = dry_run.then(|| self.permit(actor)).transpose()?;
         let trial = dry_run.then_some(&self.policy);
-        Ok(Change { pool: &self.pool, actor, now: clock::now(), trial, turn })
+        Ok(Change { pool: &self.pool, actor, now: clock::now(), trial, permit })
     }
 }
 
 /// All shifts.
 #[utoipa::path(get, path = "/shifts", responses(
-    (status = 200, body = [NamedShift]), (status = 401, body = Refusal), (status = 403, body = Refusal)))]
+    (status = 200, body = [NamedShift]), (status = 401, body = ProblemDetails), (status = 403, body = ProblemDetails)))]
 pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<NamedShift>>, ApiError> {
     caller.staff()?;
     Ok(Json(shifts::shifts(&app.pool).await?))
 }
 
 /// Make a shift or change it. The days of all who work it are computed again.
-#[utoipa::path(put, path = "/shifts/{name}", params(("name" = String, Path), Trial), request_body = Rules,
-    responses((status = 200, body = Effect), (status = 400, body = Refusal), (status = 403, body = Refusal),
-    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+#[utoipa::path(put, path = "/shifts/{name}", params(("name" = String, Path), DryRun), request_body = Rules,
+    responses((status = 200, body = Effect), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails),
+    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
 pub async fn put(
     State(app): State<App>,
     caller: Caller,
     Path(name): Path<String>,
-    Query(trial): Query<Trial>,
+    Query(trial): Query<DryRun>,
     Json(rules): Json<Rules>,
 ) -> Result<Json<Effect>, ApiError> {
     Ok(Json(shifts::put(&app.change(caller.staff()?, trial.dry_run)?, &name, &rules).await?))
@@ -69,22 +69,22 @@ pub async fn put(
 
 /// All patterns of shifts.
 #[utoipa::path(get, path = "/schedules", responses(
-    (status = 200, body = [Pattern]), (status = 401, body = Refusal), (status = 403, body = Refusal)))]
+    (status = 200, body = [Pattern]), (status = 401, body = ProblemDetails), (status = 403, body = ProblemDetails)))]
 pub async fn schedules(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Pattern>>, ApiError> {
     caller.staff()?;
     Ok(Json(patterns::schedules(&app.pool).await?))
 }
 
 /// Make a pattern of shifts or replace it. The days of all who follow it are computed again.
-#[utoipa::path(put, path = "/schedules/{name}", params(("name" = String, Path), Trial),
-    request_body = PatternSetting, responses((status = 200, body = Effect), (status = 400, body = Refusal),
-    (status = 403, body = Refusal),
-    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+#[utoipa::path(put, path = "/schedules/{name}", params(("name" = String, Path), DryRun),
+    request_body = PatternSetting, responses((status = 200, body = Effect), (status = 400, body = ProblemDetails),
+    (status = 403, body = ProblemDetails),
+    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
 pub async fn put_schedule(
     State(app): State<App>,
     caller: Caller,
     Path(name): Path<String>,
-    Query(trial): Query<Trial>,
+    Query(trial): Query<DryRun>,
     Json(setting): Json<PatternSetting>,
 ) -> Result<Json<Effect>, ApiError> {
     Ok(Json(patterns::put(&app.change(caller.staff()?, trial.dry_run)?, &name, &setting).await?))
@@ -98,16 +98,16 @@ pub async fn put_schedule(
 /// cells that are formatted as text only. One import runs at a time.
 #[utoipa::path(post, path = "/imports/schedules",
     params(Options), request_body(content = ImportForm, content_type = "multipart/form-data"), responses(
-    (status = 200, body = Outcome), (status = 400, body = Refusal), (status = 401, body = Refusal),
-    (status = 403, body = Refusal),
-    (status = 409, body = Refusal, description = "another import is running, or somebody else changed the same things meanwhile"),
-    (status = 422, body = ImportRefusal, description = "the file has problems")))]
+    (status = 200, body = Outcome), (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails),
+    (status = 403, body = ProblemDetails),
+    (status = 409, body = ProblemDetails, description = "another import is running, or somebody else changed the same things meanwhile"),
+    (status = 422, body = ImportProblem, description = "the file has problems")))]
 pub async fn import_schedules(
     State(app): State<App>,
     caller: Caller,
     Query(options): Query<Options>,
     form: Multipart,
-) -> Result<Json<Outcome>, Refused> {
+) -> Result<Json<Outcome>, ImportFailure> {
     imports::import::<import::Plan>(&app, &caller, &options, form).await
 }
 
@@ -119,15 +119,15 @@ pub async fn import_schedules(
 /// cells that are formatted as text only. One import runs at a time.
 #[utoipa::path(post, path = "/imports/leave",
     params(Options), request_body(content = ImportForm, content_type = "multipart/form-data"), responses(
-    (status = 200, body = Outcome), (status = 400, body = Refusal), (status = 401, body = Refusal),
-    (status = 403, body = Refusal),
-    (status = 409, body = Refusal, description = "another import is running, or somebody else changed the same things meanwhile"),
-    (status = 422, body = ImportRefusal, description = "the file has problems")))]
+    (status = 200, body = Outcome), (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails),
+    (status = 403, body = ProblemDetails),
+    (status = 409, body = ProblemDetails, description = "another import is running, or somebody else changed the same things meanwhile"),
+    (status = 422, body = ImportProblem, description = "the file has problems")))]
 pub async fn import_leave(
     State(app): State<App>,
     caller: Caller,
     Query(options): Query<Options>,
     form: Multipart,
-) -> Result<Json<Outcome>, Refused> {
+) -> Result<Json<Outcome>, ImportFailure> {
     imports::import::<import::leave::Plan>(&app, &caller, &options, form).await
 }

@@ -93,18 +93,18 @@ impl Importer for Plan {
             Some(Span { number: draft.number.as_deref()?, row: draft.row, from, to })
         });
         tell_overlaps(spans.collect(), &mut problems);
-        let mut book = Book::of(known);
+        let mut timelines = Timelines::of(known);
         let mut plan = Self::default();
         for draft in drafts {
-            if let Some(wish) = Wish::of(draft, known, &mut problems) {
-                if own == Some(wish.person) {
+            if let Some(request) = Request::of(draft, known, &mut problems) {
+                if own == Some(request.person) {
                     problems.add(draft.row, "number", OWN);
                 }
-                plan.note(&wish, &mut book);
+                plan.note(&request, &mut timelines);
             }
         }
         problems.refuse()?;
-        (plan.gone, plan.put) = book.changes(&known.pieces);
+        (plan.gone, plan.put) = timelines.changes(&known.pieces);
         Ok(plan)
     }
 
@@ -131,21 +131,21 @@ impl Importer for Plan {
 }
 
 impl Plan {
-    fn note(&mut self, wish: &Wish<'_>, book: &mut Book) {
-        let before = book.within(wish.person, wish.from, wish.to);
-        if wish.holds_in(&before) {
+    fn note(&mut self, request: &Request<'_>, timelines: &mut Timelines) {
+        let before = timelines.within(request.person, request.from, request.to);
+        if request.holds_in(&before) {
             self.outcome.unchanged += 1;
             return;
         }
-        let described: Vec<String> = before.iter().map(|piece| book.describe(piece)).collect();
-        let new = book.describe(&wish.piece());
-        book.lay(wish.piece());
-        self.touched.push((wish.person, wish.from, wish.to));
-        self.told.push((wish.person, json!({"schedule": new})));
+        let described: Vec<String> = before.iter().map(|piece| timelines.describe(piece)).collect();
+        let new = timelines.describe(&request.piece());
+        timelines.lay(request.piece());
+        self.touched.push((request.person, request.from, request.to));
+        self.told.push((request.person, json!({"schedule": new})));
         let old = (!described.is_empty()).then(|| described.join(", "));
         self.outcome.note(Change {
-            row: wish.row,
-            number: wish.number.to_owned(),
+            row: request.row,
+            number: request.number.to_owned(),
             added: old.is_none(),
             columns: vec![Difference { column: "schedule", old, new: Some(new) }],
         });
@@ -153,7 +153,7 @@ impl Plan {
 }
 
 /// A row that makes sense.
-struct Wish<'a> {
+struct Request<'a> {
     row: u32,
     number: &'a str,
     person: Uuid,
@@ -162,7 +162,7 @@ struct Wish<'a> {
     to: Date,
 }
 
-impl<'a> Wish<'a> {
+impl<'a> Request<'a> {
     fn of(draft: &'a Draft, known: &Known, problems: &mut Problems) -> Option<Self> {
         let number = draft.number.as_deref();
         let person = number.and_then(|number| known.people.get(number).copied());
@@ -206,12 +206,12 @@ fn cut(piece: Piece, from: Date, to: Date) -> Option<Piece> {
 }
 
 /// Everybody's assignments, as they will be.
-struct Book {
+struct Timelines {
     pieces: HashMap<Uuid, Vec<Piece>>,
     names: HashMap<i64, String>,
 }
 
-impl Book {
+impl Timelines {
     fn of(known: &Known) -> Self {
         let mut pieces: HashMap<Uuid, Vec<Piece>> = HashMap::new();
         for piece in &known.pieces {

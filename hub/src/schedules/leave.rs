@@ -12,7 +12,7 @@ use crate::access::{seen_by, someone_else};
 use crate::accounts::Actor;
 use crate::date::{Day, range};
 use crate::db;
-use crate::error::{Denial, worded};
+use crate::error::{Error, check_text};
 use crate::schedules::{Change, Dates, Effect, Touched};
 
 /// Days of leave at a time, at most.
@@ -22,7 +22,7 @@ const REASON: usize = 200;
 
 /// A day of leave.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct FreeDay {
+pub struct LeaveDay {
     /// When.
     #[schema(value_type = String, format = Date)]
     date: Date,
@@ -56,32 +56,28 @@ pub async fn leave(
     actor: &Actor,
     number: &str,
     (from, to): (Date, Date),
-) -> Result<Vec<FreeDay>, Denial> {
+) -> Result<Vec<LeaveDay>, Error> {
     let mut transaction = pool.begin().await?;
     let person = seen_by(&mut transaction, actor, number).await?;
     let days = db::leave::between(&mut transaction, &[person.id], from, to).await?;
     let detail = json!({"from": from, "to": to});
     db::audit::record(&mut transaction, &actor.name, "leave.look", &person.id.to_string(), detail).await?;
     transaction.commit().await?;
-    let day = |day: db::leave::LeaveDay| FreeDay { date: day.date, half: day.half, reason: day.reason };
+    let day = |day: db::leave::LeaveDay| LeaveDay { date: day.date, half: day.half, reason: day.reason };
     Ok(days.into_iter().map(day).collect())
 }
 
 /// Days of leave as the audit shows them: without reasons, which may speak of somebody's health.
-async fn known(
-    conn: &mut PgConnection,
-    person: Uuid,
-    (from, to): (Date, Date),
-) -> Result<Vec<Value>, Denial> {
+async fn known(conn: &mut PgConnection, person: Uuid, (from, to): (Date, Date)) -> Result<Vec<Value>, Error> {
     let days = db::leave::between(conn, &[person], from, to).await?;
     Ok(days.iter().map(|day| json!({"date": day.date, "half": day.half})).collect())
 }
 
 /// Gives a person leave, or changes it.
-pub async fn put(change: &Change<'_>, number: &str, setting: &LeaveSetting) -> Result<Effect, Denial> {
+pub async fn put(change: &Change<'_>, number: &str, setting: &LeaveSetting) -> Result<Effect, Error> {
     let (from, to) = range(setting.from, setting.to, DAYS)?;
     if !setting.reason.is_empty() {
-        worded("a reason", &setting.reason, REASON)?;
+        check_text("a reason", &setting.reason, REASON)?;
     }
     let mut transaction = change.begin().await?;
     let person = someone_else(&mut transaction, change.actor, number).await?;
@@ -103,13 +99,13 @@ pub async fn put(change: &Change<'_>, number: &str, setting: &LeaveSetting) -> R
 }
 
 /// Takes back a person's leave between two dates.
-pub async fn remove(change: &Change<'_>, number: &str, (from, to): (Date, Date)) -> Result<Effect, Denial> {
+pub async fn remove(change: &Change<'_>, number: &str, (from, to): (Date, Date)) -> Result<Effect, Error> {
     let mut transaction = change.begin().await?;
     let person = someone_else(&mut transaction, change.actor, number).await?;
     let before = known(&mut transaction, person.id, (from, to)).await?;
     let days = db::leave::remove(&mut transaction, person.id, from, to).await?;
     if days == 0 {
-        return Err(Denial::missing(format!("{number} has no leave from {from} to {to}")));
+        return Err(Error::missing(format!("{number} has no leave from {from} to {to}")));
     }
     let dates = Dates::between(from, Some(to));
     let people = change.ask(&mut transaction, Touched::Person(person.id), dates).await?;

@@ -15,7 +15,7 @@ use crate::date::Day;
 use crate::db;
 use crate::db::recompute_queue::Whose;
 use crate::db::schedules::Assignment;
-use crate::error::{Denial, worded};
+use crate::error::{Error, check_text};
 use crate::schedules::{Change, Dates, Effect, NAME, Touched};
 
 /// Days of a cycle, at most.
@@ -70,7 +70,7 @@ pub struct AssignmentSetting {
 /// What a date holds instead of the pattern's shifts.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SingleDay {
+pub struct Override {
     /// The names of shifts; none is a day off.
     shifts: Vec<String>,
 }
@@ -110,11 +110,11 @@ pub struct PlannedDay {
 }
 
 /// All patterns, by name.
-pub async fn schedules(pool: &PgPool) -> Result<Vec<Pattern>, Denial> {
+pub async fn schedules(pool: &PgPool) -> Result<Vec<Pattern>, Error> {
     patterns(&mut *pool.acquire().await?).await
 }
 
-async fn patterns(conn: &mut PgConnection) -> Result<Vec<Pattern>, Denial> {
+async fn patterns(conn: &mut PgConnection) -> Result<Vec<Pattern>, Error> {
     let mut days: HashMap<(String, i32), Vec<String>> = HashMap::new();
     for (schedule, day, shift) in db::schedules::named_days(conn).await? {
         days.entry((schedule, day)).or_default().push(shift);
@@ -131,21 +131,19 @@ async fn patterns(conn: &mut PgConnection) -> Result<Vec<Pattern>, Denial> {
 }
 
 /// The pattern of a name, if there is one.
-async fn pattern(conn: &mut PgConnection, name: &str) -> Result<Option<Pattern>, Denial> {
+async fn pattern(conn: &mut PgConnection, name: &str) -> Result<Option<Pattern>, Error> {
     Ok(patterns(conn).await?.into_iter().find(|pattern| pattern.name == name))
 }
 
 impl PatternSetting {
     /// Days of the cycle with the names of their shifts.
-    fn check(&self) -> Result<Vec<(i32, String)>, Denial> {
+    fn check(&self) -> Result<Vec<(i32, String)>, Error> {
         if !(1..=CYCLE).contains(&self.cycle_days) {
-            return Err(Denial::senseless(format!("cycle_days: a number from 1 to {CYCLE}")));
+            return Err(Error::invalid(format!("cycle_days: a number from 1 to {CYCLE}")));
         }
         if usize::try_from(self.cycle_days) != Ok(self.days.len()) {
             let (days, cycle) = (self.days.len(), self.cycle_days);
-            return Err(Denial::senseless(format!(
-                "days: {days} lists of shifts for a cycle of {cycle} days"
-            )));
+            return Err(Error::invalid(format!("days: {days} lists of shifts for a cycle of {cycle} days")));
         }
         for (i, shifts) in self.days.iter().enumerate() {
             distinct(&format!("days[{i}]"), shifts)?;
@@ -156,32 +154,32 @@ impl PatternSetting {
 }
 
 /// Refuses too many shifts, and one that stands twice.
-fn distinct(place: &str, shifts: &[String]) -> Result<(), Denial> {
+fn distinct(place: &str, shifts: &[String]) -> Result<(), Error> {
     if shifts.len() > SHIFTS {
-        return Err(Denial::senseless(format!("{place}: at most {SHIFTS} shifts a day")));
+        return Err(Error::invalid(format!("{place}: at most {SHIFTS} shifts a day")));
     }
     let mut seen = BTreeSet::new();
     match shifts.iter().find(|shift| !seen.insert(shift.as_str())) {
-        Some(twice) => Err(Denial::senseless(format!("{place}: the shift {twice:?} stands twice"))),
+        Some(twice) => Err(Error::invalid(format!("{place}: the shift {twice:?} stands twice"))),
         None => Ok(()),
     }
 }
 
 /// Refuses shifts that nobody made.
-async fn exist(conn: &mut PgConnection, wanted: &[&str]) -> Result<(), Denial> {
+async fn exist(conn: &mut PgConnection, wanted: &[&str]) -> Result<(), Error> {
     let known = db::schedules::shifts(conn).await?;
     let known: BTreeSet<&str> = known.iter().map(|shift| shift.name.as_str()).collect();
     match wanted.iter().find(|shift| !known.contains(**shift)) {
         Some(shift) => {
-            Err(Denial::senseless(format!("there is no shift {shift:?}: PUT /api/v1/shifts/NAME makes one")))
+            Err(Error::invalid(format!("there is no shift {shift:?}: PUT /api/v1/shifts/NAME makes one")))
         }
         None => Ok(()),
     }
 }
 
 /// Makes or replaces a pattern.
-pub async fn put(change: &Change<'_>, name: &str, setting: &PatternSetting) -> Result<Effect, Denial> {
-    worded("a schedule's name", name, NAME)?;
+pub async fn put(change: &Change<'_>, name: &str, setting: &PatternSetting) -> Result<Effect, Error> {
+    check_text("a schedule's name", name, NAME)?;
     let days = setting.check()?;
     let mut transaction = change.begin().await?;
     let names: Vec<&str> = days.iter().map(|(_, shift)| shift.as_str()).collect();
@@ -200,14 +198,10 @@ pub async fn put(change: &Change<'_>, name: &str, setting: &PatternSetting) -> R
 }
 
 /// Lets a person follow a pattern, or none, from one date to another.
-pub async fn assign(
-    change: &Change<'_>,
-    number: &str,
-    setting: &AssignmentSetting,
-) -> Result<Effect, Denial> {
+pub async fn assign(change: &Change<'_>, number: &str, setting: &AssignmentSetting) -> Result<Effect, Error> {
     let (from, to) = (setting.from.0, setting.to.map(|to| to.0));
     if to.is_some_and(|to| to < from) {
-        return Err(Denial::senseless("to: the schedule would end before it begins"));
+        return Err(Error::invalid("to: the schedule would end before it begins"));
     }
     let mut transaction = change.begin().await?;
     let person = someone_else(&mut transaction, change.actor, number).await?;
@@ -218,9 +212,7 @@ pub async fn assign(
     match &setting.schedule {
         Some(name) => {
             let schedule = db::schedules::id_of(&mut transaction, name).await?.ok_or_else(|| {
-                Denial::senseless(format!(
-                    "there is no schedule {name:?}: PUT /api/v1/schedules/NAME makes one"
-                ))
+                Error::invalid(format!("there is no schedule {name:?}: PUT /api/v1/schedules/NAME makes one"))
             })?;
             db::schedules::assign(&mut transaction, &[person.id], schedule, from, to).await?;
         }
@@ -233,7 +225,7 @@ pub async fn assign(
 }
 
 /// Whether somebody has any schedule at all.
-async fn scheduled(conn: &mut PgConnection, person: Uuid) -> Result<bool, Denial> {
+async fn scheduled(conn: &mut PgConnection, person: Uuid) -> Result<bool, Error> {
     Ok(!db::schedules::scheduled(conn, &[person]).await?.is_empty())
 }
 
@@ -242,7 +234,7 @@ async fn followed(
     conn: &mut PgConnection,
     person: Uuid,
     (from, to): (Date, Date),
-) -> Result<Vec<Followed>, Denial> {
+) -> Result<Vec<Followed>, Error> {
     let assignments = db::schedules::assignments(conn, &[person], from, to).await?.into_iter();
     Ok(assignments.map(|a| Followed { schedule: a.name, from: a.from, to: a.to }).collect())
 }
@@ -254,17 +246,13 @@ async fn replanned(
     conn: &mut PgConnection,
     (person, had): (Uuid, bool),
     dates: Dates,
-) -> Result<u64, Denial> {
+) -> Result<u64, Error> {
     let dates = if scheduled(conn, person).await? == had { dates.widened() } else { Dates::ALL };
     change.ask(conn, Touched::Person(person), dates).await
 }
 
 /// The shifts that one date of somebody holds by itself; nothing where it follows the pattern.
-async fn single_day(
-    conn: &mut PgConnection,
-    person: Uuid,
-    date: Date,
-) -> Result<Option<Vec<String>>, Denial> {
+async fn single_day(conn: &mut PgConnection, person: Uuid, date: Date) -> Result<Option<Vec<String>>, Error> {
     let names: HashMap<i64, String> =
         db::schedules::shifts(conn).await?.into_iter().map(|shift| (shift.id, shift.name)).collect();
     let days = db::schedules::single_days(conn, &[person], date, date).await?;
@@ -278,7 +266,7 @@ pub async fn plan(
     actor: &Actor,
     number: &str,
     (from, to): (Date, Date),
-) -> Result<Plan, Denial> {
+) -> Result<Plan, Error> {
     let mut transaction = pool.begin().await?;
     let person = seen_by(&mut transaction, actor, number).await?;
     let people = [person.id];
@@ -332,12 +320,7 @@ fn planned(
 }
 
 /// Sets what one date of a person holds, whatever the pattern says.
-pub async fn put_day(
-    change: &Change<'_>,
-    number: &str,
-    date: Date,
-    day: &SingleDay,
-) -> Result<Effect, Denial> {
+pub async fn put_day(change: &Change<'_>, number: &str, date: Date, day: &Override) -> Result<Effect, Error> {
     distinct("shifts", &day.shifts)?;
     let mut transaction = change.begin().await?;
     let person = someone_else(&mut transaction, change.actor, number).await?;
@@ -354,14 +337,14 @@ pub async fn put_day(
 }
 
 /// Lets the pattern hold again on one date of a person.
-pub async fn remove_day(change: &Change<'_>, number: &str, date: Date) -> Result<Effect, Denial> {
+pub async fn remove_day(change: &Change<'_>, number: &str, date: Date) -> Result<Effect, Error> {
     let mut transaction = change.begin().await?;
     let person = someone_else(&mut transaction, change.actor, number).await?;
     db::recompute_queue::hold(&mut transaction, &[person.id]).await?;
     let had = scheduled(&mut transaction, person.id).await?;
     let before = single_day(&mut transaction, person.id, date).await?;
     if !db::schedules::drop_single_day(&mut transaction, person.id, date).await? {
-        return Err(Denial::missing(format!("{date} of {number} follows the pattern already")));
+        return Err(Error::missing(format!("{date} of {number} follows the pattern already")));
     }
     let people = replanned(change, &mut transaction, (person.id, had), Dates::one(date)).await?;
     let detail = json!({"date": date, "before": before});
@@ -386,7 +369,7 @@ mod tests {
         let named: Vec<(i32, &str)> = good.iter().map(|(day, shift)| (*day, shift.as_str())).collect();
         assert_eq!(named, [(0, "A"), (0, "B"), (2, "A")]);
         for wrong in [setting(0, &[]), setting(-1, &[]), setting(2, &[&["A"]]), setting(1, &[&["A", "A"]])] {
-            assert!(matches!(wrong.check(), Err(Denial::Senseless(_))), "{wrong:?}");
+            assert!(matches!(wrong.check(), Err(Error::Invalid(_))), "{wrong:?}");
         }
         let off: &[&str] = &[];
         assert!(setting(367, &[off; 367]).check().is_err());

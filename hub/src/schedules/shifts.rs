@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::db;
 use crate::db::recompute_queue::Whose;
-use crate::error::{Denial, worded};
+use crate::error::{Error, check_text};
 use crate::schedules::{Change, Dates, Effect, NAME, Touched};
 
 /// Rules for breaks, at most.
@@ -25,8 +25,8 @@ pub struct NamedShift {
 }
 
 /// All shifts, by name.
-pub async fn shifts(pool: &PgPool) -> Result<Vec<NamedShift>, Denial> {
-    let read = |shift: db::schedules::Shift| -> Result<NamedShift, Denial> {
+pub async fn shifts(pool: &PgPool) -> Result<Vec<NamedShift>, Error> {
+    let read = |shift: db::schedules::Shift| -> Result<NamedShift, Error> {
         let rules: Rules =
             serde_json::from_value(shift.rules).with_context(|| format!("the shift {:?}", shift.name))?;
         Ok(NamedShift { name: shift.name, rules })
@@ -35,10 +35,10 @@ pub async fn shifts(pool: &PgPool) -> Result<Vec<NamedShift>, Denial> {
 }
 
 /// Makes or changes a shift.
-pub async fn put(change: &Change<'_>, name: &str, rules: &Rules) -> Result<Effect, Denial> {
-    worded("a shift's name", name, NAME)?;
+pub async fn put(change: &Change<'_>, name: &str, rules: &Rules) -> Result<Effect, Error> {
+    check_text("a shift's name", name, NAME)?;
     if rules.break_rules.len() > BREAKS {
-        return Err(Denial::senseless(format!("break_rules: at most {BREAKS}")));
+        return Err(Error::invalid(format!("break_rules: at most {BREAKS}")));
     }
     let after = serde_json::to_value(rules)?;
     let mut transaction = change.begin().await?;

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::db;
 use crate::db::recompute_queue::Whose;
-use crate::error::{Denial, worded};
+use crate::error::{Error, check_text};
 use crate::schedules::{Change, Dates, Effect, NAME, Touched};
 use crate::workdays::horizon::horizon;
 
@@ -55,27 +55,27 @@ pub struct TerminalSetting {
 }
 
 /// All sites, by name.
-pub async fn sites(pool: &PgPool) -> Result<Vec<Site>, Denial> {
+pub async fn sites(pool: &PgPool) -> Result<Vec<Site>, Error> {
     let sites = db::sites::list(&mut *pool.acquire().await?).await?;
     let site = |site: db::sites::Site| Site { name: site.name, zone: site.zone, calendar: site.calendar };
     Ok(sites.into_iter().map(site).collect())
 }
 
 /// All departments, by name.
-pub async fn departments(pool: &PgPool) -> Result<Vec<String>, Denial> {
+pub async fn departments(pool: &PgPool) -> Result<Vec<String>, Error> {
     Ok(db::sites::departments(&mut *pool.acquire().await?).await?)
 }
 
 /// Makes or changes a site.
-pub async fn put(change: &Change<'_>, name: &str, setting: &SiteSetting) -> Result<Effect, Denial> {
-    worded("a site's name", name, NAME)?;
+pub async fn put(change: &Change<'_>, name: &str, setting: &SiteSetting) -> Result<Effect, Error> {
+    check_text("a site's name", name, NAME)?;
     let zone = canonical(&setting.zone)?;
     let calendar = setting.calendar.as_deref();
     let mut transaction = change.begin().await?;
     let before = db::sites::list(&mut transaction).await?.into_iter().find(|site| site.name == name);
     if !db::sites::put(&mut transaction, name, &zone, calendar).await? {
         let calendar = calendar.unwrap_or_default();
-        return Err(Denial::senseless(format!(
+        return Err(Error::invalid(format!(
             "there is no calendar {calendar:?}: it is made by its first holiday, \
              PUT /api/v1/calendars/NAME/holidays/DATE"
         )));
@@ -88,7 +88,7 @@ pub async fn put(change: &Change<'_>, name: &str, setting: &SiteSetting) -> Resu
         change.ask(&mut transaction, Touched::Many(Whose::Site(name)), Dates::ALL).await?
     };
     if let Some(new) = setting.name.as_deref().filter(|new| *new != name) {
-        worded("a site's name", new, NAME)?;
+        check_text("a site's name", new, NAME)?;
         // Tried, it would keep others waiting for the name until everybody's days have been weighed.
         if change.trial.is_none() {
             rename(&mut transaction, name, new).await?;
@@ -100,11 +100,11 @@ pub async fn put(change: &Change<'_>, name: &str, setting: &SiteSetting) -> Resu
     change.finish(transaction, people).await
 }
 
-async fn rename(conn: &mut sqlx::PgConnection, name: &str, new: &str) -> Result<(), Denial> {
+async fn rename(conn: &mut sqlx::PgConnection, name: &str, new: &str) -> Result<(), Error> {
     let renamed = db::sites::rename(conn, name, new).await;
     renamed.map(drop).map_err(|error| match error.as_database_error() {
         Some(refusal) if refusal.is_unique_violation() => {
-            Denial::conflict(format!("there is a site {new:?} already"))
+            Error::conflict(format!("there is a site {new:?} already"))
         }
         _ => error.into(),
     })
@@ -124,32 +124,30 @@ pub async fn follow(pool: &PgPool, zone: &str, now: Timestamp) -> Result<()> {
 }
 
 /// The name of a zone as IANA writes it.
-fn canonical(zone: &str) -> Result<String, Denial> {
-    let unknown = || Denial::senseless(format!("there is no time zone {zone:?}: write it as Europe/Berlin"));
+fn canonical(zone: &str) -> Result<String, Error> {
+    let unknown = || Error::invalid(format!("there is no time zone {zone:?}: write it as Europe/Berlin"));
     if zone.len() > NAME {
-        return Err(Denial::senseless(format!("a time zone has at most {NAME} letters")));
+        return Err(Error::invalid(format!("a time zone has at most {NAME} letters")));
     }
     let found = TimeZone::get(zone).map_err(|_| unknown())?;
     found.iana_name().map(str::to_owned).ok_or_else(unknown)
 }
 
 /// Sets where a terminal hangs and which way its door is used.
-pub async fn set_terminal(change: &Change<'_>, device: &str, wanted: &TerminalSetting) -> Result<(), Denial> {
-    let unknown = || Denial::missing(format!("there is no terminal {device:?}"));
+pub async fn set_terminal(change: &Change<'_>, device: &str, wanted: &TerminalSetting) -> Result<(), Error> {
+    let unknown = || Error::missing(format!("there is no terminal {device:?}"));
     let id: DeviceId = device.parse().map_err(|_| unknown())?;
     if let Some(name) = &wanted.name {
-        worded("a terminal's name", name, TERMINAL_NAME)?;
+        check_text("a terminal's name", name, TERMINAL_NAME)?;
     }
     if wanted.direction.as_deref().is_some_and(|way| !["in", "out", "unknown"].contains(&way)) {
-        return Err(Denial::senseless("direction: write in, out or unknown"));
+        return Err(Error::invalid("direction: write in, out or unknown"));
     }
     let mut transaction = change.begin().await?;
     if let Some(site) = &wanted.site
         && !db::sites::list(&mut transaction).await?.iter().any(|known| known.name == *site)
     {
-        return Err(Denial::senseless(format!(
-            "there is no site {site:?}: PUT /api/v1/sites/NAME makes one"
-        )));
+        return Err(Error::invalid(format!("there is no site {site:?}: PUT /api/v1/sites/NAME makes one")));
     }
     let known = db::terminals::list(&mut transaction).await?.into_iter();
     let known = known.into_iter().find(|terminal| terminal.device == id.as_str()).ok_or_else(unknown)?;
@@ -170,14 +168,10 @@ pub async fn set_terminal(change: &Change<'_>, device: &str, wanted: &TerminalSe
 }
 
 /// Moved away, a terminal that is silent would make the absences final that wait for it.
-async fn nothing_hangs_on(
-    conn: &mut sqlx::PgConnection,
-    id: &DeviceId,
-    now: Timestamp,
-) -> Result<(), Denial> {
+async fn nothing_hangs_on(conn: &mut sqlx::PgConnection, id: &DeviceId, now: Timestamp) -> Result<(), Error> {
     match db::terminals::awaited(conn, id, now).await? {
         0 => Ok(()),
-        absences => Err(Denial::conflict(format!(
+        absences => Err(Error::conflict(format!(
             "{absences} absences at its site wait for what this terminal saw: let it report, or finalise those days once their shifts can be worked no more"
         ))),
     }

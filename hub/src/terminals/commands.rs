@@ -5,7 +5,7 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use crate::db;
-use crate::error::Denial;
+use crate::error::Error;
 
 /// What a terminal can be asked for.
 pub const COMMANDS: [&str; 4] = ["identify", "resync", "open", "restart"];
@@ -21,28 +21,28 @@ fn expires_s(kind: &str) -> i64 {
 }
 
 /// Revokes a terminal. Every hub hears of it, ends its connection and hears it no more.
-pub async fn revoke(pool: &PgPool, actor: &str, device: &DeviceId) -> Result<(), Denial> {
+pub async fn revoke(pool: &PgPool, actor: &str, device: &DeviceId) -> Result<(), Error> {
     let mut transaction = pool.begin().await?;
     if !db::terminals::revoke(&mut transaction, device).await? {
-        return Err(Denial::missing(format!("there is no terminal {device}")));
+        return Err(Error::missing(format!("there is no terminal {device}")));
     }
     db::audit::record(&mut transaction, actor, "terminal.revoke", device.as_str(), json!({})).await?;
     Ok(transaction.commit().await?)
 }
 
 /// Asks a terminal for something.
-pub async fn command(pool: &PgPool, actor: &str, device: &DeviceId, kind: &str) -> Result<(), Denial> {
+pub async fn command(pool: &PgPool, actor: &str, device: &DeviceId, kind: &str) -> Result<(), Error> {
     if !COMMANDS.contains(&kind) {
-        return Err(Denial::senseless(format!("a terminal can {}, not {kind:?}", COMMANDS.join(", "))));
+        return Err(Error::invalid(format!("a terminal can {}, not {kind:?}", COMMANDS.join(", "))));
     }
     let mut transaction = pool.begin().await?;
     if kind == "open" && !db::terminals::has_relay(&mut transaction, device).await? {
-        return Err(Denial::conflict(format!(
+        return Err(Error::conflict(format!(
             "terminal {device} has no relay to open a door with (door.relay)"
         )));
     }
     if !db::commands::ask(&mut transaction, device, kind, actor, expires_s(kind)).await? {
-        return Err(Denial::missing(format!("there is no accepted terminal {device}")));
+        return Err(Error::missing(format!("there is no accepted terminal {device}")));
     }
     db::audit::record(&mut transaction, actor, "terminal.command", device.as_str(), json!({"kind": kind}))
         .await?;

@@ -14,29 +14,29 @@ use zeroize::Zeroizing;
 use crate::db::boots::Start;
 use crate::people::gallery;
 use crate::terminals::held::Held;
-use crate::terminals::worker::{Believed, Worker};
+use crate::terminals::worker::{Authenticated, Worker};
 use crate::{clock, db, punches};
 
 /// A clock that was set is not before this: 2020-01-01, in microseconds.
 const EARLIEST_US: i64 = 1_577_836_800_000_000;
-/// A terminal's clock that is further from the hub's than this is not believed, in microseconds.
+/// A terminal's clock that is further from the hub's than this is not authenticated, in microseconds.
 const APART_US: u64 = 24 * 3600 * 1_000_000;
 /// Starts that a hello may tell of: a terminal remembers fewer.
 const STARTS: usize = 64;
 
 impl Worker {
-    pub(super) async fn greet(&mut self, message: Believed) {
+    pub(super) async fn greet(&mut self, message: Authenticated) {
         let device = message.device.clone();
         if let Err(error) = self.answer(message).await {
             warn!(device.id = %device, error = format!("{error:#}"), "hello not answered");
         }
     }
 
-    async fn answer(&mut self, message: Believed) -> Result<()> {
+    async fn answer(&mut self, message: Authenticated) -> Result<()> {
         let hello = Hello::decode(message.body.as_slice()).context("a hello that can't be read")?;
         ensure!(hello.version == proto::VERSION, "a hello of version {}", hello.version);
         ensure!(hello.anchors.len() <= STARTS, "a hello with {} starts", hello.anchors.len());
-        let Believed { device, key, .. } = message;
+        let Authenticated { device, key, .. } = message;
         self.take_down(&device, &hello).await?;
         let certificate = if hello.request.is_empty() {
             String::new()
@@ -65,7 +65,7 @@ impl Worker {
         let done: Vec<Uuid> = hello.done.iter().filter_map(|id| Uuid::from_slice(id).ok()).collect();
         let mut transaction = self.fleet.pool.begin().await?;
         db::boots::remember(&mut transaction, device, &starts).await?;
-        let placed = punches::place_waiting(&mut transaction, device.as_str()).await?;
+        let placed = punches::date_waiting(&mut transaction, device.as_str()).await?;
         if !done.is_empty() {
             db::commands::done(&mut transaction, device, &done).await?;
         }

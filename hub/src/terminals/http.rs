@@ -16,8 +16,8 @@ use crate::db::terminals::Health;
 use crate::schedules::sites::{TerminalSetting, set_terminal};
 use crate::terminals::commands;
 use crate::terminals::http::pairing::named;
-use crate::web::error::Refusal;
-use crate::web::query::Trial;
+use crate::web::error::ProblemDetails;
+use crate::web::query::DryRun;
 use crate::web::state::App;
 use crate::web::{ApiError, Caller};
 
@@ -28,7 +28,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(set))
         .routes(routes!(revoke))
         .routes(routes!(command))
-        .routes(routes!(refusals))
+        .routes(routes!(rejections))
         .merge(pairing::routes())
 }
 
@@ -69,15 +69,15 @@ pub struct Command {
 
 /// How many were not let in since this hub started.
 #[derive(Serialize, ToSchema)]
-pub struct Refused {
+pub struct Rejections {
     /// Why.
     kind: &'static str,
     count: u64,
 }
 
 /// All terminals.
-#[utoipa::path(get, path = "/terminals", responses((status = 200, body = [Terminal]), (status = 401, body = Refusal),
-    (status = 403, body = Refusal)))]
+#[utoipa::path(get, path = "/terminals", responses((status = 200, body = [Terminal]), (status = 401, body = ProblemDetails),
+    (status = 403, body = ProblemDetails)))]
 pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Terminal>>, ApiError> {
     caller.staff()?;
     let mut conn = app.pool.acquire().await.map_err(anyhow::Error::from)?;
@@ -100,16 +100,16 @@ pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Ter
 }
 
 /// Say where a terminal hangs and which way its door is used.
-#[utoipa::path(patch, path = "/terminals/{device}", params(("device" = String, Path), Trial),
-    request_body = TerminalSetting, responses((status = 204), (status = 400, body = Refusal),
-    (status = 403, body = Refusal), (status = 404, body = Refusal),
-    (status = 409, body = Refusal, description = "absences wait for it"),
-    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+#[utoipa::path(patch, path = "/terminals/{device}", params(("device" = String, Path), DryRun),
+    request_body = TerminalSetting, responses((status = 204), (status = 400, body = ProblemDetails),
+    (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
+    (status = 409, body = ProblemDetails, description = "absences wait for it"),
+    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
 pub async fn set(
     State(app): State<App>,
     caller: Caller,
     Path(device): Path<String>,
-    Query(trial): Query<Trial>,
+    Query(trial): Query<DryRun>,
     Json(setting): Json<TerminalSetting>,
 ) -> Result<StatusCode, ApiError> {
     set_terminal(&app.change(caller.admin()?, trial.dry_run)?, &device, &setting).await?;
@@ -118,7 +118,7 @@ pub async fn set(
 
 /// Revoke a terminal: its connection ends within a second, and it is not heard any more.
 #[utoipa::path(post, path = "/terminals/{device}/revoke", params(("device" = String, Path)), responses(
-    (status = 204), (status = 403, body = Refusal), (status = 404, body = Refusal)))]
+    (status = 204), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails)))]
 pub async fn revoke(
     State(app): State<App>,
     caller: Caller,
@@ -130,8 +130,8 @@ pub async fn revoke(
 
 /// Have a terminal do something, once, within five minutes (open: 40 seconds).
 #[utoipa::path(post, path = "/terminals/{device}/commands", params(("device" = String, Path)), request_body = Command,
-    responses((status = 202), (status = 400, body = Refusal), (status = 403, body = Refusal), (status = 404, body = Refusal),
-    (status = 409, body = Refusal, description = "it has no door to open")))]
+    responses((status = 202), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
+    (status = 409, body = ProblemDetails, description = "it has no door to open")))]
 pub async fn command(
     State(app): State<App>,
     caller: Caller,
@@ -143,8 +143,8 @@ pub async fn command(
 }
 
 /// Who was not let in, by this hub since it started: counts by reason. The log has each.
-#[utoipa::path(get, path = "/terminals/refusals", responses((status = 200, body = [Refused]), (status = 403, body = Refusal)))]
-pub async fn refusals(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Refused>>, ApiError> {
+#[utoipa::path(get, path = "/terminals/refusals", responses((status = 200, body = [Rejections]), (status = 403, body = ProblemDetails)))]
+pub async fn rejections(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Rejections>>, ApiError> {
     caller.admin()?;
-    Ok(Json(app.refusals.counts().into_iter().map(|(kind, count)| Refused { kind, count }).collect()))
+    Ok(Json(app.rejections.counts().into_iter().map(|(kind, count)| Rejections { kind, count }).collect()))
 }

@@ -14,8 +14,8 @@ use subtle::ConstantTimeEq;
 use tracing::info;
 
 use crate::crypto::ca::{Authority, Requested};
-use crate::db::pairing::{Asking, Claim};
-use crate::error::{Denial, worded};
+use crate::db::pairing::{Claim, NewRequest};
+use crate::error::{Error, check_text};
 use crate::web::state::App;
 use crate::{clock, db};
 
@@ -36,7 +36,7 @@ const CODE: usize = 8;
 const NAME: usize = 200;
 
 /// What a device that asks is told.
-pub enum Told {
+pub enum Outcome {
     /// Nobody has decided yet.
     Pending,
     /// It is a terminal, with this certificate (PEM).
@@ -47,13 +47,13 @@ pub enum Told {
 
 /// A device asks, again and again until somebody has decided. A terminal whose certificate ended while
 /// it was off needs nobody: it proves the key that was accepted.
-pub async fn ask(app: &App, request: &str, code: &str, address: &str) -> Result<Told, Denial> {
-    let requested = Requested::read(request).map_err(|error| Denial::senseless(format!("{error:#}")))?;
+pub async fn ask(app: &App, request: &str, code: &str, address: &str) -> Result<Outcome, Error> {
+    let requested = Requested::read(request).map_err(|error| Error::invalid(format!("{error:#}")))?;
     // The request is signed with its key, and the name is made of the key: nobody asks for another.
     if !requested.names_itself() {
-        return Err(Denial::senseless("the request's name does not come from its key"));
+        return Err(Error::invalid("the request's name does not come from its key"));
     }
-    let code_sha256 = hash(code).ok_or_else(|| Denial::senseless("a code has 8 letters and digits"))?;
+    let code_sha256 = hash(code).ok_or_else(|| Error::invalid("a code has 8 letters and digits"))?;
     let mut transaction = app.pool.begin().await?;
     let device = &requested.device;
     let waiting = db::pairing::sweep(&mut transaction, FORGOTTEN_H).await?;
@@ -64,20 +64,20 @@ pub async fn ask(app: &App, request: &str, code: &str, address: &str) -> Result<
         db::pairing::seen(&mut transaction, device).await?;
     }
     let told = match same.map(|claim| (claim.state, claim.certificate)) {
-        Some((state, Some(certificate))) if state == "accepted" => Told::Accepted(certificate),
+        Some((state, Some(certificate))) if state == "accepted" => Outcome::Accepted(certificate),
         same => match renewed(&mut transaction, app, &requested, request, clock::now()).await? {
-            Some(certificate) => Told::Accepted(certificate),
-            None if same.as_ref().is_some_and(|(state, _)| state == "rejected") => Told::Rejected,
-            None if same.is_some() => Told::Pending,
+            Some(certificate) => Outcome::Accepted(certificate),
+            None if same.as_ref().is_some_and(|(state, _)| state == "rejected") => Outcome::Rejected,
+            None if same.is_some() => Outcome::Pending,
             None => {
                 let of_address = db::pairing::of_address(&mut transaction, address).await?;
                 if !waits && (waiting >= PENDING || of_address >= OF_ADDRESS) {
-                    return Err(Denial::conflict("too many devices ask already; try again later"));
+                    return Err(Error::conflict("too many devices ask already; try again later"));
                 }
-                let asking = Asking { device, request, code_sha256: &code_sha256, address };
+                let asking = NewRequest { device, request, code_sha256: &code_sha256, address };
                 db::pairing::ask(&mut transaction, &asking).await?;
                 info!(device.id = %device, address, "a device asks to become a terminal");
-                Told::Pending
+                Outcome::Pending
             }
         },
     };
@@ -94,7 +94,7 @@ async fn renewed(
     requested: &Requested,
     request: &str,
     now: jiff::Timestamp,
-) -> Result<Option<String>, Denial> {
+) -> Result<Option<String>, Error> {
     let device = &requested.device;
     let Some(end) = db::terminals::certificate_end(conn, device, requested.public_key()).await? else {
         return Ok(None);
@@ -121,7 +121,7 @@ async fn renewed(
 }
 
 /// The claims that wait or were rejected.
-pub async fn list(pool: &PgPool) -> Result<Vec<Claim>, Denial> {
+pub async fn list(pool: &PgPool) -> Result<Vec<Claim>, Error> {
     Ok(db::pairing::list(&mut *pool.acquire().await?).await?)
 }
 
@@ -133,7 +133,7 @@ pub async fn accept(
     device: &DeviceId,
     code: &str,
     name: &str,
-) -> Result<Timestamp, Denial> {
+) -> Result<Timestamp, Error> {
     named(name)?;
     let mut transaction = pool.begin().await?;
     let claim = pending(&mut transaction, device).await?;
@@ -150,7 +150,7 @@ pub async fn accept(
         .await?;
         transaction.commit().await?;
         info!(device.id = %device, left, "a wrong code for a device");
-        return Err(Denial::forbidden(match left {
+        return Err(Error::forbidden(match left {
             0 => "that is not the code that the device shows, for the last time: the claim is rejected; \
                 start the device again, and it asks with another code"
                 .to_owned(),
@@ -168,12 +168,12 @@ pub async fn accept(
 }
 
 /// Refuses what is no name for a terminal.
-pub fn named(name: &str) -> Result<(), Denial> {
-    worded("a terminal's name", name, NAME)
+pub fn named(name: &str) -> Result<(), Error> {
+    check_text("a terminal's name", name, NAME)
 }
 
 /// A device is not wanted.
-pub async fn reject(pool: &PgPool, actor: &str, device: &DeviceId) -> Result<(), Denial> {
+pub async fn reject(pool: &PgPool, actor: &str, device: &DeviceId) -> Result<(), Error> {
     let mut transaction = pool.begin().await?;
     pending(&mut transaction, device).await?;
     db::pairing::decide(&mut transaction, device, "rejected", None).await?;
@@ -181,17 +181,15 @@ pub async fn reject(pool: &PgPool, actor: &str, device: &DeviceId) -> Result<(),
     Ok(transaction.commit().await?)
 }
 
-async fn pending(conn: &mut PgConnection, device: &DeviceId) -> Result<Claim, Denial> {
+async fn pending(conn: &mut PgConnection, device: &DeviceId) -> Result<Claim, Error> {
     let claim = db::pairing::hold(conn, device).await?;
     let claim = claim.with_context(|| device.to_string()).map_err(|_| {
-        Denial::missing(format!(
-            "no device {device} asks: `rollcall-hub terminal claims` lists those that do"
-        ))
+        Error::missing(format!("no device {device} asks: `rollcall-hub terminal claims` lists those that do"))
     })?;
     match claim.state.as_str() {
         "pending" => Ok(claim),
-        "accepted" => Err(Denial::conflict(format!("{device} was accepted already"))),
-        state => Err(Denial::conflict(format!("the claim of {device} is {state}"))),
+        "accepted" => Err(Error::conflict(format!("{device} was accepted already"))),
+        state => Err(Error::conflict(format!("the claim of {device} is {state}"))),
     }
 }
 

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::crypto::ca::Authority;
 use crate::crypto::vault::Vault;
-use crate::mqtt::rejections::{Refusals, refuse};
+use crate::mqtt::rejections::{Rejections, reject};
 use crate::mqtt::{Message, Publisher};
 use crate::punches::{Batch, ingest};
 use crate::terminals::held::Held;
@@ -41,8 +41,8 @@ pub struct Fleet {
     pub authority: Arc<Authority>,
     /// The way down.
     pub publisher: Publisher,
-    /// Where refusals are counted.
-    pub refusals: Arc<Refusals>,
+    /// Where rejections are counted.
+    pub rejections: Arc<Rejections>,
     /// Whether the broker looks at certificates for the hub.
     pub own_broker: bool,
     /// Changes when the roster does.
@@ -84,7 +84,7 @@ pub(super) struct Worker {
 }
 
 /// A message whose author is known.
-pub(super) struct Believed {
+pub(super) struct Authenticated {
     pub(super) device: DeviceId,
     pub(super) topic: Topic,
     pub(super) body: Vec<u8>,
@@ -122,17 +122,17 @@ impl Worker {
 
     /// What can't be handled now is not lost: the terminal sends it again.
     async fn handle(&mut self, group: Vec<Message>) {
-        let believed = match self.believe(group).await {
-            Ok(believed) => believed,
+        let authenticated = match self.authenticate(group).await {
+            Ok(authenticated) => authenticated,
             Err(error) => return warn!(error = format!("{error:#}"), "messages not handled"),
         };
         let (batches, others): (Vec<_>, Vec<_>) =
-            believed.into_iter().partition(|message| message.topic == Topic::Punches);
+            authenticated.into_iter().partition(|message| message.topic == Topic::Punches);
         let (hellos, others): (Vec<_>, Vec<_>) =
             others.into_iter().partition(|message| message.topic == Topic::Hello);
         // Hellos first: they tell when punches of an unset clock were made. Of several only the last
         // still counts.
-        let latest: HashMap<DeviceId, Believed> =
+        let latest: HashMap<DeviceId, Authenticated> =
             hellos.into_iter().map(|message| (message.device.clone(), message)).collect();
         for message in latest.into_values() {
             self.greet(message).await;
@@ -164,38 +164,38 @@ impl Worker {
 
     /// Those messages that an accepted terminal signed itself. A revoked one is not heard, even
     /// where the broker still lets it publish.
-    async fn believe(&self, group: Vec<Message>) -> Result<Vec<Believed>> {
+    async fn authenticate(&self, group: Vec<Message>) -> Result<Vec<Authenticated>> {
         let mut devices: Vec<String> = group.iter().map(|m| m.device.as_str().to_owned()).collect();
         devices.sort_unstable();
         devices.dedup();
         let keys = db::terminals::keys(&mut *self.fleet.pool.acquire().await?, &devices).await?;
-        let mut believed = Vec::with_capacity(group.len());
+        let mut authenticated = Vec::with_capacity(group.len());
         for Message { device, topic, payload } in group {
             let Some(key) = keys.get(device.as_str()) else {
                 self.fleet
-                    .refusals
-                    .note(&device, &refuse("revoked", "a message of a terminal that is not accepted"));
+                    .rejections
+                    .note(&device, &reject("revoked", "a message of a terminal that is not accepted"));
                 continue;
             };
             match Author::Terminal(key.clone()).verify(topic, &device, &payload) {
-                Ok(body) => believed.push(Believed { device, topic, body, key: key.clone() }),
+                Ok(body) => authenticated.push(Authenticated { device, topic, body, key: key.clone() }),
                 Err(reason) => {
-                    self.fleet.refusals.note(&device, &refuse("signature", format!("{topic:?}: {reason}")));
+                    self.fleet.rejections.note(&device, &reject("signature", format!("{topic:?}: {reason}")));
                 }
             }
         }
-        Ok(believed)
+        Ok(authenticated)
     }
 
     /// Stores batches together; where that fails each by itself, so that one that makes no sense
     /// holds up nobody else.
-    async fn store(&self, batches: Vec<Believed>) {
+    async fn store(&self, batches: Vec<Authenticated>) {
         let mut read = Vec::with_capacity(batches.len());
         for message in batches {
             match Batch::read(message.device.clone(), &message.body) {
                 Ok(batch) => read.push(batch),
                 Err(error) => {
-                    self.fleet.refusals.note(&message.device, &refuse("batch", format!("{error:#}")));
+                    self.fleet.rejections.note(&message.device, &reject("batch", format!("{error:#}")));
                 }
             }
         }

@@ -8,14 +8,14 @@ use serde::Serialize;
 use tracing::error;
 use utoipa::ToSchema;
 
-use crate::error::{Denial, PersonError};
+use crate::error::{Error, PersonError};
 
 /// Bytes of a refusal, at most.
 const LONGEST: usize = 16 << 10;
 
 /// The body of every refusal.
 #[derive(Serialize, ToSchema)]
-pub struct Refusal {
+pub struct ProblemDetails {
     /// One sentence for a person.
     pub error: String,
 }
@@ -47,7 +47,7 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut answer = (self.status, Json(Refusal { error: self.message })).into_response();
+        let mut answer = (self.status, Json(ProblemDetails { error: self.message })).into_response();
         if let Some(seconds) = self.retry_after {
             answer.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
@@ -80,7 +80,7 @@ pub async fn in_one_shape(answer: Response) -> Response {
     let text = axum::body::to_bytes(body, LONGEST).await.unwrap_or_default();
     parts.headers.remove(CONTENT_TYPE);
     parts.headers.remove(CONTENT_LENGTH);
-    let refusal = Refusal { error: String::from_utf8_lossy(&text).trim().to_owned() };
+    let refusal = ProblemDetails { error: String::from_utf8_lossy(&text).trim().to_owned() };
     (parts, Json(refusal)).into_response()
 }
 
@@ -117,14 +117,14 @@ impl From<PersonError> for ApiError {
     }
 }
 
-impl From<Denial> for ApiError {
-    fn from(denial: Denial) -> Self {
+impl From<Error> for ApiError {
+    fn from(denial: Error) -> Self {
         let status = match denial {
-            Denial::Missing(_) => StatusCode::NOT_FOUND,
-            Denial::Senseless(_) => StatusCode::BAD_REQUEST,
-            Denial::Conflict(_) => StatusCode::CONFLICT,
-            Denial::Forbidden(_) => StatusCode::FORBIDDEN,
-            Denial::Other(error) => return error.into(),
+            Error::Missing(_) => StatusCode::NOT_FOUND,
+            Error::Invalid(_) => StatusCode::BAD_REQUEST,
+            Error::Conflict(_) => StatusCode::CONFLICT,
+            Error::Forbidden(_) => StatusCode::FORBIDDEN,
+            Error::Other(error) => return error.into(),
         };
         Self::new(status, denial.to_string())
     }

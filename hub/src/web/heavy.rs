@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::accounts::Actor;
-use crate::limits::Turn;
+use crate::limits::Permit;
 use crate::web::error::ApiError;
 use crate::web::session::Caller;
 use crate::web::state::App;
@@ -22,15 +22,15 @@ pub const OF_ACCOUNT: usize = 2;
 /// When to try again, in seconds: most reports take less.
 const RETRY_AFTER_S: u64 = 2;
 
-/// An account's turn for a heavy request.
+/// An account's permit for a heavy request.
 #[derive(Clone)]
-pub struct HeavyTurn {
-    _turn: Arc<Turn<String>>,
+pub struct HeavyPermit {
+    _permit: Arc<Permit<String>>,
 }
 
 impl App {
-    /// A turn for a heavy request; 429 where the account has enough of them under way.
-    pub fn turn(&self, actor: &Actor) -> Result<Turn<String>, ApiError> {
+    /// A permit for a heavy request; 429 where the account has enough of them under way.
+    pub fn permit(&self, actor: &Actor) -> Result<Permit<String>, ApiError> {
         let busy = || {
             let message = format!(
                 "{OF_ACCOUNT} reports or dry runs of this account are under way: wait for one to end"
@@ -42,47 +42,47 @@ impl App {
 }
 
 impl Caller {
-    /// A turn that may be shared with tasks.
-    pub fn turn(&self, app: &App) -> Result<HeavyTurn, ApiError> {
-        Ok(HeavyTurn { _turn: Arc::new(app.turn(&self.0)?) })
+    /// A permit that may be shared with tasks.
+    pub fn permit(&self, app: &App) -> Result<HeavyPermit, ApiError> {
+        Ok(HeavyPermit { _permit: Arc::new(app.permit(&self.0)?) })
     }
 }
 
 /// Does a request to its end, also where nobody waits for the answer any more: PostgreSQL computes on when
-/// a client has hung up, and a turn must last as long.
+/// a client has hung up, and a permit must last as long.
 pub async fn to_its_end(request: Request, next: Next) -> Result<Response, ApiError> {
     #[expect(clippy::disallowed_methods, reason = "ends with one request")]
     let done = tokio::spawn(next.run(request));
     Ok(done.await.context("a request panicked")?)
 }
 
-impl HeavyTurn {
-    /// Does a part of an answer to its end, and keeps the turn as long: see [`to_its_end`], which reaches
+impl HeavyPermit {
+    /// Does a part of an answer to its end, and keeps the permit as long: see [`to_its_end`], which reaches
     /// as far as the answer's beginning.
     pub async fn hold<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> anyhow::Result<T> {
-        let turn = self.clone();
+        let permit = self.clone();
         #[expect(clippy::disallowed_methods, reason = "ends with one query")]
         let done = tokio::spawn(async move {
             let done = work.await;
-            drop(turn);
+            drop(permit);
             done
         });
         done.await.context("a heavy request panicked")
     }
 
-    /// The turn ends when the whole answer has been sent.
+    /// The permit ends when the whole answer has been sent.
     pub fn until_sent(self, answer: impl IntoResponse) -> Response {
-        answer.into_response().map(|body| Body::new(Held { body, _turn: self }))
+        answer.into_response().map(|body| Body::new(Held { body, _permit: self }))
     }
 }
 
-/// A body that holds a turn.
+/// A body that holds a permit.
 struct Held {
     body: Body,
-    _turn: HeavyTurn,
+    _permit: HeavyPermit,
 }
 
 impl HttpBody for Held {

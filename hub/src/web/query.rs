@@ -14,7 +14,7 @@ const DAYS: i32 = 366;
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct Trial {
+pub struct DryRun {
     /// `true`: nothing is changed; the answer says what would be.
     #[serde(default)]
     pub dry_run: bool,

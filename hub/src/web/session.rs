@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::accounts::{self, Actor};
 use crate::clock;
-use crate::web::error::{ApiError, Refusal};
+use crate::web::error::{ApiError, ProblemDetails};
 use crate::web::rate::{Limit, limit};
 use crate::web::state::App;
 
@@ -80,7 +80,7 @@ pub struct Opened {
 
 /// Log in.
 #[utoipa::path(post, path = "/sessions", request_body = Login, responses(
-    (status = 200, body = Opened), (status = 401, body = Refusal), (status = 429, body = Refusal, description = "too many attempts")))]
+    (status = 200, body = Opened), (status = 401, body = ProblemDetails), (status = 429, body = ProblemDetails, description = "too many attempts")))]
 pub async fn open(State(app): State<App>, Json(login): Json<Login>) -> Result<Json<Opened>, ApiError> {
     let password = Zeroizing::new(login.password);
     let token = accounts::log_in(&app.pool, &login.name, password, clock::now()).await?;
@@ -90,7 +90,7 @@ pub async fn open(State(app): State<App>, Json(login): Json<Login>) -> Result<Js
 }
 
 /// Log out.
-#[utoipa::path(delete, path = "/sessions", responses((status = 204), (status = 401, body = Refusal)))]
+#[utoipa::path(delete, path = "/sessions", responses((status = 204), (status = 401, body = ProblemDetails)))]
 pub async fn close(State(app): State<App>, _caller: Caller, parts: Parts) -> Result<StatusCode, ApiError> {
     if let Some(token) = token_of(&parts) {
         accounts::log_out(&app.pool, &token).await?;

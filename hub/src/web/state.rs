@@ -14,8 +14,8 @@ use uuid::Uuid;
 use crate::crypto::ca::Authority;
 use crate::crypto::vault::Vault;
 use crate::db::channels::Channels;
-use crate::limits::Turns;
-use crate::mqtt::rejections::Refusals;
+use crate::limits::KeyedLimit;
+use crate::mqtt::rejections::Rejections;
 use crate::{clock, date};
 
 /// The hub as its API and its console see it. Cheap to clone.
@@ -40,11 +40,11 @@ pub struct App {
     /// Whether the broker looks at certificates for the hub.
     pub own_broker: bool,
     /// Who was not let in.
-    pub refusals: Arc<Refusals>,
+    pub rejections: Arc<Rejections>,
     /// Heavy requests of each account.
-    pub heavy: Turns<String>,
+    pub heavy: KeyedLimit<String>,
     /// Live streams of each session, by the hash of its token.
-    pub streams: Turns<Vec<u8>>,
+    pub streams: KeyedLimit<Vec<u8>>,
     /// Changes when workdays do, by whatever hub.
     pub workdays: watch::Receiver<()>,
     /// Ends long answers when the hub stops.

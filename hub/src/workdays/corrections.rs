@@ -19,7 +19,7 @@ use crate::db;
 use crate::db::channels::Channels;
 use crate::db::corrections::Decision;
 use crate::db::recompute_queue::Job;
-use crate::error::{Denial, worded};
+use crate::error::{Error, check_text};
 use crate::workdays;
 use crate::workdays::facts::NEAR;
 
@@ -131,8 +131,8 @@ impl From<db::corrections::Correction> for Correction {
 }
 
 /// Asks for a correction, and returns its id.
-pub async fn request(pool: &PgPool, actor: &Actor, wish: &Request, now: Timestamp) -> Result<i64, Denial> {
-    worded("a reason", &wish.reason, REASON)?;
+pub async fn request(pool: &PgPool, actor: &Actor, wish: &Request, now: Timestamp) -> Result<i64, Error> {
+    check_text("a reason", &wish.reason, REASON)?;
     actor.somebody()?;
     let mut transaction = pool.begin().await?;
     let person = seen_by(&mut transaction, actor, &wish.number).await?;
@@ -144,10 +144,10 @@ pub async fn request(pool: &PgPool, actor: &Actor, wish: &Request, now: Timestam
     }
     if db::corrections::open(&mut transaction, person.id).await? >= OPEN {
         let number = &wish.number;
-        return Err(Denial::conflict(format!("{OPEN} requests about {number} wait for a decision already")));
+        return Err(Error::conflict(format!("{OPEN} requests about {number} wait for a decision already")));
     }
     let adds = serde_json::to_value(&wish.adds)?;
-    let stored = db::corrections::Wish {
+    let stored = db::corrections::NewCorrection {
         person: person.id,
         date: wish.date.0,
         adds: &adds,
@@ -166,7 +166,7 @@ pub async fn request(pool: &PgPool, actor: &Actor, wish: &Request, now: Timestam
 }
 
 /// Refuses to revoke what is no approved correction of that day, or was revoked already.
-async fn revocable(conn: &mut PgConnection, id: i64, day: (Uuid, Date)) -> Result<(), Denial> {
+async fn revocable(conn: &mut PgConnection, id: i64, day: (Uuid, Date)) -> Result<(), Error> {
     let (person, date) = day;
     let known = db::corrections::lock(conn, id).await?;
     let theirs =
@@ -174,40 +174,40 @@ async fn revocable(conn: &mut PgConnection, id: i64, day: (Uuid, Date)) -> Resul
     // One that did nothing but revoke is not revoked: ask for what it took away again.
     let nothing = |it: &db::corrections::Correction| it.adds == json!([]) && it.ignores.is_empty();
     if theirs.is_none_or(|it| nothing(&it)) {
-        return Err(Denial::senseless(format!("revokes: {id} is no approved correction of that day")));
+        return Err(Error::invalid(format!("revokes: {id} is no approved correction of that day")));
     }
     if db::corrections::revoked(conn, id).await? {
-        return Err(Denial::conflict(format!("correction {id} has been revoked already")));
+        return Err(Error::conflict(format!("correction {id} has been revoked already")));
     }
     Ok(())
 }
 
 /// Refuses a request that makes no sense. `ignored`: when those of its punches were that are the
 /// person's.
-fn check(wish: &Request, ignored: &[Timestamp], zone: &TimeZone, now: Timestamp) -> Result<(), Denial> {
+fn check(wish: &Request, ignored: &[Timestamp], zone: &TimeZone, now: Timestamp) -> Result<(), Error> {
     if wish.adds.is_empty() && wish.ignores.is_empty() && wish.revokes.is_none() {
         let rule = "a correction adds a time, ignores a punch or revokes a correction: name at least one";
-        return Err(Denial::senseless(rule));
+        return Err(Error::invalid(rule));
     }
     if wish.adds.len() > ADDS || wish.ignores.len() > IGNORES {
-        return Err(Denial::senseless(format!(
+        return Err(Error::invalid(format!(
             "a correction adds at most {ADDS} times and ignores at most {IGNORES} punches"
         )));
     }
     if ignored.len() != wish.ignores.len() {
-        return Err(Denial::senseless(format!(
+        return Err(Error::invalid(format!(
             "ignores: each must be the id of a punch of {}, and stand once",
             wish.number
         )));
     }
     if let Some(add) = wish.adds.iter().find(|add| add.at > now) {
-        return Err(Denial::senseless(format!("adds: {} has not come yet", add.at)));
+        return Err(Error::invalid(format!("adds: {} has not come yet", add.at)));
     }
     let date = wish.date.0;
     let near = date.saturating_sub(NEAR.days())..=date.saturating_add(NEAR.days());
     let mut times = wish.adds.iter().map(|add| add.at).chain(ignored.iter().copied());
     match times.find(|at| !near.contains(&zone.to_datetime(*at).date())) {
-        Some(far) => Err(Denial::senseless(format!("{far} lies more than {NEAR} days from {date}"))),
+        Some(far) => Err(Error::invalid(format!("{far} lies more than {NEAR} days from {date}"))),
         None => Ok(()),
     }
 }
@@ -219,9 +219,9 @@ pub async fn list(
     state: Option<&str>,
     after: i64,
     most: i64,
-) -> Result<Vec<Correction>, Denial> {
+) -> Result<Vec<Correction>, Error> {
     if state.is_some_and(|state| !["requested", "approved", "rejected"].contains(&state)) {
-        return Err(Denial::senseless("state: write requested, approved or rejected"));
+        return Err(Error::invalid("state: write requested, approved or rejected"));
     }
     let mut transaction = pool.begin().await?;
     let whose = (scope.manager, scope.own);
@@ -241,7 +241,7 @@ pub async fn approve(
     policy: &Policy,
     channels: &Channels,
     now: Timestamp,
-) -> Result<Correction, Denial> {
+) -> Result<Correction, Error> {
     let (mut transaction, asked) = undecided(pool, actor, id, note).await?;
     let (person, date) = (asked.person, asked.date.to_jiff());
     db::recompute_queue::hold(&mut transaction, &[person]).await?;
@@ -252,8 +252,7 @@ pub async fn approve(
     let decision = Decision { state: "approved", by: &actor.name, at: now, note };
     db::corrections::decide(&mut transaction, id, &decision).await?;
     let (from, to) = touched(&mut transaction, &asked).await?;
-    let tally =
-        workdays::settle(&mut transaction, &[Job { person, from, to }], policy, channels, now).await?;
+    let tally = workdays::apply(&mut transaction, &[Job { person, from, to }], policy, channels, now).await?;
     let after = workdays::shown_day(&mut transaction, person, date).await?;
     db::corrections::keep(&mut transaction, id, &before, &after).await?;
     let detail = json!({"correction": id, "date": date, "before": before, "after": after,
@@ -268,7 +267,7 @@ pub async fn reject(
     id: i64,
     note: Option<&str>,
     now: Timestamp,
-) -> Result<Correction, Denial> {
+) -> Result<Correction, Error> {
     let (mut transaction, asked) = undecided(pool, actor, id, note).await?;
     let decision = Decision { state: "rejected", by: &actor.name, at: now, note };
     db::corrections::decide(&mut transaction, id, &decision).await?;
@@ -282,13 +281,13 @@ async fn undecided(
     actor: &Actor,
     id: i64,
     note: Option<&str>,
-) -> Result<(Transaction<'static, Postgres>, db::corrections::Correction), Denial> {
+) -> Result<(Transaction<'static, Postgres>, db::corrections::Correction), Error> {
     if let Some(note) = note {
-        worded("a note", note, REASON)?;
+        check_text("a note", note, REASON)?;
     }
     let mut transaction = pool.begin().await?;
     let asked = db::corrections::lock(&mut transaction, id).await?;
-    let asked = asked.ok_or_else(|| Denial::missing(format!("there is no correction {id}")))?;
+    let asked = asked.ok_or_else(|| Error::missing(format!("there is no correction {id}")))?;
     let parties = Parties {
         person: asked.person,
         manager: db::people::manager_of(&mut transaction, asked.person).await?,
@@ -298,7 +297,7 @@ async fn undecided(
     may_decide(actor, &parties)?;
     if let Some(by) = &asked.decided_by {
         let state = &asked.state;
-        return Err(Denial::conflict(format!(
+        return Err(Error::conflict(format!(
             "correction {id} was {state} by {by} already: ask for another one to change the day again"
         )));
     }
@@ -318,13 +317,13 @@ struct Parties<'a> {
 }
 
 /// Four eyes: the one who decides is neither the one who asked nor the one it is about.
-fn may_decide(actor: &Actor, parties: &Parties<'_>) -> Result<(), Denial> {
+fn may_decide(actor: &Actor, parties: &Parties<'_>) -> Result<(), Error> {
     if actor.role == Role::Employee || !actor.scope().holds(parties.person, parties.manager) {
-        return Err(Denial::forbidden("that is for the person's manager, admin and hr"));
+        return Err(Error::forbidden("that is for the person's manager, admin and hr"));
     }
     let decider = actor.somebody_else(parties.person)?;
     if actor.name == parties.requested_by || parties.requester == Some(decider) {
-        return Err(Denial::forbidden("nobody decides what they asked for themselves: ask somebody else"));
+        return Err(Error::forbidden("nobody decides what they asked for themselves: ask somebody else"));
     }
     Ok(())
 }
@@ -333,7 +332,7 @@ fn may_decide(actor: &Actor, parties: &Parties<'_>) -> Result<(), Denial> {
 async fn touched(
     conn: &mut PgConnection,
     asked: &db::corrections::Correction,
-) -> Result<(Date, Date), Denial> {
+) -> Result<(Date, Date), Error> {
     let terms = db::people::terms(conn, &[asked.person]).await?;
     let zone = date::zone(&terms.first().context("a correction of nobody")?.zone)?;
     let mut times = times(conn, asked).await?;
@@ -353,7 +352,7 @@ async fn touched(
 async fn times(
     conn: &mut PgConnection,
     asked: &db::corrections::Correction,
-) -> Result<Vec<Timestamp>, Denial> {
+) -> Result<Vec<Timestamp>, Error> {
     let adds: Vec<AddedTime> = serde_json::from_value(asked.adds.clone())?;
     let ignored = db::corrections::punches_of(conn, asked.person, &asked.ignores).await?;
     let ignored = ignored.into_iter().map(jiff_sqlx::Timestamp::to_jiff);
@@ -367,7 +366,7 @@ async fn decided(
     action: &str,
     detail: Value,
     id: i64,
-) -> Result<Correction, Denial> {
+) -> Result<Correction, Error> {
     let row = db::corrections::lock(&mut transaction, id).await?.context("a decision is gone")?;
     let subject = row.person.to_string();
     db::audit::record(&mut transaction, &actor.name, action, &subject, detail).await?;
@@ -398,7 +397,7 @@ mod tests {
 
     fn refused(wish: &Request, ignored: &[Timestamp]) -> bool {
         let zone = TimeZone::get("Europe/Berlin").expect("a zone");
-        matches!(check(wish, ignored, &zone, at(NOW)), Err(Denial::Senseless(_)))
+        matches!(check(wish, ignored, &zone, at(NOW)), Err(Error::Invalid(_)))
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::date::{self, local};
 use crate::db;
 use crate::db::revisions::Revision;
 use crate::db::workdays::{EXPECTED, Figures};
-use crate::error::Denial;
+use crate::error::Error;
 use crate::workdays::facts::NEAR;
 use crate::workdays::{self, Explained};
 
@@ -160,7 +160,7 @@ pub async fn look(
     date: Date,
     policy: &Policy,
     now: Timestamp,
-) -> Result<PersonDay, Denial> {
+) -> Result<PersonDay, Error> {
     let mut transaction = pool.begin().await?;
     let person = seen_by(&mut transaction, actor, number).await?;
     let people = [person.id];
@@ -226,7 +226,7 @@ fn differs(stands: &[Figures], facts: &[Explained], today: Date) -> bool {
     facts.len() != stands.len() || stands.iter().zip(facts).any(|(stands, facts)| !stands.agrees(facts))
 }
 
-async fn locked(conn: &mut PgConnection, person: Uuid, date: Date) -> Result<bool, Denial> {
+async fn locked(conn: &mut PgConnection, person: Uuid, date: Date) -> Result<bool, Error> {
     Ok(!db::pay_periods::locked(conn, &[person], date, date).await?.is_empty())
 }
 
@@ -236,7 +236,7 @@ async fn punches(
     person: Uuid,
     (date, zone): (Date, &TimeZone),
     facts: &[Explained],
-) -> Result<Vec<SeenPunch>, Denial> {
+) -> Result<Vec<SeenPunch>, Error> {
     let midnight = |date: Date| date.to_zoned(zone.clone()).map(|zoned| zoned.timestamp());
     let tomorrow = date.saturating_add(1.day());
     let (mut from, mut until) =
@@ -271,18 +271,18 @@ pub async fn finalise(
     number: &str,
     date: Date,
     now: Timestamp,
-) -> Result<(), Denial> {
+) -> Result<(), Error> {
     let mut transaction = pool.begin().await?;
     let person = someone_else(&mut transaction, actor, number).await?;
     db::recompute_queue::hold(&mut transaction, &[person.id]).await?;
     let stands = db::revisions::of_day(&mut transaction, person.id, date, now).await?;
     if stands.is_empty() {
-        return Err(Denial::missing(format!("{number} has no workday on {date}")));
+        return Err(Error::missing(format!("{number} has no workday on {date}")));
     }
     let closes = stands.iter().filter_map(|day| day.closes_at).map(jiff_sqlx::Timestamp::to_jiff).max();
     if let Some(closes) = closes.filter(|closes| *closes > now) {
         let rule = "punches still count for this day: finalise it after";
-        return Err(Denial::conflict(format!("{rule} {}", local(closes, &date::zone(&person.zone)?))));
+        return Err(Error::conflict(format!("{rule} {}", local(closes, &date::zone(&person.zone)?))));
     }
     let days = db::workdays::finalise(&mut transaction, person.id, date, &actor.name, now).await?;
     if days > 0 {

@@ -20,7 +20,7 @@ use crate::{date, db};
 pub const NEAR: i32 = 2;
 
 /// The facts of some people.
-pub struct Book {
+pub struct KnownFacts {
     /// The workdays that may have been touched, and that these facts suffice for.
     pub days: (Date, Date),
     duplicate_within_s: u32,
@@ -75,7 +75,7 @@ struct Added {
     direction: Direction,
 }
 
-impl Book {
+impl KnownFacts {
     /// Reads what is needed to compute every workday that something on the touched dates may
     /// change: their neighbours' punches, and their neighbours' neighbours' shifts.
     pub async fn load(

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use crate::clock;
 use crate::date::Day;
-use crate::web::error::Refusal;
+use crate::web::error::ProblemDetails;
 use crate::web::state::App;
 use crate::web::{ApiError, Caller};
 use crate::workdays::day::{self, PersonDay};
@@ -29,7 +29,7 @@ pub fn routes() -> OpenApiRouter<App> {
 /// themselves, their manager, admin and hr.
 #[utoipa::path(get, path = "/workdays/{number}/{date}",
     params(("number" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`")), responses(
-    (status = 200, body = PersonDay), (status = 403, body = Refusal), (status = 404, body = Refusal)))]
+    (status = 200, body = PersonDay), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails)))]
 pub async fn look(
     State(app): State<App>,
     Caller(actor): Caller,
@@ -42,8 +42,8 @@ pub async fn look(
 /// Make a person's day final once its windows have closed, whatever terminals still have to report.
 #[utoipa::path(post, path = "/workdays/{number}/{date}/finalise",
     params(("number" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`")), responses(
-    (status = 204), (status = 403, body = Refusal), (status = 404, body = Refusal),
-    (status = 409, body = Refusal, description = "a window is open still")))]
+    (status = 204), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
+    (status = 409, body = ProblemDetails, description = "a window is open still")))]
 pub async fn finalise(
     State(app): State<App>,
     caller: Caller,

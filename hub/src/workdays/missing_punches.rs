@@ -11,7 +11,7 @@ use crate::accounts::Scope;
 use crate::date::{self, local};
 use crate::db;
 use crate::db::corrections::Gap;
-use crate::error::Denial;
+use crate::error::Error;
 
 /// Rows of a worklist, at most.
 const ROWS: i64 = 10_000;
@@ -54,7 +54,7 @@ pub async fn worklist(
     side: Side,
     (from, to): (Date, Date),
     now: Timestamp,
-) -> Result<Vec<Missing>, Denial> {
+) -> Result<Vec<Missing>, Error> {
     let flag = match side {
         Side::In => "missing_in",
         Side::Out => "missing_out",
@@ -63,7 +63,7 @@ pub async fn worklist(
     let whose = (scope.manager, scope.own);
     let gaps = db::corrections::gaps(&mut transaction, flag, (from, to), whose, ROWS + 1, now).await?;
     if gaps.len() as i64 > ROWS {
-        return Err(Denial::senseless(format!("more than {ROWS} workdays: ask for fewer dates")));
+        return Err(Error::invalid(format!("more than {ROWS} workdays: ask for fewer dates")));
     }
     let detail = json!({"flag": flag, "from": from, "to": to, "count": gaps.len()});
     db::audit::record(&mut transaction, actor, "worklist.look", "workdays", detail).await?;
@@ -71,7 +71,7 @@ pub async fn worklist(
     gaps.into_iter().map(|gap| missing(gap, now)).collect()
 }
 
-fn missing(gap: Gap, now: Timestamp) -> Result<Missing, Denial> {
+fn missing(gap: Gap, now: Timestamp) -> Result<Missing, Error> {
     let zone = date::zone(&gap.zone)?;
     let time = |at: Option<jiff_sqlx::Timestamp>| at.map(|at| local(at.to_jiff(), &zone));
     Ok(Missing {

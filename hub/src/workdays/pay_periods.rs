@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::accounts::Actor;
 use crate::date::{Day, Moment, range, zone};
 use crate::db;
-use crate::error::{Denial, worded};
+use crate::error::{Error, check_text};
 use crate::workdays::horizon::REACH;
 
 /// Days of a period, at most.
@@ -148,7 +148,7 @@ impl From<db::pay_periods::Period> for Period {
 }
 
 /// All periods, the latest first.
-pub async fn list(pool: &PgPool) -> Result<Vec<Period>, Denial> {
+pub async fn list(pool: &PgPool) -> Result<Vec<Period>, Error> {
     let periods = db::pay_periods::list(&mut *pool.acquire().await?).await?;
     Ok(periods.into_iter().map(Period::from).collect())
 }
@@ -159,20 +159,18 @@ pub async fn open(
     actor: &str,
     setting: &PeriodSetting,
     now: Timestamp,
-) -> Result<Period, Denial> {
+) -> Result<Period, Error> {
     let (from, to) = range(setting.from, setting.to, DAYS)?;
     let site = setting.site.as_deref();
     let mut transaction = pool.begin().await?;
     if let Some(site) = site
         && !db::sites::list(&mut transaction).await?.iter().any(|known| known.name == site)
     {
-        return Err(Denial::senseless(format!(
-            "there is no site {site:?}: PUT /api/v1/sites/NAME makes one"
-        )));
+        return Err(Error::invalid(format!("there is no site {site:?}: PUT /api/v1/sites/NAME makes one")));
     }
     let id = db::pay_periods::open(&mut transaction, site, (from, to), actor, now).await?;
     let id = id.ok_or_else(|| {
-        Denial::conflict(format!(
+        Error::conflict(format!(
             "a period that holds some of {from} to {to} is there already: see /api/v1/periods"
         ))
     })?;
@@ -184,7 +182,7 @@ pub async fn open(
 }
 
 /// Moves a period on. Nothing moves while days of its people wait to be computed.
-pub async fn step(pool: &PgPool, actor: &str, id: i64, step: Step, now: Timestamp) -> Result<Period, Denial> {
+pub async fn step(pool: &PgPool, actor: &str, id: i64, step: Step, now: Timestamp) -> Result<Period, Error> {
     let mut transaction = pool.begin().await?;
     moved(&mut transaction, id, step).await?;
     // Hubs that write workdays have read which are locked: wait for them, and let others wait.
@@ -195,7 +193,7 @@ pub async fn step(pool: &PgPool, actor: &str, id: i64, step: Step, now: Timestam
         ended(&mut transaction, &before, now).await?;
         let open = db::pay_periods::unclosed(&mut transaction, id, now).await?;
         if open > 0 {
-            return Err(Denial::conflict(format!(
+            return Err(Error::conflict(format!(
                 "period {id}: the shifts of {open} workdays may still be worked"
             )));
         }
@@ -204,7 +202,7 @@ pub async fn step(pool: &PgPool, actor: &str, id: i64, step: Step, now: Timestam
     }
     let waiting = db::pay_periods::awaited(&mut transaction, id, REACH).await?;
     if waiting > 0 {
-        return Err(Denial::conflict(format!(
+        return Err(Error::conflict(format!(
             "period {id}: {waiting} requests to compute days of its people wait: try again in a moment"
         )));
     }
@@ -224,10 +222,10 @@ async fn moved(
     conn: &mut PgConnection,
     id: i64,
     step: Step,
-) -> Result<(db::pay_periods::Period, &'static str), Denial> {
+) -> Result<(db::pay_periods::Period, &'static str), Error> {
     let period = db::pay_periods::find(conn, id).await?.ok_or_else(|| unknown(id))?;
     let state =
-        step.after(&period.state).map_err(|reason| Denial::conflict(format!("period {id}: {reason}")))?;
+        step.after(&period.state).map_err(|reason| Error::conflict(format!("period {id}: {reason}")))?;
     Ok((period, state))
 }
 
@@ -236,20 +234,20 @@ async fn ended(
     conn: &mut PgConnection,
     period: &db::pay_periods::Period,
     now: Timestamp,
-) -> Result<(), Denial> {
+) -> Result<(), Error> {
     let (id, last) = (period.id, period.to.to_jiff());
     for site in db::sites::list(conn).await? {
         let theirs = period.site.as_ref().is_none_or(|name| *name == site.name);
         if theirs && zone(&site.zone)?.to_datetime(now).date() <= last {
             let name = site.name;
-            return Err(Denial::conflict(format!("period {id}: {last} is not over yet at {name}")));
+            return Err(Error::conflict(format!("period {id}: {last} is not over yet at {name}")));
         }
     }
     Ok(())
 }
 
-fn unknown(id: i64) -> Denial {
-    Denial::missing(format!("there is no period {id}"))
+fn unknown(id: i64) -> Error {
+    Error::missing(format!("there is no period {id}"))
 }
 
 /// Adjustments in a state (or all), the oldest first, after an id. The look is audited.
@@ -259,9 +257,9 @@ pub async fn adjustments(
     state: Option<&str>,
     after: i64,
     most: i64,
-) -> Result<Vec<Adjustment>, Denial> {
+) -> Result<Vec<Adjustment>, Error> {
     if state.is_some_and(|state| !["pending", "settled"].contains(&state)) {
-        return Err(Denial::senseless("state: write pending or settled"));
+        return Err(Error::invalid("state: write pending or settled"));
     }
     let mut transaction = pool.begin().await?;
     let rows = db::pay_periods::adjustments(&mut transaction, state, after, most).await?;
@@ -284,9 +282,9 @@ pub async fn adjustments(
 }
 
 /// Says that an adjustment has been dealt with, such as in the next payroll. Not by the one it is about.
-pub async fn settle(pool: &PgPool, actor: &Actor, id: i64, settlement: &Settlement) -> Result<(), Denial> {
+pub async fn settle(pool: &PgPool, actor: &Actor, id: i64, settlement: &Settlement) -> Result<(), Error> {
     let Settlement { note, changed_at: Moment(changed_at) } = settlement;
-    worded("a note", note, NOTE)?;
+    check_text("a note", note, NOTE)?;
     let mut transaction = pool.begin().await?;
     // Whoever computes this person's days has read what is pending: wait for them.
     if let Some(person) = db::pay_periods::whose(&mut transaction, id).await? {
@@ -296,10 +294,10 @@ pub async fn settle(pool: &PgPool, actor: &Actor, id: i64, settlement: &Settleme
     if !db::pay_periods::settle(&mut transaction, id, *changed_at, &actor.name, note).await? {
         return Err(match db::pay_periods::adjustment_state(&mut transaction, id).await? {
             Some(state) if state == "settled" => {
-                Denial::conflict(format!("adjustment {id} is settled already"))
+                Error::conflict(format!("adjustment {id} is settled already"))
             }
-            Some(_) => Denial::conflict(format!("adjustment {id} has changed since: read it again")),
-            None => Denial::missing(format!("there is no adjustment {id}")),
+            Some(_) => Error::conflict(format!("adjustment {id} has changed since: read it again")),
+            None => Error::missing(format!("there is no adjustment {id}")),
         });
     }
     let detail = json!({"note": note, "changed_at": changed_at});

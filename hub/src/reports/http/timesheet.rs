@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use crate::date::Day;
 use crate::reports::timesheet::{Period, Row, timesheet};
-use crate::web::error::Refusal;
+use crate::web::error::ProblemDetails;
 use crate::web::state::App;
 use crate::web::{ApiError, Caller};
 use crate::{clock, reports};
@@ -40,14 +40,14 @@ impl Days {
 }
 
 async fn rows(app: App, caller: &Caller, period: Period) -> Result<Vec<Row>, ApiError> {
-    let _turn = app.turn(&caller.0)?;
+    let _turn = app.permit(&caller.0)?;
     Ok(timesheet(&app.pool, period, (&caller.0.name, caller.scope()), clock::now()).await?)
 }
 
 /// The timesheet.
 #[utoipa::path(get, path = "/timesheet", params(Days), responses(
-    (status = 200, body = [Row]), (status = 400, body = Refusal), (status = 401, body = Refusal),
-    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+    (status = 200, body = [Row]), (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails),
+    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
 pub async fn json(
     State(app): State<App>,
     caller: Caller,
@@ -58,8 +58,8 @@ pub async fn json(
 
 /// The timesheet as CSV.
 #[utoipa::path(get, path = "/timesheet.csv", params(Days), responses(
-    (status = 200, body = String, content_type = "text/csv"), (status = 400, body = Refusal), (status = 401, body = Refusal),
-    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+    (status = 200, body = String, content_type = "text/csv"), (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails),
+    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
 pub async fn csv(
     State(app): State<App>,
     caller: Caller,

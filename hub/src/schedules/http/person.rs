@@ -8,11 +8,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::date::{Day, range};
-use crate::schedules::leave::{self, FreeDay, LeaveSetting};
-use crate::schedules::patterns::{self, AssignmentSetting, Plan, SingleDay};
+use crate::schedules::leave::{self, LeaveDay, LeaveSetting};
+use crate::schedules::patterns::{self, AssignmentSetting, Override, Plan};
 use crate::schedules::{self, Effect};
-use crate::web::error::Refusal;
-use crate::web::query::{Between, Trial};
+use crate::web::error::ProblemDetails;
+use crate::web::query::{Between, DryRun};
 use crate::web::state::App;
 use crate::web::{ApiError, Caller};
 
@@ -30,8 +30,8 @@ pub fn routes() -> OpenApiRouter<App> {
 
 /// What a person is to work: for themselves, their manager, admin and hr.
 #[utoipa::path(get, path = "/people/{number}/schedule", params(("number" = String, Path), Between), responses(
-    (status = 200, body = Plan), (status = 400, body = Refusal), (status = 403, body = Refusal),
-    (status = 404, body = Refusal)))]
+    (status = 200, body = Plan), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails),
+    (status = 404, body = ProblemDetails)))]
 pub async fn plan(
     State(app): State<App>,
     Caller(actor): Caller,
@@ -42,15 +42,15 @@ pub async fn plan(
 }
 
 /// Let a person follow a pattern of shifts, or none, from one date to another.
-#[utoipa::path(put, path = "/people/{number}/schedule", params(("number" = String, Path), Trial),
-    request_body = AssignmentSetting, responses((status = 200, body = Effect), (status = 400, body = Refusal),
-    (status = 403, body = Refusal), (status = 404, body = Refusal),
-    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+#[utoipa::path(put, path = "/people/{number}/schedule", params(("number" = String, Path), DryRun),
+    request_body = AssignmentSetting, responses((status = 200, body = Effect), (status = 400, body = ProblemDetails),
+    (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
+    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
 pub async fn assign(
     State(app): State<App>,
     caller: Caller,
     Path(number): Path<String>,
-    Query(trial): Query<Trial>,
+    Query(trial): Query<DryRun>,
     Json(setting): Json<AssignmentSetting>,
 ) -> Result<Json<Effect>, ApiError> {
     Ok(Json(patterns::assign(&app.change(caller.staff()?, trial.dry_run)?, &number, &setting).await?))
@@ -58,16 +58,16 @@ pub async fn assign(
 
 /// Set what one date of a person holds, whatever the pattern says.
 #[utoipa::path(put, path = "/people/{number}/days/{date}",
-    params(("number" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`"), Trial),
-    request_body = SingleDay, responses((status = 200, body = Effect), (status = 400, body = Refusal),
-    (status = 403, body = Refusal), (status = 404, body = Refusal),
-    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+    params(("number" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`"), DryRun),
+    request_body = Override, responses((status = 200, body = Effect), (status = 400, body = ProblemDetails),
+    (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
+    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
 pub async fn put_day(
     State(app): State<App>,
     caller: Caller,
     Path((number, date)): Path<(String, Day)>,
-    Query(trial): Query<Trial>,
-    Json(day): Json<SingleDay>,
+    Query(trial): Query<DryRun>,
+    Json(day): Json<Override>,
 ) -> Result<Json<Effect>, ApiError> {
     let change = app.change(caller.staff()?, trial.dry_run)?;
     Ok(Json(patterns::put_day(&change, &number, date.0, &day).await?))
@@ -75,14 +75,14 @@ pub async fn put_day(
 
 /// Let the pattern hold again on one date of a person.
 #[utoipa::path(delete, path = "/people/{number}/days/{date}",
-    params(("number" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`"), Trial),
-    responses((status = 200, body = Effect), (status = 403, body = Refusal), (status = 404, body = Refusal),
-    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+    params(("number" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`"), DryRun),
+    responses((status = 200, body = Effect), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
+    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
 pub async fn remove_day(
     State(app): State<App>,
     caller: Caller,
     Path((number, date)): Path<(String, Day)>,
-    Query(trial): Query<Trial>,
+    Query(trial): Query<DryRun>,
 ) -> Result<Json<Effect>, ApiError> {
     let change = app.change(caller.staff()?, trial.dry_run)?;
     Ok(Json(patterns::remove_day(&change, &number, date.0).await?))
@@ -90,27 +90,27 @@ pub async fn remove_day(
 
 /// A person's leave: for themselves, their manager, admin and hr.
 #[utoipa::path(get, path = "/people/{number}/leave", params(("number" = String, Path), Between), responses(
-    (status = 200, body = [FreeDay]), (status = 400, body = Refusal), (status = 403, body = Refusal),
-    (status = 404, body = Refusal)))]
+    (status = 200, body = [LeaveDay]), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails),
+    (status = 404, body = ProblemDetails)))]
 pub async fn leave(
     State(app): State<App>,
     Caller(actor): Caller,
     Path(number): Path<String>,
     Query(between): Query<Between>,
-) -> Result<Json<Vec<FreeDay>>, ApiError> {
+) -> Result<Json<Vec<LeaveDay>>, ApiError> {
     Ok(Json(leave::leave(&app.pool, &actor, &number, between.dates()?).await?))
 }
 
 /// Give a person leave, or change it.
-#[utoipa::path(put, path = "/people/{number}/leave", params(("number" = String, Path), Trial),
-    request_body = LeaveSetting, responses((status = 200, body = Effect), (status = 400, body = Refusal),
-    (status = 403, body = Refusal), (status = 404, body = Refusal),
-    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+#[utoipa::path(put, path = "/people/{number}/leave", params(("number" = String, Path), DryRun),
+    request_body = LeaveSetting, responses((status = 200, body = Effect), (status = 400, body = ProblemDetails),
+    (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
+    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
 pub async fn put_leave(
     State(app): State<App>,
     caller: Caller,
     Path(number): Path<String>,
-    Query(trial): Query<Trial>,
+    Query(trial): Query<DryRun>,
     Json(setting): Json<LeaveSetting>,
 ) -> Result<Json<Effect>, ApiError> {
     Ok(Json(leave::put(&app.change(caller.staff()?, trial.dry_run)?, &number, &setting).await?))
@@ -118,8 +118,8 @@ pub async fn put_leave(
 
 /// Take back a person's leave.
 #[utoipa::path(delete, path = "/people/{number}/leave", params(("number" = String, Path), Between), responses(
-    (status = 200, body = Effect), (status = 400, body = Refusal), (status = 403, body = Refusal),
-    (status = 404, body = Refusal)))]
+    (status = 200, body = Effect), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails),
+    (status = 404, body = ProblemDetails)))]
 pub async fn remove_leave(
     State(app): State<App>,
     caller: Caller,
@@ -145,14 +145,14 @@ pub struct Recomputation {
 }
 
 /// Let workdays be computed again. Where nothing changed since, they stay as they are.
-#[utoipa::path(post, path = "/recompute", params(Trial), request_body = Recomputation, responses(
-    (status = 200, body = Effect), (status = 400, body = Refusal), (status = 403, body = Refusal),
-    (status = 404, body = Refusal),
-    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+#[utoipa::path(post, path = "/recompute", params(DryRun), request_body = Recomputation, responses(
+    (status = 200, body = Effect), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails),
+    (status = 404, body = ProblemDetails),
+    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
 pub async fn recompute(
     State(app): State<App>,
     caller: Caller,
-    Query(trial): Query<Trial>,
+    Query(trial): Query<DryRun>,
     Json(asked): Json<Recomputation>,
 ) -> Result<Json<Effect>, ApiError> {
     let change = app.change(caller.staff()?, trial.dry_run)?;

@@ -9,8 +9,8 @@ use crate::date::Day;
 use crate::schedules::Effect;
 use crate::schedules::calendars::{self, Holiday, HolidaySetting};
 use crate::schedules::sites::{self, Site, SiteSetting};
-use crate::web::error::Refusal;
-use crate::web::query::Trial;
+use crate::web::error::ProblemDetails;
+use crate::web::query::DryRun;
 use crate::web::state::App;
 use crate::web::{ApiError, Caller};
 
@@ -27,22 +27,22 @@ pub fn routes() -> OpenApiRouter<App> {
 
 /// All sites.
 #[utoipa::path(get, path = "/sites", responses(
-    (status = 200, body = [Site]), (status = 401, body = Refusal), (status = 403, body = Refusal)))]
+    (status = 200, body = [Site]), (status = 401, body = ProblemDetails), (status = 403, body = ProblemDetails)))]
 pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Site>>, ApiError> {
     caller.staff()?;
     Ok(Json(sites::sites(&app.pool).await?))
 }
 
 /// Make a site or change it. Another zone or calendar lets all its people's days be computed again.
-#[utoipa::path(put, path = "/sites/{name}", params(("name" = String, Path), Trial), request_body = SiteSetting,
-    responses((status = 200, body = Effect), (status = 400, body = Refusal), (status = 403, body = Refusal),
-    (status = 409, body = Refusal),
-    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+#[utoipa::path(put, path = "/sites/{name}", params(("name" = String, Path), DryRun), request_body = SiteSetting,
+    responses((status = 200, body = Effect), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails),
+    (status = 409, body = ProblemDetails),
+    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
 pub async fn put(
     State(app): State<App>,
     caller: Caller,
     Path(name): Path<String>,
-    Query(trial): Query<Trial>,
+    Query(trial): Query<DryRun>,
     Json(setting): Json<SiteSetting>,
 ) -> Result<Json<Effect>, ApiError> {
     Ok(Json(sites::put(&app.change(caller.admin()?, trial.dry_run)?, &name, &setting).await?))
@@ -50,7 +50,7 @@ pub async fn put(
 
 /// The names of all departments.
 #[utoipa::path(get, path = "/departments", responses(
-    (status = 200, body = [String]), (status = 401, body = Refusal), (status = 403, body = Refusal)))]
+    (status = 200, body = [String]), (status = 401, body = ProblemDetails), (status = 403, body = ProblemDetails)))]
 pub async fn departments(State(app): State<App>, caller: Caller) -> Result<Json<Vec<String>>, ApiError> {
     caller.staff()?;
     Ok(Json(sites::departments(&app.pool).await?))
@@ -58,7 +58,7 @@ pub async fn departments(State(app): State<App>, caller: Caller) -> Result<Json<
 
 /// The names of all calendars of holidays.
 #[utoipa::path(get, path = "/calendars", responses(
-    (status = 200, body = [String]), (status = 401, body = Refusal), (status = 403, body = Refusal)))]
+    (status = 200, body = [String]), (status = 401, body = ProblemDetails), (status = 403, body = ProblemDetails)))]
 pub async fn calendars(State(app): State<App>, caller: Caller) -> Result<Json<Vec<String>>, ApiError> {
     caller.staff()?;
     Ok(Json(calendars::calendars(&app.pool).await?))
@@ -66,7 +66,7 @@ pub async fn calendars(State(app): State<App>, caller: Caller) -> Result<Json<Ve
 
 /// The holidays of a calendar.
 #[utoipa::path(get, path = "/calendars/{name}", params(("name" = String, Path)), responses(
-    (status = 200, body = [Holiday]), (status = 403, body = Refusal), (status = 404, body = Refusal)))]
+    (status = 200, body = [Holiday]), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails)))]
 pub async fn holidays(
     State(app): State<App>,
     caller: Caller,
@@ -78,15 +78,15 @@ pub async fn holidays(
 
 /// Add a holiday to a calendar, which is made if it is not there.
 #[utoipa::path(put, path = "/calendars/{name}/holidays/{date}",
-    params(("name" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`"), Trial),
-    request_body = HolidaySetting, responses((status = 200, body = Effect), (status = 400, body = Refusal),
-    (status = 403, body = Refusal),
-    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+    params(("name" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`"), DryRun),
+    request_body = HolidaySetting, responses((status = 200, body = Effect), (status = 400, body = ProblemDetails),
+    (status = 403, body = ProblemDetails),
+    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
 pub async fn put_holiday(
     State(app): State<App>,
     caller: Caller,
     Path((name, date)): Path<(String, Day)>,
-    Query(trial): Query<Trial>,
+    Query(trial): Query<DryRun>,
     Json(setting): Json<HolidaySetting>,
 ) -> Result<Json<Effect>, ApiError> {
     let change = app.change(caller.staff()?, trial.dry_run)?;
@@ -95,14 +95,14 @@ pub async fn put_holiday(
 
 /// Make a holiday an ordinary day again.
 #[utoipa::path(delete, path = "/calendars/{name}/holidays/{date}",
-    params(("name" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`"), Trial),
-    responses((status = 200, body = Effect), (status = 403, body = Refusal), (status = 404, body = Refusal),
-    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+    params(("name" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`"), DryRun),
+    responses((status = 200, body = Effect), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
+    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
 pub async fn remove_holiday(
     State(app): State<App>,
     caller: Caller,
     Path((name, date)): Path<(String, Day)>,
-    Query(trial): Query<Trial>,
+    Query(trial): Query<DryRun>,
 ) -> Result<Json<Effect>, ApiError> {
     let change = app.change(caller.staff()?, trial.dry_run)?;
     Ok(Json(calendars::remove(&change, &name, date.0).await?))

@@ -44,8 +44,8 @@ struct Address {
     silent: BTreeMap<u64, CancellationToken>,
 }
 
-/// A connection's place, until it is dropped.
-struct Place {
+/// A connection's slot, until it is dropped.
+struct Slot {
     connections: Connections,
     id: u64,
     address: IpAddr,
@@ -64,7 +64,7 @@ impl Connections {
     }
 
     /// `None`: there are too many, and none of them has to make room.
-    fn admit(&self, address: IpAddr) -> Option<Place> {
+    fn admit(&self, address: IpAddr) -> Option<Slot> {
         let address = network(address);
         let mut table = self.table();
         if table.addresses.get(&address).is_some_and(|known| known.count >= table.most_of_address) {
@@ -83,7 +83,7 @@ impl Connections {
         let known = table.addresses.entry(address).or_default();
         known.count += 1;
         known.silent.insert(id, end.clone());
-        Some(Place { connections: self.clone(), id, address, end })
+        Some(Slot { connections: self.clone(), id, address, end })
     }
 }
 
@@ -120,14 +120,14 @@ impl Table {
     }
 }
 
-impl Place {
+impl Slot {
     /// A request has come.
     fn speak(&self) {
         self.connections.table().speak(self.address, self.id);
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         let mut table = self.connections.table();
         // One that made room is gone from the table already.
@@ -139,32 +139,35 @@ impl Drop for Place {
 }
 
 impl<S> Accept<TcpStream, S> for Connections {
-    type Stream = Placed;
-    type Service = Speaking<S>;
-    type Future = std::future::Ready<io::Result<(Placed, Speaking<S>)>>;
+    type Stream = TimedStream;
+    type Service = TimedService<S>;
+    type Future = std::future::Ready<io::Result<(TimedStream, TimedService<S>)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let accept = || {
             stream.set_nodelay(true)?;
-            let place = self.admit(stream.peer_addr()?.ip());
-            let place = Arc::new(place.ok_or_else(|| io::Error::other("too many connections"))?);
-            let end = Box::pin(place.end.clone().cancelled_owned());
+            let slot = self.admit(stream.peer_addr()?.ip());
+            let slot = Arc::new(slot.ok_or_else(|| io::Error::other("too many connections"))?);
+            let end = Box::pin(slot.end.clone().cancelled_owned());
             let mut stream = TimeoutStream::new(stream);
             stream.set_write_timeout(Some(STALLED));
-            Ok((Placed { stream: Box::pin(stream), end, _place: place.clone() }, Speaking { service, place }))
+            Ok((
+                TimedStream { stream: Box::pin(stream), end, _place: slot.clone() },
+                TimedService { service, slot },
+            ))
         };
         std::future::ready(accept())
     }
 }
 
-/// A connection that has a place, and ends where it loses it.
-pub struct Placed {
+/// A connection that has a slot, and ends where it loses it.
+pub struct TimedStream {
     stream: Pin<Box<TimeoutStream<TcpStream>>>,
     end: Pin<Box<WaitForCancellationFutureOwned>>,
-    _place: Arc<Place>,
+    _place: Arc<Slot>,
 }
 
-impl AsyncRead for Placed {
+impl AsyncRead for TimedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -177,7 +180,7 @@ impl AsyncRead for Placed {
     }
 }
 
-impl AsyncWrite for Placed {
+impl AsyncWrite for TimedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -209,12 +212,12 @@ impl AsyncWrite for Placed {
 
 /// A connection's requests: the first one ends its silence.
 #[derive(Clone)]
-pub struct Speaking<S> {
+pub struct TimedService<S> {
     service: S,
-    place: Arc<Place>,
+    slot: Arc<Slot>,
 }
 
-impl<S: Service<R>, R> Service<R> for Speaking<S> {
+impl<S: Service<R>, R> Service<R> for TimedService<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
@@ -224,7 +227,7 @@ impl<S: Service<R>, R> Service<R> for Speaking<S> {
     }
 
     fn call(&mut self, request: R) -> S::Future {
-        self.place.speak();
+        self.slot.speak();
         self.service.call(request)
     }
 }
@@ -259,8 +262,8 @@ mod tests {
     fn a_flood_ends_its_own_connections() {
         let connections = Connections::new(6, 6);
         let honest = [0; 3].map(|_| connections.admit(other(2)).expect("room"));
-        honest[1..].iter().for_each(Place::speak);
-        let flood: Vec<Place> = (0..3).filter_map(|_| connections.admit(ONE)).collect();
+        honest[1..].iter().for_each(Slot::speak);
+        let flood: Vec<Slot> = (0..3).filter_map(|_| connections.admit(ONE)).collect();
         let newcomer = connections.admit(other(3)).expect("room is made");
         assert!(!honest[0].end.is_cancelled() && flood[0].end.is_cancelled() && !flood[1].end.is_cancelled());
         assert!(connections.admit(ONE).is_none(), "it would have as many as before");
@@ -279,8 +282,8 @@ mod tests {
             let (stream, _service) = connections.accept(stream, ()).await.expect("room is made");
             (client, stream)
         };
-        let (_first, mut placed) = come().await;
-        let read = tokio::time::timeout(Duration::from_secs(10), placed.read_u8());
+        let (_first, mut stream) = come().await;
+        let read = tokio::time::timeout(Duration::from_secs(10), stream.read_u8());
         let (ended, (mut second, mut stands)) = tokio::join!(read, come());
         assert!(ended.expect("it is told").is_err());
         second.write_u8(7).await.expect("the newcomer stands");
@@ -291,7 +294,7 @@ mod tests {
     fn a_place_is_free_again_when_its_connection_ends() {
         let connections = Connections::new(2, 2);
         let held = [ONE, other(2)].map(|address| connections.admit(address).expect("room"));
-        held.iter().for_each(Place::speak);
+        held.iter().for_each(Slot::speak);
         assert!(connections.admit(other(3)).is_none());
         drop(held);
         let table = connections.0.lock().expect("no panic");

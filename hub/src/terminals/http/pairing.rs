@@ -12,8 +12,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::date::local;
-use crate::terminals::pairing::{self, Told};
-use crate::web::error::Refusal;
+use crate::terminals::pairing::{self, Outcome};
+use crate::web::error::ProblemDetails;
 use crate::web::rate::{Limit, limit};
 use crate::web::state::App;
 use crate::web::{ApiError, Caller};
@@ -89,7 +89,7 @@ pub struct Acceptance {
 /// Ask to become a terminal. Nobody needs to log in for it; repeat it until somebody has decided.
 #[utoipa::path(post, path = "/claims", request_body = Claim, responses(
     (status = 200, body = Answer, description = "accepted or rejected"), (status = 202, body = Answer, description = "nobody has decided"),
-    (status = 400, body = Refusal), (status = 429, body = Refusal, description = "too often")))]
+    (status = 400, body = ProblemDetails), (status = 429, body = ProblemDetails, description = "too often")))]
 pub async fn ask(
     State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -98,21 +98,21 @@ pub async fn ask(
     let Claim { request, code } = claim;
     let address = peer.ip().to_canonical().to_string();
     let told = pairing::ask(&app, &request, &code, &address).await;
-    let told =
-        told.inspect_err(|error| app.refusals.note(&peer, &crate::mqtt::rejections::refuse("claim", error)))?;
+    let told = told
+        .inspect_err(|error| app.rejections.note(&peer, &crate::mqtt::rejections::reject("claim", error)))?;
     let answer = |state, certificate, ca| Json(Answer { state, certificate, ca });
     Ok(match told {
-        Told::Pending => (StatusCode::ACCEPTED, answer("pending", None, None)),
-        Told::Rejected => (StatusCode::OK, answer("rejected", None, None)),
-        Told::Accepted(certificate) => {
+        Outcome::Pending => (StatusCode::ACCEPTED, answer("pending", None, None)),
+        Outcome::Rejected => (StatusCode::OK, answer("rejected", None, None)),
+        Outcome::Accepted(certificate) => {
             (StatusCode::OK, answer("accepted", Some(certificate), Some(app.authority.pem().to_owned())))
         }
     })
 }
 
 /// Devices that ask.
-#[utoipa::path(get, path = "/claims", responses((status = 200, body = [Waiting]), (status = 401, body = Refusal),
-    (status = 403, body = Refusal)))]
+#[utoipa::path(get, path = "/claims", responses((status = 200, body = [Waiting]), (status = 401, body = ProblemDetails),
+    (status = 403, body = ProblemDetails)))]
 pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Waiting>>, ApiError> {
     caller.admin()?;
     let waiting = |claim: crate::db::pairing::Claim| Waiting {
@@ -128,8 +128,8 @@ pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Wai
 
 /// Accept a device, with the code that it shows.
 #[utoipa::path(post, path = "/claims/{device}/accept", params(("device" = String, Path)), request_body = Acceptance,
-    responses((status = 204), (status = 400, body = Refusal), (status = 403, body = Refusal, description = "the code is wrong"),
-    (status = 404, body = Refusal), (status = 409, body = Refusal)))]
+    responses((status = 204), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails, description = "the code is wrong"),
+    (status = 404, body = ProblemDetails), (status = 409, body = ProblemDetails)))]
 pub async fn accept(
     State(app): State<App>,
     caller: Caller,
@@ -141,13 +141,13 @@ pub async fn accept(
     let Acceptance { code, name } = acceptance;
     let accepted = pairing::accept(&app.pool, &app.authority, actor, &device, &code, &name).await;
     accepted
-        .inspect_err(|error| app.refusals.note(&device, &crate::mqtt::rejections::refuse("code", error)))?;
+        .inspect_err(|error| app.rejections.note(&device, &crate::mqtt::rejections::reject("code", error)))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Reject a device.
 #[utoipa::path(post, path = "/claims/{device}/reject", params(("device" = String, Path)), responses((status = 204),
-    (status = 403, body = Refusal), (status = 404, body = Refusal), (status = 409, body = Refusal)))]
+    (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails), (status = 409, body = ProblemDetails)))]
 pub async fn reject(
     State(app): State<App>,
     caller: Caller,

@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::clock;
-use crate::web::error::Refusal;
+use crate::web::error::ProblemDetails;
 use crate::web::query::Between;
 use crate::web::state::App;
 use crate::web::{ApiError, Caller};
@@ -60,8 +60,8 @@ pub struct Requested {
 
 /// Ask for a correction: for oneself; managers for their people, too; admin and hr for everybody.
 #[utoipa::path(post, path = "/corrections", request_body = Request, responses(
-    (status = 201, body = Requested), (status = 400, body = Refusal), (status = 403, body = Refusal),
-    (status = 404, body = Refusal)))]
+    (status = 201, body = Requested), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails),
+    (status = 404, body = ProblemDetails)))]
 pub async fn request(
     State(app): State<App>,
     Caller(actor): Caller,
@@ -73,7 +73,7 @@ pub async fn request(
 
 /// Requests, the oldest first: those that concern people whom the caller may see.
 #[utoipa::path(get, path = "/corrections", params(Listed), responses(
-    (status = 200, body = [Correction]), (status = 400, body = Refusal), (status = 401, body = Refusal)))]
+    (status = 200, body = [Correction]), (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails)))]
 pub async fn list(
     State(app): State<App>,
     caller: Caller,
@@ -94,8 +94,8 @@ pub struct Verdict {
 /// Approve a request: it is laid over the punches, and the day computed again. For the person's
 /// manager, admin and hr, but neither for the one who asked nor for the person.
 #[utoipa::path(post, path = "/corrections/{id}/approve", params(("id" = i64, Path)), request_body = Verdict,
-    responses((status = 200, body = Correction), (status = 403, body = Refusal), (status = 404, body = Refusal),
-    (status = 409, body = Refusal, description = "decided already")))]
+    responses((status = 200, body = Correction), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
+    (status = 409, body = ProblemDetails, description = "decided already")))]
 pub async fn approve(
     State(app): State<App>,
     Caller(actor): Caller,
@@ -111,8 +111,8 @@ pub async fn approve(
 
 /// Reject a request; for the same people.
 #[utoipa::path(post, path = "/corrections/{id}/reject", params(("id" = i64, Path)), request_body = Verdict,
-    responses((status = 200, body = Correction), (status = 403, body = Refusal), (status = 404, body = Refusal),
-    (status = 409, body = Refusal, description = "decided already")))]
+    responses((status = 200, body = Correction), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
+    (status = 409, body = ProblemDetails, description = "decided already")))]
 pub async fn reject(
     State(app): State<App>,
     Caller(actor): Caller,
@@ -125,8 +125,8 @@ pub async fn reject(
 
 /// Workdays without a punch of coming, of people whom the caller may see.
 #[utoipa::path(get, path = "/worklists/missing_in", params(Between), responses(
-    (status = 200, body = [Missing]), (status = 400, body = Refusal), (status = 401, body = Refusal),
-    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+    (status = 200, body = [Missing]), (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails),
+    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
 pub async fn missing_in(
     State(app): State<App>,
     caller: Caller,
@@ -137,8 +137,8 @@ pub async fn missing_in(
 
 /// Workdays without a punch of leaving, of people whom the caller may see.
 #[utoipa::path(get, path = "/worklists/missing_out", params(Between), responses(
-    (status = 200, body = [Missing]), (status = 400, body = Refusal), (status = 401, body = Refusal),
-    (status = 429, body = Refusal, description = "the account has two reports or dry runs under way")))]
+    (status = 200, body = [Missing]), (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails),
+    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
 pub async fn missing_out(
     State(app): State<App>,
     caller: Caller,
@@ -154,6 +154,6 @@ async fn worklist(
     between: &Between,
 ) -> Result<Json<Vec<Missing>>, ApiError> {
     let who = (caller.0.name.as_str(), caller.scope());
-    let _turn = app.turn(&caller.0)?;
+    let _turn = app.permit(&caller.0)?;
     Ok(Json(missing_punches::worklist(&app.pool, who, side, between.dates()?, clock::now()).await?))
 }

@@ -7,7 +7,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::clock;
-use crate::web::error::Refusal;
+use crate::web::error::ProblemDetails;
 use crate::web::state::App;
 use crate::web::{ApiError, Caller};
 use crate::workdays::http::corrections::Listed;
@@ -26,7 +26,7 @@ pub fn routes() -> OpenApiRouter<App> {
 
 /// All periods, the latest first.
 #[utoipa::path(get, path = "/periods", responses(
-    (status = 200, body = [Period]), (status = 401, body = Refusal), (status = 403, body = Refusal)))]
+    (status = 200, body = [Period]), (status = 401, body = ProblemDetails), (status = 403, body = ProblemDetails)))]
 pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Period>>, ApiError> {
     caller.staff()?;
     Ok(Json(pay_periods::list(&app.pool).await?))
@@ -34,8 +34,8 @@ pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Per
 
 /// Open a period of one site, or of all.
 #[utoipa::path(post, path = "/periods", request_body = PeriodSetting, responses(
-    (status = 201, body = Period), (status = 400, body = Refusal), (status = 403, body = Refusal),
-    (status = 409, body = Refusal, description = "one that overlaps is there")))]
+    (status = 201, body = Period), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails),
+    (status = 409, body = ProblemDetails, description = "one that overlaps is there")))]
 pub async fn open(
     State(app): State<App>,
     caller: Caller,
@@ -47,8 +47,8 @@ pub async fn open(
 
 /// Approve an open period. Its days still follow the facts.
 #[utoipa::path(post, path = "/periods/{id}/approve", params(("id" = i64, Path)), responses(
-    (status = 200, body = Period), (status = 403, body = Refusal), (status = 404, body = Refusal),
-    (status = 409, body = Refusal, description = "not open, or days wait to be computed")))]
+    (status = 200, body = Period), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
+    (status = 409, body = ProblemDetails, description = "not open, or days wait to be computed")))]
 pub async fn approve(
     State(app): State<App>,
     caller: Caller,
@@ -60,8 +60,8 @@ pub async fn approve(
 /// Lock an approved period. Its days never change again, absences that wait for a terminal included: what
 /// facts say against them becomes an adjustment.
 #[utoipa::path(post, path = "/periods/{id}/lock", params(("id" = i64, Path)), responses(
-    (status = 200, body = Period), (status = 403, body = Refusal), (status = 404, body = Refusal),
-    (status = 409, body = Refusal, description = "not approved, not over, or days wait to be computed")))]
+    (status = 200, body = Period), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
+    (status = 409, body = ProblemDetails, description = "not approved, not over, or days wait to be computed")))]
 pub async fn lock(
     State(app): State<App>,
     caller: Caller,
@@ -72,7 +72,7 @@ pub async fn lock(
 
 /// Always refused, with the way out: periods are not reopened.
 #[utoipa::path(post, path = "/periods/{id}/reopen", params(("id" = i64, Path)), responses(
-    (status = 403, body = Refusal), (status = 404, body = Refusal), (status = 409, body = Refusal)))]
+    (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails), (status = 409, body = ProblemDetails)))]
 pub async fn reopen(
     State(app): State<App>,
     caller: Caller,
@@ -87,7 +87,7 @@ async fn step(app: &App, caller: &Caller, id: i64, step: Step) -> Result<Json<Pe
 
 /// What facts say against locked days, the oldest first.
 #[utoipa::path(get, path = "/adjustments", params(Listed), responses(
-    (status = 200, body = [Adjustment]), (status = 400, body = Refusal), (status = 403, body = Refusal)))]
+    (status = 200, body = [Adjustment]), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails)))]
 pub async fn adjustments(
     State(app): State<App>,
     caller: Caller,
@@ -100,8 +100,8 @@ pub async fn adjustments(
 
 /// Say that an adjustment has been dealt with. Nobody settles their own.
 #[utoipa::path(post, path = "/adjustments/{id}/settle", params(("id" = i64, Path)), request_body = Settlement,
-    responses((status = 204), (status = 400, body = Refusal), (status = 403, body = Refusal),
-    (status = 404, body = Refusal), (status = 409, body = Refusal, description = "settled already, or changed since it was read")))]
+    responses((status = 204), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails),
+    (status = 404, body = ProblemDetails), (status = 409, body = ProblemDetails, description = "settled already, or changed since it was read")))]
 pub async fn settle(
     State(app): State<App>,
     caller: Caller,

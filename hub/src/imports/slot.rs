@@ -8,9 +8,9 @@ use crate::imports::problem::ImportError;
 static TURNS: Semaphore = Semaphore::const_new(1);
 
 /// The only import of this process, until it is dropped.
-pub struct Turn(#[expect(dead_code, reason = "is held, not read")] SemaphorePermit<'static>);
+pub struct Slot(#[expect(dead_code, reason = "is held, not read")] SemaphorePermit<'static>);
 
-impl Turn {
+impl Slot {
     /// Takes it, or says that another import is running. To be asked before a file is taken in.
     pub fn take() -> Result<Self, ImportError> {
         TURNS.try_acquire().map(Self).map_err(|_| ImportError::Busy)
