@@ -12,6 +12,11 @@ demo *arguments:
 test *arguments:
     ./tests/run.sh {{arguments}}
 
+# A bench: just bench month --behind 10
+bench name *arguments:
+    cargo build --release --workspace --bins --examples --features hub/pdf,bench/system
+    target/release/examples/{{name}} {{arguments}}
+
 # What a change must pass
 ci:
     ./.ci/run

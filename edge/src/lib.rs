@@ -1,4 +1,4 @@
-//! The door terminal's parts. `main.rs` reads the command line; `examples/` measure some of them.
+//! The door terminal's parts. `main.rs` reads the command line; `bench` measures some of them.
 
 mod camera;
 pub mod clock;

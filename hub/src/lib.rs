@@ -1,4 +1,4 @@
-//! The server's parts. `main.rs` reads the command line; what is public is for it and for examples.
+//! The server's parts. `main.rs` reads the command line; what is public is for it and for `bench`.
 
 mod access;
 mod accounts;

@@ -9,7 +9,7 @@
 //! What this can't tell: a film of the person on a good screen, a mask, a head made of paper, two photos
 //! of a person, from the front and from the side, one put before the other; for blinks, a photo with holes
 //! for the eyes. How often
-//! it is wrong was measured on rendered sequences alone (`cargo run --example liveness`).
+//! it is wrong was measured on rendered sequences alone (`liveness` in `bench`).
 
 mod blink;
 mod plane;

@@ -58,9 +58,9 @@ photos() {
     say "no photos in $faces (ROLLCALL_FACES): the demonstration's few in deploy/photos are taken instead"
     faces=$root/deploy/photos
   fi
-  local example=(-p models --example fingerprint --release --locked)
-  cargo build "${example[@]}" >"$work/native.log" 2>&1 || { report 1 "the models' example builds" "$(tail -n 1 "$work/native.log")"; return; }
-  arm_cargo example.log build "${example[@]}" || { report 1 "the models' example builds for arm64" "$(tail -n 1 "$work/example.log")"; return; }
+  local example=(-p bench --example fingerprint --release --locked)
+  cargo build "${example[@]}" >"$work/native.log" 2>&1 || { report 1 "the bench builds" "$(tail -n 1 "$work/native.log")"; return; }
+  arm_cargo example.log build "${example[@]}" || { report 1 "the bench builds for arm64" "$(tail -n 1 "$work/example.log")"; return; }
   local options=("$faces" --count "${ROLLCALL_PHOTOS:-50}")
   ROLLCALL_LITERT=$root/models/runtime/libLiteRt.so "${CARGO_TARGET_DIR:-target}/release/examples/fingerprint" "${options[@]}" \
     >"$work/here.jsonl" 2>"$work/here.log" || { report 1 "the models see photos here" "$(tail -n 1 "$work/here.log")"; return; }

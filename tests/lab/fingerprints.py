@@ -1,4 +1,4 @@
-"""Compares what models/examples/fingerprint.rs printed on two machines, and says so in one line.
+"""Compares what bench/examples/fingerprint.rs printed on two machines, and says so in one line.
 
 Pixels and detections must be the same to the last digit, and embeddings byte for byte. The mesh is the one model that
 computes with floats, and another processor adds them in another order: its points may lie a little apart, which

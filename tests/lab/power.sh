@@ -40,7 +40,7 @@ lab=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) suite=power
 . "$lab/guest.sh"
 writer=${ROLLCALL_OUTBOX_WRITER:-$root/target/release/examples/outbox}
 [[ -x $writer ]] || {
-  echo "power: no program at $writer; build it with: cargo build --release -p edge --example outbox" >&2
+  echo "power: no program at $writer; build it with: cargo build --release -p bench --features system --example outbox" >&2
   exit 2
 }
 [[ $(uname -m) == x86_64 ]] || skip "the guest is an x86-64 machine, this one is not"
