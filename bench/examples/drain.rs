@@ -9,21 +9,21 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use tests::ground::Ground;
+use tests::dir::TestDir;
 use tests::hub::Hub;
-use tests::simulated::hire;
+use tests::simulated::add_people;
 use tests::terminal::{Terminal, Walk};
 use tests::{program, run};
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let punches = std::env::args().nth(1).map_or(Ok(150_000), |text| text.parse::<i64>())?;
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
-    let person = hire(&hub.cluster(), 1).await?[0];
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
+    let person = add_people(&hub.cluster(), 1).await?[0];
     let walk = Walk { photos: &[("astronaut.png", false)], rate: 1, rearm_s: 60, for_ever: false };
-    let mut terminal = Terminal::new(&ground, &hub, &walk)?;
-    let outbox = ground.join("terminal/outbox");
+    let mut terminal = Terminal::new(&dir, &hub, &walk)?;
+    let outbox = dir.join("terminal/outbox");
     let folder = outbox.to_str().context("a path in UTF-8")?;
     let writer = program("rollcall-edge")?.with_file_name("examples").join("outbox");
     let filled = run(&writer, &["fill", folder, &punches.to_string(), &person.to_string()])?;

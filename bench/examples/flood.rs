@@ -16,11 +16,11 @@ use reqwest::{Method, StatusCode};
 use rustls::ClientConfig;
 use serde_json::{Value, json};
 use tests::api::Api;
-use tests::ground::Ground;
+use tests::dir::TestDir;
 use tests::hub::{Hub, PASSWORD};
-use tests::intruder::{silent, tls};
+use tests::mqtt_client::{silent, tls};
 use tests::peak_memory;
-use tests::simulated::{Behaviour, Papers, accept};
+use tests::simulated::{Behaviour, Ca, accept};
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -29,7 +29,7 @@ use uuid::Uuid;
 const SPAN: Duration = Duration::from_secs(40);
 /// People of the manager.
 const PEOPLE: usize = 2000;
-/// Between a refusal and the next attempt.
+/// Between a rejection and the next attempt.
 const PAUSE: Duration = Duration::from_secs(1);
 /// As often as one address may log in in the long run.
 const BETWEEN_LOGINS: Duration = Duration::from_millis(3200);
@@ -47,8 +47,8 @@ fn main() -> Result<()> {
 }
 
 async fn flood(connections: usize, reports: usize, streams: usize) -> Result<Value> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
     fill(&hub).await?;
     let quiet = measure(&hub).await?;
 
@@ -59,7 +59,7 @@ async fn flood(connections: usize, reports: usize, streams: usize) -> Result<Val
         let from = [127, 0, 1, 1 + (number % ADDRESSES) as u8].into();
         tasks.spawn(say_nothing(hub.https, from, config.clone(), counts.clone()));
     }
-    let manager = Api::open(&hub, "manager").await?;
+    let manager = Api::login(&hub, "manager").await?;
     for _ in 0..reports {
         tasks.spawn(read_reports(manager.clone(), counts.clone()));
     }
@@ -108,21 +108,21 @@ async fn read_reports(manager: Api, counts: Arc<Counts>) {
     let path = "/reports/timesheet?from=2025-01-01&to=2025-12-31&format=csv";
     loop {
         if let Ok(answer) = manager.request(Method::GET, path).timeout(SPAN * 2).send().await {
-            let refused = answer.status() == StatusCode::TOO_MANY_REQUESTS;
+            let rejected = answer.status() == StatusCode::TOO_MANY_REQUESTS;
             if answer.bytes().await.is_ok() {
-                add(if refused { &counts.reports_429 } else { &counts.reports });
+                add(if rejected { &counts.reports_429 } else { &counts.reports });
             }
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// Opens a live page, again when it has ended or was refused.
+/// Opens a live page, again when it has ended or was rejected.
 async fn watch(manager: Api, counts: Arc<Counts>) {
     loop {
         if let Ok(mut answer) = manager.console(Method::GET, "/live").timeout(SPAN * 2).send().await {
-            let refused = answer.status() == StatusCode::TOO_MANY_REQUESTS;
-            add(if refused { &counts.streams_429 } else { &counts.streams });
+            let rejected = answer.status() == StatusCode::TOO_MANY_REQUESTS;
+            add(if rejected { &counts.streams_429 } else { &counts.streams });
             while let Ok(Some(_)) = answer.chunk().await {}
         }
         tokio::time::sleep(PAUSE).await;
@@ -132,8 +132,8 @@ async fn watch(manager: Api, counts: Arc<Counts>) {
 /// Logins, each with a connection of its own, and punches of two terminals.
 async fn measure(hub: &Hub) -> Result<Value> {
     let terminals: Vec<_> = {
-        let papers = Papers::of(&hub.state)?;
-        (0..2).map(|_| papers.terminal()).collect::<Result<_>>()?
+        let ca = Ca::of(&hub.state)?;
+        (0..2).map(|_| ca.terminal()).collect::<Result<_>>()?
     };
     accept(&hub.cluster(), &terminals).await?;
     let people = hub.cluster().column("select id::text from people where number like 'E%' limit 100").await?;
@@ -150,7 +150,7 @@ async fn measure(hub: &Hub) -> Result<Value> {
     while first.elapsed() < SPAN {
         let start = Instant::now();
         let login = json!({"name": "hr", "password": PASSWORD});
-        let answer = Api::stranger(hub)?.post("/sessions", &login).await;
+        let answer = Api::anonymous(hub)?.post("/sessions", &login).await;
         let status = answer.map(|(status, _)| status.as_u16());
         ensure!(matches!(status, Ok(200)), "the honest login: {status:?}");
         logins.push(start.elapsed());

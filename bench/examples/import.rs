@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use bench::statistics::median;
 use serde_json::json;
-use tests::ground::Ground;
+use tests::dir::TestDir;
 use tests::hub::Hub;
 
 const PEOPLE: usize = 10_000;
@@ -41,9 +41,9 @@ fn main() -> Result<()> {
 }
 
 fn round() -> Result<Round> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
-    let path = ground.join("people.csv");
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
+    let path = dir.join("people.csv");
     std::fs::write(&path, people())?;
     let file = path.to_str().context("a path in UTF-8")?;
     let import = ["import", "people", file];

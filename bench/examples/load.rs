@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use tests::ground::Ground;
+use tests::dir::TestDir;
 use tests::hub::Hub;
-use tests::simulated::{Behaviour, Papers, Record, Simulated, accept, hire};
+use tests::simulated::{Behaviour, Ca, Record, Simulated, accept, add_people};
 use tests::{eventually, peak_memory};
 use tokio::task::JoinSet;
 
@@ -33,12 +33,12 @@ fn main() -> Result<()> {
 }
 
 async fn load(count: u32, rate: u32, seconds: u32) -> Result<serde_json::Value> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
-    let papers = Papers::of(&hub.state)?;
-    let terminals: Vec<Simulated> = (0..count).map(|_| papers.terminal()).collect::<Result<_>>()?;
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
+    let ca = Ca::of(&hub.state)?;
+    let terminals: Vec<Simulated> = (0..count).map(|_| ca.terminal()).collect::<Result<_>>()?;
     accept(&hub.cluster(), &terminals).await?;
-    let people = Arc::new(hire(&hub.cluster(), PEOPLE).await?);
+    let people = Arc::new(add_people(&hub.cluster(), PEOPLE).await?);
 
     let (begun, every) = (Instant::now(), Duration::from_secs_f64(f64::from(count) / f64::from(rate)));
     let start = begun + CONNECT;
@@ -79,7 +79,7 @@ async fn report(
     let lost =
         records.iter().flat_map(|record| &record.punches).filter(|id| !stored.contains_key(id)).count();
     let settled = Instant::now();
-    eventually("workdays", async || hub.cluster().settled().await).await?;
+    eventually("workdays", async || hub.cluster().wait_until_computed().await).await?;
     Ok(json!({
         "terminals": records.len(),
         "connected_s": (connected.as_secs_f64() * 10.0).round() / 10.0,

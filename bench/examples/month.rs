@@ -15,7 +15,7 @@ use serde_json::json;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 use tests::api::Api;
-use tests::ground::Ground;
+use tests::dir::TestDir;
 use tests::hub::Hub;
 use tests::program;
 
@@ -27,8 +27,8 @@ const REPEATS: usize = 9;
 #[tokio::main]
 async fn main() -> Result<()> {
     let behind = behind()?;
-    let ground = Ground::new()?;
-    let mut hub = Hub::configure(&ground, "hub", "")?;
+    let dir = TestDir::new()?;
+    let mut hub = Hub::configure(&dir, "hub", "")?;
     hub.account("hr", "hr", None)?;
     hub.start()?; // makes the cluster and keeps it running
     let mut database = hub.cluster().connect().await?;
@@ -51,7 +51,7 @@ async fn main() -> Result<()> {
             .await?;
     ensure!(days >= PEOPLE * 21, "{days} workdays");
     let late_ms = late_punches(&mut database).await?;
-    let hr = Api::open(&hub, "hr").await?;
+    let hr = Api::login(&hub, "hr").await?;
     let month = format!("from={MONTH}-01&to={MONTH}-31");
     let timesheet = fetch(&hr, &format!("/reports/timesheet?{month}&department=D7")).await?;
     let workbook = fetch(&hr, &format!("/reports/timesheet?{month}&department=D7&format=xlsx")).await?;

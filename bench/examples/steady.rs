@@ -18,7 +18,7 @@ use image::{Rgb, RgbImage};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
-use tests::ground::{Ground, free_port};
+use tests::dir::{TestDir, free_port};
 use tests::hub::Hub;
 use tests::photo;
 use tests::terminal::{Terminal, Walk};
@@ -40,20 +40,20 @@ async fn main() -> Result<()> {
     let mut numbers = std::env::args().skip(1).map(|text| text.parse::<u64>());
     let frames = numbers.next().unwrap_or(Ok(900))?;
     let memory = numbers.next().unwrap_or(Ok(0))?;
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
     hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
     let walk = Walk { photos: &[("biden.jpg", false)], rate: 15, rearm_s: 60, for_ever: true };
-    let mut stand = Stand { terminal: Terminal::new(&ground, &hub, &walk)?, port: free_port()? };
+    let mut stand = Stand { terminal: Terminal::new(&dir, &hub, &walk)?, port: free_port()? };
     let mut percents = Vec::new();
     for (name, who) in [("empty", None), ("known", Some("obama3.jpg")), ("unknown", Some("biden.jpg"))] {
-        let folder = ground.join(name);
+        let folder = dir.join(name);
         draw(&folder, who)?;
         stand.show(&folder, 15)?;
         percents.push(stand.percent(frames).await?);
         stand.terminal.kill()?;
     }
-    let resident = if memory > 0 { resident(&ground, &mut stand, memory).await? } else { Vec::new() };
+    let resident = if memory > 0 { resident(&dir, &mut stand, memory).await? } else { Vec::new() };
     println!(
         "{}",
         json!({
@@ -124,11 +124,11 @@ fn ticks(process: u32) -> Result<f64> {
 }
 
 /// Resident memory in KiB, ten times over `frames` frames of somebody who comes and goes.
-async fn resident(ground: &Ground, stand: &mut Stand, frames: u64) -> Result<Vec<u64>> {
-    let folder = ground.join("all");
+async fn resident(dir: &TestDir, stand: &mut Stand, frames: u64) -> Result<Vec<u64>> {
+    let folder = dir.join("all");
     std::fs::create_dir(&folder)?;
     for name in ["known", "empty", "unknown"] {
-        for entry in std::fs::read_dir(ground.join(name))? {
+        for entry in std::fs::read_dir(dir.join(name))? {
             let entry = entry?;
             let file = format!("{name}-{}", entry.file_name().to_string_lossy());
             std::fs::copy(entry.path(), folder.join(file))?;

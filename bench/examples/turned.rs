@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 const PEOPLE: usize = 300;
 const TURNS: [&str; 4] = ["0", "90", "180", "270"];
 
-/// Counts photos that are enrolled right, refused and enrolled wrong, by the angle by which they were turned.
+/// Counts photos that are enrolled right, rejected and enrolled wrong, by the angle by which they were turned.
 #[derive(Parser)]
 struct Arguments {
     /// Folders of JPEG and PNG files that are upright, their subfolders included.
@@ -33,7 +33,7 @@ struct Arguments {
 #[derive(Default)]
 struct Tally {
     right: usize,
-    refused: usize,
+    rejected: usize,
     /// Of these, because nobody can say which way up the face is.
     doubtful: usize,
     wrong: usize,
@@ -71,9 +71,9 @@ fn run(arguments: &Arguments) -> Result<Value> {
             }
         }
     }
-    let mut report = json!({"photos": photos, "refused_without_turns": poor});
-    for (turn, Tally { right, refused, doubtful, wrong }) in TURNS.iter().zip(tallies) {
-        report[*turn] = json!({"right": right, "refused": refused, "doubtful": doubtful, "wrong": wrong});
+    let mut report = json!({"photos": photos, "rejected_without_turns": poor});
+    for (turn, Tally { right, rejected, doubtful, wrong }) in TURNS.iter().zip(tallies) {
+        report[*turn] = json!({"right": right, "rejected": rejected, "doubtful": doubtful, "wrong": wrong});
     }
     Ok(report)
 }
@@ -107,7 +107,7 @@ impl Tally {
             }
             Err(PhotoError::Eyes(failure)) => return Err(failure.into()),
             Err(reason) => {
-                self.refused += 1;
+                self.rejected += 1;
                 self.doubtful += usize::from(matches!(reason, PhotoError::Turned));
                 eprintln!("{}, turned by {turn}: {reason}", path.display());
             }

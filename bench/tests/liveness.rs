@@ -114,7 +114,7 @@ fn a_model_that_is_dropped_in_has_its_say() {
 fn a_liveness_manifest_with_impossible_numbers_is_refused() {
     for (threshold, class, expected) in [(1.5, 1, "threshold between 0 and 1"), (0.5, 2, "liveness.class")] {
         let (_kept, folder) = with_opinion(threshold, class);
-        let error = Eyes::open(Some(&folder), 1).err().expect("refused").to_string();
+        let error = Eyes::open(Some(&folder), 1).err().expect("rejected").to_string();
         assert!(error.contains(expected), "{error}");
     }
 }

@@ -106,7 +106,7 @@ WRAPPER
   chmod 755 "$work" "$work/rollcall-edge"
   cargo build --release --locked --workspace --bins --features hub/pdf >"$work/native.log" 2>&1 ||
     { report 1 "the hub builds" "$(tail -n 1 "$work/native.log")"; return; }
-  for test in intruders claims external delivery; do
+  for test in mqtt_security pairing external_broker delivery; do
     status=0
     ROLLCALL_EDGE=$work/rollcall-edge cargo test --release --locked -p tests --test "$test" -- --test-threads=1 \
       >"$work/$test.log" 2>&1 || status=$?

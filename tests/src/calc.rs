@@ -1,4 +1,4 @@
-//! LibreOffice Calc, which opens workbooks as people do and adds their columns up.
+//! Opens reports with LibreOffice Calc and lets it compute sums.
 
 use std::io::{Cursor, Read, Write};
 use std::path::{Path, PathBuf};
@@ -9,11 +9,10 @@ use calamine::{Data, Ods, Range, Reader, open_workbook};
 use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
-/// Where the only sheet of a workbook stands in it.
 const SHEET: &str = "xl/worksheets/sheet1.xml";
 
-/// The same workbook with a row below its rows (a header and so many more) that asks for the sum of every
-/// column. What the sums are is not said: whoever opens it has to add up.
+/// Appends a row with the formula `SUM` of each column, without cached values, so that LibreOffice has to compute them.
+/// `rows` does not count the header.
 pub fn with_sums(workbook: &[u8], columns: usize, rows: usize) -> Result<Vec<u8>> {
     let (last, below) = (rows + 1, rows + 2);
     let sum = |place: usize| {
@@ -39,10 +38,10 @@ pub fn with_sums(workbook: &[u8], columns: usize, rows: usize) -> Result<Vec<u8>
     Ok(copy.finish()?.into_inner())
 }
 
-/// How LibreOffice reads CSV where people let it split lines at semicolons: these (59), quotes (34), UTF-8 (76).
+/// Import filter for CSV with semicolons (59), quotes (34), UTF-8 (76).
 pub const SEMICOLONS: &str = "Text - txt - csv (StarCalc):59,34,76,1";
 
-/// Lets LibreOffice open files, compute them and write them in its own format, all in one go.
+/// Converts files to ODS in one run, which computes all formulas.
 pub fn computed(files: &[PathBuf], folder: &Path, read_as: Option<&str>) -> Result<()> {
     let profile = format!("-env:UserInstallation=file://{}", folder.join("profile").display());
     let output = Command::new("soffice")
@@ -57,14 +56,14 @@ pub fn computed(files: &[PathBuf], folder: &Path, read_as: Option<&str>) -> Resu
     Ok(())
 }
 
-/// How many formulas stand in what LibreOffice wrote.
+/// The number of formulas in an ODS file.
 pub fn formulas(file: &Path) -> Result<usize> {
     let mut book: Ods<_> = open_workbook(file).with_context(|| format!("{}", file.display()))?;
     let name = book.sheet_names().first().context("a sheet")?.clone();
     Ok(book.worksheet_formula(&name)?.used_cells().count())
 }
 
-/// The only sheet of what LibreOffice wrote.
+/// The only sheet of an ODS file.
 pub fn sheet(file: &Path) -> Result<Range<Data>> {
     let mut book: Ods<_> = open_workbook(file).with_context(|| format!("{}", file.display()))?;
     Ok(book.worksheet_range_at(0).context("a sheet")??)

@@ -1,86 +1,83 @@
-//! A company whose days are planned, judged and corrected.
+//! A hub with HR, a terminal and helpers for people, schedules and punches.
 //!
-//! All dates of its tests are in March 2025: the 3rd is a Monday, and no clock is changed before the
-//! 30th.
+//! Tests use dates of March 2025: the 3rd is a Monday, and daylight saving time begins on the 30th.
 
 use anyhow::Result;
 use serde_json::{Value, json};
 use sqlx::Connection;
 use uuid::Uuid;
 
-use crate::api::{Api, answered};
-use crate::ground::Ground;
+use crate::api::{Api, expect_status};
+use crate::dir::TestDir;
 use crate::hub::Hub;
 
-/// The terminal of all punches. As long as no test says otherwise, it has reported everything.
+/// The terminal of all punches.
 pub const DEVICE: &str = "0123456789abcdef0123456789abcdef";
-/// Puts it into the database.
+/// Inserts it as a terminal that has reported everything.
 pub const TERMINAL: &str = "insert into terminals
     (device, name, state, certificate_sha256, expires_at, reported_through, created_at)
     values ('0123456789abcdef0123456789abcdef', 'Front door', 'accepted', ''::bytea,
         now() + interval '1 year', '2099-01-01', '2025-01-01')";
 
-/// A pattern that holds the shift D from Monday to Friday.
+/// A pattern with the shift D from Monday to Friday.
 pub fn week() -> Value {
     json!({"anchor": "2025-03-03", "cycle_days": 7, "days": [["D"], ["D"], ["D"], ["D"], ["D"], [], []]})
 }
 
-/// A hub with one terminal, and HR at work. Fields are dropped in this order.
+/// Fields are dropped in this order.
 pub struct Company {
-    /// The API for HR.
     pub hr: Api,
-    /// The hub.
     pub hub: Hub,
-    _ground: Ground,
+    _dir: TestDir,
 }
 
 impl Company {
-    /// Starts the hub and gives HR, who is Helen (900), an account.
+    /// Starts the hub and creates the account `hr` of Helen (900).
     pub async fn open() -> Result<Self> {
-        let ground = Ground::new()?;
-        let hub = Hub::start_new(&ground)?;
+        let dir = TestDir::new()?;
+        let hub = Hub::start_new(&dir)?;
         hub.cluster().execute(TERMINAL).await?;
         hub.must(&["person", "add", "900", "Helen"])?;
         hub.account("hr", "hr", Some("900"))?;
-        Ok(Self { hr: Api::open(&hub, "hr").await?, hub, _ground: ground })
+        Ok(Self { hr: Api::login(&hub, "hr").await?, hub, _dir: dir })
     }
 
-    /// Adds people, the first of whom is the manager of the second.
-    pub async fn hire(&self, people: &[(&str, &str)]) -> Result<()> {
+    /// Adds people; the first is the manager of the second.
+    pub async fn add_people(&self, people: &[(&str, &str)]) -> Result<()> {
         for (number, name) in people {
             let person = json!({"number": number, "name": name});
-            answered(201, self.hr.post("/people", &person).await?)?;
+            expect_status(201, self.hr.post("/people", &person).await?)?;
         }
         if let [(manager, _), (number, _), ..] = people {
             let setting = json!({"manager": manager});
-            answered(200, self.hr.patch(&format!("/people/{number}"), &setting).await?)?;
+            expect_status(200, self.hr.patch(&format!("/people/{number}"), &setting).await?)?;
         }
         Ok(())
     }
 
-    /// Somebody who logs in to an account of their own.
+    /// Creates an account and logs in.
     pub async fn login(&self, name: &str, role: &str, person: Option<&str>) -> Result<Api> {
         self.hub.account(name, role, person)?;
-        Api::open(&self.hub, name).await
+        Api::login(&self.hub, name).await
     }
 
-    /// Makes the shift D, nine to six, and the schedule Week that holds it.
-    pub async fn plan_a_week(&self) -> Result<()> {
+    /// Creates the shift D, nine to six, and the schedule Week.
+    pub async fn create_week_schedule(&self) -> Result<()> {
         let shift = json!({"start": "09:00", "end": "18:00"});
-        answered(200, self.hr.put("/shifts/D", &shift).await?)?;
-        answered(200, self.hr.put("/schedules/Week", &week()).await?)?;
+        expect_status(200, self.hr.put("/shifts/D", &shift).await?)?;
+        expect_status(200, self.hr.put("/schedules/Week", &week()).await?)?;
         Ok(())
     }
 
-    /// Lets a person follow it for some days, and has these computed.
-    pub async fn follow(&self, number: &str, from: &str, to: &str) -> Result<()> {
+    /// Assigns the schedule Week to a person for some days and recomputes these.
+    pub async fn assign_week_schedule(&self, number: &str, from: &str, to: &str) -> Result<()> {
         let setting = json!({"schedule": "Week", "from": from, "to": to});
-        answered(200, self.hr.put(&format!("/people/{number}/schedule"), &setting).await?)?;
+        expect_status(200, self.hr.put(&format!("/people/{number}/schedule"), &setting).await?)?;
         self.hub.must(&["recompute", "--from", from, "--to", to])?;
         Ok(())
     }
 
-    /// A punch at a local time, stored as ingest does it: with its job, in one transaction.
+    /// Stores a punch at a local time and its job in one transaction, as the hub does.
     pub async fn punch(&self, number: &str, local: &str) -> Result<Uuid> {
         let mut database = self.hub.cluster().connect().await?;
         let mut transaction = database.begin().await?;
@@ -108,11 +105,11 @@ impl Company {
         Ok(id)
     }
 
-    /// Punches of one person, and the days that they make.
+    /// Stores punches of a person and waits for the workdays.
     pub async fn punches(&self, number: &str, times: &[&str]) -> Result<()> {
         for time in times {
             self.punch(number, time).await?;
         }
-        self.hub.cluster().settled().await
+        self.hub.cluster().wait_until_computed().await
     }
 }

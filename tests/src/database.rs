@@ -1,4 +1,4 @@
-//! The hub's PostgreSQL, seen from outside.
+//! Direct access to the hub's PostgreSQL.
 
 use std::collections::HashMap;
 use std::os::unix::process::CommandExt;
@@ -12,52 +12,46 @@ use uuid::Uuid;
 
 use crate::eventually;
 
-/// A private cluster of a hub.
+/// A hub's private cluster.
 pub struct Cluster {
     folder: PathBuf,
 }
 
 impl Cluster {
-    /// The cluster of the hub whose state is in `state`.
     pub fn of(state: &Path) -> Self {
         Self { folder: state.join("pg") }
     }
 
-    /// A connection of the test's own.
     pub async fn connect(&self) -> Result<PgConnection> {
         let options = PgConnectOptions::new_without_pgpass().socket(self.folder.join("s")).username("hub");
         Ok(PgConnection::connect_with(&options.database("postgres")).await?)
     }
 
-    /// Its socket.
     pub fn socket(&self) -> PathBuf {
         self.folder.join("s/.s.PGSQL.5432")
     }
 
-    /// How a hub that is given a URL reaches it.
+    /// The URL for `database_url_file`.
     pub fn url(&self) -> String {
         format!("postgres://hub@localhost/postgres?host={}", self.folder.join("s").display())
     }
 
-    /// One number.
     pub async fn number(&self, query: &str) -> Result<i64> {
         Ok(sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&mut self.connect().await?).await?)
     }
 
-    /// A column of texts.
     pub async fn column(&self, query: &'static str) -> Result<Vec<String>> {
         Ok(sqlx::query_scalar(query).fetch_all(&mut self.connect().await?).await?)
     }
 
-    /// Runs statements.
     pub async fn execute(&self, statements: &str) -> Result<()> {
         sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(&mut self.connect().await?).await?;
         Ok(())
     }
 
-    /// Waits until no day waits to be computed. A job goes with the commit of what it asked for.
-    pub async fn settled(&self) -> Result<()> {
-        eventually("all days to be computed", async || {
+    /// Waits until the recompute queue is empty. A job is deleted in the transaction that stores its workdays.
+    pub async fn wait_until_computed(&self) -> Result<()> {
+        eventually("an empty recompute queue", async || {
             let jobs = self.number("select count(*) from jobs").await?;
             ensure!(jobs == 0, "{jobs} jobs wait");
             Ok(())
@@ -65,7 +59,7 @@ impl Cluster {
         .await
     }
 
-    /// How often each punch stands in the database.
+    /// The number of rows of each punch.
     pub async fn punches(&self) -> Result<HashMap<Uuid, i64>> {
         let rows: Vec<(Uuid, i64)> = sqlx::query_as("select id, count(*) from punches group by id")
             .fetch_all(&mut self.connect().await?)
@@ -73,7 +67,7 @@ impl Cluster {
         Ok(rows.into_iter().collect())
     }
 
-    /// Starts or stops it behind the hub's back.
+    /// Runs `pg_ctl`.
     pub fn control(&self, arguments: &[&str]) -> Result<()> {
         let output =
             self.command("pg_ctl").args(arguments).arg("-D").arg(self.folder.join("data")).output()?;
@@ -81,7 +75,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Kills the server as a power cut would.
+    /// Kills the server with `kill -9`.
     pub fn kill(&self) -> Result<()> {
         let pid = std::fs::read_to_string(self.folder.join("data/postmaster.pid"))?;
         let pid: i32 = pid.lines().next().context("an empty postmaster.pid")?.parse()?;
@@ -89,7 +83,7 @@ impl Cluster {
         Ok(rustix::process::kill_process(process, rustix::process::Signal::KILL)?)
     }
 
-    /// A program of the cluster's own version.
+    /// A program of the cluster's version.
     fn program(&self, name: &str) -> PathBuf {
         let version = std::fs::read_to_string(self.folder.join("data/PG_VERSION")).unwrap_or_default();
         let debian = Path::new("/usr/lib/postgresql").join(version.trim()).join("bin").join(name);

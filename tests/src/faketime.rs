@@ -1,31 +1,30 @@
-//! A wall clock that a test sets, for a program of its own.
+//! Changes the wall clock of a program, with libfaketime.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::ground::Ground;
+use crate::dir::TestDir;
 
-/// The clock of one program, or of several that shall agree.
+/// The clock of one or several programs.
 pub struct Faketime {
     file: PathBuf,
     library: PathBuf,
 }
 
 impl Faketime {
-    /// Makes one that is right.
-    pub fn new(ground: &Ground, name: &str) -> Result<Self> {
+    pub fn new(dir: &TestDir, name: &str) -> Result<Self> {
         let library = std::fs::read_dir("/usr/lib")?
             .flatten()
             .map(|entry| entry.path().join("faketime/libfaketime.so.1"))
             .find(|path| path.is_file());
         let library = library.context("libfaketime is missing: run tests/setup.sh")?;
-        let clock = Self { file: ground.join(name), library };
+        let clock = Self { file: dir.join(name), library };
         clock.set(0)?;
         Ok(clock)
     }
 
-    /// What the program must find in its environment.
+    /// The program's environment variables.
     pub fn environment(&self) -> Vec<(String, String)> {
         let settings = [
             ("LD_PRELOAD", self.library.display().to_string()),
@@ -36,7 +35,7 @@ impl Faketime {
         settings.map(|(name, value)| (name.to_owned(), value)).into()
     }
 
-    /// So many seconds off.
+    /// Sets the offset from the real time.
     pub fn set(&self, seconds: i64) -> Result<()> {
         let fresh = self.file.with_extension("new");
         std::fs::write(&fresh, format!("{seconds:+}\n"))?;

@@ -1,4 +1,4 @@
-//! A real `rollcall-hub` of a test's own.
+//! Runs `rollcall-hub`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -8,32 +8,28 @@ use std::process::{Child, Command, Output, Stdio};
 use anyhow::{Context, Result, ensure};
 
 use crate::database::Cluster;
-use crate::ground::{Ground, free_port};
+use crate::dir::{TestDir, free_port};
 use crate::{photo, program, run};
 
-/// The password of every account here.
+/// The password of all accounts.
 pub const PASSWORD: &str = "correct horse battery";
 
-/// The hub's folder and how it is configured; runs or not.
+/// A configured hub, running or not. Killed when dropped.
 pub struct Hub {
-    /// Its state.
     pub state: PathBuf,
-    /// Its configuration.
     pub config: PathBuf,
-    /// Where terminals connect.
     pub mqtt: SocketAddr,
-    /// Where browsers connect.
     pub https: SocketAddr,
-    /// What its process finds in its environment besides the test's.
+    /// Environment variables for its process.
     pub environment: Vec<(String, String)>,
     child: Option<Child>,
 }
 
 impl Hub {
-    /// Configures a hub on free ports, with more lines of configuration in front.
-    pub fn configure(ground: &Ground, name: &str, more: &str) -> Result<Self> {
-        let state = ground.join(name);
-        let config = ground.join(&format!("{name}.toml"));
+    /// Configures a hub on free ports; `more` is put in front of the configuration.
+    pub fn configure(dir: &TestDir, name: &str, more: &str) -> Result<Self> {
+        let state = dir.join(name);
+        let config = dir.join(&format!("{name}.toml"));
         let mqtt = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let https = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let text = format!(
@@ -43,18 +39,17 @@ impl Hub {
         Ok(Self { state, config, mqtt, https, environment: Vec::new(), child: None })
     }
 
-    /// Configures and starts one.
-    pub fn start_new(ground: &Ground) -> Result<Self> {
-        let mut hub = Self::configure(ground, "hub", "")?;
+    pub fn start_new(dir: &TestDir) -> Result<Self> {
+        let mut hub = Self::configure(dir, "hub", "")?;
         hub.start()?;
         Ok(hub)
     }
 
     /// Configures and starts a second one on the same database.
-    pub fn second(&self, ground: &Ground, more: &str) -> Result<Self> {
-        let url = ground.join("url");
+    pub fn second(&self, dir: &TestDir, more: &str) -> Result<Self> {
+        let url = dir.join("url");
         std::fs::write(&url, self.cluster().url())?;
-        let mut hub = Self::configure(ground, "second", &format!("database_url_file = {url:?}\n{more}"))?;
+        let mut hub = Self::configure(dir, "second", &format!("database_url_file = {url:?}\n{more}"))?;
         // Hubs of one database have one authority: terminals trust no other.
         std::fs::create_dir_all(hub.state.join("pki"))?;
         for file in std::fs::read_dir(self.state.join("pki"))? {
@@ -65,7 +60,7 @@ impl Hub {
         Ok(hub)
     }
 
-    /// Starts it and waits until it serves.
+    /// Starts it and waits until it is ready.
     pub fn start(&mut self) -> Result<()> {
         let mut child = self.spawn()?;
         let output = child.stdout.take().context("no output")?;
@@ -81,7 +76,6 @@ impl Hub {
         Ok(())
     }
 
-    /// Starts it without waiting.
     pub fn spawn(&self) -> Result<Child> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log())?;
         let mut command = Command::new(program("rollcall-hub")?);
@@ -90,7 +84,7 @@ impl Hub {
         Ok(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?)
     }
 
-    /// Kills it with `kill -9`. Its PostgreSQL runs on.
+    /// Kills it with `kill -9`. Its PostgreSQL keeps running.
     pub fn kill(&mut self) -> Result<()> {
         let mut child = self.child.take().context("the hub does not run")?;
         child.kill()?;
@@ -98,7 +92,6 @@ impl Hub {
         Ok(())
     }
 
-    /// What it logged so far.
     pub fn logged(&self) -> String {
         std::fs::read_to_string(self.log()).unwrap_or_default()
     }
@@ -107,17 +100,15 @@ impl Hub {
         self.config.with_extension("log")
     }
 
-    /// Its process.
     pub fn process(&self) -> Result<u32> {
         Ok(self.child.as_ref().context("the hub does not run")?.id())
     }
 
-    /// Its PostgreSQL.
     pub fn cluster(&self) -> Cluster {
         Cluster::of(&self.state)
     }
 
-    /// Runs a command of the hub to its end.
+    /// Runs a command of `rollcall-hub` with this configuration.
     pub fn command(&self, arguments: &[&str]) -> Result<Output> {
         let config = self.config.to_str().context("a path in UTF-8")?;
         run(&program("rollcall-hub")?, &[arguments, &["--config", config]].concat())
@@ -140,7 +131,6 @@ impl Hub {
         Ok(())
     }
 
-    /// Makes an account of a role, of the person with a number.
     pub fn account(&self, name: &str, role: &str, person: Option<&str>) -> Result<()> {
         let mut command = Command::new(program("rollcall-hub")?);
         command.args(["account", "create", name, "--role", role, "--config"]).arg(&self.config);
@@ -151,12 +141,11 @@ impl Hub {
         Ok(())
     }
 
-    /// The certificate of its authority.
     pub fn authority(&self) -> PathBuf {
         self.state.join("pki/ca.pem")
     }
 
-    /// Makes a key and has it signed: a folder with `terminal.key`, `terminal.pem`, `ca.pem`.
+    /// Creates and signs a key: writes `terminal.key`, `terminal.pem` and `ca.pem` into a folder and returns the device id.
     pub fn sign(&self, folder: &Path, name: &str) -> Result<String> {
         let path = folder.to_str().context("a path in UTF-8")?;
         let made = run(&program("rollcall-edge")?, &["csr", "--state", path])?;

@@ -1,5 +1,4 @@
-//! A real Mosquitto of a test's own, with the configuration that `deploy/mosquitto.example.conf`
-//! shows, so that what tests run is what companies run. Only paths, port, user and log differ.
+//! Runs Mosquitto with the configuration of `deploy/mosquitto.example.conf`; only paths, port, user and log differ.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -10,56 +9,48 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::PATIENCE;
-use crate::ground::{Ground, free_port};
+use crate::TIMEOUT;
+use crate::dir::{TestDir, free_port};
 
-/// The configuration, and in its comments the list that a broker begins with.
+/// The configuration, with the initial dynamic security file in its comments.
 const EXAMPLE: &str = include_str!("../../deploy/mosquitto.example.conf");
-/// What a line of that list begins with.
+/// The prefix of a line of that file.
 const SEED: &str = "#= ";
-/// Where Debian puts it, and other makers too.
 const PROGRAM: &str = "/usr/sbin/mosquitto";
 
-/// What the broker shows, and whom it believes.
-pub struct Papers<'a> {
-    /// The certificate of the authority whose clients it serves.
+pub struct Certificates<'a> {
     pub authority: &'a Path,
-    /// Its own certificate.
     pub certificate: &'a Path,
-    /// The key of that.
     pub key: &'a Path,
 }
 
-/// The broker; runs or not.
+/// A configured broker, running or not. Killed when dropped.
 pub struct Mosquitto {
-    /// Where hubs and terminals connect.
     pub address: SocketAddr,
-    /// Its list of clients and roles, as it stands in a file.
+    /// The dynamic security file: clients and roles.
     pub list: PathBuf,
     folder: PathBuf,
     child: Option<Child>,
 }
 
 impl Mosquitto {
-    /// Configures one on a free port.
-    pub fn configure(ground: &Ground, papers: &Papers<'_>) -> Result<Self> {
-        let folder = ground.join("mosquitto");
+    pub fn configure(dir: &TestDir, certificates: &Certificates<'_>) -> Result<Self> {
+        let folder = dir.join("mosquitto");
         std::fs::create_dir(&folder)?;
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let list = folder.join("dynamic-security.json");
-        std::fs::write(folder.join("conf"), configuration(address, &list, papers)?)?;
+        std::fs::write(folder.join("conf"), configuration(address, &list, certificates)?)?;
         Ok(Self { address, list, folder, child: None })
     }
 
-    /// Configures and starts one.
-    pub fn start_new(ground: &Ground, papers: &Papers<'_>) -> Result<Self> {
-        let mut broker = Self::configure(ground, papers)?;
+    pub fn start_new(dir: &TestDir, certificates: &Certificates<'_>) -> Result<Self> {
+        let mut broker = Self::configure(dir, certificates)?;
         broker.start()?;
         Ok(broker)
     }
 
-    /// Starts it on the same port as before and waits until it listens. A list that it could not
-    /// read is replaced by the one it begins with, as the example has systemd do.
+    /// Starts it on the same port as before. A list that is not valid is replaced by the initial one, as the systemd unit
+    /// of the example does.
     pub fn start(&mut self) -> Result<()> {
         if self.read().is_err() {
             std::fs::write(&self.list, seed())?;
@@ -77,7 +68,7 @@ impl Mosquitto {
             if let Some(status) = child.try_wait()? {
                 bail!("Mosquitto ended with {status}: {}", self.logged());
             }
-            if begun.elapsed() > PATIENCE {
+            if begun.elapsed() > TIMEOUT {
                 child.kill()?;
                 bail!("Mosquitto does not start: {}", self.logged());
             }
@@ -95,19 +86,19 @@ impl Mosquitto {
         Ok(())
     }
 
-    /// Has it read certificates and the revocation list again, as `systemctl reload` does.
+    /// Reloads certificates and the revocation list, as `systemctl reload` does.
     pub fn reload(&self) -> Result<()> {
         let process = self.child.as_ref().context("Mosquitto does not run")?.id();
         let process = rustix::process::Pid::from_raw(process.cast_signed()).context("no process")?;
         Ok(rustix::process::kill_process(process, rustix::process::Signal::HUP)?)
     }
 
-    /// What it logged so far, refusals of messages included; of subscriptions it logs none.
+    /// Its log. It logs rejected messages, but not rejected subscriptions.
     pub fn logged(&self) -> String {
         std::fs::read_to_string(self.log()).unwrap_or_default()
     }
 
-    /// The names in its list, hubs' included. It may fail while the list is being written.
+    /// The names of all clients. It may fail while the file is being written.
     pub fn known(&self) -> Result<Vec<String>> {
         let list = self.read()?;
         let clients = list["clients"].as_array().context("a list without clients")?;
@@ -131,18 +122,17 @@ impl Drop for Mosquitto {
     }
 }
 
-/// The example with a test's own paths.
-fn configuration(address: SocketAddr, list: &Path, papers: &Papers<'_>) -> Result<String> {
+fn configuration(address: SocketAddr, list: &Path, certificates: &Certificates<'_>) -> Result<String> {
     let own = [
-        // Without this it would give up being root, and with that the test's files.
+        // As another user it could not read the files of the test.
         ("user", "root".to_owned()),
         ("log_type", "all".to_owned()),
         ("plugin", plugin()?.display().to_string()),
         ("plugin_opt_config_file", list.display().to_string()),
         ("listener", format!("{} {}", address.port(), address.ip())),
-        ("cafile", papers.authority.display().to_string()),
-        ("certfile", papers.certificate.display().to_string()),
-        ("keyfile", papers.key.display().to_string()),
+        ("cafile", certificates.authority.display().to_string()),
+        ("certfile", certificates.certificate.display().to_string()),
+        ("keyfile", certificates.key.display().to_string()),
     ];
     let settings = EXAMPLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     let settings: Vec<(&str, &str)> = settings.filter_map(|line| line.split_once(' ')).collect();
@@ -157,7 +147,7 @@ fn configuration(address: SocketAddr, list: &Path, papers: &Papers<'_>) -> Resul
     Ok(text)
 }
 
-/// The list that a broker begins with: hubs may do what they need, and nobody else anything.
+/// The initial list: it permits hubs what they need, and others nothing.
 fn seed() -> String {
     EXAMPLE.lines().filter_map(|line| line.strip_prefix(SEED)).flat_map(|line| [line, "\n"]).collect()
 }
@@ -176,25 +166,25 @@ mod tests {
 
     use super::*;
 
-    fn start(ground: &Ground) -> Result<Mosquitto> {
+    fn start(dir: &TestDir) -> Result<Mosquitto> {
         let mut params = CertificateParams::new(Vec::<String>::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate()?;
-        std::fs::write(ground.join("ca.pem"), params.self_signed(&key)?.pem())?;
+        std::fs::write(dir.join("ca.pem"), params.self_signed(&key)?.pem())?;
         let issuer = Issuer::new(params, key);
         let key = KeyPair::generate()?;
         let certificate = CertificateParams::new(vec!["localhost".to_owned()])?.signed_by(&key, &issuer)?;
-        std::fs::write(ground.join("server.pem"), certificate.pem())?;
-        std::fs::write(ground.join("server.key"), key.serialize_pem())?;
+        std::fs::write(dir.join("server.pem"), certificate.pem())?;
+        std::fs::write(dir.join("server.key"), key.serialize_pem())?;
         let (authority, certificate, key) =
-            (&ground.join("ca.pem"), &ground.join("server.pem"), &ground.join("server.key"));
-        Mosquitto::start_new(ground, &Papers { authority, certificate, key })
+            (&dir.join("ca.pem"), &dir.join("server.pem"), &dir.join("server.key"));
+        Mosquitto::start_new(dir, &Certificates { authority, certificate, key })
     }
 
     #[test]
-    fn it_starts_again_even_with_a_list_that_can_not_be_read() -> Result<()> {
-        let ground = Ground::new()?;
-        let mut broker = start(&ground)?;
+    fn an_invalid_list_is_replaced_at_start() -> Result<()> {
+        let dir = TestDir::new()?;
+        let mut broker = start(&dir)?;
         std::net::TcpStream::connect(broker.address)?;
         ensure!(broker.known()? == ["hub"]);
         broker.reload()?;
@@ -212,11 +202,11 @@ mod tests {
     }
 
     #[test]
-    fn without_its_certificate_it_says_why_it_does_not_start() -> Result<()> {
-        let ground = Ground::new()?;
-        let nothing = &ground.join("nothing.pem");
-        let papers = Papers { authority: nothing, certificate: nothing, key: nothing };
-        let error = Mosquitto::start_new(&ground, &papers).err().context("it started")?;
+    fn a_missing_certificate_is_an_error() -> Result<()> {
+        let dir = TestDir::new()?;
+        let nothing = &dir.join("nothing.pem");
+        let certificates = Certificates { authority: nothing, certificate: nothing, key: nothing };
+        let error = Mosquitto::start_new(&dir, &certificates).err().context("it started")?;
         ensure!(format!("{error:#}").contains("nothing.pem"), "{error:#}");
         Ok(())
     }

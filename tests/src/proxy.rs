@@ -1,7 +1,7 @@
-//! A TCP proxy between two programs of a test, which misbehaves as it is told.
+//! A TCP proxy between two programs, with faults on demand.
 //!
-//! It has a thread of its own, so that a test that blocks does not stall it, and ends when it is
-//! dropped. What it is told holds for connections that stand already and for new ones.
+//! It runs on its own thread, so that a blocking test does not stall it, and ends when it is dropped. A fault
+//! applies to existing and to new connections.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -18,54 +18,41 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// The longest that a new connection is held back by [`Mischief::Reorder`].
+/// The longest delay of [`Fault::Reorder`].
 const LONGEST_WAIT_MS: u64 = 500;
 
-/// Where connections are passed on to.
 #[derive(Clone, Debug)]
 pub enum Upstream {
-    /// An address.
     Tcp(SocketAddr),
-    /// A socket in the file system.
     Unix(PathBuf),
 }
 
-/// An end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Who connected to the proxy.
     Client,
-    /// Whom the proxy connected to.
     Server,
 }
 
-/// How the proxy behaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mischief {
-    /// Well.
+pub enum Fault {
     #[default]
     None,
-    /// All connections are closed, and new ones as soon as they are accepted.
+    /// Closes all connections, and new ones as soon as they are accepted.
     Cut,
-    /// Connections stay open, new ones are accepted, and nothing passes either way.
+    /// Keeps connections open, accepts new ones, and forwards nothing.
     Stall,
-    /// Each direction of a connection carries so much and no more.
+    /// Limits the rate of each direction.
     Slow {
-        /// The rate; 0 counts as 1.
+        /// 0 counts as 1.
         bytes_a_second: u32,
     },
-    /// Present connections are shut down towards one side, for good: what the other side sends is
-    /// thrown away from now on. The other direction goes on, and new connections are whole.
-    HalfClose {
-        /// Who hears nothing any more.
-        towards: Side,
-    },
-    /// A new connection waits for up to half a second, each for its own time, before it is passed
-    /// on: a later one may overtake an earlier one.
+    /// Shuts existing connections down towards one side for good: what the other side sends is discarded. The other
+    /// direction and new connections are not affected.
+    HalfClose { towards: Side },
+    /// Delays each new connection by up to half a second before it is forwarded, so that a later one may overtake an earlier one.
     Reorder,
 }
 
-/// The proxy.
 pub struct Proxy {
     address: SocketAddr,
     orders: watch::Sender<Orders>,
@@ -73,7 +60,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts a well-behaved one on a free port; chance is drawn from the seed.
+    /// Starts it without a fault on a free port; the seed is that of random delays.
     pub fn start(upstream: Upstream, seed: u64) -> Result<Self> {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
@@ -91,24 +78,23 @@ impl Proxy {
         Ok(Self { address, orders, thread: Some(thread) })
     }
 
-    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Has it behave otherwise from now on. What is sent after this is treated so.
-    pub fn set(&self, mischief: Mischief) {
+    /// Sets the fault for everything that is sent from now on.
+    pub fn set(&self, fault: Fault) {
         self.orders.send_modify(|orders| {
-            orders.mischief = mischief;
-            match mischief {
-                Mischief::Cut => orders.cuts += 1,
-                Mischief::HalfClose { towards } => orders.halves[towards as usize] += 1,
+            orders.fault = fault;
+            match fault {
+                Fault::Cut => orders.cuts += 1,
+                Fault::HalfClose { towards } => orders.halves[towards as usize] += 1,
                 _ => {}
             }
         });
     }
 
-    /// Closes all present connections. New ones are served as before.
+    /// Closes all existing connections; new ones are not affected.
     pub fn cut(&self) {
         self.orders.send_modify(|orders| orders.cuts += 1);
     }
@@ -123,19 +109,18 @@ impl Drop for Proxy {
     }
 }
 
-/// What the proxy was told. What happens once to present connections is counted, so that they
-/// learn of it even if they have been told something else since.
+/// One-time events are counted, so that a connection notices them even if the fault has changed since.
 #[derive(Clone, Copy, Debug, Default)]
 struct Orders {
-    mischief: Mischief,
-    /// How often all connections were to be closed.
+    fault: Fault,
+    /// How many times all connections were closed.
     cuts: u64,
-    /// How often they were to be shut down, by side.
+    /// How many times they were shut down, by side.
     halves: [u64; 2],
     stop: bool,
 }
 
-/// Accepts connections until told to stop; those that stand then are closed.
+/// Accepts connections until stopped, then closes those that exist.
 async fn accept(
     listener: TcpListener,
     upstream: Upstream,
@@ -154,9 +139,9 @@ async fn accept(
             continue;
         };
         let born = *told.borrow();
-        let wait = match born.mischief {
-            Mischief::Cut => continue,
-            Mischief::Reorder => random.random_range(0..LONGEST_WAIT_MS),
+        let wait = match born.fault {
+            Fault::Cut => continue,
+            Fault::Reorder => random.random_range(0..LONGEST_WAIT_MS),
             _ => 0,
         };
         let connection = Connection { client, upstream: upstream.clone(), told: told.clone(), born };
@@ -174,7 +159,7 @@ struct Connection {
 }
 
 impl Connection {
-    /// Sees it to its end, or until it is cut.
+    /// Forwards until it ends or is cut.
     async fn serve(self, wait: Duration) {
         let (mut told, cuts) = (self.told.clone(), self.born.cuts);
         tokio::select! {
@@ -183,10 +168,10 @@ impl Connection {
         }
     }
 
-    /// Connects to the server once it may, and passes on what either side sends.
+    /// Connects to the server after its delay and forwards both directions.
     async fn pass(mut self, wait: Duration) -> Result<()> {
         sleep(wait).await;
-        self.told.wait_for(|now| now.mischief != Mischief::Stall).await?;
+        self.told.wait_for(|now| now.fault != Fault::Stall).await?;
         let (from_server, to_server) = self.upstream.connect().await?;
         self.client.set_nodelay(true)?;
         let (from_client, to_client) = self.client.into_split();
@@ -224,11 +209,11 @@ struct Pump {
     to: Writer,
     towards: Side,
     buffer: Vec<u8>,
-    /// What of the buffer was not passed on yet.
+    /// The part of the buffer that was not forwarded yet.
     held: Range<usize>,
-    /// When a slow connection may pass on more.
+    /// When a slow connection may forward more.
     ready: Instant,
-    /// Whether nothing is passed on any more.
+    /// Whether everything is discarded.
     shut: bool,
 }
 
@@ -237,26 +222,26 @@ impl Pump {
         Self { from, to, towards, buffer: vec![0; 16 << 10], held: 0..0, ready: Instant::now(), shut: false }
     }
 
-    /// Passes on until the sender has ended. Each step heeds the newest orders, and what was read
-    /// before a step that new orders interrupt is kept.
+    /// Forwards until the sender has ended. Each step follows the newest orders; data that was read before an
+    /// interrupted step is kept.
     async fn run(mut self, mut told: watch::Receiver<Orders>, born: Orders) -> Result<()> {
         loop {
             let now = *told.borrow_and_update();
             if !self.shut && now.halves[self.towards as usize] != born.halves[self.towards as usize] {
                 self.shut().await;
             }
-            let stalled = now.mischief == Mischief::Stall;
+            let stalled = now.fault == Fault::Stall;
             tokio::select! {
                 changed = told.changed() => changed?,
-                more = self.step(now.mischief), if !stalled => if !more? {
+                more = self.step(now.fault), if !stalled => if !more? {
                     return Ok(());
                 },
             }
         }
     }
 
-    /// Reads, or passes on what was read. False: the sender has ended, and the receiver was told.
-    async fn step(&mut self, mischief: Mischief) -> Result<bool> {
+    /// Reads, or forwards what was read. False once the sender has ended and the receiver knows it.
+    async fn step(&mut self, fault: Fault) -> Result<bool> {
         if self.held.is_empty() {
             let read = self.from.read(&mut self.buffer).await?;
             if read == 0 {
@@ -268,7 +253,7 @@ impl Pump {
             }
             return Ok(true);
         }
-        let Mischief::Slow { bytes_a_second } = mischief else {
+        let Fault::Slow { bytes_a_second } = fault else {
             self.held.start += self.to.write(&self.buffer[self.held.clone()]).await?;
             return Ok(true);
         };
@@ -281,7 +266,7 @@ impl Pump {
         Ok(true)
     }
 
-    /// Tells the receiver that nothing more comes. One that is gone already need not know.
+    /// Shuts the receiver down for writing; it may be gone already.
     async fn shut(&mut self) {
         (self.shut, self.held) = (true, 0..0);
         let _ = self.to.shutdown().await;
@@ -298,9 +283,9 @@ mod tests {
 
     use super::*;
 
-    /// Long enough for whatever should arrive.
-    const PATIENCE: Duration = Duration::from_secs(10);
-    /// Long enough for what should not arrive to have arrived.
+    /// Timeout for what should arrive.
+    const TIMEOUT: Duration = Duration::from_secs(10);
+    /// How long to wait for what should not arrive.
     const MOMENT: Duration = Duration::from_millis(100);
 
     struct Scene {
@@ -317,13 +302,13 @@ mod tests {
 
         fn client(&self) -> Result<TcpStream> {
             let client = TcpStream::connect(self.proxy.address())?;
-            client.set_read_timeout(Some(PATIENCE))?;
+            client.set_read_timeout(Some(TIMEOUT))?;
             Ok(client)
         }
 
         fn accept(&self) -> Result<TcpStream> {
             let (server, _) = self.server.accept()?;
-            server.set_read_timeout(Some(PATIENCE))?;
+            server.set_read_timeout(Some(TIMEOUT))?;
             Ok(server)
         }
 
@@ -352,14 +337,14 @@ mod tests {
     fn silent(mut stream: &TcpStream) -> Result<()> {
         stream.set_read_timeout(Some(MOMENT))?;
         let read = stream.read(&mut [0]);
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
         let quiet = matches!(&read, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
         ensure!(quiet, "it read {read:?}");
         Ok(())
     }
 
     #[test]
-    fn data_passes_both_ways_and_so_does_its_end() -> Result<()> {
+    fn data_and_its_end_are_forwarded_both_ways() -> Result<()> {
         let scene = Scene::new()?;
         let (client, mut server) = scene.pair()?;
         passes(&client, &server)?;
@@ -388,7 +373,7 @@ mod tests {
         let listener = UnixListener::bind(&path)?;
         let proxy = Proxy::start(Upstream::Unix(path), 1)?;
         let mut client = TcpStream::connect(proxy.address())?;
-        client.set_read_timeout(Some(PATIENCE))?;
+        client.set_read_timeout(Some(TIMEOUT))?;
         let (mut server, _) = listener.accept()?;
         client.write_all(b"up")?;
         let mut received = [0; 2];
@@ -410,48 +395,48 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_closes_and_refuses_until_it_is_mended() -> Result<()> {
+    fn a_cut_closes_connections_until_it_ends() -> Result<()> {
         let scene = Scene::new()?;
         let (client, server) = scene.pair()?;
-        scene.proxy.set(Mischief::Cut);
+        scene.proxy.set(Fault::Cut);
         ensure!(ended(&client) && ended(&server));
         ensure!(ended(&scene.client()?));
-        scene.proxy.set(Mischief::None);
+        scene.proxy.set(Fault::None);
         let (client, server) = scene.pair()?;
         passes(&client, &server)?;
         // Cut and mended before the proxy can have looked.
-        scene.proxy.set(Mischief::Cut);
-        scene.proxy.set(Mischief::None);
+        scene.proxy.set(Fault::Cut);
+        scene.proxy.set(Fault::None);
         ensure!(ended(&client) && ended(&server));
         Ok(())
     }
 
     #[test]
-    fn a_single_cut_closes_and_refuses_nobody() -> Result<()> {
+    fn a_single_cut_closes_only_existing_connections() -> Result<()> {
         let scene = Scene::new()?;
         let (client, server) = scene.pair()?;
-        scene.proxy.set(Mischief::Stall);
+        scene.proxy.set(Fault::Stall);
         scene.proxy.cut();
         ensure!(ended(&client) && ended(&server));
-        scene.proxy.set(Mischief::None);
+        scene.proxy.set(Fault::None);
         let (client, server) = scene.pair()?;
         passes(&client, &server)
     }
 
     #[test]
-    fn a_stall_lets_nothing_pass_and_loses_nothing() -> Result<()> {
+    fn a_stall_forwards_nothing_and_loses_nothing() -> Result<()> {
         let scene = Scene::new()?;
         let (mut client, mut server) = scene.pair()?;
         for _ in 0..3 {
             passes(&client, &server)?;
-            scene.proxy.set(Mischief::Stall);
+            scene.proxy.set(Fault::Stall);
             client.write_all(b"up")?;
             server.write_all(b"down")?;
             let waiting = scene.client()?;
             silent(&server)?;
             silent(&client)?;
             silent(&waiting)?;
-            scene.proxy.set(Mischief::None);
+            scene.proxy.set(Fault::None);
             let (mut up, mut down) = ([0; 2], [0; 4]);
             server.read_exact(&mut up)?;
             client.read_exact(&mut down)?;
@@ -462,10 +447,10 @@ mod tests {
     }
 
     #[test]
-    fn slow_is_slow() -> Result<()> {
+    fn slow_limits_the_rate() -> Result<()> {
         let scene = Scene::new()?;
         let (client, mut server) = scene.pair()?;
-        scene.proxy.set(Mischief::Slow { bytes_a_second: 10_000 });
+        scene.proxy.set(Fault::Slow { bytes_a_second: 10_000 });
         let begun = Instant::now();
         let mut sender = client.try_clone()?;
         sender.write_all(&[1; 10_000])?;
@@ -473,19 +458,19 @@ mod tests {
         server.read_exact(&mut received)?;
         ensure!(begun.elapsed() > Duration::from_millis(900), "it took {:?}", begun.elapsed());
         // What is on its way hurries up as soon as it may.
-        scene.proxy.set(Mischief::Slow { bytes_a_second: 0 });
+        scene.proxy.set(Fault::Slow { bytes_a_second: 0 });
         sender.write_all(&[2; 10_000])?;
-        scene.proxy.set(Mischief::None);
+        scene.proxy.set(Fault::None);
         server.read_exact(&mut received)?;
         passes(&server, &client)
     }
 
     #[test]
-    fn half_a_connection_goes_on() -> Result<()> {
+    fn a_half_closed_connection_still_forwards_the_other_direction() -> Result<()> {
         for towards in [Side::Client, Side::Server] {
             let scene = Scene::new()?;
             let (client, server) = scene.pair()?;
-            scene.proxy.set(Mischief::HalfClose { towards });
+            scene.proxy.set(Fault::HalfClose { towards });
             let (mut deaf, mut heard) = match towards {
                 Side::Client => (&client, &server),
                 Side::Server => (&server, &client),
@@ -497,7 +482,7 @@ mod tests {
             let (other, its_server) = scene.pair()?;
             passes(&other, &its_server)?;
             passes(&its_server, &other)?;
-            scene.proxy.set(Mischief::None);
+            scene.proxy.set(Fault::None);
             deaf.write_all(b"x")?;
             heard.read_exact(&mut [0])?;
             ensure!(deaf.read(&mut [0])? == 0, "{towards:?}");
@@ -508,7 +493,7 @@ mod tests {
     #[test]
     fn a_later_connection_may_overtake() -> Result<()> {
         let scene = Scene::new()?;
-        scene.proxy.set(Mischief::Reorder);
+        scene.proxy.set(Fault::Reorder);
         let mut clients = Vec::new();
         for number in 0..8 {
             let mut client = scene.client()?;
@@ -529,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn it_ends_when_it_is_dropped() -> Result<()> {
+    fn dropping_the_proxy_closes_connections() -> Result<()> {
         let Scene { server, proxy } = Scene::new()?;
         let address = proxy.address();
         let client = TcpStream::connect(address)?;

@@ -1,5 +1,4 @@
-//! A terminal without eyes and without a disk: it signs, sends, sends again and waits for Receipts
-//! as real ones do, over real TLS. For loads of a thousand of them.
+//! Simulated terminals without a camera and a disk: they sign, send, resend and wait for Receipts as real ones do.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -25,27 +24,23 @@ use uuid::Uuid;
 
 use crate::database::Cluster;
 
-/// Punches without a Receipt for so long are sent again.
-const PATIENCE: Duration = Duration::from_secs(6);
+/// Punches without a Receipt are sent again after this time.
+const RESEND_AFTER: Duration = Duration::from_secs(6);
 
-/// A hub's authority, which makes terminals without asking the hub.
-pub struct Papers {
+/// The CA of a hub, to sign certificates without the hub.
+pub struct Ca {
     issuer: Issuer<'static, KeyPair>,
     root: CertificateDer<'static>,
 }
 
-/// One of them, before it is connected.
 pub struct Simulated {
-    /// Its id.
     pub device: DeviceId,
-    /// The certificate that it shows.
     pub certificate: CertificateDer<'static>,
     signer: Signer,
     tls: Arc<ClientConfig>,
 }
 
-impl Papers {
-    /// The authority in a hub's state folder.
+impl Ca {
     pub fn of(state: &Path) -> Result<Self> {
         let read = |name: &str| std::fs::read_to_string(state.join("pki").join(name));
         let root =
@@ -54,8 +49,7 @@ impl Papers {
         Ok(Self { issuer, root })
     }
 
-    /// A certificate (PEM) for a device and its public key, valid between two years' beginnings: as
-    /// the hub signs them, but for another time.
+    /// A certificate (PEM) as the hub signs them, valid from the beginning of one year to that of another.
     pub fn certificate(&self, device: &str, key: &KeyPair, from: i32, until: i32) -> Result<String> {
         let mut params = CertificateParams::new(Vec::<String>::new())?;
         params.distinguished_name.push(DnType::CommonName, device);
@@ -64,7 +58,6 @@ impl Papers {
         Ok(params.signed_by(key, &self.issuer)?.pem())
     }
 
-    /// Makes a terminal with a key of its own.
     pub fn terminal(&self) -> Result<Simulated> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let key = KeyPair::generate()?;
@@ -85,7 +78,7 @@ impl Papers {
     }
 }
 
-/// Puts terminals into the database, as accepted ones.
+/// Inserts terminals as accepted.
 pub async fn accept(cluster: &Cluster, terminals: &[Simulated]) -> Result<()> {
     let devices: Vec<String> = terminals.iter().map(|t| t.device.as_str().to_owned()).collect();
     let hashes: Vec<Vec<u8>> = terminals.iter().map(|t| Sha256::digest(&t.certificate).to_vec()).collect();
@@ -103,31 +96,22 @@ pub async fn accept(cluster: &Cluster, terminals: &[Simulated]) -> Result<()> {
     Ok(())
 }
 
-/// What a terminal did.
 #[derive(Default)]
 pub struct Record {
-    /// When its first connection stood.
+    /// The time of its first connection.
     pub connected: Option<Instant>,
-    /// The ids of all its punches.
     pub punches: Vec<Uuid>,
-    /// From publishing each to its Receipt.
+    /// From publishing a punch to its Receipt.
     pub latencies: Vec<Duration>,
-    /// How often it connected.
     pub connections: u32,
 }
 
-/// How a terminal behaves.
 #[derive(Clone)]
 pub struct Behaviour {
-    /// Where the broker is.
     pub port: u16,
-    /// Until when it makes punches.
     pub until: Instant,
-    /// Between two punches.
     pub every: Duration,
-    /// Before the first.
     pub first: Instant,
-    /// Whose punches.
     pub people: Arc<Vec<Uuid>>,
 }
 
@@ -139,8 +123,8 @@ struct Waiting {
 }
 
 impl Simulated {
-    /// Connects, says these things in this order, and leaves once the broker has acknowledged all.
-    pub async fn say(&self, port: u16, messages: &[(Topic, Vec<u8>)]) -> Result<()> {
+    /// Connects, publishes messages in order, and disconnects once the broker has acknowledged all.
+    pub async fn publish(&self, port: u16, messages: &[(Topic, Vec<u8>)]) -> Result<()> {
         let (client, mut events) = self.client(port);
         for (topic, body) in messages {
             let message = self.signer.sign(*topic, &self.device, body.clone());
@@ -149,7 +133,7 @@ impl Simulated {
         let mut left = messages.len();
         while left > 0 {
             if let Event::Incoming(Packet::PubAck(_)) =
-                tokio::time::timeout(PATIENCE, events.poll()).await??
+                tokio::time::timeout(RESEND_AFTER, events.poll()).await??
             {
                 left -= 1;
             }
@@ -165,10 +149,10 @@ impl Simulated {
         AsyncClient::new(options, 64)
     }
 
-    /// Connects, makes punches, and returns once all have their Receipts.
+    /// Connects, sends punches, and returns once all have their Receipts.
     pub async fn run(self, behaviour: Behaviour) -> Result<Record> {
         let (client, events) = self.client(behaviour.port);
-        let mut life = Life {
+        let mut session = Session {
             terminal: self,
             client,
             epoch: u64::from(rand::random::<u32>()),
@@ -177,24 +161,24 @@ impl Simulated {
             record: Record::default(),
             connected: false,
         };
-        life.live(events, &behaviour).await?;
-        Ok(life.record)
+        session.run(events, &behaviour).await?;
+        Ok(session.record)
     }
 }
 
-struct Life {
+struct Session {
     terminal: Simulated,
     client: AsyncClient,
     epoch: u64,
     waiting: VecDeque<Waiting>,
-    /// When everything that waits was last sent.
+    /// When all waiting punches were last sent.
     sent: Instant,
     record: Record,
     connected: bool,
 }
 
-impl Life {
-    async fn live(&mut self, mut events: EventLoop, behaviour: &Behaviour) -> Result<()> {
+impl Session {
+    async fn run(&mut self, mut events: EventLoop, behaviour: &Behaviour) -> Result<()> {
         let mut next = behaviour.first;
         let mut beat = behaviour.first + Duration::from_secs(30);
         loop {
@@ -202,11 +186,11 @@ impl Life {
             if now >= behaviour.until && self.waiting.is_empty() {
                 return Ok(());
             }
-            let again = self.waiting.front().map(|first| first.sent.max(self.sent) + PATIENCE);
+            let again = self.waiting.front().map(|first| first.sent.max(self.sent) + RESEND_AFTER);
             let wake = [again, Some(beat), (next < behaviour.until).then_some(next)];
             let wake = wake.into_iter().flatten().min().unwrap_or(beat);
             tokio::select! {
-                event = events.poll() => self.hear(event).await,
+                event = events.poll() => self.handle(event).await,
                 () = sleep_until(wake.into()) => {
                     let now = Instant::now();
                     if now >= next && next < behaviour.until {
@@ -214,18 +198,18 @@ impl Life {
                         next += behaviour.every;
                     }
                     if now >= beat {
-                        self.introduce();
+                        self.send_hello();
                         beat += Duration::from_secs(30);
                     }
-                    if self.waiting.front().is_some_and(|first| first.sent.max(self.sent) + PATIENCE <= now) {
-                        self.send_again();
+                    if self.waiting.front().is_some_and(|first| first.sent.max(self.sent) + RESEND_AFTER <= now) {
+                        self.resend();
                     }
                 }
             }
         }
     }
 
-    async fn hear(&mut self, event: Result<Event, rumqttc::ConnectionError>) {
+    async fn handle(&mut self, event: Result<Event, rumqttc::ConnectionError>) {
         match event {
             Ok(Event::Incoming(Packet::ConnAck(_))) => {
                 let device = &self.terminal.device;
@@ -237,8 +221,8 @@ impl Life {
                 self.connected = true;
                 self.record.connections += 1;
                 self.record.connected.get_or_insert_with(Instant::now);
-                self.introduce();
-                self.send_again();
+                self.send_hello();
+                self.resend();
             }
             Ok(Event::Incoming(Packet::Publish(message))) if message.topic.ends_with("/down/receipt") => {
                 let signed = Signed::decode(message.payload).unwrap_or_default();
@@ -256,7 +240,7 @@ impl Life {
         }
     }
 
-    fn introduce(&self) {
+    fn send_hello(&self) {
         let hello =
             Hello { version: proto::VERSION, epoch: self.epoch, embedder: "none".into(), ..Hello::default() };
         self.publish(Topic::Hello, hello.encode_to_vec());
@@ -292,7 +276,7 @@ impl Life {
         self.waiting.push_back(waiting);
     }
 
-    fn send_again(&mut self) {
+    fn resend(&mut self) {
         self.sent = Instant::now();
         let waiting = std::mem::take(&mut self.waiting);
         let (first, second) = waiting.as_slices();
@@ -321,8 +305,8 @@ impl Life {
     }
 }
 
-/// Adds people, as many as asked for, and returns their ids.
-pub async fn hire(cluster: &Cluster, count: i64) -> Result<Vec<Uuid>> {
+/// Returns their ids.
+pub async fn add_people(cluster: &Cluster, count: i64) -> Result<Vec<Uuid>> {
     sqlx::query_scalar(
         "insert into people (id, number, name, site)
         select gen_random_uuid(), 'S' || n, 'Somebody', (select min(id) from sites) from generate_series(1, $1) n

@@ -1,4 +1,4 @@
-//! A real mail server of a test's own, which misbehaves as it is told: `tests/smtp/server.py`.
+//! Runs `tests/smtp/server.py`, a mail server with faults.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -8,15 +8,13 @@ use anyhow::{Context, Result, ensure};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use serde_json::Value;
 
-use crate::ground::{Ground, free_port};
+use crate::dir::{TestDir, free_port};
 use crate::{root, run};
 
-/// Whom the hub logs in as.
 const USER: &str = "rollcall";
-/// With which password.
 pub const PASSWORD: &str = "correct mail battery";
 
-/// Reads the stored messages as a mail program does.
+/// Parses the stored emails with Python's `email`.
 const READ: &str = r#"
 import email, email.policy, json, pathlib, sys
 def read(path):
@@ -26,7 +24,7 @@ def read(path):
 print(json.dumps([read(path) for path in sorted(pathlib.Path(sys.argv[1]).glob("*.eml"))]))
 "#;
 
-/// The server; runs or not.
+/// Killed when dropped.
 pub struct Smtp {
     folder: PathBuf,
     starttls: u16,
@@ -34,36 +32,32 @@ pub struct Smtp {
     child: Option<Child>,
 }
 
-/// A message that it stored.
+/// A stored email.
 #[derive(Debug)]
 pub struct Mail(Value);
 
 impl Mail {
-    /// A header, decoded; `X-Envelope-To` is whom the sender named to the server.
+    /// A header, decoded; `X-Envelope-To` is the recipient of the envelope.
     pub fn header(&self, name: &str) -> &str {
         self.0[name].as_str().unwrap_or_default()
     }
 
-    /// Whom it was delivered to.
     pub fn to(&self) -> &str {
         self.header("X-Envelope-To")
     }
 
-    /// The id by which copies are known.
     pub fn id(&self) -> &str {
         self.header("Message-ID")
     }
 
-    /// The text.
     pub fn body(&self) -> &str {
         self.header("body")
     }
 }
 
 impl Smtp {
-    /// Makes a server with a certificate, and starts it.
-    pub fn start_new(ground: &Ground) -> Result<Self> {
-        let folder = ground.join("smtp");
+    pub fn start_new(dir: &TestDir) -> Result<Self> {
+        let folder = dir.join("smtp");
         std::fs::create_dir(&folder)?;
         certify(&folder)?;
         std::fs::write(folder.join("password"), format!("{PASSWORD}\n"))?;
@@ -72,7 +66,7 @@ impl Smtp {
         Ok(server)
     }
 
-    /// Starts it on the same ports as before and waits until it listens.
+    /// Starts it on the same ports as before.
     pub fn start(&mut self) -> Result<()> {
         let errors =
             std::fs::OpenOptions::new().create(true).append(true).open(self.folder.join("errors"))?;
@@ -95,7 +89,6 @@ impl Smtp {
         Ok(())
     }
 
-    /// Ends it, whatever is under way.
     pub fn stop(&mut self) -> Result<()> {
         let mut child = self.child.take().context("the mail server does not run")?;
         child.kill()?;
@@ -103,19 +96,19 @@ impl Smtp {
         Ok(())
     }
 
-    /// Has it behave otherwise from now on; its own documentation names the modes.
+    /// Sets a mode of `server.py`.
     pub fn behave(&self, mode: &str) -> Result<()> {
         let next = self.folder.join("mode.next");
         std::fs::write(&next, mode)?;
         Ok(std::fs::rename(next, self.folder.join("mode"))?)
     }
 
-    /// What happened, a line each.
+    /// One line per event.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 
-    /// The messages that it stored, in their order.
+    /// The stored emails in order.
     pub fn inbox(&self) -> Result<Vec<Mail>> {
         let folder = self.folder.join("inbox");
         let folder = folder.to_str().context("a path in UTF-8")?;
@@ -125,7 +118,7 @@ impl Smtp {
         Ok(mails.into_iter().map(Mail).collect())
     }
 
-    /// The line of a hub's configuration that has it send to this server; `tls` is `starttls` or `tls`.
+    /// The hub's configuration of mail; `tls` is `starttls` or `tls`.
     pub fn configuration(&self, tls: &str) -> String {
         let port = if tls == "tls" { self.tls } else { self.starttls };
         let (password, ca) = (self.folder.join("password"), self.folder.join("ca.pem"));
@@ -145,7 +138,7 @@ impl Drop for Smtp {
     }
 }
 
-/// Makes an authority (`ca.pem`) and has it sign the server (`server.pem`, `server.key`).
+/// Creates a CA (`ca.pem`) and a certificate of the server (`server.pem`, `server.key`).
 fn certify(folder: &Path) -> Result<()> {
     let mut authority = CertificateParams::new(Vec::<String>::new())?;
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

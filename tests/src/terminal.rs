@@ -1,4 +1,4 @@
-//! A real `rollcall-edge` of a test's own.
+//! Runs `rollcall-edge`.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -7,44 +7,40 @@ use std::process::{Child, Command, Output, Stdio};
 use anyhow::{Context, Result};
 use uuid::Uuid;
 
-use crate::ground::Ground;
+use crate::dir::TestDir;
 use crate::hub::Hub;
 use crate::{emulated, eventually, photo, program, run};
 
-/// The terminal's folder; runs or not.
+/// A configured terminal, running or not. Killed when dropped.
 pub struct Terminal {
     /// Its state, key and certificate.
     pub folder: PathBuf,
-    /// Its configuration.
     pub config: PathBuf,
-    /// Its id.
     pub device: String,
-    /// What its process finds in its environment besides the test's.
+    /// Environment variables for its process.
     pub environment: Vec<(String, String)>,
     child: Option<Child>,
 }
 
-/// Who walks past a test's terminal.
+/// What the simulated camera shows.
 pub struct Walk<'a> {
     /// The photos, and whether each is relit.
     pub photos: &'a [(&'a str, bool)],
-    /// Frames a second.
     pub rate: u32,
-    /// Seconds out of sight until a person is punched again; 0 punches in almost every frame.
+    /// `vision.rearm_s`; 0 punches in almost every frame.
     pub rearm_s: u32,
-    /// Whether they walk for ever.
     pub for_ever: bool,
 }
 
 impl Terminal {
-    /// Makes a terminal that the hub has signed.
-    pub fn new(ground: &Ground, hub: &Hub, walk: &Walk<'_>) -> Result<Self> {
-        Self::with_state(ground, hub, walk, &ground.join("terminal"))
+    /// A terminal signed by the hub.
+    pub fn new(dir: &TestDir, hub: &Hub, walk: &Walk<'_>) -> Result<Self> {
+        Self::with_state(dir, hub, walk, &dir.join("terminal"))
     }
 
-    /// The same with its state in a folder of the test's choice.
-    pub fn with_state(ground: &Ground, hub: &Hub, walk: &Walk<'_>, state: &Path) -> Result<Self> {
-        let folder = ground.join("identity");
+    /// The same with its state in another folder.
+    pub fn with_state(dir: &TestDir, hub: &Hub, walk: &Walk<'_>, state: &Path) -> Result<Self> {
+        let folder = dir.join("identity");
         let device = hub.sign(&folder, "Test door")?;
         let file = |name: &str| folder.join(name);
         let identity = format!(
@@ -54,11 +50,11 @@ impl Terminal {
             file("terminal.pem"),
             file("terminal.key")
         );
-        Self::configure(ground, walk, state, device, &identity)
+        Self::configure(dir, walk, state, device, &identity)
     }
 
-    /// Makes one that knows its hub's address and fingerprint alone. Its id is not known yet.
-    pub fn unclaimed(ground: &Ground, hub: &Hub, walk: &Walk<'_>) -> Result<Self> {
+    /// A terminal without a certificate, which knows the hub's address and fingerprint. It has no id yet.
+    pub fn unpaired(dir: &TestDir, hub: &Hub, walk: &Walk<'_>) -> Result<Self> {
         let fingerprint = hub.must(&["terminal", "fingerprint"])?;
         let identity = format!(
             "port = {}\nhttps_port = {}\nca_sha256 = \"{}\"",
@@ -66,18 +62,18 @@ impl Terminal {
             hub.https.port(),
             fingerprint.trim()
         );
-        std::fs::create_dir(ground.join("identity"))?;
-        Self::configure(ground, walk, &ground.join("terminal"), String::new(), &identity)
+        std::fs::create_dir(dir.join("identity"))?;
+        Self::configure(dir, walk, &dir.join("terminal"), String::new(), &identity)
     }
 
     fn configure(
-        ground: &Ground,
+        dir: &TestDir,
         walk: &Walk<'_>,
         state: &Path,
         device: String,
         identity: &str,
     ) -> Result<Self> {
-        let folder = ground.join("identity");
+        let folder = dir.join("identity");
         let passes: Vec<String> = walk
             .photos
             .iter()
@@ -96,12 +92,12 @@ impl Terminal {
             glance = if emulated() { "agreement = 1\n" } else { "" },
             passes = passes.join(", "),
         );
-        let config = ground.join("edge.toml");
+        let config = dir.join("edge.toml");
         std::fs::write(&config, text)?;
         Ok(Self { folder, config, device, environment: Vec::new(), child: None })
     }
 
-    /// Starts it. What it prints is added to a file, so that ids survive its death.
+    /// Starts it. Its output is appended to files.
     pub fn start(&mut self) -> Result<()> {
         let append =
             |name: &str| std::fs::OpenOptions::new().create(true).append(true).open(self.folder.join(name));
@@ -121,26 +117,25 @@ impl Terminal {
         Ok(())
     }
 
-    /// Its process.
     pub fn process(&self) -> Result<u32> {
         Ok(self.child.as_ref().context("the terminal does not run")?.id())
     }
 
-    /// Runs a second one on the same configuration to its end.
-    pub fn again(&self) -> Result<Output> {
+    /// Runs a second process on the same configuration.
+    pub fn run_second(&self) -> Result<Output> {
         let config = self.config.to_str().context("a path in UTF-8")?;
         run(&program("rollcall-edge")?, &["run", "--config", config])
     }
 
-    /// The ids that it printed: these punches are durable.
+    /// The ids of punches that it reported as durable.
     pub fn durable(&self) -> HashSet<Uuid> {
         let text = std::fs::read_to_string(self.folder.join("out")).unwrap_or_default();
         let id = |line: &str| line.strip_prefix("punch ")?.split(' ').next()?.parse().ok();
         text.split_inclusive('\n').filter(|line| line.ends_with('\n')).filter_map(id).collect()
     }
 
-    /// Waits for a line that it prints, and returns what follows its first word.
-    pub async fn says(&self, word: &str) -> Result<String> {
+    /// Waits for a line of its output that starts with `word`; returns the rest of the line.
+    pub async fn wait_for_line(&self, word: &str) -> Result<String> {
         eventually(word, async || {
             let text = std::fs::read_to_string(self.folder.join("out")).unwrap_or_default();
             let found = text.lines().rev().find_map(|line| line.strip_prefix(word)).map(str::trim);
@@ -149,12 +144,10 @@ impl Terminal {
         .await
     }
 
-    /// Whether its process runs.
     pub fn runs(&mut self) -> Result<bool> {
         Ok(self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None))))
     }
 
-    /// What it logged so far.
     pub fn logged(&self) -> String {
         std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }

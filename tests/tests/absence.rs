@@ -2,56 +2,56 @@
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use tests::api::{Api, answered, says, texts};
+use tests::api::{Api, contains_fields, expect_status, texts};
 use tests::company::Company;
 
-/// A zone in which it is past three in the morning.
+/// A time zone in which it is after three in the morning.
 const ZONE: &str = "select 'Etc/GMT' || case when west < 0 then '' else '+' end || west
     from (select (extract(hour from now() at time zone 'UTC')::int + 9) % 24 - 12) as h (west)";
 
-/// Somewhere where it is night: two people who are to work from nine on. The date there.
+/// Adds a site in that zone with two people who work from nine on. Returns the date there.
 async fn before_work(company: &Company) -> Result<String> {
     let cluster = company.hub.cluster();
     let zone = cluster.column(ZONE).await?.remove(0);
     let admin = company.login("admin", "admin", None).await?;
-    answered(200, admin.put("/sites/Main", &json!({"zone": zone})).await?)?;
+    expect_status(200, admin.put("/sites/Main", &json!({"zone": zone})).await?)?;
     let hr = &company.hr;
     let (plain, flexible) = (
         json!({"start": "09:00", "end": "18:00"}),
         json!({"start": "09:00", "end": "18:00", "core_start": "10:00", "grace_late_min": 20}),
     );
-    company.hire(&[("101", "Ada"), ("102", "Bob")]).await?;
+    company.add_people(&[("101", "Ada"), ("102", "Bob")]).await?;
     let today = "select (now() at time zone zone)::date::text from sites";
     let date = cluster.column(today).await?.remove(0);
     for (number, name, shift) in [("101", "D", plain), ("102", "Flexible", flexible)] {
-        answered(200, hr.put(&format!("/shifts/{name}"), &shift).await?)?;
+        expect_status(200, hr.put(&format!("/shifts/{name}"), &shift).await?)?;
         let pattern = json!({"anchor": "2025-03-03", "cycle_days": 1, "days": [[name]]});
-        answered(200, hr.put(&format!("/schedules/{name}"), &pattern).await?)?;
+        expect_status(200, hr.put(&format!("/schedules/{name}"), &pattern).await?)?;
         let setting = json!({"schedule": name, "from": date, "to": date});
-        answered(200, hr.put(&format!("/people/{number}/schedule"), &setting).await?)?;
+        expect_status(200, hr.put(&format!("/people/{number}/schedule"), &setting).await?)?;
     }
     company.hub.must(&["recompute", "--from", &date, "--to", &date])?;
     Ok(date)
 }
 
-/// Ada's row of a report of a date.
+/// Ada's row of a report.
 async fn of_ada(hr: &Api, report: &str, date: &str) -> Result<Value> {
     let rows = hr.list(&format!("{report}?from={date}&to={date}")).await?;
     let row = rows.iter().find(|row| row["number"] == "101");
     row.cloned().ok_or_else(|| anyhow::anyhow!("{report}: {rows:?}"))
 }
 
-/// Checks what every report says of Ada's day, as long as it is not final.
+/// Checks every report of Ada's day before it is final.
 async fn counts_for_nothing(hr: &Api, date: &str) -> Result<()> {
     let totals = json!({"days": 0, "absent": 0, "expected_s": 0, "balance_s": 0, "provisional": 1});
-    says(&of_ada(hr, "/reports/overtime", date).await?, &totals)?;
+    contains_fields(&of_ada(hr, "/reports/overtime", date).await?, &totals)?;
     let trend = hr.list(&format!("/reports/punctuality?from={date}&to={date}")).await?;
-    says(&trend[0], &json!({"absent": 0, "provisional": 2, "late_percent": null}))?;
+    contains_fields(&trend[0], &json!({"absent": 0, "provisional": 2, "late_percent": null}))?;
     for report in ["lateness", "exceptions", "silence"] {
         let rows = hr.list(&format!("/reports/{report}?from={date}&to={date}")).await?;
         ensure!(rows.is_empty(), "{report}: {rows:?}");
     }
-    answered(409, hr.post(&format!("/workdays/101/{date}/finalise"), &Value::Null).await?)?;
+    expect_status(409, hr.post(&format!("/workdays/101/{date}/finalise"), &Value::Null).await?)?;
     Ok(())
 }
 
@@ -65,13 +65,13 @@ async fn nobody_is_absent_before_their_shift_begins() -> Result<()> {
     let expected =
         json!({"status": "expected", "provisional": true, "balance_s": null, "expected_s": 32_400});
     for report in ["/reports/daily", "/reports/timesheet"] {
-        says(&of_ada(hr, report, &date).await?, &expected)?;
+        contains_fields(&of_ada(hr, report, &date).await?, &expected)?;
     }
-    says(&of_ada(hr, "/timesheet", &date).await?, &json!({"status": "expected", "flags": []}))?;
+    contains_fields(&of_ada(hr, "/timesheet", &date).await?, &json!({"status": "expected", "flags": []}))?;
     let day = hr.day("101", &date).await?;
-    says(&day["workdays"][0], &expected)?;
-    says(&day, &json!({"differs": false}))?;
-    says(&day["facts"][0], &json!({"status": "expected", "balance_s": null}))?;
+    contains_fields(&day["workdays"][0], &expected)?;
+    contains_fields(&day, &json!({"differs": false}))?;
+    contains_fields(&day["facts"][0], &json!({"status": "expected", "balance_s": null}))?;
     ensure!(day["facts"][0]["why"].to_string().contains("09:10:00"), "{day}");
     ensure!(hr.list(&absences).await?.is_empty(), "an absence before the shift");
     counts_for_nothing(hr, &date).await?;
@@ -79,31 +79,31 @@ async fn nobody_is_absent_before_their_shift_begins() -> Result<()> {
         order by p.number";
     assert_eq!(cluster.column(due).await?, ["101 00:10:00", "102 01:20:00"]);
 
-    // A day from before this was kept: its shift's start counts, and it makes no new revision.
+    // A workday stored before this column existed: the start of its shift counts, and there is no new revision.
     cluster.execute("update workdays set due_at = null").await?;
-    says(&of_ada(hr, "/reports/daily", &date).await?, &expected)?;
-    says(&hr.day("101", &date).await?, &json!({"differs": false}))?;
+    contains_fields(&of_ada(hr, "/reports/daily", &date).await?, &expected)?;
+    contains_fields(&hr.day("101", &date).await?, &json!({"differs": false}))?;
     company.hub.must(&["recompute", "--from", &date, "--to", &date])?;
     assert_eq!(cluster.number("select max(revision)::bigint from workdays").await?, 1);
 
-    // The grace is over, the window is not.
+    // The grace period has ended, the window has not.
     cluster.execute("update workdays set due_at = now() - interval '1 second'").await?;
     let provisional = json!({"status": "absent", "provisional": true, "balance_s": -32_400});
-    says(&of_ada(hr, "/reports/absence", &date).await?, &provisional)?;
-    says(&hr.day("101", &date).await?["workdays"][0], &provisional)?;
+    contains_fields(&of_ada(hr, "/reports/absence", &date).await?, &provisional)?;
+    contains_fields(&hr.day("101", &date).await?["workdays"][0], &provisional)?;
     let marked = json!({"status": "absent", "flags": ["provisional"]});
-    says(&of_ada(hr, "/timesheet", &date).await?, &marked)?;
+    contains_fields(&of_ada(hr, "/timesheet", &date).await?, &marked)?;
     counts_for_nothing(hr, &date).await?;
 
-    // The window has closed, and the terminal has reported.
+    // The window has closed and the terminal has reported.
     cluster.execute("update workdays set closes_at = now() - interval '1 second'").await?;
     assert_eq!(texts(&hr.list(&absences).await?, "number"), ["101", "102"]);
     let totals =
         json!({"days": 1, "absent": 1, "expected_s": 32_400, "balance_s": -32_400, "provisional": 0});
-    says(&of_ada(hr, "/reports/overtime", &date).await?, &totals)?;
-    says(&of_ada(hr, "/timesheet", &date).await?, &json!({"status": "absent", "flags": []}))?;
+    contains_fields(&of_ada(hr, "/reports/overtime", &date).await?, &totals)?;
+    contains_fields(&of_ada(hr, "/timesheet", &date).await?, &json!({"status": "absent", "flags": []}))?;
     let trend = hr.list(&format!("/reports/punctuality?from={date}&to={date}")).await?;
-    says(&trend[0], &json!({"absent": 2, "provisional": 0}))?;
-    answered(204, hr.post(&format!("/workdays/101/{date}/finalise"), &Value::Null).await?)?;
+    contains_fields(&trend[0], &json!({"absent": 2, "provisional": 0}))?;
+    expect_status(204, hr.post(&format!("/workdays/101/{date}/finalise"), &Value::Null).await?)?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! How right the eyes are, where the photos to measure with are present.
+//! The accuracy of recognition, where the photos to measure it with are present.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use tests::program;
 
 #[test]
-fn accuracy_on_the_measuring_photos() -> Result<()> {
+fn accuracy_on_lfw_stays_above_the_limit() -> Result<()> {
     let Some(faces) = std::env::var_os("ROLLCALL_FACES") else {
         println!("skipped: ROLLCALL_FACES names no folder of photos to measure with");
         return Ok(());

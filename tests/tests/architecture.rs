@@ -1,5 +1,5 @@
-//! The picture of the code that ARCHITECTURE.md draws is true: in every crate that it draws, each room uses rooms
-//! below it alone, and no file uses itself by way of others.
+//! ARCHITECTURE.md agrees with the code: in every crate that it lists, a room uses only rooms below it, and files have
+//! no circular dependencies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -270,7 +270,7 @@ fn picture() -> BTreeMap<String, Vec<String>> {
 }
 
 #[test]
-fn rooms_use_rooms_below_them() {
+fn rooms_use_only_rooms_below_them() {
     let picture = picture();
     for drawn in ["attendance/src", "edge/src", "hub/src", "models/src", "proto/src"] {
         let layers = picture.get(drawn).unwrap_or_else(|| panic!("ARCHITECTURE.md does not draw {drawn}"));
@@ -283,7 +283,7 @@ fn rooms_use_rooms_below_them() {
 }
 
 #[test]
-fn no_file_uses_itself_by_way_of_others() {
+fn files_have_no_circular_dependencies() {
     for folder in ["attendance/src", "edge/src", "hub/src", "models/src", "proto/src", "tests/src"] {
         assert_eq!(Code::read(&root().join(folder)).circle(), None, "{folder}");
     }
@@ -295,7 +295,7 @@ fn code(sources: &[(&str, &str)]) -> Code {
 }
 
 #[test]
-fn an_upward_arrow_is_found_however_it_is_written() {
+fn upward_uses_are_found_in_every_notation() {
     let layers: Vec<String> = ["console", "people", "db"].map(str::to_owned).to_vec();
     let found = |text: &str| {
         let sources = [("lib", "mod console; mod people; mod db;"), ("people", "pub struct Person;")];
@@ -313,7 +313,7 @@ fn an_upward_arrow_is_found_however_it_is_written() {
 }
 
 #[test]
-fn a_circle_is_found_also_by_way_of_a_re_export() {
+fn a_circle_through_a_re_export_is_found() {
     let sources = [
         ("people", "mod photo; mod enrolment; pub use photo::Photo;"),
         ("people::photo", "use crate::people::enrolment::KEPT; pub struct Photo;"),

@@ -1,14 +1,14 @@
-//! A hub that is gone comes back from what docs/operate/backup.md says to keep, by the commands that it names.
+//! A lost hub is restored by the commands of docs/operate/backup.md.
 
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use tests::ground::Ground;
+use tests::dir::TestDir;
 use tests::hub::Hub;
-use tests::{eventually, photo, program, refused, root};
+use tests::{check_error, eventually, photo, program, root};
 
-/// The lines of the document's two blocks: making a backup, restoring it.
+/// The commands of the document: backup and restore.
 fn commands() -> Result<(String, String)> {
     let document = std::fs::read_to_string(root().join("docs/operate/backup.md"))?;
     let mut blocks =
@@ -17,9 +17,9 @@ fn commands() -> Result<(String, String)> {
     Ok((next()?, next()?))
 }
 
-/// Runs the document's commands for this hub. Where it has sudo, the test has what it may: PostgreSQL's programs
-/// run as the cluster's owner, the rest as the test does.
-fn follow(commands: &str, hub: &Hub, folder: &Path) -> Result<()> {
+/// Runs commands of the document for this hub. In place of sudo, PostgreSQL's programs run as the cluster's owner and
+/// the others as this user.
+fn run_commands(commands: &str, hub: &Hub, folder: &Path) -> Result<()> {
     let state = hub.state.to_str().context("a path in UTF-8")?;
     let shims = r#"
         set -euo pipefail
@@ -43,36 +43,36 @@ fn follow(commands: &str, hub: &Hub, folder: &Path) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_hub_comes_back_from_its_backup() -> Result<()> {
+async fn a_hub_is_restored_from_its_backup() -> Result<()> {
     let (back_up, restore) = commands()?;
-    let ground = Ground::new()?;
-    let mut lost = Hub::start_new(&ground)?;
+    let dir = TestDir::new()?;
+    let mut lost = Hub::start_new(&dir)?;
     lost.enrol("1001", "Barack Obama", &["obama.jpg"])?;
     lost.account("anna", "hr", None)?;
-    lost.sign(&ground.join("terminal"), "Front door")?;
-    let safe = ground.join("safe");
+    lost.sign(&dir.join("terminal"), "Front door")?;
+    let safe = dir.join("safe");
     std::fs::create_dir(&safe)?;
-    follow(&back_up, &lost, &safe)?;
+    run_commands(&back_up, &lost, &safe)?;
     let known = |hub: &Hub| {
         let asked: [&[&str]; 3] = [&["person", "list"], &["terminal", "list"], &["authority", "show"]];
         asked.map(|command| hub.must(command)).into_iter().collect::<Result<Vec<_>>>()
     };
-    // A lost key is not replaced while templates are sealed with it.
+    // A lost key is not replaced while templates are encrypted with it.
     let (key, away) = (lost.state.join("vault.key"), lost.state.join("away"));
     std::fs::rename(&key, &away)?;
     let photo = photo("obama.jpg")?;
     let enrol = ["person", "enrol", "1001", photo.to_str().context("a path in UTF-8")?];
-    refused(&lost.command(&enrol)?, "vault.key is missing")?;
+    check_error(&lost.command(&enrol)?, "vault.key is missing")?;
     ensure!(!key.exists(), "a new key was made");
     std::fs::rename(&away, &key)?;
     let before = known(&lost)?;
     ensure!(before[0].contains("Barack Obama") && before[1].contains("Front door"), "{before:?}");
     lost.kill()?;
 
-    let mut new = Hub::configure(&ground, "new", "")?;
+    let mut new = Hub::configure(&dir, "new", "")?;
     std::fs::create_dir(&new.state)?;
-    follow(&restore, &new, &safe)?;
-    new.start()?; // it looks whether the vault's key is that of the templates
+    run_commands(&restore, &new, &safe)?;
+    new.start()?; // checks that the vault key fits the templates
     let after = known(&new)?;
     ensure!(after == before, "{after:?}");
     let templates = new.cluster().number("select count(*) from templates").await?;

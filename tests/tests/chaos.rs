@@ -1,8 +1,8 @@
-//! Every punch that got a green light is in PostgreSQL exactly once, whatever is killed, cut, stalled,
-//! slowed, reordered or half-closed, in whatever order.
+//! Every punch that got a green light is in PostgreSQL exactly once, whatever processes are killed and connections cut,
+//! stalled, slowed, reordered or half-closed.
 //!
-//! `ROLLCALL_CHAOS_ROUNDS` (10) and `ROLLCALL_CHAOS_SEED` (drawn, and printed) say how long and what. A
-//! seed replays what was done and for how long; how fast the programs are is up to the machine.
+//! `ROLLCALL_CHAOS_ROUNDS` (10) is the number of faults, `ROLLCALL_CHAOS_SEED` their seed (random and printed). A
+//! seed replays the faults and their durations, but not the speed of the programs.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -11,42 +11,41 @@ use anyhow::{Context, Result, ensure};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
+use tests::dir::TestDir;
 use tests::eventually;
-use tests::ground::Ground;
 use tests::hub::Hub;
-use tests::proxy::{Mischief, Proxy, Side, Upstream};
+use tests::proxy::{Fault, Proxy, Side, Upstream};
 use tests::terminal::{Terminal, Walk};
 use uuid::Uuid;
 
-/// What can go wrong.
 #[derive(Clone, Copy, Debug)]
-enum Blow {
+enum Disruption {
     KillTerminal,
     KillHub,
     KillDatabase,
     /// Between terminal and hub.
-    Network(Mischief),
+    Network(Fault),
     /// Between hub and PostgreSQL.
-    DatabaseNetwork(Mischief),
+    DatabaseNetwork(Fault),
 }
 
-fn blows() -> Vec<Blow> {
+fn disruptions() -> Vec<Disruption> {
     let mischief = [
-        Mischief::Cut,
-        Mischief::Stall,
-        Mischief::Slow { bytes_a_second: 2000 },
-        Mischief::HalfClose { towards: Side::Client },
-        Mischief::HalfClose { towards: Side::Server },
-        Mischief::Reorder,
+        Fault::Cut,
+        Fault::Stall,
+        Fault::Slow { bytes_a_second: 2000 },
+        Fault::HalfClose { towards: Side::Client },
+        Fault::HalfClose { towards: Side::Server },
+        Fault::Reorder,
     ];
-    let mut blows = vec![Blow::KillTerminal, Blow::KillHub, Blow::KillDatabase];
-    blows.extend([Blow::KillTerminal, Blow::KillHub, Blow::KillDatabase]); // as likely as two others
-    blows.extend(mischief.map(Blow::Network));
-    blows.extend(mischief.map(Blow::DatabaseNetwork));
-    blows
+    let mut disruptions = vec![Disruption::KillTerminal, Disruption::KillHub, Disruption::KillDatabase];
+    disruptions.extend([Disruption::KillTerminal, Disruption::KillHub, Disruption::KillDatabase]); // twice as likely
+    disruptions.extend(mischief.map(Disruption::Network));
+    disruptions.extend(mischief.map(Disruption::DatabaseNetwork));
+    disruptions
 }
 
-/// A hub, its database and a terminal, with a proxy between each two.
+/// A hub, its database and a terminal, with proxies between them.
 struct World {
     terminal: Terminal,
     hub: Hub,
@@ -54,24 +53,24 @@ struct World {
     database_network: Proxy,
     /// How often the terminal was killed.
     kills: usize,
-    _ground: Ground,
+    _dir: TestDir,
 }
 
 impl World {
     fn new(seed: u64) -> Result<Self> {
-        let ground = Ground::new()?;
-        let mut hub = Hub::start_new(&ground)?;
+        let dir = TestDir::new()?;
+        let mut hub = Hub::start_new(&dir)?;
         hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
         hub.enrol("1002", "Two", &["biden.jpg"])?;
         let photos = &[("obama3.jpg", false), ("biden.jpg", true)];
         let walk = Walk { photos, rate: 30, rearm_s: 0, for_ever: true };
-        let terminal = Terminal::new(&ground, &hub, &walk)?;
+        let terminal = Terminal::new(&dir, &hub, &walk)?;
         let network = Proxy::start(Upstream::Tcp(hub.mqtt), seed)?;
         replace(&terminal.config, &hub.mqtt.port().to_string(), &network.address().port().to_string())?;
-        // From now on the hub reaches its PostgreSQL as an external one, over the other proxy.
+        // From now on the hub uses its PostgreSQL as an external one, through the other proxy.
         let database_network = Proxy::start(Upstream::Unix(hub.cluster().socket()), seed + 1)?;
         hub.kill()?;
-        let url = ground.join("url");
+        let url = dir.join("url");
         std::fs::write(
             &url,
             format!("postgres://hub@127.0.0.1:{}/postgres", database_network.address().port()),
@@ -79,24 +78,24 @@ impl World {
         let text = std::fs::read_to_string(&hub.config)?;
         std::fs::write(&hub.config, format!("database_url_file = \"{}\"\n{text}", url.display()))?;
         hub.start()?;
-        Ok(Self { terminal, hub, network, database_network, kills: 0, _ground: ground })
+        Ok(Self { terminal, hub, network, database_network, kills: 0, _dir: dir })
     }
 
-    /// Strikes, lets it be for a while, and mends it.
-    async fn strike(&mut self, blow: Blow, pause: Duration) -> Result<()> {
-        match blow {
-            Blow::KillTerminal => {
+    /// Causes a fault, waits, and ends it.
+    async fn strike(&mut self, disruption: Disruption, pause: Duration) -> Result<()> {
+        match disruption {
+            Disruption::KillTerminal => {
                 self.terminal.kill()?;
                 self.kills += 1;
                 tokio::time::sleep(pause / 4).await;
                 self.terminal.start()?;
             }
-            Blow::KillHub => {
+            Disruption::KillHub => {
                 self.hub.kill()?;
                 tokio::time::sleep(pause).await;
                 self.hub.start()?;
             }
-            Blow::KillDatabase => {
+            Disruption::KillDatabase => {
                 self.hub.cluster().kill()?;
                 tokio::time::sleep(pause).await;
                 let cluster = self.hub.cluster();
@@ -105,15 +104,15 @@ impl World {
                 })
                 .await?;
             }
-            Blow::Network(mischief) => {
+            Disruption::Network(mischief) => {
                 self.network.set(mischief);
                 tokio::time::sleep(pause).await;
-                self.network.set(Mischief::None);
+                self.network.set(Fault::None);
             }
-            Blow::DatabaseNetwork(mischief) => {
+            Disruption::DatabaseNetwork(mischief) => {
                 self.database_network.set(mischief);
                 tokio::time::sleep(pause).await;
-                self.database_network.set(Mischief::None);
+                self.database_network.set(Fault::None);
             }
         }
         Ok(())
@@ -129,8 +128,8 @@ impl World {
         .await
     }
 
-    /// Everything that has had a green light by now is there once, and nothing else but what a killed
-    /// terminal had no time to print: a group of punches for each time.
+    /// Every punch that has had a green light is stored once. There may be others that a killed terminal had no time to
+    /// print: one group of punches for each kill.
     async fn all_arrive_once(&self) -> Result<usize> {
         let durable = self.terminal.durable();
         eventually("every durable punch in PostgreSQL", async || {
@@ -141,7 +140,7 @@ impl World {
         })
         .await?;
         let arrived = self.hub.cluster().punches().await?;
-        tokio::time::sleep(Duration::from_millis(300)).await; // what has just arrived is printed by then
+        tokio::time::sleep(Duration::from_millis(300)).await; // punches that have just arrived are printed by then
         let printed = self.terminal.durable();
         let more = arrived.keys().filter(|id| !printed.contains(id)).count();
         ensure!(more <= 2 * self.kills, "{more} punches that no terminal printed, {} kills", self.kills);
@@ -165,7 +164,7 @@ fn setting(name: &str) -> Result<Option<u64>> {
 
 async fn rounds(seed: u64, count: u64) -> Result<()> {
     let mut chance = StdRng::seed_from_u64(seed);
-    let blows = blows();
+    let disruptions = disruptions();
     let mut world = World::new(seed)?;
     world.terminal.start()?;
     world.punches_flow().await?;
@@ -173,10 +172,10 @@ async fn rounds(seed: u64, count: u64) -> Result<()> {
         let begun = Instant::now();
         let mut struck = Vec::new();
         for _ in 0..chance.random_range(1..=3) {
-            let blow = *blows.choose(&mut chance).context("a blow")?;
+            let disruption = *disruptions.choose(&mut chance).context("a disruption")?;
             let pause = Duration::from_millis(chance.random_range(50..1500));
-            struck.push((blow, pause));
-            world.strike(blow, pause).await.with_context(|| format!("round {round}: {struck:?}"))?;
+            struck.push((disruption, pause));
+            world.strike(disruption, pause).await.with_context(|| format!("round {round}: {struck:?}"))?;
         }
         let told = || format!("round {round}: {struck:?}");
         world.punches_flow().await.with_context(told)?;
@@ -187,7 +186,7 @@ async fn rounds(seed: u64, count: u64) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn chaos_loses_and_doubles_nothing() -> Result<()> {
+async fn random_faults_lose_and_duplicate_no_punch() -> Result<()> {
     let seed = setting("ROLLCALL_CHAOS_SEED")?.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     let count = setting("ROLLCALL_CHAOS_ROUNDS")?.unwrap_or(10);
     println!("chaos: seed {seed}, {count} rounds");

@@ -1,4 +1,4 @@
-//! Punches of a terminal whose clock was not set: placed where the hub can, and else by a person.
+//! Punches of a terminal whose clock was not set: dated by the hub where it can, else by a person.
 
 use std::time::Duration;
 
@@ -6,24 +6,24 @@ use anyhow::{Context, Result, ensure};
 use prost::Message;
 use proto::{Anchor, Hello, Punch, PunchBatch, PunchRecord, Topic};
 use serde_json::json;
-use tests::api::{Api, answered};
+use tests::api::{Api, expect_status};
 use tests::company::Company;
+use tests::dir::TestDir;
 use tests::eventually;
 use tests::faketime::Faketime;
-use tests::ground::Ground;
 use tests::hub::Hub;
-use tests::simulated::{Papers, Simulated, accept};
+use tests::simulated::{Ca, Simulated, accept};
 use tests::terminal::{Terminal, Walk};
 use uuid::Uuid;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn punches_made_offline_with_an_unset_clock_get_their_time() -> Result<()> {
-    let ground = Ground::new()?;
-    let mut hub = Hub::start_new(&ground)?;
+async fn offline_punches_with_an_unset_clock_are_dated_later() -> Result<()> {
+    let dir = TestDir::new()?;
+    let mut hub = Hub::start_new(&dir)?;
     hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
     let walk = Walk { photos: &[("obama3.jpg", false)], rate: 30, rearm_s: 0, for_ever: true };
-    let mut terminal = Terminal::new(&ground, &hub, &walk)?;
-    // Nobody has set the clock of the machine that tests, as systemd-timesyncd would say.
+    let mut terminal = Terminal::new(&dir, &hub, &walk)?;
+    // systemd-timesyncd does not say that the clock of this machine is set.
     let text = std::fs::read_to_string(&terminal.config)?;
     std::fs::write(&terminal.config, text.replace("\"always\"", "\"timesyncd\""))?;
     terminal.start()?;
@@ -42,7 +42,7 @@ async fn punches_made_offline_with_an_unset_clock_get_their_time() -> Result<()>
     hub.start()?;
     more(&terminal, 5).await?;
     let durable = terminal.durable();
-    eventually("every punch placed", async || {
+    eventually("every punch to be dated", async || {
         let arrived = hub.cluster().punches().await?;
         ensure!(durable.iter().all(|id| arrived.get(id) == Some(&1)), "some are missing");
         Ok(())
@@ -50,7 +50,7 @@ async fn punches_made_offline_with_an_unset_clock_get_their_time() -> Result<()>
     .await?;
     ensure!(hub.cluster().number("select count(*) from unplaced where placed_at is null").await? == 0);
     ensure!(hub.cluster().number("select count(*) from punches where clock <> 'estimated'").await? == 0);
-    // A punch's id tells when it was really made.
+    // A punch's id contains its real time.
     let rows: Vec<(Uuid, i64)> =
         sqlx::query_as("select id, (extract(epoch from at) * 1000000)::bigint from punches")
             .fetch_all(&mut hub.cluster().connect().await?)
@@ -64,15 +64,15 @@ async fn punches_made_offline_with_an_unset_clock_get_their_time() -> Result<()>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_jumps_keeps_no_punch_from_its_time() -> Result<()> {
-    let ground = Ground::new()?;
-    let mut hub = Hub::start_new(&ground)?;
+async fn a_jumping_clock_does_not_change_the_time_of_punches() -> Result<()> {
+    let dir = TestDir::new()?;
+    let mut hub = Hub::start_new(&dir)?;
     hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
     let walk = Walk { photos: &[("obama3.jpg", false)], rate: 30, rearm_s: 0, for_ever: true };
-    let mut terminal = Terminal::new(&ground, &hub, &walk)?;
+    let mut terminal = Terminal::new(&dir, &hub, &walk)?;
     let text = std::fs::read_to_string(&terminal.config)?;
     std::fs::write(&terminal.config, text.replace("\"always\"", "\"timesyncd\""))?;
-    let clock = Faketime::new(&ground, "faketime")?;
+    let clock = Faketime::new(&dir, "faketime")?;
     terminal.environment = clock.environment();
     let arrived = async |hub: &Hub, terminal: &Terminal, count: usize| {
         let before = terminal.durable().len();
@@ -89,8 +89,7 @@ async fn a_clock_that_jumps_keeps_no_punch_from_its_time() -> Result<()> {
         })
         .await
     };
-    // A terminal without a battery wakes up in 1980; its hub has signed itself another certificate
-    // since the terminal got its own.
+    // A terminal without a clock battery starts in 1980; the hub has renewed its certificate since the terminal was signed.
     tokio::time::sleep(Duration::from_secs(2)).await;
     hub.kill()?;
     hub.start()?;
@@ -100,7 +99,7 @@ async fn a_clock_that_jumps_keeps_no_punch_from_its_time() -> Result<()> {
     let forgiven = || terminal.logged().matches("not of the time that this terminal's clock shows").count();
     let early = forgiven();
     ensure!(early > 0, "{}", terminal.logged());
-    // It jumps far ahead: the connection stands, and another one is made.
+    // The clock jumps far ahead: the connection stays, and a new one succeeds.
     clock.set(900_000_000)?;
     arrived(&hub, &terminal, 10).await?;
     hub.kill()?;
@@ -112,7 +111,7 @@ async fn a_clock_that_jumps_keeps_no_punch_from_its_time() -> Result<()> {
     eventually("all of them", async || {
         let arrived = hub.cluster().punches().await?;
         let missing = terminal.durable().iter().filter(|id| !arrived.contains_key(id)).count();
-        ensure!(missing < 10, "{missing} are missing"); // the latest are on their way
+        ensure!(missing < 10, "{missing} are missing"); // the latest are not delivered yet
         Ok(())
     })
     .await?;
@@ -122,7 +121,7 @@ async fn a_clock_that_jumps_keeps_no_punch_from_its_time() -> Result<()> {
     Ok(())
 }
 
-/// A batch of punches of one start, by seconds since then.
+/// A batch of punches of one boot, at seconds since the boot.
 fn batch(person: Uuid, epoch: u64, boot: &str, seconds: &[u64]) -> Vec<u8> {
     let record = |(seq, second): (u64, &u64)| {
         let punch = Punch {
@@ -142,19 +141,19 @@ fn batch(person: Uuid, epoch: u64, boot: &str, seconds: &[u64]) -> Vec<u8> {
 
 async fn company() -> Result<(Company, Simulated, Uuid)> {
     let company = Company::open().await?;
-    company.hire(&[("1", "Boss"), ("2", "Ann")]).await?;
-    let terminal = Papers::of(&company.hub.state)?.terminal()?;
+    company.add_people(&[("1", "Boss"), ("2", "Ann")]).await?;
+    let terminal = Ca::of(&company.hub.state)?.terminal()?;
     accept(&company.hub.cluster(), std::slice::from_ref(&terminal)).await?;
     let ids = company.hub.cluster().column("select id::text from people where number = '2'").await?;
     Ok((company, terminal, ids[0].parse()?))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_that_was_never_synchronised_waits_for_somebody_who_knows() -> Result<()> {
+async fn punches_of_an_unsynchronised_boot_wait_to_be_dated_by_a_person() -> Result<()> {
     let (company, terminal, person) = company().await?;
     let port = company.hub.mqtt.port();
-    terminal.say(port, &[(Topic::Punches, batch(person, 9, "lost", &[60, 3660]))]).await?;
-    let waiting = eventually("the worklist", async || {
+    terminal.publish(port, &[(Topic::Punches, batch(person, 9, "lost", &[60, 3660]))]).await?;
+    let waiting = eventually("the undated punches", async || {
         let waiting = company.hr.list("/punches/unplaced").await?;
         ensure!(waiting.len() == 2, "{waiting:?}");
         Ok(waiting)
@@ -168,31 +167,31 @@ async fn a_start_that_was_never_synchronised_waits_for_somebody_who_knows() -> R
     ensure!(waiting[1]["seconds_after_start"] == 3660 && waiting[1]["number"] == "2", "{waiting:?}");
     let path = format!("/punches/unplaced/{}", waiting[1]["id"].as_str().context("an id")?);
     let at = json!({"at": "2025-03-03T10:01:00+01:00"});
-    let stranger = Api::stranger(&company.hub)?;
-    answered(401, stranger.post(&path, &at).await?)?;
-    answered(400, company.hr.post(&path, &json!({"at": "2199-03-03T10:01:00+01:00"})).await?)?;
-    let placed = answered(200, company.hr.post(&path, &at).await?)?;
+    let anonymous = Api::anonymous(&company.hub)?;
+    expect_status(401, anonymous.post(&path, &at).await?)?;
+    expect_status(400, company.hr.post(&path, &json!({"at": "2199-03-03T10:01:00+01:00"})).await?)?;
+    let placed = expect_status(200, company.hr.post(&path, &at).await?)?;
     ensure!(placed["placed"] == 2, "{placed}");
-    answered(404, company.hr.post(&path, &at).await?)?;
+    expect_status(404, company.hr.post(&path, &at).await?)?;
     let times = "select to_char(at at time zone 'Europe/Berlin', 'YYYY-MM-DD HH24:MI') || ' ' || clock from punches order by at";
     let times = company.hub.cluster().column(times).await?;
     ensure!(times == ["2025-03-03 09:01 estimated", "2025-03-03 10:01 estimated"], "{times:?}");
-    company.hub.cluster().settled().await?;
+    company.hub.cluster().wait_until_computed().await?;
     let day = company.hr.day("2", "2025-03-03").await?;
     ensure!(day["punches"].as_array().is_some_and(|punches| punches.len() == 2), "{day}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_dates_a_start_that_holds_punches_of_their_own() -> Result<()> {
+async fn nobody_dates_a_boot_that_holds_punches_of_their_own() -> Result<()> {
     let (company, terminal, ann) = company().await?;
     let helen = company.hub.cluster().column("select id::text from people where number = '900'").await?;
     let port = company.hub.mqtt.port();
-    // Helen (HR) and Ann punched in the same start; in another one Ann alone.
-    terminal.say(port, &[(Topic::Punches, batch(ann, 9, "shared", &[60]))]).await?;
-    terminal.say(port, &[(Topic::Punches, batch(helen[0].parse()?, 10, "shared", &[3660]))]).await?;
-    terminal.say(port, &[(Topic::Punches, batch(ann, 11, "other", &[60]))]).await?;
-    let waiting = eventually("the worklist", async || {
+    // Helen (HR) and Ann punched in one boot, Ann alone in another.
+    terminal.publish(port, &[(Topic::Punches, batch(ann, 9, "shared", &[60]))]).await?;
+    terminal.publish(port, &[(Topic::Punches, batch(helen[0].parse()?, 10, "shared", &[3660]))]).await?;
+    terminal.publish(port, &[(Topic::Punches, batch(ann, 11, "other", &[60]))]).await?;
+    let waiting = eventually("the undated punches", async || {
         let waiting = company.hr.list("/punches/unplaced").await?;
         ensure!(waiting.len() == 3, "{waiting:?}");
         Ok(waiting)
@@ -204,31 +203,34 @@ async fn nobody_dates_a_start_that_holds_punches_of_their_own() -> Result<()> {
     for punch in waiting.iter().filter(|punch| punch["boot"] == "shared") {
         let path = format!("/punches/unplaced/{}", punch["id"].as_str().context("an id")?);
         for (api, reason) in [(&company.hr, "punches of your own"), (&admin, "whose eyes are these?")] {
-            let refusal = answered(403, api.post(&path, &at).await?)?;
-            ensure!(refusal["error"].as_str().is_some_and(|error| error.starts_with(reason)), "{refusal}");
+            let rejection = expect_status(403, api.post(&path, &at).await?)?;
+            ensure!(
+                rejection["error"].as_str().is_some_and(|error| error.starts_with(reason)),
+                "{rejection}"
+            );
         }
     }
-    assert_eq!(company.hr.list("/punches/unplaced").await?.len(), 3, "something was placed");
+    assert_eq!(company.hr.list("/punches/unplaced").await?.len(), 3, "a punch was dated");
     for (boot, api, placed) in [("other", &company.hr, 1), ("shared", &boss, 2)] {
         let punch = waiting.iter().find(|punch| punch["boot"] == boot).context("a punch")?;
         let path = format!("/punches/unplaced/{}", punch["id"].as_str().context("an id")?);
-        assert_eq!(answered(200, api.post(&path, &at).await?)?, json!({"placed": placed}));
+        assert_eq!(expect_status(200, api.post(&path, &at).await?)?, json!({"placed": placed}));
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_anchor_that_comes_later_places_what_waits() -> Result<()> {
+async fn a_later_clock_sample_dates_waiting_punches() -> Result<()> {
     let (company, terminal, person) = company().await?;
     let port = company.hub.mqtt.port();
-    terminal.say(port, &[(Topic::Punches, batch(person, 9, "earlier", &[60]))]).await?;
+    terminal.publish(port, &[(Topic::Punches, batch(person, 9, "earlier", &[60]))]).await?;
     let cluster = company.hub.cluster();
-    eventually("the worklist", async || {
+    eventually("the undated punches", async || {
         ensure!(cluster.number("select count(*) from unplaced where placed_at is null").await? == 1);
         Ok(())
     })
     .await?;
-    // Its clock was set 100 seconds after that start, and it has started again since.
+    // Its clock was set 100 seconds after that boot, and it has rebooted since.
     let anchor = Anchor {
         boot: "earlier".into(),
         monotonic_us: 100_000_000,
@@ -243,7 +245,7 @@ async fn an_anchor_that_comes_later_places_what_waits() -> Result<()> {
         now: Some(now),
         ..Hello::default()
     };
-    terminal.say(port, &[(Topic::Hello, hello.encode_to_vec())]).await?;
+    terminal.publish(port, &[(Topic::Hello, hello.encode_to_vec())]).await?;
     eventually("the punch", async || {
         let at =
             cluster.number("select coalesce(min(extract(epoch from at)), 0)::bigint from punches").await?;

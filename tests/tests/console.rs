@@ -1,12 +1,12 @@
-//! The console and the API over HTTPS, as a browser and a script use them.
+//! The console and the API over HTTPS.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use reqwest::{Certificate, Client, Method, StatusCode, multipart, redirect};
 use serde_json::{Value, json};
-use tests::api::{Api, answered};
-use tests::ground::Ground;
+use tests::api::{Api, expect_status};
+use tests::dir::TestDir;
 use tests::hub::{Hub, PASSWORD};
 use tests::terminal::{Terminal, Walk};
 use tests::{eventually, photo};
@@ -27,9 +27,9 @@ fn at(hub: &Hub, path: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_sees_anything_without_logging_in() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
+async fn every_page_and_route_needs_a_login() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
     hub.account("hr", "hr", None)?;
     let client = client(&hub)?;
     for path in ["/", "/live"] {
@@ -56,11 +56,11 @@ async fn nobody_sees_anything_without_logging_in() -> Result<()> {
         ensure!(answer.status() == StatusCode::UNAUTHORIZED, "{name}/{password}");
         ensure!(answer.text().await?.contains("The name or the password is wrong"));
     }
-    // A page of another site that posts here is turned away before anything is looked at.
+    // A request from another origin is rejected first.
     let form = [("name", "hr"), ("password", PASSWORD)];
-    let strange = client.post(at(&hub, "/login")).header("origin", "https://elsewhere.example").form(&form);
-    ensure!(strange.send().await?.status() == StatusCode::FORBIDDEN);
-    // Guessing is slowed down.
+    let foreign = client.post(at(&hub, "/login")).header("origin", "https://elsewhere.example").form(&form);
+    ensure!(foreign.send().await?.status() == StatusCode::FORBIDDEN);
+    // Logins are rate-limited.
     let mut last = StatusCode::OK;
     for _ in 0..20 {
         let login = json!({"name": "hr", "password": "guess"});
@@ -78,8 +78,8 @@ async fn nobody_sees_anything_without_logging_in() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_punch_appears_on_the_page_as_it_is_committed() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
     hub.account("hr", "hr", None)?;
     hub.enrol("1001", "Ångström <b>=1+1</b>", &["obama.jpg", "obama2.jpg"])?;
     let browser = client(&hub)?;
@@ -101,7 +101,7 @@ async fn a_punch_appears_on_the_page_as_it_is_committed() -> Result<()> {
         rearm_s: 60,
         for_ever: false,
     };
-    let mut terminal = Terminal::new(&ground, &hub, &walk)?;
+    let mut terminal = Terminal::new(&dir, &hub, &walk)?;
     terminal.start()?;
     let mut heard = String::new();
     while !heard.contains("1001") {
@@ -115,11 +115,11 @@ async fn a_punch_appears_on_the_page_as_it_is_committed() -> Result<()> {
         "not escaped: {heard}"
     );
 
-    let hr = Api::open(&hub, "hr").await?;
-    let punches = answered(200, hr.get("/punches").await?)?;
+    let hr = Api::login(&hub, "hr").await?;
+    let punches = expect_status(200, hr.get("/punches").await?)?;
     ensure!(punches.as_array().map(Vec::len) == Some(1) && punches[0]["number"] == "1001", "{punches}");
     ensure!(punches[0]["terminal"] == "Test door" && punches[0]["clock"] == "synchronised", "{punches}");
-    let timesheet = answered(200, hr.get("/timesheet").await?)?;
+    let timesheet = expect_status(200, hr.get("/timesheet").await?)?;
     ensure!(
         timesheet[0]["status"] == "incomplete" && timesheet[0]["flags"] == json!(["missing_out"]),
         "{timesheet}"
@@ -136,9 +136,9 @@ async fn a_punch_appears_on_the_page_as_it_is_committed() -> Result<()> {
         "/timesheet?from=2026-03-02&to=2026-03-01",
         "/punches?dat=2026-01-01",
     ] {
-        answered(400, hr.get(wrong).await?).context(wrong)?;
+        expect_status(400, hr.get(wrong).await?).context(wrong)?;
     }
-    eventually("the stranger's count", async || {
+    eventually("the count of unknown faces", async || {
         ensure!(
             hub.cluster().number("select coalesce(sum(count), 0)::bigint from stranger_hours").await? == 1
         );
@@ -151,21 +151,21 @@ async fn a_punch_appears_on_the_page_as_it_is_committed() -> Result<()> {
             .await?
             >= 5
     );
-    // Logged out, the session is gone.
-    answered(204, hr.delete("/sessions").await?)?;
-    answered(401, hr.get("/punches").await?)?;
+    // Logging out ends the session.
+    expect_status(204, hr.delete("/sessions").await?)?;
+    expect_status(401, hr.get("/punches").await?)?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_are_enrolled_over_the_api() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
     hub.account("hr", "hr", None)?;
-    let hr = Api::open(&hub, "hr").await?;
+    let hr = Api::login(&hub, "hr").await?;
     let person = json!({"number": "42", "name": "Forty-two"});
-    answered(201, hr.post("/people", &person).await?)?;
-    answered(409, hr.post("/people", &person).await?)?;
+    expect_status(201, hr.post("/people", &person).await?)?;
+    expect_status(409, hr.post("/people", &person).await?)?;
     let upload = async |number: &str, photos: Vec<Vec<u8>>| {
         let form = photos.into_iter().fold(multipart::Form::new(), |form, photo| {
             form.part("photo", multipart::Part::bytes(photo).file_name("photo.jpg"))
@@ -174,29 +174,29 @@ async fn people_are_enrolled_over_the_api() -> Result<()> {
     };
     let enrol = async |photo: Vec<u8>| upload("42", vec![photo]).await;
     let biden = std::fs::read(photo("biden.jpg")?)?;
-    let early = answered(409, enrol(biden.clone()).await?)?;
+    let early = expect_status(409, enrol(biden.clone()).await?)?;
     ensure!(early.to_string().contains("has not consented"), "{early}");
-    answered(204, hr.put("/people/42/consent", &Value::Null).await?)?;
-    let alone = answered(200, enrol(biden.clone()).await?)?;
+    expect_status(204, hr.put("/people/42/consent", &Value::Null).await?)?;
+    let alone = expect_status(200, enrol(biden.clone()).await?)?;
     ensure!(alone["lookalike"].is_null() && alone["warning"].is_null(), "{alone}");
-    answered(422, enrol(b"rubbish".to_vec()).await?)?;
+    expect_status(422, enrol(b"rubbish".to_vec()).await?)?;
     let obama = std::fs::read(photo("obama.jpg")?)?;
     for others in [vec![obama.clone()], vec![obama; 3]] {
-        let other = answered(422, upload("42", others).await?)?;
+        let other = expect_status(422, upload("42", others).await?)?;
         ensure!(other.to_string().contains("shows somebody else"), "{other}");
     }
     let list = hr.list("/people").await?;
     ensure!(list[0]["consent"] == true && list[0]["photos"] == 1, "{list:?}");
     // The same face under another number.
-    answered(201, hr.post("/people", &json!({"number": "43", "name": "Forty-three"})).await?)?;
-    answered(204, hr.put("/people/43/consent", &Value::Null).await?)?;
-    let twice = answered(200, upload("43", vec![biden]).await?)?;
+    expect_status(201, hr.post("/people", &json!({"number": "43", "name": "Forty-three"})).await?)?;
+    expect_status(204, hr.put("/people/43/consent", &Value::Null).await?)?;
+    let twice = expect_status(200, upload("43", vec![biden]).await?)?;
     ensure!(twice["lookalike"] == "42", "{twice}");
     ensure!(twice["warning"].as_str().is_some_and(|warning| warning.contains("42")), "{twice}");
-    answered(204, hr.delete("/people/42/consent").await?)?;
+    expect_status(204, hr.delete("/people/42/consent").await?)?;
     let list = hr.list("/people").await?;
     ensure!(list[0]["consent"] == false && list[0]["photos"] == 0, "{list:?}");
-    let document = answered(200, Api::stranger(&hub)?.get("/openapi.json").await?)?;
+    let document = expect_status(200, Api::anonymous(&hub)?.get("/openapi.json").await?)?;
     ensure!(document["paths"]["/api/v1/people/{number}/photos"]["post"].is_object(), "{document}");
     Ok(())
 }

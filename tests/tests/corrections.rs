@@ -1,18 +1,18 @@
-//! What was recorded wrongly is corrected by two, never by one.
+//! A correction needs two people: one requests it, another decides.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use tests::api::{Api, answered, says, texts};
+use tests::api::{Api, contains_fields, expect_status, texts};
 use tests::company::Company;
 use uuid::Uuid;
 
-/// A request of somebody to let a time of leaving count.
+/// Requests a correction of the time of leaving.
 fn wish(at: &str) -> Value {
     json!({"number": "101", "date": "2025-03-03", "reason": "forgot to punch",
         "adds": [{"at": at, "direction": "out"}]})
 }
 
-/// Requests that make no sense, or that are none of hers.
+/// Invalid requests, and requests about others.
 async fn nonsense_is_not_stored(company: &Company, ada: &Api, punch_of_another: Uuid) -> Result<()> {
     let with = |key: &str, value: Value| {
         let mut wish = wish("2025-03-03T18:05:00+01:00");
@@ -28,54 +28,60 @@ async fn nonsense_is_not_stored(company: &Company, ada: &Api, punch_of_another: 
         (403, with("number", json!("102"))),
     ] {
         let answer = ada.post("/corrections", &request).await?;
-        answered(status, answer).with_context(|| request.to_string())?;
+        expect_status(status, answer).with_context(|| request.to_string())?;
     }
     assert_eq!(company.hub.cluster().number("select count(*) from corrections").await?, 0);
     Ok(())
 }
 
-/// HR asks for something else, may not decide that alone, and is turned down.
-async fn a_rejected_wish_changes_nothing(company: &Company, boss: &Api) -> Result<()> {
+/// HR requests a correction, may not approve it, and the manager rejects it.
+async fn a_rejected_correction_changes_nothing(company: &Company, boss: &Api) -> Result<()> {
     let hr = &company.hr;
     let before = hr.day("101", "2025-03-03").await?;
-    let asked = answered(201, hr.post("/corrections", &wish("2025-03-03T17:00:00+01:00")).await?)?;
-    answered(403, hr.post(&format!("/corrections/{}/approve", asked["id"]), &Value::Null).await?)?;
+    let asked = expect_status(201, hr.post("/corrections", &wish("2025-03-03T17:00:00+01:00")).await?)?;
+    expect_status(403, hr.post(&format!("/corrections/{}/approve", asked["id"]), &Value::Null).await?)?;
     let verdict = json!({"note": "she stayed longer"});
     let rejected =
-        answered(200, boss.post(&format!("/corrections/{}/reject", asked["id"]), &verdict).await?)?;
+        expect_status(200, boss.post(&format!("/corrections/{}/reject", asked["id"]), &verdict).await?)?;
     let expected = json!({"state": "rejected", "requested_by": "hr", "decided_by": "boss",
         "note": "she stayed longer", "before": null, "after": null});
-    says(&rejected, &expected)?;
-    company.hub.cluster().settled().await?;
+    contains_fields(&rejected, &expected)?;
+    company.hub.cluster().wait_until_computed().await?;
     assert_eq!(hr.day("101", "2025-03-03").await?["workdays"], before["workdays"]);
     Ok(())
 }
 
-/// What was approved by mistake is revoked by another request, once.
+/// An approved correction is revoked by another request, once.
 async fn an_approval_can_be_revoked(company: &Company, boss: &Api, approved: &Value) -> Result<()> {
     let revoke =
         json!({"number": "101", "date": "2025-03-03", "reason": "a mistake", "revokes": approved["id"]});
     let mut wrong = revoke.clone();
     wrong["revokes"] = json!(999);
-    answered(400, company.hr.post("/corrections", &wrong).await?)?;
-    let asked = answered(201, company.hr.post("/corrections", &revoke).await?)?;
-    let twin = answered(201, company.hr.post("/corrections", &revoke).await?)?;
+    expect_status(400, company.hr.post("/corrections", &wrong).await?)?;
+    let asked = expect_status(201, company.hr.post("/corrections", &revoke).await?)?;
+    let twin = expect_status(201, company.hr.post("/corrections", &revoke).await?)?;
     let done = boss.post(&format!("/corrections/{}/approve", asked["id"]), &Value::Null).await?;
-    says(&answered(200, done)?["after"][0], &json!({"status": "incomplete", "last_out": null}))?;
-    answered(409, boss.post(&format!("/corrections/{}/approve", twin["id"]), &Value::Null).await?)?;
-    answered(409, company.hr.post("/corrections", &revoke).await?)?;
-    says(&company.hr.day("101", "2025-03-03").await?["workdays"][0], &json!({"status": "incomplete"}))
+    contains_fields(
+        &expect_status(200, done)?["after"][0],
+        &json!({"status": "incomplete", "last_out": null}),
+    )?;
+    expect_status(409, boss.post(&format!("/corrections/{}/approve", twin["id"]), &Value::Null).await?)?;
+    expect_status(409, company.hr.post("/corrections", &revoke).await?)?;
+    contains_fields(
+        &company.hr.day("101", "2025-03-03").await?["workdays"][0],
+        &json!({"status": "incomplete"}),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_correction_needs_four_eyes_and_changes_the_day() -> Result<()> {
+async fn a_correction_needs_two_people_and_changes_the_day() -> Result<()> {
     let company = Company::open().await?;
-    company.plan_a_week().await?;
-    company.hire(&[("100", "Boss"), ("101", "Ada"), ("102", "Bob")]).await?;
-    company.follow("101", "2025-03-03", "2025-03-03").await?;
+    company.create_week_schedule().await?;
+    company.add_people(&[("100", "Boss"), ("101", "Ada"), ("102", "Bob")]).await?;
+    company.assign_week_schedule("101", "2025-03-03", "2025-03-03").await?;
     company.punch("101", "2025-03-03 08:58").await?;
     let punch_of_another = company.punch("102", "2025-03-03 09:00").await?;
-    company.hub.cluster().settled().await?;
+    company.hub.cluster().wait_until_computed().await?;
     let boss = company.login("boss", "manager", Some("100")).await?;
     let ada = company.login("ada", "employee", Some("101")).await?;
 
@@ -84,31 +90,31 @@ async fn a_correction_needs_four_eyes_and_changes_the_day() -> Result<()> {
         assert_eq!(texts(&api.list(worklist).await?, "number"), expected);
     }
     let expected = json!({"status": "incomplete", "first_in": "2025-03-03T08:58:00+01:00", "open": false});
-    says(&ada.list(worklist).await?[0], &expected)?;
+    contains_fields(&ada.list(worklist).await?[0], &expected)?;
     nonsense_is_not_stored(&company, &ada, punch_of_another).await?;
-    a_rejected_wish_changes_nothing(&company, &boss).await?;
+    a_rejected_correction_changes_nothing(&company, &boss).await?;
 
-    let asked = answered(201, ada.post("/corrections", &wish("2025-03-03T18:05:00+01:00")).await?)?;
+    let asked = expect_status(201, ada.post("/corrections", &wish("2025-03-03T18:05:00+01:00")).await?)?;
     let (approve, reject) =
         (format!("/corrections/{}/approve", asked["id"]), format!("/corrections/{}/reject", asked["id"]));
-    answered(403, ada.post(&approve, &Value::Null).await?)?;
-    let approved = answered(200, boss.post(&approve, &Value::Null).await?)?;
-    says(&approved, &json!({"state": "approved", "requested_by": "ada", "decided_by": "boss"}))?;
+    expect_status(403, ada.post(&approve, &Value::Null).await?)?;
+    let approved = expect_status(200, boss.post(&approve, &Value::Null).await?)?;
+    contains_fields(&approved, &json!({"state": "approved", "requested_by": "ada", "decided_by": "boss"}))?;
     for path in [&approve, &reject] {
-        answered(409, boss.post(path, &Value::Null).await?)?;
-        answered(409, company.hr.post(path, &Value::Null).await?)?;
+        expect_status(409, boss.post(path, &Value::Null).await?)?;
+        expect_status(409, company.hr.post(path, &Value::Null).await?)?;
     }
 
     let day = ada.day("101", "2025-03-03").await?;
     let expected = json!({"status": "present", "worked_s": 32_820, "balance_s": 300, "overtime_s": 0,
         "flags": [], "last_out": "2025-03-03T18:05:00+01:00"});
-    says(&day["workdays"][0], &expected)?;
+    contains_fields(&day["workdays"][0], &expected)?;
     assert_eq!(day["differs"], false, "{day}");
-    ensure!(ada.list(worklist).await?.is_empty(), "there is nothing left to do");
+    ensure!(ada.list(worklist).await?.is_empty(), "the list is not empty");
     let kept = ada.list("/corrections?state=approved").await?;
     assert_eq!(kept, [approved]);
-    says(&kept[0]["before"][0], &json!({"status": "incomplete", "worked_s": null}))?;
-    says(&kept[0]["after"][0], &json!({"status": "present", "worked_s": 32_820}))?;
+    contains_fields(&kept[0]["before"][0], &json!({"status": "incomplete", "worked_s": null}))?;
+    contains_fields(&kept[0]["after"][0], &json!({"status": "present", "worked_s": 32_820}))?;
     let audited = "select count(*) from audit where action in ('correction.approve', 'correction.reject')";
     assert_eq!(company.hub.cluster().number(audited).await?, 2);
     an_approval_can_be_revoked(&company, &boss, &kept[0]).await

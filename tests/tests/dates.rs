@@ -1,18 +1,18 @@
-//! Every route of the API that takes a date, with dates that make no sense and such as nobody means.
+//! Every route of the API that takes a date, with invalid and extreme dates.
 
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
-use tests::api::{Api, answered};
+use tests::api::{Api, expect_status};
 use tests::company::Company;
 
-/// Dates that are none, or lie beyond all that anybody may mean.
+/// Invalid dates, and dates out of range.
 const WRONG: [&str; 6] =
     ["0001-01-01", "9999-12-31", "-9999-01-01", "-009998-01-01", "2026-02-30", "yesterday"];
-/// The first and the last that are taken.
+/// The first and the last valid date.
 const LIMITS: [&str; 2] = ["1900-01-01", "2199-12-31"];
 
-/// A route of the document.
+/// A route of the OpenAPI document.
 struct Route<'a> {
     document: &'a Value,
     method: Method,
@@ -32,20 +32,20 @@ impl<'a> Route<'a> {
         Ok(routes)
     }
 
-    /// Names of parameters that stand there ("path" or "query").
+    /// Names of its parameters in "path" or "query".
     fn parameters(&self, there: &str) -> Vec<&'a str> {
         let parameters = self.operation["parameters"].as_array().into_iter().flatten();
         let parameters = parameters.filter(|parameter| parameter["in"] == there);
         parameters.filter_map(|parameter| parameter["name"].as_str()).collect()
     }
 
-    /// Whether its address holds a date.
+    /// Whether its path or query has a date.
     fn is_dated(&self) -> bool {
         let names = [self.parameters("path"), self.parameters("query")].concat();
         names.iter().any(|name| ["date", "from", "to"].contains(name))
     }
 
-    /// Its address with a date wherever one goes.
+    /// Its path and query with this date in all places.
     fn address(&self, date: &str) -> String {
         let fill = |name: &str| match name {
             "date" => date.to_owned(),
@@ -63,22 +63,22 @@ impl<'a> Route<'a> {
         if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) }
     }
 
-    /// A body with a date wherever one goes; null without a body, or with one that is no JSON.
+    /// A body with this date in all places; null without a JSON body.
     fn body(&self, date: &str) -> Value {
         let schema = &self.operation["requestBody"]["content"]["application/json"]["schema"];
         filled(self.document, schema, date)
     }
 }
 
-/// The id of a punch whose time nobody knows; nothing else has it.
+/// The id of an undated punch.
 const ID: &str = "00000000-0000-7000-8000-000000000000";
-/// That punch.
+/// Inserts that punch.
 const UNPLACED: &str = "insert into unplaced (id, device, epoch, seq, person, boot, monotonic_us, claimed_us,
         direction, distance, hash, received_at)
     select '00000000-0000-7000-8000-000000000000', t.device, 1, 1, p.id, 'boot', 0, 0, 'in', 0, '', now()
     from people p, terminals t where p.number = '101'";
 
-/// A value of a schema of the document.
+/// A value that fits a schema.
 fn filled(document: &Value, schema: &Value, date: &str) -> Value {
     if let Some(name) = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
         return filled(document, &document["components"]["schemas"][name], date);
@@ -111,12 +111,12 @@ fn filled(document: &Value, schema: &Value, date: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_date_makes_the_hub_fail() -> Result<()> {
+async fn invalid_dates_are_client_errors_on_every_route() -> Result<()> {
     let company = Company::open().await?;
-    company.hire(&[("100", "Boss"), ("101", "Ada")]).await?;
+    company.add_people(&[("100", "Boss"), ("101", "Ada")]).await?;
     let admin = company.login("admin", "admin", Some("100")).await?;
     company.hub.cluster().execute(UNPLACED).await?;
-    let document = answered(200, Api::stranger(&company.hub)?.get("/openapi.json").await?)?;
+    let document = expect_status(200, Api::anonymous(&company.hub)?.get("/openapi.json").await?)?;
     let (mut dated, mut bodies) = (0, 0);
     for route in Route::all(&document)? {
         let holds = |date: &str| route.body(date).to_string().contains(date);

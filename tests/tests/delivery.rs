@@ -1,22 +1,22 @@
-//! No punch is lost and none is doubled, whatever is killed.
+//! No punch is lost or duplicated, whatever is killed.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use tests::ground::Ground;
+use tests::dir::TestDir;
 use tests::hub::Hub;
 use tests::terminal::{Terminal, Walk};
-use tests::{eventually, program, refused, run};
+use tests::{check_error, eventually, program, run};
 use uuid::Uuid;
 
-/// Two enrolled people who walk past for ever and are punched in almost every frame.
-fn crowd(ground: &Ground, hub: &Hub) -> Result<Terminal> {
+/// Two enrolled people who are punched in almost every frame, forever.
+fn crowd(dir: &TestDir, hub: &Hub) -> Result<Terminal> {
     hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
     hub.enrol("1002", "Two", &["biden.jpg"])?;
     let walk =
         Walk { photos: &[("obama3.jpg", false), ("biden.jpg", true)], rate: 30, rearm_s: 0, for_ever: true };
-    Terminal::new(ground, hub, &walk)
+    Terminal::new(dir, hub, &walk)
 }
 
 async fn until_durable(terminal: &Terminal, count: usize) -> Result<()> {
@@ -39,7 +39,7 @@ async fn all_arrive_once(terminal: &Terminal, hub: &Hub) -> Result<()> {
     .await?;
     let arrived = hub.cluster().punches().await?;
     ensure!(arrived.values().all(|count| *count == 1), "a punch stands twice");
-    // Killed between making a punch durable and printing its id, a terminal delivers it all the same.
+    // A punch that was durable but not printed when the terminal was killed is delivered, too.
     let unprinted = arrived.keys().filter(|id| !terminal.durable().contains(id)).count();
     ensure!(unprinted <= 6, "{unprinted} punches that no terminal printed");
     ensure!(hub.cluster().number("select count(*) from dead_letters").await? == 0, "dead letters");
@@ -48,10 +48,10 @@ async fn all_arrive_once(terminal: &Terminal, hub: &Hub) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killing_hub_and_terminal_loses_and_doubles_nothing() -> Result<()> {
-    let ground = Ground::new()?;
-    let mut hub = Hub::start_new(&ground)?;
-    let mut terminal = crowd(&ground, &hub)?;
+async fn killing_hub_and_terminal_loses_and_duplicates_no_punch() -> Result<()> {
+    let dir = TestDir::new()?;
+    let mut hub = Hub::start_new(&dir)?;
+    let mut terminal = crowd(&dir, &hub)?;
     terminal.start()?;
     until_durable(&terminal, 20).await?;
     hub.kill()?;
@@ -75,15 +75,15 @@ async fn killing_hub_and_terminal_loses_and_doubles_nothing() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_restored_from_a_backup_holds_up_nothing() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
-    let mut terminal = crowd(&ground, &hub)?;
+async fn a_database_restored_from_a_backup_does_not_stop_delivery() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
+    let mut terminal = crowd(&dir, &hub)?;
     terminal.start()?;
     until_durable(&terminal, 20).await?;
     all_arrive_once(&terminal, &hub).await?;
     terminal.kill()?;
-    // As after a restore from before the first punch: the terminal has deleted what had a Receipt.
+    // A restore from before the first punch: the terminal has deleted punches with a Receipt.
     hub.cluster().execute("delete from punches; update streams set watermark = 0").await?;
     terminal.start()?;
     let before = terminal.durable().len();
@@ -106,21 +106,21 @@ async fn a_database_restored_from_a_backup_holds_up_nothing() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_put_back_from_a_copy_loses_nothing() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
-    let mut terminal = crowd(&ground, &hub)?;
+async fn an_outbox_restored_from_a_copy_loses_no_punch() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
+    let mut terminal = crowd(&dir, &hub)?;
     terminal.start()?;
     until_durable(&terminal, 10).await?;
     terminal.kill()?;
-    let (store, copy) = (ground.join("terminal/outbox"), ground.join("copy"));
+    let (store, copy) = (dir.join("terminal/outbox"), dir.join("copy"));
     copy_folder(&store, &copy)?;
     terminal.start()?;
     let before = terminal.durable().len();
     until_durable(&terminal, before + 40).await?;
     all_arrive_once(&terminal, &hub).await?;
     terminal.kill()?;
-    // The card of a week ago: its numbers have been used for other punches since.
+    // An old copy: its sequence numbers have been used for other punches since.
     std::fs::remove_dir_all(&store)?;
     copy_folder(&copy, &store)?;
     terminal.start()?;
@@ -138,15 +138,15 @@ async fn a_store_put_back_from_a_copy_loses_nothing() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_card_put_back_from_an_image_loses_nothing_of_either_life() -> Result<()> {
-    let ground = Ground::new()?;
-    let mut hub = Hub::start_new(&ground)?;
-    let mut terminal = crowd(&ground, &hub)?;
-    let (store, copy) = (ground.join("terminal/outbox"), ground.join("copy"));
+async fn a_card_restored_from_an_image_loses_no_punch_made_before_or_after() -> Result<()> {
+    let dir = TestDir::new()?;
+    let mut hub = Hub::start_new(&dir)?;
+    let mut terminal = crowd(&dir, &hub)?;
+    let (store, copy) = (dir.join("terminal/outbox"), dir.join("copy"));
     terminal.start()?;
     until_durable(&terminal, 5).await?;
     all_arrive_once(&terminal, &hub).await?;
-    // The image is taken while punches wait; then everything is delivered, and much more.
+    // The image is taken while punches wait; these and many more are delivered afterwards.
     hub.kill()?;
     let before = terminal.durable().len();
     until_durable(&terminal, before + 20).await?;
@@ -158,7 +158,7 @@ async fn a_card_put_back_from_an_image_loses_nothing_of_either_life() -> Result<
     until_durable(&terminal, before + 60).await?;
     all_arrive_once(&terminal, &hub).await?;
     terminal.kill()?;
-    // Put back, it gives out the same numbers again, offline, until it has passed what the hub has.
+    // Restored, it assigns the same numbers again, offline, until they exceed what the hub has.
     hub.kill()?;
     std::fs::remove_dir_all(&store)?;
     copy_folder(&copy, &store)?;
@@ -175,7 +175,7 @@ async fn a_card_put_back_from_an_image_loses_nothing_of_either_life() -> Result<
     })
     .await?;
     ensure!(terminal.logged().contains("ALARM: the outbox gave numbers out twice"), "no alarm");
-    // A new epoch goes on with its numbers: nothing is missing before them.
+    // The new epoch continues the numbers: no gap before them.
     ensure!(!hub.logged().contains("ALARM: punches that had a receipt"), "a false alarm");
     Ok(())
 }
@@ -195,13 +195,13 @@ fn copy_folder(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_terminal_on_the_same_store_is_refused() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
-    let mut terminal = crowd(&ground, &hub)?;
+async fn a_second_terminal_on_the_same_outbox_is_rejected() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
+    let mut terminal = crowd(&dir, &hub)?;
     terminal.start()?;
     until_durable(&terminal, 1).await?;
-    let second = terminal.again()?;
+    let second = terminal.run_second()?;
     ensure!(!second.status.success(), "it ran");
     let errors = String::from_utf8_lossy(&second.stderr);
     let last = errors.lines().last().unwrap_or_default();
@@ -211,23 +211,23 @@ async fn a_second_terminal_on_the_same_store_is_refused() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgresql_goes_away_and_comes_back() -> Result<()> {
-    let ground = Ground::new()?;
-    let mut hub = Hub::start_new(&ground)?;
-    let mut terminal = crowd(&ground, &hub)?;
+async fn delivery_continues_after_postgresql_was_away() -> Result<()> {
+    let dir = TestDir::new()?;
+    let mut hub = Hub::start_new(&dir)?;
+    let mut terminal = crowd(&dir, &hub)?;
     terminal.start()?;
     until_durable(&terminal, 10).await?;
-    // The private cluster: the hub starts it again.
+    // The private cluster: the hub restarts it.
     hub.cluster().kill()?;
     let before = terminal.durable().len();
     until_durable(&terminal, before + 20).await?;
     all_arrive_once(&terminal, &hub).await?;
-    // An external one, which is away when the hub starts, comes, goes and comes again.
+    // An external one, which is unavailable when the hub starts and once again later.
     hub.kill()?;
     hub.cluster().control(&["stop", "-s", "-w", "-m", "fast"])?;
-    std::fs::write(ground.join("url"), hub.cluster().url())?;
+    std::fs::write(dir.join("url"), hub.cluster().url())?;
     let text = std::fs::read_to_string(&hub.config)?;
-    std::fs::write(&hub.config, format!("database_url_file = {:?}\n{text}", ground.join("url")))?;
+    std::fs::write(&hub.config, format!("database_url_file = {:?}\n{text}", dir.join("url")))?;
     let mut waiting = hub.spawn()?;
     eventually("the hub to wait", async || {
         ensure!(hub.logged().contains("waiting for it"));
@@ -252,19 +252,19 @@ async fn postgresql_goes_away_and_comes_back() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_shows_red_and_drops_nothing() -> Result<()> {
-    let ground = Ground::new()?;
-    let Some(disk) = SmallDisk::mount(&ground)? else {
-        println!("skipped: this machine lets nobody mount a small disk (it takes root)");
+async fn a_full_disk_shows_red_and_loses_no_punch() -> Result<()> {
+    let dir = TestDir::new()?;
+    let Some(disk) = SmallDisk::mount(&dir)? else {
+        println!("skipped: mounting a small disk takes root");
         return Ok(());
     };
-    let hub = Hub::start_new(&ground)?;
+    let hub = Hub::start_new(&dir)?;
     hub.enrol("1001", "One", &["obama.jpg"])?;
     let walk = Walk { photos: &[("obama3.jpg", false)], rate: 30, rearm_s: 0, for_ever: true };
-    let mut terminal = Terminal::with_state(&ground, &hub, &walk, &disk.0.join("state"))?;
+    let mut terminal = Terminal::with_state(&dir, &hub, &walk, &disk.0.join("state"))?;
     terminal.start()?;
     until_durable(&terminal, 5).await?;
-    // Offline and out of space: what is durable stays, and no light is green for what is not.
+    // Offline and out of space: durable punches stay, and no other gets a green light.
     disk.fill()?;
     eventually("the alarm", async || {
         ensure!(terminal.logged().contains("ALARM: a punch is not durable yet"), "{}", terminal.logged());
@@ -287,7 +287,7 @@ async fn a_full_disk_shows_red_and_drops_nothing() -> Result<()> {
         id.is_some_and(|id| terminal.durable().contains(&id)),
         "the punch that met the full disk was dropped"
     );
-    // Nor does it take its outbox for a broken one where it starts on a full disk, again and again.
+    // Started repeatedly on a full disk, it does not take its outbox for a damaged one.
     for _ in 0..3 {
         terminal.kill()?;
         disk.fill()?;
@@ -304,21 +304,21 @@ async fn a_full_disk_shows_red_and_drops_nothing() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_only_disk_is_one_clear_line_and_then_well_again() -> Result<()> {
-    let ground = Ground::new()?;
-    let Some(disk) = SmallDisk::mount(&ground)? else {
-        println!("skipped: this machine lets nobody mount a small disk (it takes root)");
+async fn a_read_only_disk_is_reported_and_recovered_from() -> Result<()> {
+    let dir = TestDir::new()?;
+    let Some(disk) = SmallDisk::mount(&dir)? else {
+        println!("skipped: mounting a small disk takes root");
         return Ok(());
     };
-    let hub = Hub::start_new(&ground)?;
+    let hub = Hub::start_new(&dir)?;
     hub.enrol("1001", "One", &["obama.jpg"])?;
     let walk = Walk { photos: &[("obama3.jpg", false)], rate: 30, rearm_s: 0, for_ever: true };
-    let mut terminal = Terminal::with_state(&ground, &hub, &walk, &disk.0.join("state"))?;
+    let mut terminal = Terminal::with_state(&dir, &hub, &walk, &disk.0.join("state"))?;
     terminal.start()?;
     until_durable(&terminal, 5).await?;
     terminal.kill()?;
     disk.remount("ro")?;
-    let refused = terminal.again()?;
+    let refused = terminal.run_second()?;
     let errors = String::from_utf8_lossy(&refused.stderr);
     let last = errors.lines().last().unwrap_or_default();
     ensure!(!refused.status.success() && last.contains("Read-only file system"), "{errors}");
@@ -330,29 +330,29 @@ async fn a_read_only_disk_is_one_clear_line_and_then_well_again() -> Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_with_a_hole_is_salvaged_and_somebody_is_told() -> Result<()> {
-    let ground = Ground::new()?;
-    let mut hub = Hub::start_new(&ground)?;
-    let mut terminal = crowd(&ground, &hub)?;
+async fn a_damaged_outbox_is_salvaged_and_reported() -> Result<()> {
+    let dir = TestDir::new()?;
+    let mut hub = Hub::start_new(&dir)?;
+    let mut terminal = crowd(&dir, &hub)?;
     terminal.start()?;
     until_durable(&terminal, 10).await?;
     hub.kill()?;
     let online = terminal.durable().len();
     until_durable(&terminal, online + 60).await?;
     terminal.kill()?;
-    let outbox = ground.join("terminal/outbox");
+    let outbox = dir.join("terminal/outbox");
     let support = |question: &[&str]| {
-        let state = ground.join("terminal").display().to_string();
+        let state = dir.join("terminal").display().to_string();
         run(&program("rollcall-edge")?, &[&["outbox", "--state", &state], question].concat())
     };
     ensure!(support(&["verify"])?.status.success());
     let db = std::fs::File::options().write(true).open(outbox.join("store/db"))?;
-    // Most pages hold nothing that is not elsewhere, too: holes until one hurts.
+    // Most pages are redundant: damage one after another until it has an effect.
     for page in 1.. {
         std::os::unix::fs::FileExt::write_all_at(&db, &[0; 4096], page * 4096)?;
         let output = support(&["verify"])?;
         if !output.status.success() {
-            refused(&output, "damaged")?;
+            check_error(&output, "damaged")?;
             break;
         }
     }
@@ -395,8 +395,8 @@ async fn a_store_with_a_hole_is_salvaged_and_somebody_is_told() -> Result<()> {
 struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
-    fn mount(ground: &Ground) -> Result<Option<Self>> {
-        let path = ground.join("disk");
+    fn mount(dir: &TestDir) -> Result<Option<Self>> {
+        let path = dir.join("disk");
         std::fs::create_dir(&path)?;
         let mounted = std::process::Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"])
@@ -433,14 +433,14 @@ impl Drop for SmallDisk {
 }
 
 #[test]
-fn a_port_in_use_is_one_clear_line() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
-    let mut other = Hub::configure(&ground, "other", "")?;
+fn a_port_in_use_is_reported_in_one_line() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
+    let mut other = Hub::configure(&dir, "other", "")?;
     for (what, taken) in [("mqtt", hub.mqtt), ("https", hub.https)] {
         let own = if what == "mqtt" { other.mqtt } else { other.https };
         let text = std::fs::read_to_string(&other.config)?.replace(&own.to_string(), &taken.to_string());
-        let file = ground.join("taken.toml");
+        let file = dir.join("taken.toml");
         std::fs::write(&file, text)?;
         let before = std::mem::replace(&mut other.config, file);
         let output = other.command(&["run"])?;

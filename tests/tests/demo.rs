@@ -1,24 +1,24 @@
-//! The demonstration ends as it should, and within its memory.
+//! The demonstration succeeds within its limits of memory.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use tests::ground::Ground;
+use tests::dir::TestDir;
 use tests::{peak_memory, program, root};
 
-/// MiB that a running terminal and a running hub may take.
+/// Peak memory of the terminal and of the hub in MiB.
 const TERMINAL_MIB: u64 = 150;
 const HUB_MIB: u64 = 200;
 
 #[test]
-fn two_people_and_a_stranger_walk_past_once() -> Result<()> {
-    let ground = Ground::new()?;
+fn the_demonstration_shows_two_people_and_an_unknown_face() -> Result<()> {
+    let dir = TestDir::new()?;
     let mut demo = Command::new(program("rollcall-hub")?)
         .args(["demo", "--once", "--photos"])
         .arg(root().join("deploy/photos"))
         .arg("--state")
-        .arg(ground.join("demo"))
+        .arg(dir.join("demo"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()?;
@@ -61,17 +61,17 @@ fn two_people_and_a_stranger_walk_past_once() -> Result<()> {
 }
 
 #[test]
-fn it_fails_clearly_without_photos_and_spares_foreign_folders() -> Result<()> {
-    let ground = Ground::new()?;
+fn the_demonstration_needs_photos_and_an_empty_folder() -> Result<()> {
+    let dir = TestDir::new()?;
     let demo = |photos: &std::path::Path| {
         let mut command = Command::new(program("rollcall-hub")?);
-        command.args(["demo", "--once", "--photos"]).arg(photos).arg("--state").arg(ground.join("kept"));
+        command.args(["demo", "--once", "--photos"]).arg(photos).arg("--state").arg(dir.join("kept"));
         Ok::<_, anyhow::Error>(command.output()?)
     };
-    tests::refused(&demo(&ground.join("nowhere"))?, "run deploy/photos.sh")?;
-    std::fs::create_dir(ground.join("kept"))?;
-    std::fs::write(ground.join("kept/thesis.txt"), "years of work")?;
-    tests::refused(&demo(&root().join("deploy/photos"))?, "holds something else")?;
-    ensure!(ground.join("kept/thesis.txt").exists(), "it deleted a foreign folder");
+    tests::check_error(&demo(&dir.join("nowhere"))?, "run deploy/photos.sh")?;
+    std::fs::create_dir(dir.join("kept"))?;
+    std::fs::write(dir.join("kept/thesis.txt"), "years of work")?;
+    tests::check_error(&demo(&root().join("deploy/photos"))?, "holds something else")?;
+    ensure!(dir.join("kept/thesis.txt").exists(), "it deleted a foreign folder");
     Ok(())
 }

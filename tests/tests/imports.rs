@@ -1,5 +1,4 @@
-//! Many people, assignments and days of leave at once: from files as people have them, on the
-//! command line and over HTTPS.
+//! Imports of people, assignments and leave from CSV and workbooks, on the command line and over HTTPS.
 
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -8,16 +7,16 @@ use anyhow::{Context, Result, ensure};
 use reqwest::{Method, StatusCode, multipart};
 use rust_xlsxwriter::{ExcelDateTime, Format, Workbook};
 use serde_json::{Value, json};
-use tests::api::{Answer, Api, answered};
-use tests::ground::Ground;
+use tests::api::{Answer, Api, expect_status};
+use tests::dir::TestDir;
 use tests::hub::Hub;
-use tests::{eventually, refused};
+use tests::{check_error, eventually};
 
-/// The columns of the people that are made here.
+/// The columns of the generated people.
 const HEADER: &str = "number,name,email,department,manager,employed_from";
-/// The number of the first of them.
+/// The number of the first person.
 const FIRST: usize = 100_000;
-/// Names as they are, quotation marks and separators among them.
+/// Names with quotation marks, separators and other scripts.
 const NAMES: [&str; 8] = [
     "Zoë Ångström-Øye",
     "王小明",
@@ -28,13 +27,12 @@ const NAMES: [&str; 8] = [
     "Σωκράτης Παπαδόπουλος",
     "Nguyễn Thị Ánh",
 ];
-/// Bytes of a file, at most.
+/// The limit of a file in bytes.
 const FILE_BYTES: usize = 16 << 20;
 
-/// One row of such a file.
 type Person = [String; 6];
 
-/// So many people. The last tenth manage the others, and so stand behind them in the file.
+/// Generates people. The last tenth are the managers of the others, and so come after them in the file.
 fn people(count: usize) -> Vec<Person> {
     let others = count / 10 * 9;
     let person = |n: usize| {
@@ -62,20 +60,20 @@ fn csv(people: &[Person]) -> String {
     text
 }
 
-/// Writes a file and says where it is.
-fn file(ground: &Ground, name: &str, bytes: impl AsRef<[u8]>) -> Result<String> {
-    let path = ground.join(name);
+/// Writes a file and returns its path.
+fn file(dir: &TestDir, name: &str, bytes: impl AsRef<[u8]>) -> Result<String> {
+    let path = dir.join(name);
     std::fs::write(&path, bytes)?;
     Ok(path.to_str().context("a path in UTF-8")?.to_owned())
 }
 
-/// The last line of what an import says that must succeed.
+/// Runs an import that must succeed and returns the last line of its output.
 fn import(hub: &Hub, kind: &str, file: &str) -> Result<String> {
     let said = hub.must(&["import", kind, file])?;
     Ok(said.lines().last().unwrap_or_default().to_owned())
 }
 
-/// The same without writing anything.
+/// The same as a dry run.
 fn try_out(hub: &Hub, kind: &str, file: &str) -> Result<String> {
     let said = hub.must(&["import", kind, file, "--dry-run"])?;
     Ok(said.lines().last().unwrap_or_default().to_owned())
@@ -85,7 +83,7 @@ fn imported(added: usize, changed: usize, unchanged: usize) -> String {
     format!("added {added}, changed {changed}, unchanged {unchanged}")
 }
 
-/// The problems that a refused import tells, a line each, and nothing else.
+/// The problems of a rejected import, one per line.
 fn problems(output: &Output) -> Result<Vec<String>> {
     let errors = String::from_utf8(output.stderr.clone())?;
     ensure!(output.status.code() == Some(1), "{:?}: {errors}", output.status);
@@ -94,7 +92,7 @@ fn problems(output: &Output) -> Result<Vec<String>> {
     Ok(told.lines().map(str::to_owned).collect())
 }
 
-/// How much an import of people has left behind, other than its own line of the audit.
+/// The number of rows that an import of people wrote, without its own audit entry.
 async fn written(hub: &Hub) -> Result<i64> {
     let query = "select (select count(*) from people) + (select count(*) from departments)
         + (select count(*) from audit where action like 'person.%')";
@@ -105,22 +103,23 @@ fn form(field: &'static str, bytes: Vec<u8>) -> multipart::Form {
     multipart::Form::new().part(field, multipart::Part::bytes(bytes).file_name("people.csv"))
 }
 
-/// Sends a file of people.
+/// Uploads a file of people.
 async fn upload(api: &Api, file: impl Into<Vec<u8>>) -> Result<Answer> {
     api.upload("/imports/people", form("file", file.into())).await
 }
 
-/// Sends a file of people that is refused, with a sentence.
+/// Uploads a file of people that is rejected, and returns the error.
 async fn turned_down(api: &Api, file: impl Into<Vec<u8>>, expected: &str) -> Result<()> {
     let (status, answer) = upload(api, file).await?;
     let told = answer["error"].as_str().unwrap_or_default();
-    let refusals = [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNPROCESSABLE_ENTITY];
-    ensure!(refusals.contains(&status), "{status}: {answer}");
+    let rejections =
+        [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNPROCESSABLE_ENTITY];
+    ensure!(rejections.contains(&status), "{status}: {answer}");
     ensure!(told.contains(expected), "{answer} lacks {expected:?}");
     Ok(())
 }
 
-/// Whether an answer says so many rows of each.
+/// Checks the counts of rows added, changed and unchanged.
 fn counted((status, answer): &Answer, expected: [usize; 3]) -> Result<()> {
     let counts = [&answer["added"], &answer["changed"], &answer["unchanged"]];
     ensure!(*status == StatusCode::OK && counts.into_iter().eq(&expected.map(Value::from)), "{answer}");
@@ -128,16 +127,16 @@ fn counted((status, answer): &Answer, expected: [usize; 3]) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_bad_rows_of_ten_thousand_import_nobody() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
+async fn an_import_with_invalid_rows_writes_nothing() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
     let good = people(10_000);
     let mut bad = good.clone();
     bad[1234][1].clear();
     bad[5678][5] = "2025-02-30".into();
     bad[8000][0].clone_from(&good[0][0]);
-    let refusal = hub.command(&["import", "people", &file(&ground, "bad.csv", csv(&bad))?])?;
-    let told = problems(&refusal)?;
+    let rejection = hub.command(&["import", "people", &file(&dir, "bad.csv", csv(&bad))?])?;
+    let told = problems(&rejection)?;
     let expected = [
         ("row 1236, column name: ", "is empty"),
         ("row 5680, column employed_from: ", "\"2025-02-30\" is no date"),
@@ -151,7 +150,7 @@ async fn three_bad_rows_of_ten_thousand_import_nobody() -> Result<()> {
     let claims = "select count(*) from audit where action like 'import.%'";
     ensure!(hub.cluster().number(claims).await? == 0, "the audit tells of an import");
 
-    let said = import(&hub, "people", &file(&ground, "good.csv", csv(&good))?)?;
+    let said = import(&hub, "people", &file(&dir, "good.csv", csv(&good))?)?;
     ensure!(said == imported(10_000, 0, 0), "{said}");
     let stored: Vec<(String, String, String)> = sqlx::query_as(
         "select p.number, p.name, coalesce(m.number, '') from people p left join people m on m.id = p.manager
@@ -169,18 +168,18 @@ async fn three_bad_rows_of_ten_thousand_import_nobody() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_file_again_changes_nothing_and_a_dry_run_writes_nothing() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
+async fn a_repeated_import_changes_nothing_and_a_dry_run_writes_nothing() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
     let mut people = people(100);
-    let first = file(&ground, "people.csv", csv(&people))?;
+    let first = file(&dir, "people.csv", csv(&people))?;
     let said = try_out(&hub, "people", &first)?;
     ensure!(said == "would be added 100, changed 0, unchanged 0: nothing was written", "{said}");
     ensure!(written(&hub).await? == 0, "a dry run wrote something");
     let said = import(&hub, "people", &first)?;
     ensure!(said == imported(100, 0, 0), "{said}");
     let before = written(&hub).await?;
-    // The transaction that wrote a row last.
+    // The transaction that last wrote a row.
     let newest = "select max(xmin::text::bigint) from people";
     let touched = hub.cluster().number(newest).await?;
     let said = import(&hub, "people", &first)?;
@@ -188,7 +187,7 @@ async fn the_same_file_again_changes_nothing_and_a_dry_run_writes_nothing() -> R
     ensure!(written(&hub).await? == before && hub.cluster().number(newest).await? == touched);
 
     people[7][2] = "new@example.org".into();
-    let second = file(&ground, "changed.csv", csv(&people))?;
+    let second = file(&dir, "changed.csv", csv(&people))?;
     let said = try_out(&hub, "people", &second)?;
     ensure!(said == "would be added 0, changed 1, unchanged 99: nothing was written", "{said}");
     let edited = "select count(*) from people where number = '100007' and email = 'new@example.org'";
@@ -204,7 +203,7 @@ async fn the_same_file_again_changes_nothing_and_a_dry_run_writes_nothing() -> R
     Ok(())
 }
 
-/// A workbook with numbers, texts and a date as a spreadsheet keeps them.
+/// A workbook with numbers, strings and a date.
 fn workbook() -> Result<Vec<u8>> {
     let mut book = Workbook::new();
     let sheet = book.add_worksheet();
@@ -224,17 +223,17 @@ fn workbook() -> Result<Vec<u8>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_workbook_and_semicolons_do_as_well() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
-    let book = file(&ground, "people.xlsx", workbook()?)?;
+async fn workbooks_and_semicolon_separated_files_are_imported() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
+    let book = file(&dir, "people.xlsx", workbook()?)?;
     let said = import(&hub, "people", &book)?;
     ensure!(said == imported(2, 0, 0), "{said}");
     let text = "\u{feff}Number;Name;Department;Manager;Employed_from\r\n\
         1003;=HYPERLINK(\"x\");研发部;1001;2025-01-31\r\n\
         1004;\"Anna \"\"Änne\"\" Müller; geb. Weiß\";\"Straßen & Brücken\";;\r\n\
         1005;李娜;;;2025-02-01\r\n";
-    let text = file(&ground, "people.csv", text)?;
+    let text = file(&dir, "people.csv", text)?;
     let said = import(&hub, "people", &text)?;
     ensure!(said == imported(3, 0, 0), "{said}");
     let stored = "select concat_ws('|', p.number, p.name, coalesce(d.name, ''), coalesce(m.number, ''),
@@ -254,17 +253,17 @@ async fn a_workbook_and_semicolons_do_as_well() -> Result<()> {
         let said = import(&hub, "people", file)?;
         ensure!(said == imported(0, 0, rows), "{said}");
     }
-    // What an old spreadsheet saves is refused, with the way out.
-    let latin = file(&ground, "latin.csv", b"number,name\n1006,J\xF6rg\n")?;
-    refused(&hub.command(&["import", "people", &latin])?, "CSV UTF-8")?;
-    let nameless = file(&ground, "nameless.csv", "number\n1006\n")?;
+    // An old workbook format is rejected with a remedy.
+    let latin = file(&dir, "latin.csv", b"number,name\n1006,J\xF6rg\n")?;
+    check_error(&hub.command(&["import", "people", &latin])?, "CSV UTF-8")?;
+    let nameless = file(&dir, "nameless.csv", "number\n1006\n")?;
     let told = problems(&hub.command(&["import", "people", &nameless])?)?;
     ensure!(told.len() == 1 && told[0].starts_with("row 1, column name: "), "{told:#?}");
     ensure!(hub.cluster().number("select count(*) from people").await? == 5);
     Ok(())
 }
 
-/// Somebody's days: date, shift and status.
+/// A person's workdays: date, shift and status.
 async fn days(api: &Api, number: &str) -> Result<Vec<String>> {
     let path = format!("/reports/timesheet?from=2025-03-03&to=2025-03-07&number={number}");
     let day = |row: &Value| {
@@ -283,18 +282,18 @@ async fn become_days(api: &Api, number: &str, expected: &[&str]) -> Result<()> {
     .await
 }
 
-/// Shifts and patterns that give everybody a shift on every day.
+/// Shifts and patterns with a shift on every day.
 async fn plan(api: &Api) -> Result<()> {
-    answered(200, api.put("/shifts/D", &json!({"start": "09:00", "end": "18:00"})).await?)?;
-    answered(200, api.put("/shifts/N", &json!({"start": "22:00", "end": "06:00"})).await?)?;
+    expect_status(200, api.put("/shifts/D", &json!({"start": "09:00", "end": "18:00"})).await?)?;
+    expect_status(200, api.put("/shifts/N", &json!({"start": "22:00", "end": "06:00"})).await?)?;
     for (pattern, shift) in [("Days", "D"), ("Nights", "N")] {
         let setting = json!({"anchor": "2024-01-01", "cycle_days": 1, "days": [[shift]]});
-        answered(200, api.put(&format!("/schedules/{pattern}"), &setting).await?)?;
+        expect_status(200, api.put(&format!("/schedules/{pattern}"), &setting).await?)?;
     }
     Ok(())
 }
 
-/// 1001 came on the 3rd of March 2025, from nine to seven in Berlin.
+/// 1001 worked on 3 March 2025 from nine to seven in Berlin.
 async fn came(hub: &Hub) -> Result<()> {
     let punches =
         "insert into terminals (device, name, state, certificate_sha256, expires_at, reported_through)
@@ -308,18 +307,18 @@ async fn came(hub: &Hub) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn schedules_and_leave_come_in_and_days_follow() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
+async fn imported_schedules_and_leave_recompute_days() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
     hub.account("hr", "hr", None)?;
-    let api = Api::open(&hub, "hr").await?;
+    let api = Api::login(&hub, "hr").await?;
     plan(&api).await?;
     let people = "number,name,employed_from\n1001,Ada,2025-01-01\n1002,Émile,2025-01-01\n";
-    import(&hub, "people", &file(&ground, "people.csv", people)?)?;
+    import(&hub, "people", &file(&dir, "people.csv", people)?)?;
     came(&hub).await?;
 
     let schedules =
-        file(&ground, "s.csv", "number,schedule,from\n1001,Days,2025-01-01\n1002,Days,2025-03-04\n")?;
+        file(&dir, "s.csv", "number,schedule,from\n1001,Days,2025-01-01\n1002,Days,2025-03-04\n")?;
     let said = import(&hub, "schedules", &schedules)?;
     ensure!(said == imported(2, 0, 0), "{said}");
     let absent = ["2025-03-04 D absent", "2025-03-05 D absent", "2025-03-06 D absent", "2025-03-07 D absent"];
@@ -328,7 +327,7 @@ async fn schedules_and_leave_come_in_and_days_follow() -> Result<()> {
 
     let leave = "number;from;to;half;reason\n1001;2025-03-04;2025-03-05;;Skiurlaub\n\
         1002;2025-03-05;;no;\n1002;2031-01-02;;yes;\n";
-    let leave = file(&ground, "leave.csv", leave)?;
+    let leave = file(&dir, "leave.csv", leave)?;
     let said = try_out(&hub, "leave", &leave)?;
     ensure!(said == "would be added 3, changed 0, unchanged 0: nothing was written", "{said}");
     ensure!(hub.cluster().number("select count(*) from leave_days").await? == 0);
@@ -339,9 +338,9 @@ async fn schedules_and_leave_come_in_and_days_follow() -> Result<()> {
     become_days(&api, "1002", &[absent[0], "2025-03-05 D leave", absent[2], absent[3]]).await?;
     ensure!(hub.cluster().number("select count(*) from leave_days where half").await? == 1);
 
-    // One night lies over the days, which go on after it.
+    // An assignment of one night overrides the days, which continue after it.
     let night = "number,schedule,from,to\n1001,Nights,2025-03-06,2025-03-06\n";
-    let said = import(&hub, "schedules", &file(&ground, "night.csv", night)?)?;
+    let said = import(&hub, "schedules", &file(&dir, "night.csv", night)?)?;
     ensure!(said == imported(0, 1, 0), "{said}");
     let after = [after[0], after[1], after[2], "2025-03-06 N absent", after[4]];
     become_days(&api, "1001", &after).await?;
@@ -349,7 +348,7 @@ async fn schedules_and_leave_come_in_and_days_follow() -> Result<()> {
     let said = import(&hub, "leave", &leave)?;
     ensure!(said == imported(0, 0, 3), "{said}");
     let unknown =
-        file(&ground, "unknown.csv", "number,schedule,from\n1001,Days,2025-01-01\n9,Evenings,5.1.2025\n")?;
+        file(&dir, "unknown.csv", "number,schedule,from\n1001,Days,2025-01-01\n9,Evenings,5.1.2025\n")?;
     let told = problems(&hub.command(&["import", "schedules", &unknown])?)?;
     let places = ["row 3, column from", "row 3, column number", "row 3, column schedule"];
     ensure!(
@@ -360,11 +359,11 @@ async fn schedules_and_leave_come_in_and_days_follow() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn imports_over_the_api() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
+async fn imports_work_over_the_api() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
     hub.account("hr", "hr", None)?;
-    let hr = Api::open(&hub, "hr").await?;
+    let hr = Api::login(&hub, "hr").await?;
     let good = "number,name,manager\n1,Ada Öz,2\n2,Bo,\n3,Čeněk,2\n";
     let tried = hr.upload("/imports/people?dry_run=true", form("file", good.into())).await?;
     counted(&tried, [3, 0, 0])?;
@@ -386,7 +385,7 @@ async fn imports_over_the_api() -> Result<()> {
 
     not_for_everybody(&hub).await?;
     what_is_no_file_is_refused(&hr).await?;
-    // It lives, and all of that changed nothing.
+    // The hub still runs, and nothing has changed.
     eventually("the hub", async || counted(&upload(&hr, good).await?, [0, 0, 3])).await?;
     ensure!(hub.cluster().number("select count(*) from people").await? == 3);
     let audited = "select count(*) from audit where action = 'import.people' and actor = 'hr'
@@ -395,15 +394,15 @@ async fn imports_over_the_api() -> Result<()> {
     Ok(())
 }
 
-/// Imports are for hr.
+/// Only HR may import.
 async fn not_for_everybody(hub: &Hub) -> Result<()> {
     let more = "number,name\n5,Eve\n";
     for (role, number) in [("employee", "1"), ("manager", "2")] {
         hub.account(role, role, Some(number))?;
-        let (status, answer) = upload(&Api::open(hub, role).await?, more).await?;
+        let (status, answer) = upload(&Api::login(hub, role).await?, more).await?;
         ensure!(status == StatusCode::FORBIDDEN, "{role}: {status}: {answer}");
     }
-    let request = Api::stranger(hub)?.request(Method::POST, "/imports/people");
+    let request = Api::anonymous(hub)?.request(Method::POST, "/imports/people");
     for request in [request.try_clone().context("clones")?, request.bearer_auth("guess")] {
         let status = request.multipart(form("file", more.into())).send().await?.status();
         ensure!(status == StatusCode::UNAUTHORIZED, "{status}");
@@ -427,7 +426,7 @@ async fn what_is_no_file_is_refused(hr: &Api) -> Result<()> {
     turned_down(hr, "number,name\n5,\"Eve\n6,Fay\n", "row 2 has a quotation mark that is not closed").await?;
     turned_down(hr, b"\xd0\xcf\x11\xe0rubbish".as_slice(), "save it as .xlsx").await?;
     turned_down(hr, vec![b'a'; FILE_BYTES + 1], "larger than 16 MiB").await?;
-    // Of a far larger one the hub may hang up before all of it is sent.
+    // The hub may close the connection before a far larger file is sent.
     match upload(hr, vec![b'a'; FILE_BYTES * 3 / 2]).await {
         Ok((status, answer)) => {
             let expected = [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE];
@@ -442,14 +441,14 @@ async fn what_is_no_file_is_refused(hr: &Api) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_waits_for_no_other() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
+async fn concurrent_imports_are_rejected_instead_of_waiting() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
     hub.account("hr", "hr", None)?;
-    let hr = Api::open(&hub, "hr").await?;
+    let hr = Api::login(&hub, "hr").await?;
     let good = "number,name\n1,Ada\n";
     let busy = "another import is running: try again in a moment";
-    // As another hub, or the command line.
+    // As another hub or the command line would.
     let mut other = hub.cluster().connect().await?;
     sqlx::query("select pg_advisory_lock(x'494D504F'::bigint)").execute(&mut other).await?;
     let begin = Instant::now();
@@ -462,17 +461,17 @@ async fn an_import_waits_for_no_other() -> Result<()> {
     while let Some(answer) = uploads.join_next().await {
         let (status, answer) = answer??;
         ensure!(status == StatusCode::CONFLICT && answer["error"] == busy, "{status}: {answer}");
-        answered(200, hr.get("/people").await?)?;
+        expect_status(200, hr.get("/people").await?)?;
     }
-    refused(&hub.command(&["import", "people", &file(&ground, "people.csv", good)?])?, busy)?;
-    ensure!(begin.elapsed() < Duration::from_secs(20), "somebody waited: {:?}", begin.elapsed());
+    check_error(&hub.command(&["import", "people", &file(&dir, "people.csv", good)?])?, busy)?;
+    ensure!(begin.elapsed() < Duration::from_secs(20), "an import waited: {:?}", begin.elapsed());
     let people = "select count(*) from people";
-    ensure!(hub.cluster().number(people).await? == 0, "somebody was imported");
+    ensure!(hub.cluster().number(people).await? == 0, "a person was imported");
     sqlx::query("select pg_advisory_unlock(x'494D504F'::bigint)").execute(&mut other).await?;
     counted(&upload(&hr, good).await?, [1, 0, 0])
 }
 
-/// The refusal of rows about whoever imports them.
+/// The error for rows about the person who imports them.
 fn own_days((status, answer): &Answer, row: u32) -> Result<()> {
     let reason = "nobody changes their own days: ask somebody else";
     let expected = json!([{"row": row, "column": "number", "reason": reason}]);
@@ -482,14 +481,14 @@ fn own_days((status, answer): &Answer, row: u32) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_imports_their_own_days() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
     let people = "number,name,employed_from\n1001,Ada,2025-01-01\n1002,Bo,2025-01-01\n";
-    import(&hub, "people", &file(&ground, "people.csv", people)?)?;
+    import(&hub, "people", &file(&dir, "people.csv", people)?)?;
     hub.account("boss", "hr", None)?;
-    plan(&Api::open(&hub, "boss").await?).await?;
+    plan(&Api::login(&hub, "boss").await?).await?;
     hub.account("ada", "hr", Some("1001"))?;
-    let ada = Api::open(&hub, "ada").await?;
+    let ada = Api::login(&hub, "ada").await?;
     let schedules = "number,schedule,from\n1002,Days,2025-01-01\n1001,Days,2025-01-01\n";
     let leave = "number,from\n1001,2025-03-03\n1002,2025-03-04\n";
     let moved = "number,name,employed_from\n1002,Bo,2025-02-01\n1001,Ada,2025-02-01\n";
@@ -501,13 +500,13 @@ async fn nobody_imports_their_own_days() -> Result<()> {
     let planned = "select (select count(*) from assignments) + (select count(*) from leave_days)
         + (select count(*) from people where employed_from <> '2025-01-01')";
     ensure!(hub.cluster().number(planned).await? == 0, "something was written");
-    // Others' days, and her own name.
+    // Others' days and her own name are permitted.
     let others =
         ada.upload("/imports/leave", form("file", b"number,from\n1002,2025-03-04\n".to_vec())).await?;
     counted(&others, [1, 0, 0])?;
     counted(&upload(&ada, "number,name\n1001,Ada L.\n").await?, [0, 1, 0])?;
-    // The command line is nobody.
-    let said = import(&hub, "schedules", &file(&ground, "s.csv", schedules)?)?;
+    // The command line has no person.
+    let said = import(&hub, "schedules", &file(&dir, "s.csv", schedules)?)?;
     ensure!(said == imported(2, 0, 0), "{said}");
     Ok(())
 }

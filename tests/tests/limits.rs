@@ -1,4 +1,4 @@
-//! What one client, one account, one session may take of the hub, and who may come at all.
+//! Limits per client, account and session, and accounts of people who have left.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,15 +8,15 @@ use rcgen::{CertificateParams, DnType, KeyPair, PublicKeyData};
 use reqwest::{Method, Response};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use tests::api::{Api, answered};
+use tests::api::{Api, expect_status};
 use tests::company::Company;
 use tests::eventually;
 use tests::hub::PASSWORD;
-use tests::intruder::{silent, tls};
+use tests::mqtt_client::{silent, tls};
 use tokio::io::AsyncReadExt;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_says_nothing_is_ended() -> Result<()> {
+async fn a_silent_connection_is_closed() -> Result<()> {
     let company = Company::open().await?;
     let tls = Arc::new(tls(&company.hub.authority(), None)?);
     let mut silent = silent(company.hub.https, [127, 0, 0, 1].into(), tls).await?;
@@ -28,7 +28,7 @@ async fn a_connection_that_says_nothing_is_ended() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refusals_have_a_body_whoever_refuses() -> Result<()> {
+async fn every_error_has_a_json_body() -> Result<()> {
     let company = Company::open().await?;
     let (status, body) = company.hr.send(Method::DELETE, "/punches", &json!(null)).await?;
     ensure!(status == 405 && body["error"].as_str().is_some_and(|text| text.contains("DELETE")), "{body}");
@@ -36,10 +36,10 @@ async fn refusals_have_a_body_whoever_refuses() -> Result<()> {
     ensure!(document.0 == 405 && document.1["error"].is_string(), "{document:?}");
     let page = company.hr.console(Method::DELETE, "/login").send().await?;
     ensure!(page.status() == 405 && page.text().await?.contains("DELETE"));
-    let stranger = Api::stranger(&company.hub)?;
+    let anonymous = Api::anonymous(&company.hub)?;
     let login = json!({"name": "hr", "password": "not the password"});
     for _ in 0..20 {
-        let answer = stranger.request(Method::POST, "/sessions").json(&login).send().await?;
+        let answer = anonymous.request(Method::POST, "/sessions").json(&login).send().await?;
         if answer.status() == 429 {
             let seconds = answer.headers().get("retry-after").context("no Retry-After")?.to_str()?.to_owned();
             ensure!(seconds.parse::<u32>()? >= 1, "{seconds}");
@@ -48,13 +48,13 @@ async fn refusals_have_a_body_whoever_refuses() -> Result<()> {
             return Ok(());
         }
     }
-    anyhow::bail!("twenty attempts to log in were heard")
+    anyhow::bail!("twenty logins without a limit")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_has_two_reports_under_way_and_no_more() -> Result<()> {
+async fn an_account_has_at_most_two_reports_running() -> Result<()> {
     let company = Company::open().await?;
-    // So long that it can't be sent at once to somebody who doesn't read it.
+    // Larger than the buffers of a connection that nobody reads.
     let long = "insert into people (id, number, name) select gen_random_uuid(), 'L' || n, repeat('x', 200)
         from generate_series(1, 60000) n";
     company.hub.cluster().execute(long).await?;
@@ -69,9 +69,9 @@ async fn an_account_has_two_reports_under_way_and_no_more() -> Result<()> {
     ensure!(first.status() == 200 && second.status() == 200);
     let third = ask().await?;
     ensure!(third.status() == 429 && third.headers().contains_key("retry-after"), "{}", third.status());
-    // Another account is not held up.
+    // Another account is not affected.
     let other = company.login("other", "hr", None).await?;
-    answered(200, other.get("/reports/overtime?from=2025-03-03").await?)?;
+    expect_status(200, other.get("/reports/overtime?from=2025-03-03").await?)?;
     drop(third);
     ensure!(first.bytes().await?.len() > 10_000_000, "too short to be a test");
     eventually("a turn", async || {
@@ -81,13 +81,12 @@ async fn an_account_has_two_reports_under_way_and_no_more() -> Result<()> {
     .await
 }
 
-/// A live page of the console.
 async fn live(api: &Api) -> Result<Response> {
     Ok(api.console(Method::GET, "/live").send().await?)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dry_run_takes_a_turn_until_postgresql_is_done() -> Result<()> {
+async fn a_dry_run_holds_its_slot_until_postgresql_is_done() -> Result<()> {
     let company = Company::open().await?;
     let cluster = company.hub.cluster();
     let trial = || async {
@@ -119,7 +118,7 @@ async fn a_dry_run_takes_a_turn_until_postgresql_is_done() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn live_pages_are_three_a_session_and_end_with_it() -> Result<()> {
+async fn a_session_has_at_most_three_live_pages_which_end_with_it() -> Result<()> {
     let company = Company::open().await?;
     let mut pages = Vec::new();
     for _ in 0..3 {
@@ -135,7 +134,7 @@ async fn live_pages_are_three_a_session_and_end_with_it() -> Result<()> {
     })
     .await?;
     pages.push(page);
-    answered(204, company.hr.delete("/sessions").await?)?;
+    expect_status(204, company.hr.delete("/sessions").await?)?;
     for mut page in pages {
         let end = async { while let Ok(Some(_)) = page.chunk().await {} };
         tokio::time::timeout(Duration::from_secs(20), end).await.context("it outlives its session")?;
@@ -144,33 +143,33 @@ async fn live_pages_are_three_a_session_and_end_with_it() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_left_has_no_session_and_is_in_no_gallery() -> Result<()> {
+async fn people_who_have_left_have_no_session_and_are_in_no_gallery() -> Result<()> {
     let company = Company::open().await?;
-    company.hire(&[("1", "Boss"), ("2", "Ann")]).await?;
+    company.add_people(&[("1", "Boss"), ("2", "Ann")]).await?;
     company.hub.must(&["person", "consent", "2"])?;
     let photo = tests::photo("biden.jpg")?;
     company.hub.must(&["person", "enrol", "2", photo.to_str().context("a path in UTF-8")?])?;
     let ann = company.login("ann", "employee", Some("2")).await?;
-    answered(200, ann.get("/timesheet").await?)?;
+    expect_status(200, ann.get("/timesheet").await?)?;
     let cluster = company.hub.cluster();
     let known =
         "select count(*) from roster r join people p on p.id = r.person where number = '2' and not ended";
     ensure!(cluster.number(known).await? == 1);
 
     let left = json!({"employed_to": "2025-03-03"});
-    answered(200, company.hr.patch("/people/2", &left).await?)?;
-    answered(401, ann.get("/timesheet").await?)?;
+    expect_status(200, company.hr.patch("/people/2", &left).await?)?;
+    expect_status(401, ann.get("/timesheet").await?)?;
     let login = json!({"name": "ann", "password": PASSWORD});
-    answered(401, Api::stranger(&company.hub)?.post("/sessions", &login).await?)?;
+    expect_status(401, Api::anonymous(&company.hub)?.post("/sessions", &login).await?)?;
     eventually("terminals to forget her", async || {
         ensure!(cluster.number(known).await? == 0);
         Ok(())
     })
     .await?;
 
-    // She stays after all.
-    answered(200, company.hr.patch("/people/2", &json!({"employed_to": null})).await?)?;
-    answered(200, ann.get("/timesheet").await?)?;
+    // Her leaving is cancelled.
+    expect_status(200, company.hr.patch("/people/2", &json!({"employed_to": null})).await?)?;
+    expect_status(200, ann.get("/timesheet").await?)?;
     eventually("terminals to know her again", async || {
         ensure!(cluster.number(known).await? == 1);
         Ok(())
@@ -179,17 +178,17 @@ async fn who_has_left_has_no_session_and_is_in_no_gallery() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_language_is_one_that_messages_are_written_in() -> Result<()> {
+async fn only_supported_languages_are_accepted() -> Result<()> {
     let company = Company::open().await?;
-    company.hire(&[("1", "Boss")]).await?;
-    let refused = answered(400, company.hr.patch("/people/1", &json!({"language": "fr"})).await?)?;
-    ensure!(refused["error"].as_str().is_some_and(|text| text.contains("en, de")), "{refused}");
-    answered(200, company.hr.patch("/people/1", &json!({"language": "de"})).await?)?;
+    company.add_people(&[("1", "Boss")]).await?;
+    let rejected = expect_status(400, company.hr.patch("/people/1", &json!({"language": "fr"})).await?)?;
+    ensure!(rejected["error"].as_str().is_some_and(|text| text.contains("en, de")), "{rejected}");
+    expect_status(200, company.hr.patch("/people/1", &json!({"language": "de"})).await?)?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rejected_device_that_asks_again_counts_as_any_other() -> Result<()> {
+async fn a_rejected_device_that_asks_again_counts_towards_the_limit() -> Result<()> {
     let company = Company::open().await?;
     let key = KeyPair::generate()?;
     let device = hex::encode(&Sha256::digest(key.subject_public_key_info())[..16]);
@@ -203,10 +202,10 @@ async fn a_rejected_device_that_asks_again_counts_as_any_other() -> Result<()> {
         union all select '{device}', '', ''::bytea, '127.0.0.1', 'rejected'"
     );
     cluster.execute(&full).await?;
-    let stranger = Api::stranger(&company.hub)?;
+    let anonymous = Api::anonymous(&company.hub)?;
     let ask = json!({"request": request, "code": "ABCD2345"});
-    answered(409, stranger.post("/claims", &ask).await?)?;
+    expect_status(409, anonymous.post("/claims", &ask).await?)?;
     cluster.execute("delete from claims where state = 'pending'").await?;
-    answered(202, stranger.post("/claims", &ask).await?)?;
+    expect_status(202, anonymous.post("/claims", &ask).await?)?;
     Ok(())
 }

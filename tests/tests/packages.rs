@@ -3,12 +3,12 @@
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use tests::ground::Ground;
+use tests::dir::TestDir;
 use tests::root;
 
 /// What `deploy/packages.sh` says on a machine with this in its `/etc/os-release`.
-fn names(ground: &Ground, os_release: &str, needs: &[&str]) -> Result<String> {
-    let file = ground.join("os-release");
+fn names(dir: &TestDir, os_release: &str, needs: &[&str]) -> Result<String> {
+    let file = dir.join("os-release");
     std::fs::write(&file, os_release)?;
     let script = root().join("deploy/packages.sh");
     let output = Command::new(&script).args(needs).env("OS_RELEASE", &file).output();
@@ -18,8 +18,8 @@ fn names(ground: &Ground, os_release: &str, needs: &[&str]) -> Result<String> {
 }
 
 #[test]
-fn each_distribution_has_names_of_its_own() -> Result<()> {
-    let ground = Ground::new()?;
+fn each_distribution_has_its_package_names() -> Result<()> {
+    let dir = TestDir::new()?;
     let debian = |version: &str| {
         format!(
             "PRETTY_NAME=\"Debian GNU/Linux {version}\"\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"{version}\"\nID=debian\n"
@@ -40,15 +40,15 @@ fn each_distribution_has_names_of_its_own() -> Result<()> {
         let expected = format!(
             "gcc libc6-dev make libclang-dev {postgresql} python3 python3-pip mosquitto libfaketime libreoffice-calc-nogui"
         );
-        let said = names(&ground, &os_release, &[])?;
+        let said = names(&dir, &os_release, &[])?;
         ensure!(said == expected, "{os_release}: {said}");
-        ensure!(names(&ground, &os_release, &["postgresql"])? == postgresql);
+        ensure!(names(&dir, &os_release, &["postgresql"])? == postgresql);
     }
     Ok(())
 }
 
 #[test]
-fn a_need_that_nobody_knows_is_an_error() -> Result<()> {
+fn an_unknown_need_is_an_error() -> Result<()> {
     let output = Command::new(root().join("deploy/packages.sh")).arg("postgres").output()?;
     ensure!(!output.status.success() && output.stdout.is_empty());
     ensure!(String::from_utf8_lossy(&output.stderr).contains("no need 'postgres'"));
@@ -57,7 +57,7 @@ fn a_need_that_nobody_knows_is_an_error() -> Result<()> {
 
 /// apt of this machine, where it knows anything, knows every name of this machine's distribution.
 #[test]
-fn the_names_are_real() -> Result<()> {
+fn apt_knows_the_package_names() -> Result<()> {
     let output = Command::new(root().join("deploy/packages.sh")).output()?;
     for name in String::from_utf8(output.stdout)?.split_whitespace() {
         let Ok(shown) = Command::new("apt-cache").args(["show", "--no-all-versions", "make"]).output() else {

@@ -1,4 +1,4 @@
-//! Every report in every format: names stay what they are, and no cell becomes a formula.
+//! Every report in every format: names are unchanged, and no cell becomes a formula.
 
 use std::io::Cursor;
 
@@ -6,13 +6,13 @@ use anyhow::{Context, Result, ensure};
 use calamine::{Data, Reader, Xlsx};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
-use tests::api::{Api, answered};
+use tests::api::{Api, expect_status};
 use tests::calc;
 use tests::company::{Company, DEVICE};
-use tests::ground::Ground;
+use tests::dir::TestDir;
 use tests::hub::Hub;
 
-/// In many scripts, and such as spreadsheets take for formulas.
+/// Names in many scripts, and names that spreadsheets may take for formulas.
 const NAMES: [&str; 11] = [
     "Łukasz Ångström-Çelik",
     "Ελένη Παπαδοπούλου",
@@ -26,12 +26,12 @@ const NAMES: [&str; 11] = [
     "@SUM(A1:A9)",
     "Ada;=1+1",
 ];
-/// Reports with the names of people, on the dates below.
+/// Reports with names of people, and their dates.
 const OF_PEOPLE: [&str; 7] =
     ["daily", "timesheet", "lateness", "absence", "overtime", "exceptions", "presence"];
 
-/// A shift from 9 to 5 every day: on the 3rd everybody comes late and is never seen to leave, on the
-/// 4th nobody comes, and an hour ago everybody came.
+/// A shift from 9 to 5 every day. On the 3rd everybody comes late and does not punch out, on the 4th everybody is absent,
+/// and an hour ago everybody came.
 const DAYS: &str = r#"
     insert into terminals (device, name, state, certificate_sha256, expires_at, reported_through)
         values (repeat('0', 32), 'Door', 'accepted', '\x00', now() + interval '1 year', now());
@@ -45,14 +45,14 @@ const DAYS: &str = r#"
         from people p, unnest(array['2025-03-03 09:30+01'::timestamptz, now() - interval '1 hour']) as t (at);
 "#;
 
-/// What the API says of a report on the date that suits it.
+/// A report as JSON on its date.
 async fn ask(hr: &Api, report: &str, format: &str, more: &str) -> Result<Response> {
     let date = if report == "absence" { "2025-03-04" } else { "2025-03-03" };
     let path = format!("/reports/{report}?from={date}&to={date}&format={format}{more}");
     Ok(hr.request(Method::GET, &path).send().await?)
 }
 
-/// A report's bytes, of the type that its format has.
+/// A report in a format; checks its content type.
 async fn bytes(hr: &Api, name: &str, format: &str, kind: &str) -> Result<Vec<u8>> {
     let answer = ask(hr, name, format, "").await?;
     let status = answer.status();
@@ -63,8 +63,8 @@ async fn bytes(hr: &Api, name: &str, format: &str, kind: &str) -> Result<Vec<u8>
     Ok(bytes)
 }
 
-async fn company(ground: &Ground) -> Result<Hub> {
-    let hub = Hub::start_new(ground)?;
+async fn company(dir: &TestDir) -> Result<Hub> {
+    let hub = Hub::start_new(dir)?;
     hub.account("hr", "hr", None)?;
     let mut conn = hub.cluster().connect().await?;
     for (number, name) in (1001..).zip(NAMES) {
@@ -76,7 +76,7 @@ async fn company(ground: &Ground) -> Result<Hub> {
     Ok(hub)
 }
 
-/// The names in a workbook's column of that heading.
+/// The column `Name` of a workbook.
 fn names_in(workbook: Vec<u8>) -> Result<Vec<String>> {
     let mut book: Xlsx<_> = Xlsx::new(Cursor::new(workbook))?;
     let sheet = book.worksheet_range_at(0).context("a worksheet")??;
@@ -89,10 +89,10 @@ fn names_in(workbook: Vec<u8>) -> Result<Vec<String>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_are_right_in_every_report_and_format() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = company(&ground).await?;
-    let hr = Api::open(&hub, "hr").await?;
+async fn names_are_unchanged_in_every_report_and_format() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = company(&dir).await?;
+    let hr = Api::login(&hub, "hr").await?;
     for report in OF_PEOPLE {
         let rows: Vec<Value> =
             serde_json::from_slice(&bytes(&hr, report, "json", "application/json").await?)?;
@@ -122,10 +122,10 @@ async fn names_are_right_in_every_report_and_format() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_of_a_report_are_the_whole_report() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = company(&ground).await?;
-    let hr = Api::open(&hub, "hr").await?;
+async fn the_pages_of_a_report_add_up_to_the_report() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = company(&dir).await?;
+    let hr = Api::login(&hub, "hr").await?;
     for report in ["timesheet", "overtime", "exceptions"] {
         let (mut seen, mut more) = (Vec::new(), "&limit=3".to_owned());
         loop {
@@ -144,7 +144,7 @@ async fn pages_of_a_report_are_the_whole_report() -> Result<()> {
     Ok(())
 }
 
-/// On the 4th two people came after all: one stayed longer, one came late and left early.
+/// Adds punches of two people on the 4th: one stayed longer, one came late and left early.
 const WORKED: &str = r"
     insert into punches (id, device, epoch, seq, person, at, clock, direction, distance, hash)
         select gen_random_uuid(), repeat('0', 32), 2, row_number() over (), p.id, t.at, 'synchronised', 'unknown', 0, '\x00'
@@ -153,16 +153,15 @@ const WORKED: &str = r"
         where p.number = case when t.n <= 2 then '1001' else '1002' end;
 ";
 
-/// A report as the API says it.
+/// A report as JSON.
 struct Said {
     report: &'static str,
-    /// The names of its columns.
     columns: Vec<String>,
     rows: Vec<Value>,
 }
 
-/// Checks a report that LibreOffice has read against what the API says of it: each value has the type that
-/// it should have, and the last row holds the sums.
+/// Compares a report that LibreOffice has read with the API's JSON: each value has its type, and the last row has the
+/// sums.
 fn check(Said { report, columns, rows }: &Said, sheet: &calamine::Range<Data>) -> Result<()> {
     let mut lines = sheet.rows();
     let header = lines.next().context("a header")?;
@@ -175,9 +174,9 @@ fn check(Said { report, columns, rows }: &Said, sheet: &calamine::Range<Data>) -
         for (value, cell) in values.iter().zip(cells) {
             let right = match cell {
                 Data::Empty => value.is_null() || value.as_array().is_some_and(Vec::is_empty),
-                // LibreOffice keeps yes and no as 1 and 0 that it shows as words.
+                // LibreOffice stores booleans as 1 and 0 with a format.
                 Data::Float(number) => value.is_i64() || value.as_bool() == Some(*number != 0.0),
-                // Of a date the day, of an instant what the clock on the wall showed.
+                // A date, or the local time of an instant.
                 Data::DateTimeIso(read) => value.as_str().is_some_and(|text| text.starts_with(read)),
                 Data::String(read) => value.is_array() || *value == read,
                 _ => false,
@@ -201,14 +200,14 @@ fn check(Said { report, columns, rows }: &Said, sheet: &calamine::Range<Data>) -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_spreadsheet_adds_up_to_what_the_api_says() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = company(&ground).await?;
+async fn sums_in_a_spreadsheet_equal_those_of_the_api() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = company(&dir).await?;
     hub.cluster().execute(WORKED).await?;
     hub.must(&["recompute", "--from", "2025-03-04", "--to", "2025-03-04"])?;
     let silent = "update terminals set reported_through = '2025-03-04 12:00+01', created_at = '2025-01-01'";
     hub.cluster().execute(silent).await?;
-    let hr = Api::open(&hub, "hr").await?;
+    let hr = Api::login(&hub, "hr").await?;
     let (mut files, mut answers) = (Vec::new(), Vec::new());
     for report in OF_PEOPLE.into_iter().chain(["punctuality", "silence"]) {
         let from = if report == "daily" { "2025-03-04" } else { "2025-03-03" };
@@ -220,14 +219,14 @@ async fn a_spreadsheet_adds_up_to_what_the_api_says() -> Result<()> {
             header.lines().next().unwrap_or_default().split(',').map(str::to_owned).collect();
         let said = Said { report, columns, rows: hr.list(&path("json")).await? };
         let book = file("xlsx").await?.bytes().await?;
-        let place = ground.join(&format!("{report}.xlsx"));
+        let place = dir.join(&format!("{report}.xlsx"));
         std::fs::write(&place, calc::with_sums(&book, said.columns.len(), said.rows.len())?)?;
         files.push(place);
         answers.push(said);
     }
-    calc::computed(&files, ground.path(), None)?;
+    calc::computed(&files, dir.path(), None)?;
     for said in &answers {
-        check(said, &calc::sheet(&ground.join(&format!("{}.ods", said.report)))?)?;
+        check(said, &calc::sheet(&dir.join(&format!("{}.ods", said.report)))?)?;
     }
     let balances = answers.iter().flat_map(|said| &said.rows).filter_map(|row| row["balance_s"].as_i64());
     let (less, more): (Vec<i64>, Vec<i64>) = balances.partition(|balance| *balance < 0);
@@ -235,7 +234,7 @@ async fn a_spreadsheet_adds_up_to_what_the_api_says() -> Result<()> {
     Ok(())
 }
 
-/// People who have passed the door today, each in another way (`hours ago direction`).
+/// People and their punches today (`hours ago direction`).
 const PASSAGES: [(&str, &str); 6] = [
     ("101", "2 unknown"),
     ("102", "3 unknown, 2.5 unknown"),
@@ -246,10 +245,10 @@ const PASSAGES: [(&str, &str); 6] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fire_list_also_names_who_may_be_in() -> Result<()> {
+async fn the_on_site_list_includes_people_who_may_be_in() -> Result<()> {
     let company = Company::open().await?;
     for (number, passages) in PASSAGES {
-        company.hire(&[(number, "Somebody")]).await?;
+        company.add_people(&[(number, "Somebody")]).await?;
         for passage in passages.split(", ") {
             let (ago, direction) = passage.split_once(' ').context("two words")?;
             let punch = format!(
@@ -274,34 +273,34 @@ async fn a_fire_list_also_names_who_may_be_in() -> Result<()> {
     let csv = company.hr.request(Method::GET, "/reports/presence?format=csv").send().await?.text().await?;
     ensure!(csv.starts_with("number,name,department,site,since,terminal,presence\n"), "{csv}");
     ensure!(csv.lines().count() == 5 && csv.contains("\"Front door\",\"perhaps in\""), "{csv}");
-    // Who belongs to another site is on the list of the one whose door they came through, too.
+    // People of another site are also on the list of the site whose terminal they used.
     let admin = company.login("root", "admin", None).await?;
-    answered(200, admin.put("/sites/Plant", &json!({"zone": "UTC"})).await?)?;
-    answered(200, company.hr.patch("/people/104", &json!({"site": "Plant"})).await?)?;
+    expect_status(200, admin.put("/sites/Plant", &json!({"zone": "UTC"})).await?)?;
+    expect_status(200, company.hr.patch("/people/104", &json!({"site": "Plant"})).await?)?;
     assert_eq!(list(&company.hr, "?site=Main").await?, all);
     assert_eq!(list(&company.hr, "?site=Plant").await?, ["104 in"]);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_formula_comes_out_of_lines_that_are_split_at_semicolons() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = company(&ground).await?;
-    let hr = Api::open(&hub, "hr").await?;
+async fn csv_read_with_semicolons_contains_no_formula() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = company(&dir).await?;
+    let hr = Api::login(&hub, "hr").await?;
     let mut files = Vec::new();
     for report in ["timesheet", "presence"] {
-        files.push(ground.join(&format!("{report}.csv")));
+        files.push(dir.join(&format!("{report}.csv")));
         std::fs::write(&files[files.len() - 1], bytes(&hr, report, "csv", "text/csv").await?)?;
     }
-    files.push(ground.join("plain.csv"));
+    files.push(dir.join("plain.csv"));
     let plain = hr.request(Method::GET, "/timesheet.csv?from=2025-03-03").send().await?.error_for_status()?;
     std::fs::write(&files[2], plain.bytes().await?)?;
-    // That it would find one.
-    files.push(ground.join("bait.csv"));
+    // The same check finds a formula where there is one.
+    files.push(dir.join("bait.csv"));
     std::fs::write(&files[3], "date,name\n2025-03-03,\"Ada;=1+1\"\n")?;
-    calc::computed(&files, ground.path(), Some(calc::SEMICOLONS))?;
+    calc::computed(&files, dir.path(), Some(calc::SEMICOLONS))?;
     let found = ["timesheet", "presence", "plain", "bait"]
-        .map(|name| calc::formulas(&ground.join(&format!("{name}.ods"))));
+        .map(|name| calc::formulas(&dir.join(&format!("{name}.ods"))));
     let found: Vec<usize> = found.into_iter().collect::<Result<_>>()?;
     assert_eq!(found, [0, 0, 0, 1]);
     Ok(())

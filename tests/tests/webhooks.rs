@@ -1,4 +1,4 @@
-//! Programs are told what happened, signed.
+//! Webhooks are signed, retried and dropped.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -8,14 +8,14 @@ use anyhow::{Context, Result, ensure};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
-use tests::ground::Ground;
-use tests::office::{SECRET, all_sent, ann, late, nothing_is_given_away, office};
+use tests::dir::TestDir;
+use tests::notifications::{SECRET, add_late_workday, ann, check_nothing_leaks, start_hub, wait_until_sent};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn webhooks_are_signed_and_tried_again() -> Result<()> {
-    let ground = Ground::new()?;
-    let secret = ground.join("secret");
+async fn webhooks_are_signed_and_retried() -> Result<()> {
+    let dir = TestDir::new()?;
+    let secret = dir.join("secret");
     std::fs::write(&secret, format!("{SECRET}\n"))?;
     let (port, mut posts) = listen(vec![500, 200])?;
     let hook = format!(
@@ -23,12 +23,12 @@ async fn webhooks_are_signed_and_tried_again() -> Result<()> {
         secret_file = {:?}, kinds = [\"late\"] }}]",
         secret.display().to_string()
     );
-    let hub = office(&ground, &hook).await?;
-    ann("1001", "ann@example.org").join(&hub).await?;
-    late(&hub, "1001").await?;
+    let hub = start_hub(&dir, &hook).await?;
+    ann("1001", "ann@example.org").insert(&hub).await?;
+    add_late_workday(&hub, "1001").await?;
     let mut events = Vec::new();
     for _ in 0..2 {
-        let one = tokio::time::timeout(tests::PATIENCE, posts.recv()).await?.context("a post")?;
+        let one = tokio::time::timeout(tests::TIMEOUT, posts.recv()).await?.context("a post")?;
         ensure!(one.target == "/hook?key=opensesame", "{}", one.target);
         let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes())?;
         mac.update(one.header("x-rollcall-timestamp").as_bytes());
@@ -45,13 +45,12 @@ async fn webhooks_are_signed_and_tried_again() -> Result<()> {
     ensure!(event["kind"] == "late" && event["number"] == "1001" && event["name"] == "Ann Early", "{event}");
     ensure!(event["shift"] == "Early" && event["detail"]["late_s"] == 1800, "{event}");
     ensure!(event["date"].is_string() && event["sent_at"].is_string(), "{event}");
-    all_sent(&hub, 1).await?;
+    wait_until_sent(&hub, 1).await?;
     ensure!(hub.cluster().number("select attempts::bigint from outbox").await? == 2);
     ensure!(!hub.logged().contains("opensesame"), "the address is in the log");
-    nothing_is_given_away(&hub).await
+    check_nothing_leaks(&hub).await
 }
 
-/// What was posted.
 struct Post {
     target: String,
     headers: BTreeMap<String, String>,
@@ -64,7 +63,7 @@ impl Post {
     }
 }
 
-/// Takes posts, answering with one status after another.
+/// Answers requests with one status after another.
 fn listen(answers: Vec<u16>) -> Result<(u16, UnboundedReceiver<Post>)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();

@@ -1,19 +1,19 @@
-//! Days follow from what the terminals have reported, in whatever order, by however many hubs.
+//! Workdays are computed from what terminals have reported, in any order and by any number of hubs.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use sqlx::Connection;
-use tests::api::{Api, answered, says};
+use tests::api::{Api, contains_fields, expect_status};
 use tests::company::{Company, DEVICE, TERMINAL};
-use tests::ground::Ground;
+use tests::dir::TestDir;
 use tests::hub::Hub;
 
-/// The only row of a date's daily report.
+/// The only row of a daily report.
 async fn absence(hr: &Api, date: &str) -> Result<Value> {
     let mut rows = hr.list(&format!("/reports/daily?from={date}")).await?;
     ensure!(rows.len() == 1, "{rows:?}");
     let row = rows.remove(0);
-    says(&row, &json!({"date": date, "status": "absent"}))?;
+    contains_fields(&row, &json!({"date": date, "status": "absent"}))?;
     Ok(row)
 }
 
@@ -22,10 +22,10 @@ async fn an_absence_is_provisional_until_the_terminals_have_reported() -> Result
     let company = Company::open().await?;
     let (hub, hr) = (&company.hub, &company.hr);
     hub.cluster().execute("update terminals set reported_through = '2025-03-03 08:10+01'").await?;
-    company.plan_a_week().await?;
-    company.hire(&[("100", "Boss"), ("101", "Ada"), ("102", "Bob")]).await?;
-    company.follow("101", "2025-03-03", "2025-03-03").await?;
-    company.follow("102", "2025-03-04", "2025-03-04").await?;
+    company.create_week_schedule().await?;
+    company.add_people(&[("100", "Boss"), ("101", "Ada"), ("102", "Bob")]).await?;
+    company.assign_week_schedule("101", "2025-03-03", "2025-03-03").await?;
+    company.assign_week_schedule("102", "2025-03-04", "2025-03-04").await?;
 
     assert_eq!(absence(hr, "2025-03-03").await?["provisional"], true);
     let silence = "/reports/silence?from=2025-03-03&to=2025-03-03";
@@ -33,12 +33,12 @@ async fn an_absence_is_provisional_until_the_terminals_have_reported() -> Result
     assert_eq!(silent.len(), 1, "{silent:?}");
     let expected = json!({"site": "Main", "terminal": "Front door", "absences": 1,
         "silent_since": "2025-03-03T08:10:00+01:00"});
-    says(&silent[0], &expected)?;
+    contains_fields(&silent[0], &expected)?;
     let notice = silent[0]["notice"].as_str().context("a notice")?;
     ensure!(notice.contains("Front door") && notice.contains("1 absence"), "{notice}");
     assert_eq!(hr.list("/reports/silence?from=2025-03-03&to=2025-03-04").await?[0]["absences"], 2);
 
-    // Up to the window's last second is not past it.
+    // The last second of the window still belongs to it.
     hub.cluster().execute("update terminals set reported_through = '2025-03-04 01:59:59+01'").await?;
     assert_eq!(absence(hr, "2025-03-03").await?["provisional"], true);
     hub.cluster().execute("update terminals set reported_through = '2025-03-04 03:00+01'").await?;
@@ -46,24 +46,24 @@ async fn an_absence_is_provisional_until_the_terminals_have_reported() -> Result
     ensure!(hr.list(silence).await?.is_empty(), "no absence waits for the terminal");
 
     assert_eq!(absence(hr, "2025-03-04").await?["provisional"], true);
-    answered(404, hr.post("/workdays/101/2025-03-04/finalise", &Value::Null).await?)?;
-    answered(204, hr.post("/workdays/102/2025-03-04/finalise", &Value::Null).await?)?;
+    expect_status(404, hr.post("/workdays/101/2025-03-04/finalise", &Value::Null).await?)?;
+    expect_status(204, hr.post("/workdays/102/2025-03-04/finalise", &Value::Null).await?)?;
     assert_eq!(absence(hr, "2025-03-04").await?["provisional"], false);
-    says(&hr.day("102", "2025-03-04").await?["workdays"][0], &json!({"finalised_by": "hr"}))?;
+    contains_fields(&hr.day("102", "2025-03-04").await?["workdays"][0], &json!({"finalised_by": "hr"}))?;
     ensure!(hr.list("/reports/silence?from=2025-03-03&to=2025-03-04").await?.is_empty(), "it is final");
-    // What arrives afterwards is another revision, of which nobody has said that it stands.
+    // A later punch makes another revision, which is not final.
     company.punches("102", &["2025-03-04 09:00", "2025-03-04 10:00"]).await?;
     assert_eq!(absence(hr, "2025-03-04").await?["provisional"], true);
-    says(&hr.day("102", "2025-03-04").await?["workdays"][0], &json!({"finalised_by": null}))?;
-    // A terminal that absences wait for stays where it is.
+    contains_fields(&hr.day("102", "2025-03-04").await?["workdays"][0], &json!({"finalised_by": null}))?;
+    // A terminal that absences wait for is not deleted.
     let admin = company.login("admin", "admin", None).await?;
-    answered(200, admin.put("/sites/Annex", &json!({"zone": "Europe/Berlin"})).await?)?;
+    expect_status(200, admin.put("/sites/Annex", &json!({"zone": "Europe/Berlin"})).await?)?;
     let device = "/terminals/0123456789abcdef0123456789abcdef";
-    answered(409, admin.patch(device, &json!({"site": "Annex"})).await?)?;
+    expect_status(409, admin.patch(device, &json!({"site": "Annex"})).await?)?;
     Ok(())
 }
 
-/// 300 people who work from Monday to Friday, and nothing that their days could wait for.
+/// 300 people who work from Monday to Friday, without a terminal that has not reported.
 const PEOPLE: [&str; 7] = [
     "update sites set swept_through = '2099-01-01'",
     TERMINAL,
@@ -77,8 +77,7 @@ const PEOPLE: [&str; 7] = [
         select p.id, s.id, '2025-03-01', '2025-03-31' from people p, schedules s",
 ];
 
-/// The punches of 15 days in the batches in which they arrive: each person's come and go, of which
-/// some are missing, some stand twice, and some come last, whatever their time.
+/// The punches of 15 days in batches: arrivals and departures, of which some are missing, some duplicated and some late.
 const ARRIVALS: &str = "create temporary table arrivals as
     with planned as (
         select p.id as person, (day + case half when 0 then time '08:50' else time '17:50' end)
@@ -99,7 +98,7 @@ const ARRIVALS: &str = "create temporary table arrivals as
             else (hashtext('batch' || person::text || moment::text) & 2147483647) % 59 end as batch
     from seen";
 
-/// Lets them arrive in 60 transactions, each with its jobs. Returns how many there are.
+/// Stores them in 60 transactions with their jobs. Returns their number.
 async fn arrive(hub: &Hub) -> Result<i64> {
     let mut database = hub.cluster().connect().await?;
     sqlx::query(ARRIVALS).execute(&mut database).await?;
@@ -129,19 +128,19 @@ async fn arrive(hub: &Hub) -> Result<i64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hubs_end_where_one_does() -> Result<()> {
-    let ground = Ground::new()?;
-    let mut first = Hub::start_new(&ground)?;
-    let mut second = first.second(&ground, "")?;
+async fn two_hubs_compute_the_same_workdays_as_one() -> Result<()> {
+    let dir = TestDir::new()?;
+    let mut first = Hub::start_new(&dir)?;
+    let mut second = first.second(&dir, "")?;
     for statement in PEOPLE {
         first.cluster().execute(statement).await?;
     }
 
     let arrived = arrive(&first).await?;
     ensure!(arrived > 9000, "{arrived} punches");
-    first.cluster().settled().await?;
+    first.cluster().wait_until_computed().await?;
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-    assert_eq!(first.cluster().number("select count(*) from jobs").await?, 0, "somebody asked again");
+    assert_eq!(first.cluster().number("select count(*) from jobs").await?, 0, "a job was left");
     for (name, hub) in [("first", &first), ("second", &second)] {
         ensure!(hub.logged().contains("workdays computed"), "the {name} hub did nothing");
     }
@@ -150,7 +149,7 @@ async fn two_hubs_end_where_one_does() -> Result<()> {
     let together = first.cluster().column(figures).await?;
     assert_eq!(together.len(), 300 * 15);
 
-    // Now one process alone: neither hub runs, their PostgreSQL does.
+    // Now with one process: no hub runs, only PostgreSQL.
     second.kill()?;
     first.kill()?;
     first.cluster().execute("delete from workdays").await?;

@@ -1,11 +1,11 @@
-//! Certificates over the years: a hub that is never restarted, terminals that come out of a cupboard.
+//! Certificates over years: a hub that is never restarted, terminals that were offline for long.
 
 use anyhow::{Context, Result, ensure};
+use tests::dir::TestDir;
 use tests::faketime::Faketime;
-use tests::ground::Ground;
 use tests::hub::Hub;
 use tests::terminal::{Terminal, Walk};
-use tests::{eventually, refused};
+use tests::{check_error, eventually};
 
 const WALK: Walk<'_> = Walk { photos: &[("obama3.jpg", false)], rate: 30, rearm_s: 0, for_ever: true };
 const DAY: i64 = 86_400;
@@ -28,17 +28,17 @@ async fn arrive(terminal: &Terminal, hub: &Hub, more: usize) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_terminal_that_slept_for_thirteen_months_comes_back_to_a_hub_that_never_restarted() -> Result<()> {
-    let ground = Ground::new()?;
-    let clock = Faketime::new(&ground, "faketime")?;
-    let mut hub = Hub::configure(&ground, "hub", "")?;
+async fn a_terminal_offline_for_thirteen_months_reconnects_to_a_hub_that_never_restarted() -> Result<()> {
+    let dir = TestDir::new()?;
+    let clock = Faketime::new(&dir, "faketime")?;
+    let mut hub = Hub::configure(&dir, "hub", "")?;
     hub.environment = clock.environment();
     hub.start()?;
     hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
-    let mut terminal = Terminal::unclaimed(&ground, &hub, &WALK)?;
+    let mut terminal = Terminal::unpaired(&dir, &hub, &WALK)?;
     terminal.environment = clock.environment();
     terminal.start()?;
-    let (device, code) = (terminal.says("device ").await?, terminal.says("code ").await?);
+    let (device, code) = (terminal.wait_for_line("device ").await?, terminal.wait_for_line("code ").await?);
     eventually("acceptance", async || {
         hub.must(&["terminal", "accept", &device, "--code", &code, "--name", "Door"]).map(drop)
     })
@@ -46,22 +46,22 @@ async fn a_terminal_that_slept_for_thirteen_months_comes_back_to_a_hub_that_neve
     arrive(&terminal, &hub, 5).await?;
     terminal.kill()?;
 
-    // The hub's first certificate has ended, and the terminal's.
+    // The hub's first certificate and the terminal's have expired.
     let process = hub.process()?;
     clock.set(400 * DAY)?;
     terminal.start()?;
     arrive(&terminal, &hub, 10).await?;
     ensure!(hub.process()? == process && hub.logged().contains("the hub's certificate is renewed"));
     ensure!(hub.logged().contains("certificate renewed for a terminal that asked with its key"));
-    ensure!(hub.must(&["terminal", "claims"])?.lines().count() == 1, "somebody had to read a code");
+    ensure!(hub.must(&["terminal", "claims"])?.lines().count() == 1, "the terminal had to be paired again");
     let renewed = "select count(*) from audit where action = 'terminal.renew'";
     ensure!(hub.cluster().number(renewed).await? == 1, "asked more than once, or not at all");
 
-    // Longer than 400 days after its end nobody comes back alone; a code is read again.
+    // More than 400 days after its expiry a terminal has to be paired again.
     terminal.kill()?;
     clock.set(400 * DAY + 765 * DAY + DAY)?;
     terminal.start()?;
-    eventually("the claim", async || {
+    eventually("the pairing request", async || {
         let claims = hub.must(&["terminal", "claims"])?;
         claims.contains(&device).then_some(()).with_context(|| terminal.logged())
     })
@@ -71,10 +71,10 @@ async fn a_terminal_that_slept_for_thirteen_months_comes_back_to_a_hub_that_neve
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_authority_is_not_replaced_while_terminals_trust_it() -> Result<()> {
-    let ground = Ground::new()?;
-    let mut hub = Hub::start_new(&ground)?;
-    let folder = ground.join("identity");
+async fn a_lost_ca_is_not_replaced_while_terminals_trust_it() -> Result<()> {
+    let dir = TestDir::new()?;
+    let mut hub = Hub::start_new(&dir)?;
+    let folder = dir.join("identity");
     let device = hub.sign(&folder, "Door")?;
     hub.kill()?;
     std::fs::rename(hub.state.join("pki"), hub.state.join("away"))?;
@@ -84,9 +84,9 @@ async fn a_lost_authority_is_not_replaced_while_terminals_trust_it() -> Result<(
     let said = start()?;
     let errors = String::from_utf8_lossy(&said.stderr);
     ensure!(!said.status.success() && errors.contains("ca.key is missing"), "{errors}");
-    refused(&hub.command(&["terminal", "fingerprint"])?, "back from a backup")?;
+    check_error(&hub.command(&["terminal", "fingerprint"])?, "back from a backup")?;
     ensure!(!hub.state.join("pki").exists(), "a new authority was made");
-    // Once nobody trusts it any more, a new one is.
+    // Once no terminal trusts it, a new CA is created.
     hub.must(&["terminal", "revoke", &device])?;
     hub.start()?;
     ensure!(hub.state.join("pki/ca.key").is_file());

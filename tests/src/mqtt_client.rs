@@ -1,4 +1,4 @@
-//! An MQTT client that may misbehave.
+//! MQTT and TLS clients for attacks on the hub.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -18,10 +18,9 @@ use tokio_rustls::client::TlsStream;
 
 use crate::hub::Hub;
 
-/// Long enough for the hub to refuse or to serve.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// TLS towards a hub, with the identity in a folder (`terminal.pem`, `terminal.key`) or none.
+/// TLS configuration with the certificate in a folder (`terminal.pem`, `terminal.key`), or without one.
 pub fn tls(authority: &Path, identity: Option<&Path>) -> Result<ClientConfig> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut roots = RootCertStore::empty();
@@ -39,7 +38,7 @@ pub fn tls(authority: &Path, identity: Option<&Path>) -> Result<ClientConfig> {
     })
 }
 
-/// A connection to the hub's HTTPS that completes TLS and says nothing, from an address of this machine.
+/// Connects to HTTPS from a local address and completes the TLS handshake, without a request.
 pub async fn silent(https: SocketAddr, from: IpAddr, tls: Arc<ClientConfig>) -> Result<TlsStream<TcpStream>> {
     let socket = TcpSocket::new_v4()?;
     socket.bind((from, 0).into())?;
@@ -47,18 +46,16 @@ pub async fn silent(https: SocketAddr, from: IpAddr, tls: Arc<ClientConfig>) -> 
     Ok(TlsConnector::from(tls).connect("localhost".try_into()?, stream).await?)
 }
 
-/// What a client does.
-pub struct Intruder<'a> {
-    /// Its identity's folder.
+pub struct MqttClient<'a> {
+    /// The folder of its certificate.
     pub identity: Option<&'a Path>,
-    /// Who it says it is.
     pub client_id: &'a str,
-    /// Whether it leaves a last will.
+    /// Whether it sets a last will.
     pub will: bool,
 }
 
-impl Intruder<'_> {
-    /// Connects. An error means that it was refused.
+impl MqttClient<'_> {
+    /// Connects; an error if the hub rejects it.
     pub async fn connect(&self, hub: &Hub) -> Result<(AsyncClient, EventLoop)> {
         let mut options = MqttOptions::new(self.client_id, "localhost", hub.mqtt.port());
         let tls = tls(&hub.authority(), self.identity)?;
@@ -75,11 +72,10 @@ impl Intruder<'_> {
     }
 }
 
-/// Polls until the hub has acknowledged a publish or a subscription (true) or cut the connection
-/// (false).
+/// Whether the hub acknowledges the next publish or subscription, rather than closing the connection.
 pub async fn acknowledged(events: &mut EventLoop) -> Result<bool> {
     loop {
-        match tokio::time::timeout(WAIT, events.poll()).await.context("neither yes nor no")? {
+        match tokio::time::timeout(WAIT, events.poll()).await.context("no answer")? {
             Ok(Event::Incoming(Packet::PubAck(_) | Packet::SubAck(_))) => return Ok(true),
             Ok(_) => {}
             Err(_) => return Ok(false),

@@ -1,4 +1,4 @@
-//! Bad input gets one clear line and a non-zero exit, and changes nothing.
+//! Invalid input is an error in one line and changes nothing.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,16 +7,16 @@ use anyhow::{Context, Result, ensure};
 use image::imageops::{overlay, resize};
 use reqwest::multipart::{Form, Part};
 use serde_json::Value;
-use tests::api::answered;
+use tests::api::expect_status;
 use tests::company::Company;
-use tests::ground::Ground;
+use tests::dir::TestDir;
 use tests::hub::Hub;
 use tests::terminal::{Terminal, Walk};
-use tests::{photo, program, refused, root};
+use tests::{check_error, photo, program, root};
 
-/// A copy of the models that may be spoilt.
-fn models(ground: &Ground) -> Result<std::path::PathBuf> {
-    let folder = ground.join("models");
+/// A copy of the models to be altered.
+fn models(dir: &TestDir) -> Result<std::path::PathBuf> {
+    let folder = dir.join("models");
     std::fs::create_dir(&folder)?;
     for entry in std::fs::read_dir(root().join("models/data"))? {
         let path = entry?.path();
@@ -42,9 +42,9 @@ fn flip_a_byte(file: &Path) -> Result<()> {
 }
 
 #[test]
-fn models_and_library_must_be_there_and_unaltered() -> Result<()> {
-    let ground = Ground::new()?;
-    let folder = models(&ground)?;
+fn missing_or_altered_models_are_rejected() -> Result<()> {
+    let dir = TestDir::new()?;
+    let folder = models(&dir)?;
     let output = observe(&folder, None)?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let face = String::from_utf8(output.stdout)?.lines().next().context("a face")?.to_owned();
@@ -52,40 +52,40 @@ fn models_and_library_must_be_there_and_unaltered() -> Result<()> {
     ensure!(line["width"].as_i64() > Some(50) && line["verdict"] == "unknown", "{line}");
 
     let library = std::env::var("ROLLCALL_LITERT").context("cargo sets it")?;
-    let copy = ground.join("libLiteRt.so");
+    let copy = dir.join("libLiteRt.so");
     std::fs::copy(&library, &copy)?;
     flip_a_byte(&copy)?;
-    refused(&observe(&folder, Some(&copy))?, "is not the file it should be")?;
-    refused(&observe(&folder, Some(&ground.join("nowhere.so")))?, "models/fetch.sh")?;
+    check_error(&observe(&folder, Some(&copy))?, "is not the file it should be")?;
+    check_error(&observe(&folder, Some(&dir.join("nowhere.so")))?, "models/fetch.sh")?;
 
     flip_a_byte(&folder.join("mesh.tflite"))?;
-    refused(&observe(&folder, None)?, "mesh.tflite is not the file it should be")?;
+    check_error(&observe(&folder, None)?, "mesh.tflite is not the file it should be")?;
     std::fs::remove_file(folder.join("mesh.tflite"))?;
-    refused(&observe(&folder, None)?, "mesh.tflite")?;
+    check_error(&observe(&folder, None)?, "mesh.tflite")?;
     std::fs::write(folder.join("detector.toml"), "role = 'detector'\nnonsense = 1\n")?;
-    refused(&observe(&folder, None)?, "detector.toml")
+    check_error(&observe(&folder, None)?, "detector.toml")
 }
 
 #[test]
 fn an_unknown_key_in_a_configuration_is_named() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::configure(&ground, "hub", "zome = 'UTC'")?;
-    refused(&hub.command(&["run"])?, "zome")?;
-    refused(&hub.command(&["run", "--check-config"])?, "line 1")?;
+    let dir = TestDir::new()?;
+    let hub = Hub::configure(&dir, "hub", "zome = 'UTC'")?;
+    check_error(&hub.command(&["run"])?, "zome")?;
+    check_error(&hub.command(&["run", "--check-config"])?, "line 1")?;
     ensure!(!hub.state.exists(), "the hub began all the same");
-    let edge = ground.join("edge.toml");
+    let edge = dir.join("edge.toml");
     std::fs::write(&edge, "state = '/nowhere'\n[camra]\n")?;
     let output = Command::new(program("rollcall-edge")?).args(["run", "--config"]).arg(&edge).output()?;
-    refused(&output, "camra")?;
+    check_error(&output, "camra")?;
     let output =
         Command::new(program("rollcall-edge")?).args(["run", "--config", "/nowhere/edge.toml"]).output()?;
-    refused(&output, "/nowhere/edge.toml")
+    check_error(&output, "/nowhere/edge.toml")
 }
 
-/// A picture without a face, one with two, one with a face too far away, a text, and a copy that broke off.
-fn bad_photos(ground: &Ground) -> Result<[(std::path::PathBuf, &'static str); 5]> {
+/// Pictures without a face, with two, and with one too far away; a text file; a truncated file.
+fn bad_photos(dir: &TestDir) -> Result<[(std::path::PathBuf, &'static str); 5]> {
     let grey = image::RgbImage::from_fn(600, 400, |x, y| image::Rgb([(x / 4) as u8, (y / 3) as u8, 128]));
-    grey.save(ground.join("nobody.png"))?;
+    grey.save(dir.join("nobody.png"))?;
     let (one, two) =
         (image::open(photo("obama.jpg")?)?.into_rgb8(), image::open(photo("biden.jpg")?)?.into_rgb8());
     let half = |picture: &image::RgbImage| {
@@ -96,7 +96,7 @@ fn bad_photos(ground: &Ground) -> Result<[(std::path::PathBuf, &'static str); 5]
     let mut both = image::RgbImage::new(1200, one.height().max(two.height()));
     overlay(&mut both, &one, 0, 0);
     overlay(&mut both, &two, 600, 0);
-    both.save(ground.join("two.png"))?;
+    both.save(dir.join("two.png"))?;
     let mut far = image::RgbImage::from_pixel(640, 480, image::Rgb([120; 3]));
     overlay(
         &mut far,
@@ -104,36 +104,36 @@ fn bad_photos(ground: &Ground) -> Result<[(std::path::PathBuf, &'static str); 5]
         270,
         170,
     );
-    far.save(ground.join("far.png"))?;
-    std::fs::write(ground.join("text.jpg"), "no picture at all")?;
+    far.save(dir.join("far.png"))?;
+    std::fs::write(dir.join("text.jpg"), "no picture at all")?;
     let whole = std::fs::read(photo("obama.jpg")?)?;
-    std::fs::write(ground.join("cut.jpg"), &whole[..whole.len() * 9 / 10])?;
+    std::fs::write(dir.join("cut.jpg"), &whole[..whole.len() * 9 / 10])?;
     Ok([
-        (ground.join("nobody.png"), "no face was found"),
-        (ground.join("two.png"), "2 faces were found"),
-        (ground.join("far.png"), "pixels wide"),
-        (ground.join("text.jpg"), "not a usable picture"),
-        (ground.join("cut.jpg"), "the file ends before the picture does"),
+        (dir.join("nobody.png"), "no face was found"),
+        (dir.join("two.png"), "2 faces were found"),
+        (dir.join("far.png"), "pixels wide"),
+        (dir.join("text.jpg"), "not a usable picture"),
+        (dir.join("cut.jpg"), "the file ends before the picture does"),
     ])
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn photos_that_cannot_be_used_enrol_nobody() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
+async fn unusable_photos_enrol_nobody() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
     hub.must(&["person", "add", "7", "Seven"])?;
     let good = photo("obama.jpg")?.display().to_string();
-    refused(&hub.command(&["person", "enrol", "7", &good])?, "has not consented")?;
-    refused(&hub.command(&["person", "enrol", "8", &good])?, "nobody with the number 8")?;
-    refused(&hub.command(&["person", "add", "7", "Another"])?, "is taken")?;
-    refused(&hub.command(&["person", "add", " ", "Blank"])?, "number")?;
+    check_error(&hub.command(&["person", "enrol", "7", &good])?, "has not consented")?;
+    check_error(&hub.command(&["person", "enrol", "8", &good])?, "nobody with the number 8")?;
+    check_error(&hub.command(&["person", "add", "7", "Another"])?, "is taken")?;
+    check_error(&hub.command(&["person", "add", " ", "Blank"])?, "number")?;
     hub.must(&["person", "consent", "7"])?;
-    for (bad, reason) in bad_photos(&ground)? {
+    for (bad, reason) in bad_photos(&dir)? {
         let bad = bad.display().to_string();
-        refused(&hub.command(&["person", "enrol", "7", &good, &bad])?, reason)?;
-        refused(&hub.command(&["person", "enrol", "7", &bad])?, reason)?;
+        check_error(&hub.command(&["person", "enrol", "7", &good, &bad])?, reason)?;
+        check_error(&hub.command(&["person", "enrol", "7", &bad])?, reason)?;
     }
-    refused(&hub.command(&["person", "enrol", "7", "/nowhere.jpg"])?, "/nowhere.jpg")?;
+    check_error(&hub.command(&["person", "enrol", "7", "/nowhere.jpg"])?, "/nowhere.jpg")?;
     ensure!(hub.cluster().number("select count(*) from templates").await? == 0, "half an enrolment");
     ensure!(hub.cluster().number("select count(*) from roster").await? == 0, "a roster without templates");
     hub.must(&["person", "enrol", "7", &good])?;
@@ -145,10 +145,10 @@ async fn photos_that_cannot_be_used_enrol_nobody() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pictures_of_phones_and_browsers_are_named_with_the_way_out() -> Result<()> {
+async fn unsupported_image_formats_are_named_with_a_remedy() -> Result<()> {
     let company = Company::open().await?;
-    company.hire(&[("7", "Seven")]).await?;
-    answered(204, company.hr.put("/people/7/consent", &Value::Null).await?)?;
+    company.add_people(&[("7", "Seven")]).await?;
+    expect_status(204, company.hr.put("/people/7/consent", &Value::Null).await?)?;
     let pictures: [(&str, &[u8], &str); 3] = [
         ("IMG_1.HEIC", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic\0\0\x0eNmeta", "Most Compatible"),
         ("a.webp", b"RIFF\xc0\x8a\x02\0WEBPVP8 ", "WebP picture: save it as JPEG"),
@@ -158,20 +158,20 @@ async fn pictures_of_phones_and_browsers_are_named_with_the_way_out() -> Result<
     for (name, bytes, way_out) in pictures {
         let photo = Part::bytes(bytes).file_name(name);
         let answer = company.hr.upload("/people/7/photos", Form::new().part("photo", photo)).await?;
-        let error = answered(422, answer)?["error"].to_string();
+        let error = expect_status(422, answer)?["error"].to_string();
         ensure!(error.contains(name) && error.contains(way_out), "{error}");
         let file = folder.path().join(name);
         std::fs::write(&file, bytes)?;
-        refused(&company.hub.command(&["person", "enrol", "7", &file.display().to_string()])?, way_out)?;
+        check_error(&company.hub.command(&["person", "enrol", "7", &file.display().to_string()])?, way_out)?;
     }
     ensure!(company.hub.cluster().number("select count(*) from templates").await? == 0);
     Ok(())
 }
 
 #[test]
-fn the_wrong_vault_key_is_refused_and_the_right_one_works_again() -> Result<()> {
-    let ground = Ground::new()?;
-    let mut hub = Hub::start_new(&ground)?;
+fn a_wrong_vault_key_is_rejected_and_the_right_one_works_again() -> Result<()> {
+    let dir = TestDir::new()?;
+    let mut hub = Hub::start_new(&dir)?;
     hub.enrol("7", "Seven", &["obama.jpg"])?;
     hub.kill()?;
     let key = hub.state.join("vault.key");
@@ -186,10 +186,10 @@ fn the_wrong_vault_key_is_refused_and_the_right_one_works_again() -> Result<()> 
 
 #[test]
 fn a_terminal_checks_its_configuration_and_identity() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
     let walk = Walk { photos: &[("biden.jpg", false)], rate: 15, rearm_s: 60, for_ever: false };
-    let terminal = Terminal::new(&ground, &hub, &walk)?;
+    let terminal = Terminal::new(&dir, &hub, &walk)?;
     let check = || {
         let mut command = Command::new(program("rollcall-edge")?);
         Ok::<_, anyhow::Error>(
@@ -200,7 +200,7 @@ fn a_terminal_checks_its_configuration_and_identity() -> Result<()> {
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     ensure!(String::from_utf8_lossy(&output.stdout).contains(&terminal.device));
     std::fs::write(terminal.folder.join("terminal.pem"), "rubbish")?;
-    refused(&check()?, "terminal.pem")?;
+    check_error(&check()?, "terminal.pem")?;
     std::fs::remove_file(terminal.folder.join("terminal.key"))?;
     ensure!(!check()?.status.success());
     Ok(())

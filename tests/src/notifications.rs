@@ -1,19 +1,17 @@
-//! An office whose people are told what happened.
+//! A hub with a shift and people who receive notifications.
 
 use std::collections::HashSet;
 
 use anyhow::{Result, ensure};
 
+use crate::dir::TestDir;
 use crate::eventually;
-use crate::ground::Ground;
 use crate::hub::Hub;
 use crate::smtp::{self, Mail, Smtp};
 
-/// What webhooks are signed with.
 pub const SECRET: &str = "a secret of thirty-two characters";
 
-/// A shift from 9 to 5 that is over before the day is, at whatever hour the tests run, and the door
-/// that everybody uses.
+/// A shift from 9 to 5 every day, whose window closes before midnight, and a terminal.
 const PLAN: &str = r#"
     insert into shifts (name, rules) values ('Early', '{"start": "09:00", "end": "17:00", "window_after_min": 120}');
     insert into schedules (name, anchor, cycle_days) values ('Daily', '2025-01-06', 1);
@@ -22,12 +20,12 @@ const PLAN: &str = r#"
         values (repeat('0', 32), 'Door', 'accepted', '\x00', now() + interval '1 year', now(), '2025-01-01');
 "#;
 
-/// A hub that runs, with a plan and a boss (9000).
-pub async fn office(ground: &Ground, channels: &str) -> Result<Hub> {
-    let mut hub = Hub::configure(ground, "hub", channels)?;
+/// Starts a hub with the shift and a manager (9000).
+pub async fn start_hub(dir: &TestDir, channels: &str) -> Result<Hub> {
+    let mut hub = Hub::configure(dir, "hub", channels)?;
     hub.start()?;
-    // Later, the turn of the day would compute everybody's days anew, whatever a test made of them.
-    eventually("the turn of the day", async || {
+    // The first sweep of a date recomputes all workdays: later it would overwrite what a test has changed.
+    eventually("the sweep of the date", async || {
         let sites = hub.cluster().number("select count(*) from sites where swept_through is null").await?;
         ensure!(sites == 0, "{sites} sites wait");
         Ok(())
@@ -35,30 +33,26 @@ pub async fn office(ground: &Ground, channels: &str) -> Result<Hub> {
     .await?;
     hub.cluster().execute(PLAN).await?;
     let boss = Person { number: "9000", name: "Berta Boss", email: "boss@example.org", ..Person::default() };
-    boss.join(&hub).await?;
+    boss.insert(&hub).await?;
     Ok(hub)
 }
 
-/// Somebody; what is empty is not there.
+/// Empty fields are null.
 #[derive(Default)]
 pub struct Person<'a> {
-    /// Their number.
     pub number: &'a str,
-    /// Their name.
     pub name: &'a str,
-    /// Where letters go.
     pub email: &'a str,
-    /// Whether they read German.
+    /// German instead of English.
     pub german: bool,
-    /// Their manager's number.
+    /// The manager's number.
     pub manager: &'a str,
-    /// The kinds of messages that they do not want.
+    /// Notification kinds opted out of, separated by commas.
     pub muted: &'a str,
 }
 
 impl Person<'_> {
-    /// Enters them.
-    pub async fn join(&self, hub: &Hub) -> Result<()> {
+    pub async fn insert(&self, hub: &Hub) -> Result<()> {
         let Self { number, name, email, german, manager, muted } = self;
         let language = if *german { "de" } else { "en" };
         let text = format!(
@@ -71,7 +65,7 @@ impl Person<'_> {
 }
 
 /// Gives somebody a shift so many days ago, with punches at local times (`'09:30', '17:00'`).
-pub async fn works(hub: &Hub, number: &str, days_ago: u32, times: &str) -> Result<()> {
+pub async fn add_workday(hub: &Hub, number: &str, days_ago: u32, times: &str) -> Result<()> {
     let text = format!(
         r"create temporary table day as
             select p.id as person, (now() at time zone 'Europe/Berlin')::date - {days_ago} as date
@@ -89,13 +83,13 @@ pub async fn works(hub: &Hub, number: &str, days_ago: u32, times: &str) -> Resul
     hub.cluster().execute(&text).await
 }
 
-/// They came half an hour late yesterday.
-pub async fn late(hub: &Hub, number: &str) -> Result<()> {
-    works(hub, number, 1, "'09:30', '17:00'").await
+/// Yesterday's shift, half an hour late.
+pub async fn add_late_workday(hub: &Hub, number: &str) -> Result<()> {
+    add_workday(hub, number, 1, "'09:30', '17:00'").await
 }
 
-/// People from number 2000 on who were to work yesterday, all asked for. The terminal is silent.
-pub async fn crowd(hub: &Hub, people: u32) -> Result<()> {
+/// Adds people from number 2000 on with a shift yesterday and no punches. The terminal has not reported.
+pub async fn add_absent_people(hub: &Hub, people: u32) -> Result<()> {
     let text = format!(
         "begin;
         update terminals set reported_through = now() - interval '10 days';
@@ -113,9 +107,8 @@ pub async fn crowd(hub: &Hub, people: u32) -> Result<()> {
     hub.cluster().execute(&text).await
 }
 
-/// The terminal delivers punches of so many of the crowd, in one commit with its word that there
-/// are no more.
-pub async fn deliver(hub: &Hub, people: u32, times: &str) -> Result<()> {
+/// Stores punches of the first of these people, and in the same transaction that the terminal has reported everything.
+pub async fn deliver_punches(hub: &Hub, people: u32, times: &str) -> Result<()> {
     let text = format!(
         r"begin;
         insert into punches (id, device, epoch, seq, person, at, clock, direction, distance, hash)
@@ -133,42 +126,45 @@ pub async fn deliver(hub: &Hub, people: u32, times: &str) -> Result<()> {
     hub.cluster().execute(&text).await
 }
 
-/// Waits until a message was dropped for a reason.
-pub async fn dropped(hub: &Hub, reason: &str) -> Result<()> {
+pub async fn wait_until_dropped(hub: &Hub, reason: &str) -> Result<()> {
     let which = format!("state = 'dropped' and error = '{reason}'");
     eventually("a message to be dropped", async || {
-        ensure!(count(hub, &which).await? == 1, "{}", hub.logged());
+        ensure!(count_messages(hub, &which).await? == 1, "{}", hub.logged());
         Ok(())
     })
     .await
 }
 
-/// How many messages are as the condition says.
-pub async fn count(hub: &Hub, which: &str) -> Result<i64> {
+/// The number of messages that match a condition.
+pub async fn count_messages(hub: &Hub, which: &str) -> Result<i64> {
     hub.cluster().number(&format!("select count(*) from outbox where {which}")).await
 }
 
-/// Waits until so many messages have been sent and none waits.
-pub async fn all_sent(hub: &Hub, messages: i64) -> Result<()> {
+/// Waits until this many messages have been sent and none is pending.
+pub async fn wait_until_sent(hub: &Hub, messages: i64) -> Result<()> {
     eventually("every message to be sent", async || {
-        let (sent, waiting) = (count(hub, "state = 'sent'").await?, count(hub, "state = 'pending'").await?);
-        ensure!(sent == messages && waiting == 0, "{sent} sent, {waiting} wait; {}", hub.logged());
+        let (sent, waiting) =
+            (count_messages(hub, "state = 'sent'").await?, count_messages(hub, "state = 'pending'").await?);
+        ensure!(sent == messages && waiting == 0, "{sent} sent, {waiting} pending; {}", hub.logged());
         Ok(())
     })
     .await
 }
 
-/// Waits until an attempt to send a message has failed.
-pub async fn refused(hub: &Hub) -> Result<()> {
+pub async fn wait_for_failure(hub: &Hub) -> Result<()> {
     eventually("a failure", async || {
-        ensure!(count(hub, "state = 'pending' and error is not null").await? > 0, "{}", hub.logged());
+        ensure!(
+            count_messages(hub, "state = 'pending' and error is not null").await? > 0,
+            "{}",
+            hub.logged()
+        );
         Ok(())
     })
     .await
 }
 
-/// Checks that each of these addresses got one message and nobody got another, in any order.
-pub fn each_once(smtp: &Smtp, mut expected: Vec<String>) -> Result<()> {
+/// Checks that the mail server got one email to each of these addresses and no other, in any order.
+pub fn check_inbox(smtp: &Smtp, mut expected: Vec<String>) -> Result<()> {
     let inbox = smtp.inbox()?;
     let ids: HashSet<&str> = inbox.iter().map(Mail::id).collect();
     let mut found: Vec<&str> = inbox.iter().map(Mail::to).collect();
@@ -179,17 +175,16 @@ pub fn each_once(smtp: &Smtp, mut expected: Vec<String>) -> Result<()> {
     Ok(())
 }
 
-/// No address and no password may stand in a log or beside a message that waits.
-pub async fn nothing_is_given_away(hub: &Hub) -> Result<()> {
+/// Checks that no address, name or secret is in the log, and no address in the error of a message.
+pub async fn check_nothing_leaks(hub: &Hub) -> Result<()> {
     let logged = hub.logged();
     for secret in ["@example.org", smtp::PASSWORD, SECRET, "Ann Early"] {
         ensure!(!logged.contains(secret), "{secret} in the log");
     }
-    ensure!(count(hub, "error like '%@%'").await? == 0, "an address in an error");
+    ensure!(count_messages(hub, "error like '%@%'").await? == 0, "an address in an error");
     Ok(())
 }
 
-/// Ann Early, whose name may stand in no log.
 pub fn ann<'a>(number: &'a str, email: &'a str) -> Person<'a> {
     Person { number, name: "Ann Early", email, ..Person::default() }
 }

@@ -1,5 +1,4 @@
-//! A terminal on the wall: what it tells systemd, Prometheus, the hub and the person on the ladder, and
-//! what it does when the hub asks.
+//! The terminal's watchdog, health, metrics, commands, `doctor` and `observe`.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -8,22 +7,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use tests::api::{Api, answered};
+use tests::api::{Api, expect_status};
+use tests::dir::{TestDir, free_port};
 use tests::eventually;
-use tests::ground::{Ground, free_port};
 use tests::hub::Hub;
 use tests::terminal::{Terminal, Walk};
 use tests::{photo, program, run};
 
 const WALK: Walk<'_> = Walk { photos: &[("obama3.jpg", false)], rate: 15, rearm_s: 0, for_ever: true };
 
-/// Changes a terminal's configuration.
 fn reconfigure(terminal: &Terminal, change: impl FnOnce(String) -> String) -> Result<()> {
     let text = std::fs::read_to_string(&terminal.config)?;
     Ok(std::fs::write(&terminal.config, change(text))?)
 }
 
-/// The same with another camera.
 fn give_camera(terminal: &Terminal, camera: &str) -> Result<()> {
     reconfigure(terminal, |text| {
         let before = text.split("[camera]").next().unwrap_or_default().to_owned();
@@ -31,12 +28,12 @@ fn give_camera(terminal: &Terminal, camera: &str) -> Result<()> {
     })
 }
 
-/// systemd's side of a service.
+/// systemd's side of `sd_notify`.
 struct Manager(UnixDatagram);
 
 impl Manager {
-    fn bind(ground: &Ground, terminal: &mut Terminal, watchdog: Duration) -> Result<Self> {
-        let path = ground.join("notify");
+    fn bind(dir: &TestDir, terminal: &mut Terminal, watchdog: Duration) -> Result<Self> {
+        let path = dir.join("notify");
         let socket = UnixDatagram::bind(&path)?;
         socket.set_read_timeout(Some(Duration::from_millis(100)))?;
         terminal.environment = vec![
@@ -46,7 +43,7 @@ impl Manager {
         Ok(Self(socket))
     }
 
-    /// What it is told within some time.
+    /// The messages received within some time.
     fn listen(&self, time: Duration) -> String {
         let (end, mut said) = (Instant::now() + time, String::new());
         let mut buffer = [0; 4096];
@@ -60,17 +57,17 @@ impl Manager {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_watchdog_is_fed_while_frames_advance_and_not_when_the_camera_hangs() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
-    let mut terminal = Terminal::new(&ground, &hub, &WALK)?;
-    let frames = ground.join("frames");
+async fn the_watchdog_is_notified_only_while_frames_advance() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
+    let mut terminal = Terminal::new(&dir, &hub, &WALK)?;
+    let frames = dir.join("frames");
     std::fs::create_dir(&frames)?;
     for name in ["a.jpg", "b.jpg"] {
         std::fs::copy(photo("biden.jpg")?, frames.join(name))?;
     }
     give_camera(&terminal, &format!("kind = \"replay\"\nfolder = {frames:?}\nrepeat = true"))?;
-    let manager = Manager::bind(&ground, &mut terminal, Duration::from_secs(2))?;
+    let manager = Manager::bind(&dir, &mut terminal, Duration::from_secs(2))?;
     terminal.start()?;
     let mut said = String::new();
     for _ in 0..60 {
@@ -81,7 +78,7 @@ async fn the_watchdog_is_fed_while_frames_advance_and_not_when_the_camera_hangs(
     }
     ensure!(said.contains("READY=1") && said.contains("WATCHDOG=1"), "{said} {}", terminal.logged());
     ensure!(said.contains("frames, connected"), "{said}");
-    // Opening a pipe that nobody writes to hangs, as a driver can.
+    // Opening a pipe without a writer blocks, as a driver can.
     let made = run("/usr/bin/mkfifo".as_ref(), &[frames.join("b.new").to_str().context("a path")?])?;
     ensure!(made.status.success());
     std::fs::rename(frames.join("b.new"), frames.join("b.jpg"))?;
@@ -95,14 +92,14 @@ async fn the_watchdog_is_fed_while_frames_advance_and_not_when_the_camera_hangs(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_camera_stands_in_the_heartbeat_and_the_watchdog_stays_quiet() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
+async fn a_missing_camera_is_in_the_heartbeat_and_does_not_restart_the_daemon() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
     hub.account("root", "admin", None)?;
-    let admin = Api::open(&hub, "root").await?;
-    let mut terminal = Terminal::new(&ground, &hub, &WALK)?;
+    let admin = Api::login(&hub, "root").await?;
+    let mut terminal = Terminal::new(&dir, &hub, &WALK)?;
     give_camera(&terminal, "kind = \"v4l2\"\ndevice = \"/dev/rollcall-none\"")?;
-    let manager = Manager::bind(&ground, &mut terminal, Duration::from_secs(8))?;
+    let manager = Manager::bind(&dir, &mut terminal, Duration::from_secs(8))?;
     terminal.start()?;
     let health = eventually("the fault", async || {
         let row = admin.list("/terminals").await?.first().cloned().context("a terminal")?;
@@ -120,7 +117,7 @@ async fn a_lost_camera_stands_in_the_heartbeat_and_the_watchdog_stays_quiet() ->
     Ok(())
 }
 
-/// Whether a process runs whose command names a file.
+/// Whether a process runs with this file in its command line.
 fn runs_with(file: &Path) -> Result<bool> {
     let file = file.to_str().context("a path")?;
     let commands = std::fs::read_dir("/proc")?.flatten().map(|process| process.path().join("cmdline"));
@@ -129,12 +126,12 @@ fn runs_with(file: &Path) -> Result<bool> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_is_a_camera_which_is_started_again_and_dies_with_the_terminal() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
+async fn a_camera_program_is_restarted_and_ends_with_the_terminal() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
     hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
-    let mut terminal = Terminal::new(&ground, &hub, &WALK)?;
-    let frame = ground.join("frame.jpg");
+    let mut terminal = Terminal::new(&dir, &hub, &WALK)?;
+    let frame = dir.join("frame.jpg");
     std::fs::copy(photo("obama3.jpg")?, &frame)?;
     let script = "for n in $(seq 50); do cat \"$1\"; sleep 0.1; done; \
         echo 'ERROR: no answer from rtsp://admin:hunter2@192.0.2.9/live' >&2; exit 3";
@@ -159,7 +156,7 @@ async fn a_program_is_a_camera_which_is_started_again_and_dies_with_the_terminal
     ensure!(!terminal.logged().contains("hunter2"), "a password is in the log");
     ensure!(runs_with(&frame)?);
     terminal.kill()?;
-    eventually("the program's death", async || {
+    eventually("the program to end", async || {
         ensure!(!runs_with(&frame)?, "it outlives the terminal");
         Ok(())
     })
@@ -167,11 +164,11 @@ async fn a_program_is_a_camera_which_is_started_again_and_dies_with_the_terminal
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pins_that_cant_be_opened_are_an_alarm_and_stop_no_punch() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
+async fn unusable_pins_raise_an_alarm_and_stop_no_punch() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
     hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
-    let mut terminal = Terminal::new(&ground, &hub, &WALK)?;
+    let mut terminal = Terminal::new(&dir, &hub, &WALK)?;
     reconfigure(&terminal, |text| {
         format!(
             "{text}[door]\nkind = \"gpio\"\nbackend = \"gpiocdev\"\nchip = \"/dev/rollcall-none\"\nrelay = 3\n"
@@ -188,13 +185,13 @@ async fn pins_that_cant_be_opened_are_an_alarm_and_stop_no_punch() -> Result<()>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_is_done_once_in_place_and_a_door_without_lock_is_not_opened() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
+async fn a_restart_command_runs_once_and_an_open_command_needs_a_lock() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
     hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
     hub.account("root", "admin", None)?;
-    let admin = Api::open(&hub, "root").await?;
-    let mut terminal = Terminal::new(&ground, &hub, &WALK)?;
+    let admin = Api::login(&hub, "root").await?;
+    let mut terminal = Terminal::new(&dir, &hub, &WALK)?;
     terminal.start()?;
     let run_of = async || {
         let row = admin.list("/terminals").await?.first().cloned().context("a terminal")?;
@@ -203,8 +200,8 @@ async fn a_restart_is_done_once_in_place_and_a_door_without_lock_is_not_opened()
     let first = eventually("a heartbeat", run_of).await?;
     let process = terminal.process()?;
     let commands = format!("/terminals/{}/commands", terminal.device);
-    answered(409, admin.post(&commands, &json!({"kind": "open"})).await?)?;
-    answered(202, admin.post(&commands, &json!({"kind": "restart"})).await?)?;
+    expect_status(409, admin.post(&commands, &json!({"kind": "open"})).await?)?;
+    expect_status(202, admin.post(&commands, &json!({"kind": "restart"})).await?)?;
     let second = eventually("another run", async || {
         let run = run_of().await?;
         ensure!(run != first, "{}", terminal.logged());
@@ -217,7 +214,7 @@ async fn a_restart_is_done_once_in_place_and_a_door_without_lock_is_not_opened()
         Ok(())
     })
     .await?;
-    // Offered again, it is answered as done, and not done again.
+    // Delivered again, the command is answered as done and not repeated.
     hub.cluster().execute("update commands set done_at = null").await?;
     hub.must(&["terminal", "command", &terminal.device, "identify"])?;
     eventually("done, both", async || {
@@ -235,17 +232,17 @@ async fn a_restart_is_done_once_in_place_and_a_door_without_lock_is_not_opened()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics_are_served_here_and_logs_are_json_where_asked_for() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
+async fn metrics_are_served_on_loopback_and_logs_can_be_json() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
     hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
-    let mut terminal = Terminal::new(&ground, &hub, &WALK)?;
+    let mut terminal = Terminal::new(&dir, &hub, &WALK)?;
     let port = free_port()?;
     reconfigure(&terminal, |text| format!("{text}[metrics]\nlisten = \"127.0.0.1:{port}\"\n"))?;
     terminal.environment.push(("ROLLCALL_LOG".into(), "json".into()));
     terminal.start()?;
     let value = async |name: &str| -> Result<f64> {
-        let _ = rustls::crypto::ring::default_provider().install_default(); // reqwest wants one, also for HTTP
+        let _ = rustls::crypto::ring::default_provider().install_default(); // reqwest needs one, even for HTTP
         let text = reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await?.text().await?;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         Ok(line.with_context(|| format!("no {name} in {text}"))?.parse()?)
@@ -274,10 +271,10 @@ fn doctor(terminal: &Terminal) -> Result<(Output, Vec<Value>)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_doctor_says_what_is_wrong_and_what_to_do() -> Result<()> {
-    let ground = Ground::new()?;
-    let mut hub = Hub::start_new(&ground)?;
-    let mut terminal = Terminal::new(&ground, &hub, &WALK)?;
+async fn the_doctor_reports_problems_and_remedies() -> Result<()> {
+    let dir = TestDir::new()?;
+    let mut hub = Hub::start_new(&dir)?;
+    let mut terminal = Terminal::new(&dir, &hub, &WALK)?;
     let finding = |findings: &[Value], check: &str| -> Result<(String, String)> {
         let found = findings.iter().find(|finding| finding["check"] == json!(check));
         let found = found.with_context(|| format!("nothing about {check}: {findings:?}"))?;
@@ -304,7 +301,7 @@ async fn the_doctor_says_what_is_wrong_and_what_to_do() -> Result<()> {
     }
     ensure!(finding(&healthy, "camera")?.0 == "note", "played from files");
     ensure!(terminal.runs()?, "the doctor disturbed the daemon");
-    ensure!(!hub.logged().contains("REFUSED"), "the doctor is taken for an intruder: {}", hub.logged());
+    ensure!(!hub.logged().contains("REFUSED"), "the doctor is taken for an attacker: {}", hub.logged());
 
     give_camera(&terminal, "kind = \"v4l2\"\ndevice = \"/dev/rollcall-none\"")?;
     reconfigure(&terminal, |text| {
@@ -335,11 +332,11 @@ async fn the_doctor_says_what_is_wrong_and_what_to_do() -> Result<()> {
 }
 
 #[test]
-fn the_doctor_compares_the_hub_with_its_fingerprint() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
-    let terminal = Terminal::unclaimed(&ground, &hub, &WALK)?;
-    std::fs::create_dir(ground.join("terminal"))?;
+fn the_doctor_checks_the_fingerprint_of_the_hub() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
+    let terminal = Terminal::unpaired(&dir, &hub, &WALK)?;
+    std::fs::create_dir(dir.join("terminal"))?;
     let about_the_hub = || -> Result<Value> {
         let findings = doctor(&terminal)?.1;
         findings.into_iter().find(|finding| finding["check"] == "hub").context("nothing about the hub")
@@ -356,7 +353,7 @@ fn the_doctor_compares_the_hub_with_its_fingerprint() -> Result<()> {
 }
 
 #[test]
-fn observe_tells_in_words_and_as_json() -> Result<()> {
+fn observe_prints_text_and_json() -> Result<()> {
     let photo = photo("obama.jpg")?;
     let photo = photo.to_str().context("a path")?;
     let words = run(&program("rollcall-edge")?, &["observe", photo])?;

@@ -1,4 +1,4 @@
-//! Who may not get in, does not, and the hub says why.
+//! Who may connect to the broker and use which topics; what the hub logs of rejections.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -11,15 +11,15 @@ use rand::{RngExt, SeedableRng};
 use rcgen::{CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rumqttc::QoS;
 use rustls_pki_types::ServerName;
+use tests::dir::TestDir;
 use tests::eventually;
-use tests::ground::Ground;
 use tests::hub::Hub;
-use tests::intruder::{Intruder, acknowledged, tls};
-use tests::simulated::Papers;
+use tests::mqtt_client::{MqttClient, acknowledged, tls};
+use tests::simulated::Ca;
 use tokio::io::AsyncWriteExt;
 use tokio_rustls::TlsConnector;
 
-/// Sockets that say nothing, or begin a handshake and leave it at that.
+/// Idle sockets, some in the middle of a handshake.
 const IDLE: usize = 1000;
 
 async fn hub_says(hub: &Hub, expected: &str) -> Result<()> {
@@ -30,16 +30,16 @@ async fn hub_says(hub: &Hub, expected: &str) -> Result<()> {
     .await
 }
 
-/// Both ends of the sockets are on this machine.
+/// Raises the limit of open files: both ends of the sockets are on this machine.
 fn allow_sockets() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::Nofile).maximum;
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
-/// A key and a certificate for `device`, signed by an authority that the hub does not know.
-fn foreign(ground: &Ground, device: &str) -> Result<std::path::PathBuf> {
-    let folder = ground.join("foreign");
+/// A key and a certificate for `device`, signed by an unknown CA.
+fn foreign(dir: &TestDir, device: &str) -> Result<std::path::PathBuf> {
+    let folder = dir.join("foreign");
     std::fs::create_dir(&folder)?;
     let mut authority = CertificateParams::new(Vec::<String>::new())?;
     authority.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -54,50 +54,50 @@ fn foreign(ground: &Ground, device: &str) -> Result<std::path::PathBuf> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_accepted_terminals_connect_as_themselves() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
-    let (one, other) = (ground.join("one"), ground.join("other"));
+async fn only_accepted_terminals_connect_and_only_as_themselves() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
+    let (one, other) = (dir.join("one"), dir.join("other"));
     let (device, neighbour) = (hub.sign(&one, "One")?, hub.sign(&other, "Other")?);
-    let foreign = foreign(&ground, &device)?;
-    let honest = Intruder { identity: Some(&one), client_id: &device, will: false };
+    let foreign = foreign(&dir, &device)?;
+    let honest = MqttClient { identity: Some(&one), client_id: &device, will: false };
     drop(honest.connect(&hub).await?);
 
     let attempts = [
-        ("no certificate", Intruder { identity: None, ..honest }, "peer sent no certificates"),
+        ("no certificate", MqttClient { identity: None, ..honest }, "peer sent no certificates"),
         (
             "a foreign certificate",
-            Intruder { identity: Some(&foreign), ..honest },
+            MqttClient { identity: Some(&foreign), ..honest },
             "invalid peer certificate",
         ),
-        ("another's name", Intruder { client_id: &neighbour, ..honest }, "is not"),
-        ("a last will", Intruder { will: true, ..honest }, "a last will is not allowed"),
+        ("another's name", MqttClient { client_id: &neighbour, ..honest }, "is not"),
+        ("a last will", MqttClient { will: true, ..honest }, "a last will is not allowed"),
     ];
-    for (what, intruder, reason) in attempts {
-        ensure!(intruder.connect(&hub).await.is_err(), "{what} was let in");
+    for (what, mqtt_client, reason) in attempts {
+        ensure!(mqtt_client.connect(&hub).await.is_err(), "{what} was let in");
         hub_says(&hub, reason).await?;
     }
-    // A certificate of the right authority whose terminal was revoked, or signed anew.
+    // Certificates of the hub's CA: of a revoked terminal, and one that was replaced.
     hub.must(&["terminal", "revoke", &device])?;
     ensure!(honest.connect(&hub).await.is_err(), "a revoked terminal was let in");
     hub_says(&hub, "is revoked").await?;
     let request = other.join("terminal.csr").display().to_string();
-    let elsewhere = ground.join("elsewhere").display().to_string();
+    let elsewhere = dir.join("elsewhere").display().to_string();
     let refused = hub.command(&["terminal", "sign", &request, "--name", "Thief", "--out", &elsewhere])?;
-    tests::refused(&refused, "is known already")?;
+    tests::check_error(&refused, "is known already")?;
     hub.must(&["terminal", "sign", &request, "--name", "Other", "--out", &elsewhere, "--replace"])?;
-    let replaced = Intruder { identity: Some(&other), client_id: &neighbour, will: false };
+    let replaced = MqttClient { identity: Some(&other), client_id: &neighbour, will: false };
     ensure!(replaced.connect(&hub).await.is_err(), "a replaced certificate was let in");
     hub_says(&hub, "came with a replaced certificate").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_terminal_speaks_and_hears_for_itself_alone() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
-    let (one, other) = (ground.join("one"), ground.join("other"));
+async fn a_terminal_uses_only_its_own_topics() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
+    let (one, other) = (dir.join("one"), dir.join("other"));
     let (device, neighbour) = (hub.sign(&one, "One")?, hub.sign(&other, "Other")?);
-    let me = Intruder { identity: Some(&one), client_id: &device, will: false };
+    let me = MqttClient { identity: Some(&one), client_id: &device, will: false };
 
     let (client, mut events) = me.connect(&hub).await?;
     client.publish(format!("/tenants/{device}/up/hello"), QoS::AtLeastOnce, false, "x").await?;
@@ -118,7 +118,7 @@ async fn a_terminal_speaks_and_hears_for_itself_alone() -> Result<()> {
     let (client, mut events) = me.connect(&hub).await?;
     client.publish(format!("/tenants/{device}/up/hello"), QoS::AtLeastOnce, true, "x").await?;
     ensure!(!acknowledged(&mut events).await?, "it retained a message");
-    // Kept by the router until it is released, which never happens.
+    // QoS 2: kept until it is released, which never happens.
     let (client, mut events) = me.connect(&hub).await?;
     client.publish(format!("/tenants/{device}/up/hello"), QoS::ExactlyOnce, false, "x").await?;
     ensure!(!acknowledged(&mut events).await?, "it published with QoS 2");
@@ -139,7 +139,7 @@ async fn a_terminal_speaks_and_hears_for_itself_alone() -> Result<()> {
     let (client, mut events) = me.connect(&hub).await?;
     client.subscribe(format!("/tenants/{device}/down/receipt"), QoS::AtMostOnce).await?;
     ensure!(acknowledged(&mut events).await?, "its own topics were refused");
-    // Larger than any packet may be: cut off, and the hub lives.
+    // A packet above the limit closes the connection; the hub continues.
     client
         .publish(format!("/tenants/{device}/up/punches"), QoS::AtLeastOnce, false, vec![0; 400 << 10])
         .await?;
@@ -150,13 +150,13 @@ async fn a_terminal_speaks_and_hears_for_itself_alone() -> Result<()> {
     Ok(())
 }
 
-/// Bytes that begin as MQTT does and go on as it likes: chance decides, from a printed seed.
+/// Random bytes that begin like MQTT; the seed is printed.
 fn nonsense(chance: &mut StdRng) -> Vec<u8> {
     let kind = chance.random_range(0..16_u8) << 4;
     let length = chance.random_range(0..200_usize);
     let mut bytes = vec![kind | chance.random_range(0..16_u8)];
     match chance.random_range(0..4) {
-        0 => bytes.extend([0xff; 4]),          // a length that never ends
+        0 => bytes.extend([0xff; 4]),          // an endless length
         1 => bytes.extend([0xff, 0xff, 0x7f]), // two megabytes
         2 => bytes.push(chance.random_range(0..128)),
         _ => bytes.push(length.min(127) as u8),
@@ -166,13 +166,13 @@ fn nonsense(chance: &mut StdRng) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn malformed_packets_end_their_connection_alone() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
-    let (one, other) = (ground.join("one"), ground.join("other"));
+async fn malformed_packets_end_only_their_own_connection() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
+    let (one, other) = (dir.join("one"), dir.join("other"));
     let (device, neighbour) = (hub.sign(&one, "One")?, hub.sign(&other, "Other")?);
     // Other terminals stay connected meanwhile.
-    let honest = Intruder { identity: Some(&other), client_id: &neighbour, will: false };
+    let honest = MqttClient { identity: Some(&other), client_id: &neighbour, will: false };
     let (client, mut events) = honest.connect(&hub).await?;
     let seed = rand::random::<u32>();
     println!("seed {seed}");
@@ -181,7 +181,7 @@ async fn malformed_packets_end_their_connection_alone() -> Result<()> {
     let name = ServerName::try_from("localhost")?;
     let connect = [&[0x10, 44, 0, 4][..], b"MQTT", &[4, 2, 0, 60, 0, 32], device.as_bytes()].concat();
     for round in 0..40 {
-        // A terminal may come thirty times at once, then once a second.
+        // The limit is 30 connections at once, then one per second.
         if round >= 25 {
             tokio::time::sleep(Duration::from_millis(1050)).await;
         }
@@ -207,16 +207,16 @@ async fn malformed_packets_end_their_connection_alone() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn certificates_count_in_their_time_and_until_they_are_revoked() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
-    let one = ground.join("one");
+async fn expired_future_and_revoked_certificates_are_rejected() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
+    let one = dir.join("one");
     let device = hub.sign(&one, "One")?;
-    let honest = Intruder { identity: Some(&one), client_id: &device, will: false };
+    let honest = MqttClient { identity: Some(&one), client_id: &device, will: false };
     let (_client, mut events) = honest.connect(&hub).await?;
-    // Of the right authority and for the right key, but of another time, or for nobody known.
+    // Signed by the hub's CA for the right key, but expired, not valid yet, or of an unknown device.
     let key = KeyPair::from_pem(&std::fs::read_to_string(one.join("terminal.key"))?)?;
-    let papers = Papers::of(&hub.state)?;
+    let ca = Ca::of(&hub.state)?;
     let stranger = "f".repeat(32);
     let wrong = [
         ("expired", &device, 2001, 2002, "expired"),
@@ -225,15 +225,15 @@ async fn certificates_count_in_their_time_and_until_they_are_revoked() -> Result
         ("not the one that was signed", &device, 2020, 2090, "came with a replaced certificate"),
     ];
     for (number, (what, name, from, until, reason)) in wrong.into_iter().enumerate() {
-        let folder = ground.join(&format!("wrong-{number}"));
+        let folder = dir.join(&format!("wrong-{number}"));
         std::fs::create_dir(&folder)?;
         std::fs::copy(one.join("terminal.key"), folder.join("terminal.key"))?;
-        std::fs::write(folder.join("terminal.pem"), papers.certificate(name, &key, from, until)?)?;
-        let intruder = Intruder { identity: Some(&folder), client_id: name, will: false };
-        ensure!(intruder.connect(&hub).await.is_err(), "a certificate {what} was let in");
+        std::fs::write(folder.join("terminal.pem"), ca.certificate(name, &key, from, until)?)?;
+        let mqtt_client = MqttClient { identity: Some(&folder), client_id: name, will: false };
+        ensure!(mqtt_client.connect(&hub).await.is_err(), "a certificate {what} was let in");
         hub_says(&hub, reason).await?;
     }
-    // The honest connection stands through all that, and ends within a second of being revoked.
+    // The valid connection stays and ends within a second of being revoked.
     let revoked = Instant::now();
     hub.must(&["terminal", "revoke", &device])?;
     let command = revoked.elapsed();
@@ -244,24 +244,24 @@ async fn certificates_count_in_their_time_and_until_they_are_revoked() -> Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_idle_sockets_delay_nobody() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
-    let one = ground.join("one");
+async fn a_thousand_idle_sockets_do_not_delay_a_terminal() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
+    let one = dir.join("one");
     let device = hub.sign(&one, "One")?;
     allow_sockets();
     let mut idle = Vec::new();
     for number in 0..IDLE {
         let mut socket = TcpStream::connect(hub.mqtt)?;
         if number % 2 == 0 {
-            socket.write_all(&[22, 3, 1])?; // the beginning of a handshake that never goes on
+            socket.write_all(&[22, 3, 1])?; // an unfinished handshake
         }
         idle.push(socket);
     }
     let begun = Instant::now();
-    let honest = Intruder { identity: Some(&one), client_id: &device, will: false };
+    let honest = MqttClient { identity: Some(&one), client_id: &device, will: false };
     drop(honest.connect(&hub).await?);
-    // Far less than the five seconds that a handshake may take: nobody waited for an idle one.
+    // Far less than the timeout of a handshake, five seconds.
     ensure!(begun.elapsed() < Duration::from_secs(3), "it took {:?}", begun.elapsed());
     hub_says(&hub, "no handshake in time").await?;
     for mut socket in idle {

@@ -1,4 +1,4 @@
-//! A broker that is not the hub's own: two hubs share it, and nobody on it is believed.
+//! An external broker: two hubs share it, and messages on it are not trusted.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -11,37 +11,37 @@ use proto::{Answer, Command, DeviceId, PunchBatch, PunchRecord, Receipt, Sealed,
 use rcgen::{KeyPair, PKCS_ED25519};
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS, TlsConfiguration, Transport};
 use serde_json::{Value, json};
+use tests::dir::TestDir;
 use tests::eventually;
-use tests::ground::Ground;
 use tests::hub::Hub;
-use tests::intruder::tls;
-use tests::mosquitto::{Mosquitto, Papers};
-use tests::simulated::{self, Behaviour, Simulated, accept, hire};
+use tests::mosquitto::{Certificates, Mosquitto};
+use tests::mqtt_client::tls;
+use tests::simulated::{self, Behaviour, Simulated, accept, add_people};
 use tests::terminal::{Terminal, Walk};
 use tokio::task::JoinSet;
 
-/// A broker with a hub on it, whose other clients are named.
-struct Field {
+/// An external broker with a hub.
+struct BrokerSetup {
     hub: Hub,
     broker: Mosquitto,
-    papers: PathBuf,
-    ground: Ground,
+    certificates: PathBuf,
+    dir: TestDir,
 }
 
-impl Field {
+impl BrokerSetup {
     fn new(clients: &[(&str, Value)]) -> Result<Self> {
-        let ground = Ground::new()?;
-        let papers = ground.join("papers");
-        let mut hub = Hub::configure(&ground, "hub", "")?;
-        let folder = papers.to_str().context("a path in UTF-8")?;
+        let dir = TestDir::new()?;
+        let certificates = dir.join("certificates");
+        let mut hub = Hub::configure(&dir, "hub", "")?;
+        let folder = certificates.to_str().context("a path in UTF-8")?;
         hub.must(&["authority", "broker", "localhost", "127.0.0.1", "--out", folder])?;
-        let certificate = papers.join("broker.pem");
-        let (authority, key) = (papers.join("ca.pem"), papers.join("broker.key"));
+        let certificate = certificates.join("broker.pem");
+        let (authority, key) = (certificates.join("ca.pem"), certificates.join("broker.key"));
         let mut broker = Mosquitto::configure(
-            &ground,
-            &Papers { authority: &authority, certificate: &certificate, key: &key },
+            &dir,
+            &Certificates { authority: &authority, certificate: &certificate, key: &key },
         )?;
-        broker.start()?; // which makes the list
+        broker.start()?; // creates the list of clients
         broker.kill()?;
         let mut list: Value = serde_json::from_slice(&std::fs::read(&broker.list)?)?;
         for (name, role) in clients {
@@ -54,32 +54,32 @@ impl Field {
         }
         std::fs::write(&broker.list, serde_json::to_string_pretty(&list)? + "\n")?;
         broker.start()?;
-        let field_papers = papers.clone();
-        join(&hub, &broker, &field_papers, "hub")?;
+        let broker_certificates = certificates.clone();
+        join(&hub, &broker, &broker_certificates, "hub")?;
         hub.start()?;
-        Ok(Self { hub, broker, papers, ground })
+        Ok(Self { hub, broker, certificates, dir })
     }
 
-    /// Another hub on the same broker and database.
+    /// Starts another hub on the same broker and database.
     fn second(&self) -> Result<Hub> {
-        let url = self.ground.join("url");
+        let url = self.dir.join("url");
         std::fs::write(&url, self.hub.cluster().url())?;
         let more = format!("database_url_file = \"{}\"\n", url.display());
-        let mut second = Hub::configure(&self.ground, "second", &more)?;
+        let mut second = Hub::configure(&self.dir, "second", &more)?;
         std::fs::create_dir_all(second.state.join("pki"))?;
         for name in ["pki/ca.pem", "pki/ca.key", "pki/signing.key", "vault.key"] {
             std::fs::copy(self.hub.state.join(name), second.state.join(name))?;
         }
-        join(&second, &self.broker, &self.papers, "hub-2")?;
+        join(&second, &self.broker, &self.certificates, "hub-2")?;
         second.start()?;
         Ok(second)
     }
 
-    /// The real terminal, which connects to the broker.
+    /// A terminal that connects to the broker.
     fn terminal(&self) -> Result<Terminal> {
         self.hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
         let walk = Walk { photos: &[("obama3.jpg", false)], rate: 30, rearm_s: 0, for_ever: true };
-        let terminal = Terminal::new(&self.ground, &self.hub, &walk)?;
+        let terminal = Terminal::new(&self.dir, &self.hub, &walk)?;
         let text = std::fs::read_to_string(&terminal.config)?;
         let (from, to) = (self.hub.mqtt.port(), self.broker.address.port());
         std::fs::write(&terminal.config, text.replace(&format!("port = {from}"), &format!("port = {to}")))?;
@@ -87,16 +87,16 @@ impl Field {
     }
 }
 
-/// Configures a hub for the broker, with a certificate of its own.
-fn join(hub: &Hub, broker: &Mosquitto, papers: &Path, name: &str) -> Result<()> {
-    let folder = papers.join(name);
+/// Configures a hub for the broker, with its own certificate.
+fn join(hub: &Hub, broker: &Mosquitto, certificates: &Path, name: &str) -> Result<()> {
+    let folder = certificates.join(name);
     hub.must(&["authority", "client", name, "--out", folder.to_str().context("a path in UTF-8")?])?;
     let text = std::fs::read_to_string(&hub.config)?;
     let external = format!(
         "broker = \"external\"\n{text}\n[external]\nhost = \"localhost\"\nport = {}\nca = \"{}\"\n\
         certificate = \"{}\"\nkey = \"{}\"\n",
         broker.address.port(),
-        papers.join("ca.pem").display(),
+        certificates.join("ca.pem").display(),
         folder.join("hub.pem").display(),
         folder.join("hub.key").display()
     );
@@ -104,24 +104,24 @@ fn join(hub: &Hub, broker: &Mosquitto, papers: &Path, name: &str) -> Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hubs_share_a_broker_and_one_is_killed_again_and_again() -> Result<()> {
-    let field = Field::new(&[("hub-2", json!({"rolename": "hub"}))])?;
-    let mut second = field.second()?;
-    let papers = simulated::Papers::of(&field.hub.state)?;
-    let terminals: Vec<Simulated> = (0..40).map(|_| papers.terminal()).collect::<Result<_>>()?;
+async fn two_hubs_on_one_broker_lose_no_punch_while_one_is_killed() -> Result<()> {
+    let setup = BrokerSetup::new(&[("hub-2", json!({"rolename": "hub"}))])?;
+    let mut second = setup.second()?;
+    let ca = simulated::Ca::of(&setup.hub.state)?;
+    let terminals: Vec<Simulated> = (0..40).map(|_| ca.terminal()).collect::<Result<_>>()?;
     let ids: Vec<DeviceId> = terminals.iter().map(|terminal| terminal.device.clone()).collect();
-    accept(&field.hub.cluster(), &terminals).await?;
-    field.hub.cluster().execute("select pg_notify('rollcall_terminal', '')").await?;
+    accept(&setup.hub.cluster(), &terminals).await?;
+    setup.hub.cluster().execute("select pg_notify('rollcall_terminal', '')").await?;
     eventually("the broker's list", async || {
-        let known = field.broker.known()?;
+        let known = setup.broker.known()?;
         ensure!(ids.iter().all(|id| known.iter().any(|name| name == id.as_str())), "{} known", known.len());
         Ok(())
     })
     .await?;
-    let people = Arc::new(hire(&field.hub.cluster(), 50).await?);
+    let people = Arc::new(add_people(&setup.hub.cluster(), 50).await?);
     let first = Instant::now() + Duration::from_secs(1);
     let behaviour = Behaviour {
-        port: field.broker.address.port(),
+        port: setup.broker.address.port(),
         until: first + Duration::from_secs(15),
         every: Duration::from_millis(200),
         first,
@@ -141,20 +141,20 @@ async fn two_hubs_share_a_broker_and_one_is_killed_again_and_again() -> Result<(
     while let Some(done) = tasks.join_next().await {
         sent.extend(done??.punches);
     }
-    let stored = field.hub.cluster().punches().await?;
+    let stored = setup.hub.cluster().punches().await?;
     ensure!(sent.len() > 1000, "only {} punches", sent.len());
     ensure!(sent.iter().all(|id| stored.get(id) == Some(&1)), "a punch is lost or doubled");
     ensure!(stored.len() == sent.len(), "{} stored of {}", stored.len(), sent.len());
-    for (name, hub) in [("first", &field.hub), ("second", &second)] {
+    for (name, hub) in [("first", &setup.hub), ("second", &second)] {
         ensure!(hub.logged().contains("punches committed"), "the {name} hub had no share");
     }
     Ok(())
 }
 
-/// Topics and what was published on them.
+/// Published messages by topic.
 type Heard = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 
-/// Somebody who may publish and hear everything on the broker.
+/// A client that may publish and subscribe to everything on the broker.
 struct Hostile {
     client: AsyncClient,
     heard: Heard,
@@ -162,13 +162,13 @@ struct Hostile {
 }
 
 impl Hostile {
-    fn new(field: &Field) -> Result<Self> {
-        let folder = field.papers.join("hostile");
-        field.hub.must(&["authority", "client", "hostile", "--out", folder.to_str().context("a path")?])?;
+    fn new(setup: &BrokerSetup) -> Result<Self> {
+        let folder = setup.certificates.join("hostile");
+        setup.hub.must(&["authority", "client", "hostile", "--out", folder.to_str().context("a path")?])?;
         std::fs::rename(folder.join("hub.pem"), folder.join("terminal.pem"))?;
         std::fs::rename(folder.join("hub.key"), folder.join("terminal.key"))?;
-        let mut options = MqttOptions::new("hostile", "localhost", field.broker.address.port());
-        let tls = tls(&field.papers.join("ca.pem"), Some(&folder))?;
+        let mut options = MqttOptions::new("hostile", "localhost", setup.broker.address.port());
+        let tls = tls(&setup.certificates.join("ca.pem"), Some(&folder))?;
         options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::new(tls))));
         options.set_clean_session(true).set_max_packet_size(1 << 20, 1 << 20);
         let (client, mut events) = AsyncClient::new(options, 64);
@@ -198,7 +198,7 @@ impl Hostile {
         Ok(self.client.publish(topic.of(device), QoS::AtLeastOnce, false, bytes).await?)
     }
 
-    /// The latest message on a topic that it heard.
+    /// The latest message that it received on a topic.
     async fn recorded(&self, topic: Topic, device: &DeviceId) -> Result<Vec<u8>> {
         let name = topic.of(device);
         eventually(&format!("{topic:?} on the broker"), async || {
@@ -215,27 +215,27 @@ fn lines(text: &str, part: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hostile_client_on_the_broker_is_not_believed() -> Result<()> {
+async fn messages_of_a_hostile_client_are_rejected() -> Result<()> {
     let everything = ["publishClientSend", "publishClientReceive", "subscribePattern"];
     let acls: Vec<Value> = everything
         .iter()
         .map(|kind| json!({"acltype": kind, "topic": "#", "priority": 0, "allow": true}))
         .collect();
-    let field = Field::new(&[("hostile", json!({"rolename": "everything", "acls": acls}))])?;
-    let hostile = Hostile::new(&field)?;
-    let mut terminal = field.terminal()?;
+    let setup = BrokerSetup::new(&[("hostile", json!({"rolename": "everything", "acls": acls}))])?;
+    let hostile = Hostile::new(&setup)?;
+    let mut terminal = setup.terminal()?;
     let device: DeviceId = terminal.device.parse()?;
     terminal.start()?;
     eventually("punches", async || {
-        ensure!(terminal.durable().len() > 10, "{}\n{}", terminal.logged(), field.broker.logged());
+        ensure!(terminal.durable().len() > 10, "{}\n{}", terminal.logged(), setup.broker.logged());
         Ok(())
     })
     .await?;
-    let roster = hostile.recorded(Topic::Roster, &device).await?;
+    let gallery = hostile.recorded(Topic::Roster, &device).await?;
     let answer = hostile.recorded(Topic::Answer, &device).await?;
     let batch = hostile.recorded(Topic::Punches, &device).await?;
 
-    // What only the hub may say, said by somebody else with another key.
+    // Messages of the hub, signed with another key.
     let own = Signer::hub(&KeyPair::generate_for(&PKCS_ED25519)?.serialize_der())?;
     let command = Command { id: vec![7; 16], kind: 1, expires_us: i64::MAX };
     let forged = [
@@ -244,24 +244,24 @@ async fn a_hostile_client_on_the_broker_is_not_believed() -> Result<()> {
         (Topic::Answer, Answer { version: 1, commands: vec![command], ..Answer::default() }.encode_to_vec()),
     ];
     for (topic, body) in forged {
-        let refused = lines(&terminal.logged(), "did not sign");
+        let rejected = lines(&terminal.logged(), "did not sign");
         hostile.publish(topic, &device, body.clone()).await?; // unsigned
         hostile.publish(topic, &device, own.sign(topic, &device, body)).await?;
-        eventually(&format!("{topic:?} refused twice"), async || {
-            ensure!(lines(&terminal.logged(), "did not sign") >= refused + 2, "{}", terminal.logged());
+        eventually(&format!("{topic:?} rejected twice"), async || {
+            ensure!(lines(&terminal.logged(), "did not sign") >= rejected + 2, "{}", terminal.logged());
             Ok(())
         })
         .await?;
     }
-    // What the hub said to another terminal, or on another topic.
-    let refused = lines(&terminal.logged(), "did not sign");
-    hostile.publish(Topic::Answer, &device, roster.clone()).await?;
-    eventually("a message of another topic refused", async || {
-        ensure!(lines(&terminal.logged(), "did not sign") > refused);
+    // Messages of the hub to another terminal, or on another topic.
+    let rejected = lines(&terminal.logged(), "did not sign");
+    hostile.publish(Topic::Answer, &device, gallery.clone()).await?;
+    eventually("a message of another topic to be rejected", async || {
+        ensure!(lines(&terminal.logged(), "did not sign") > rejected);
         Ok(())
     })
     .await?;
-    // What the hub did say, once more: after another hello it is old.
+    // A replayed message of the hub: it answers an earlier hello.
     terminal.kill()?;
     terminal.start()?;
     let before = terminal.durable().len();
@@ -270,47 +270,47 @@ async fn a_hostile_client_on_the_broker_is_not_believed() -> Result<()> {
         Ok(())
     })
     .await?;
-    let refused = lines(&terminal.logged(), "answers no hello");
-    hostile.publish(Topic::Roster, &device, roster).await?;
+    let rejected = lines(&terminal.logged(), "answers no hello");
+    hostile.publish(Topic::Roster, &device, gallery).await?;
     hostile.publish(Topic::Answer, &device, answer).await?;
-    eventually("old roster and answer refused", async || {
-        ensure!(lines(&terminal.logged(), "answers no hello") >= refused + 2, "{}", terminal.logged());
+    eventually("an old gallery and answer to be rejected", async || {
+        ensure!(lines(&terminal.logged(), "answers no hello") >= rejected + 2, "{}", terminal.logged());
         Ok(())
     })
     .await?;
 
-    // What only the terminal may say.
+    // Messages of the terminal.
     let record = PunchRecord { seq: 1, punch: vec![1, 2, 3] };
     let invented =
         PunchBatch { version: 1, epoch: 5, records: vec![record], ..PunchBatch::default() }.encode_to_vec();
-    let stranger = Signer::terminal(&KeyPair::generate()?.serialize_der())?;
+    let other = Signer::terminal(&KeyPair::generate()?.serialize_der())?;
     hostile.publish(Topic::Punches, &device, invented.clone()).await?;
-    hostile.publish(Topic::Punches, &device, stranger.sign(Topic::Punches, &device, invented)).await?;
+    hostile.publish(Topic::Punches, &device, other.sign(Topic::Punches, &device, invented)).await?;
     let unknown: DeviceId = "f".repeat(32).parse()?;
     hostile.publish(Topic::Hello, &unknown, batch.clone()).await?;
     for _ in 0..20 {
-        hostile.publish(Topic::Punches, &device, batch.clone()).await?; // a real one, again and again
+        hostile.publish(Topic::Punches, &device, batch.clone()).await?; // replayed
     }
-    eventually("the hub to refuse", async || {
-        let log = field.hub.logged();
+    eventually("the hub to reject it", async || {
+        let log = setup.hub.logged();
         ensure!(lines(&log, "kind=\"signature\"") >= 2 && lines(&log, "not accepted") >= 1, "{log}");
         Ok(())
     })
     .await?;
     let durable = terminal.durable();
     eventually("every durable punch once", async || {
-        let arrived = field.hub.cluster().punches().await?;
+        let arrived = setup.hub.cluster().punches().await?;
         ensure!(durable.iter().all(|id| arrived.get(id) == Some(&1)), "some are missing");
         ensure!(arrived.values().all(|count| *count == 1));
         Ok(())
     })
     .await?;
-    ensure!(field.hub.cluster().number("select count(*) from dead_letters").await? == 0);
+    ensure!(setup.hub.cluster().number("select count(*) from dead_letters").await? == 0);
 
-    // Revoked, it is cut off by the broker, and its messages count no more.
-    field.hub.must(&["terminal", "revoke", device.as_str()])?;
+    // Once revoked, it is disconnected by the broker and its messages are rejected.
+    setup.hub.must(&["terminal", "revoke", device.as_str()])?;
     eventually("the broker to forget it", async || {
-        ensure!(!field.broker.known()?.iter().any(|name| name == device.as_str()));
+        ensure!(!setup.broker.known()?.iter().any(|name| name == device.as_str()));
         Ok(())
     })
     .await?;

@@ -1,4 +1,4 @@
-//! A terminal becomes one, renews its certificate, and is sent away.
+//! A terminal is paired, renews its certificate, and is revoked.
 
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
@@ -10,13 +10,13 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use tests::api::{Api, answered};
-use tests::ground::Ground;
+use tests::api::{Api, expect_status};
+use tests::dir::TestDir;
 use tests::hub::Hub;
-use tests::intruder::Intruder;
-use tests::simulated::Papers;
+use tests::mqtt_client::MqttClient;
+use tests::simulated::Ca;
 use tests::terminal::{Terminal, Walk};
-use tests::{eventually, refused};
+use tests::{check_error, eventually};
 
 const WALK: Walk<'_> = Walk { photos: &[("obama3.jpg", false)], rate: 30, rearm_s: 0, for_ever: true };
 
@@ -41,17 +41,17 @@ async fn all_arrive_once(terminal: &Terminal, hub: &Hub) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_terminal_is_accepted_by_whoever_reads_its_code() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
+async fn a_new_terminal_is_accepted_with_its_code() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
     hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
     hub.account("admin", "admin", None)?;
-    let admin = Api::open(&hub, "admin").await?;
-    let mut terminal = Terminal::unclaimed(&ground, &hub, &WALK)?;
+    let admin = Api::login(&hub, "admin").await?;
+    let mut terminal = Terminal::unpaired(&dir, &hub, &WALK)?;
     terminal.start()?;
-    let (device, code) = (terminal.says("device ").await?, terminal.says("code ").await?);
-    ensure!(ground.join("terminal/claim.png").is_file(), "no QR image");
-    eventually("the claim", async || {
+    let (device, code) = (terminal.wait_for_line("device ").await?, terminal.wait_for_line("code ").await?);
+    ensure!(dir.join("terminal/claim.png").is_file(), "no QR image");
+    eventually("the pairing request", async || {
         let claims = admin.list("/claims").await?;
         ensure!(
             claims.iter().any(|claim| claim["device"] == device && claim["state"] == "pending"),
@@ -66,67 +66,73 @@ async fn a_new_terminal_is_accepted_by_whoever_reads_its_code() -> Result<()> {
         "the code is in the log"
     );
 
-    // Nobody who does not stand before it.
-    refused(
+    // A wrong code is rejected.
+    check_error(
         &hub.command(&["terminal", "accept", &device, "--code", "0000-0000", "--name", "Door"])?,
         "4 more attempts",
     )?;
-    refused(
+    check_error(
         &hub.command(&["terminal", "accept", &"0".repeat(32), "--code", &code, "--name", "Door"])?,
         "no device",
     )?;
     let acceptance = json!({"code": "WRONG234", "name": "Door"});
-    answered(403, admin.post(&format!("/claims/{device}/accept"), &acceptance).await?)?;
+    expect_status(403, admin.post(&format!("/claims/{device}/accept"), &acceptance).await?)?;
     let acceptance = json!({"code": code, "name": "Front door"});
-    let stranger = Api::stranger(&hub)?;
-    answered(401, stranger.post(&format!("/claims/{device}/accept"), &acceptance).await?)?;
+    let anonymous = Api::anonymous(&hub)?;
+    expect_status(401, anonymous.post(&format!("/claims/{device}/accept"), &acceptance).await?)?;
 
-    answered(204, admin.post(&format!("/claims/{device}/accept"), &acceptance).await?)?;
-    terminal.says("accepted").await?;
+    expect_status(204, admin.post(&format!("/claims/{device}/accept"), &acceptance).await?)?;
+    terminal.wait_for_line("accepted").await?;
     until_durable(&terminal, 10).await?;
     all_arrive_once(&terminal, &hub).await?;
-    refused(
+    check_error(
         &hub.command(&["terminal", "accept", &device, "--code", &code, "--name", "Door"])?,
         "was accepted already",
     )?;
     let audited = "select count(*) from audit where action in ('terminal.accept', 'claim.wrong-code')";
     ensure!(hub.cluster().number(audited).await? == 3);
 
-    // It does once what it is told to.
+    // It executes a command once.
     let done = || terminal.logged().matches("a command of the hub kind=Identify").count();
-    answered(202, admin.post(&format!("/terminals/{device}/commands"), &json!({"kind": "identify"})).await?)?;
-    answered(400, admin.post(&format!("/terminals/{device}/commands"), &json!({"kind": "explode"})).await?)?;
+    expect_status(
+        202,
+        admin.post(&format!("/terminals/{device}/commands"), &json!({"kind": "identify"})).await?,
+    )?;
+    expect_status(
+        400,
+        admin.post(&format!("/terminals/{device}/commands"), &json!({"kind": "explode"})).await?,
+    )?;
     eventually("the command", async || {
         ensure!(done() == 1, "{} times", done());
         ensure!(hub.cluster().number("select count(*) from commands where done_at is not null").await? == 1);
         Ok(())
     })
     .await?;
-    // With another key its roster doesn't open: the hub sends it anew.
+    // With another key the gallery can't be decrypted: the hub sends it again.
     terminal.kill()?;
-    std::fs::write(ground.join("identity/roster.key"), "5c".repeat(32))?;
+    std::fs::write(dir.join("identity/roster.key"), "5c".repeat(32))?;
     terminal.start()?;
     let before = terminal.durable().len();
     until_durable(&terminal, before + 10).await?;
     ensure!(terminal.logged().contains("ALARM: the roster doesn't open"), "{}", terminal.logged());
     ensure!(terminal.logged().matches("a command of the hub kind=Identify").count() == 1, "done twice");
 
-    // Revoked, it is cut off within a second, and comes no more.
+    // Once revoked, it is disconnected within a second and does not connect again.
     let revoked = Instant::now();
-    answered(204, admin.post(&format!("/terminals/{device}/revoke"), &json!({})).await?)?;
+    expect_status(204, admin.post(&format!("/terminals/{device}/revoke"), &json!({})).await?)?;
     while !hub.logged().contains("its certificate does not count any more") {
         ensure!(revoked.elapsed() < Duration::from_secs(1), "it was not sent away within a second");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    eventually("the refusal", async || {
+    eventually("the rejection", async || {
         ensure!(hub.logged().contains(&format!("terminal {device} is revoked")));
         Ok(())
     })
     .await?;
-    let refusals = admin.list("/terminals/refusals").await?;
+    let rejections = admin.list("/terminals/refusals").await?;
     let counted =
-        |kind: &str| refusals.iter().any(|row| row["kind"] == kind && row["count"].as_u64() > Some(0));
-    ensure!(counted("revoked") && counted("code"), "{refusals:?}");
+        |kind: &str| rejections.iter().any(|row| row["kind"] == kind && row["count"].as_u64() > Some(0));
+    ensure!(counted("revoked") && counted("code"), "{rejections:?}");
     Ok(())
 }
 
@@ -136,20 +142,20 @@ async fn a_hub_may_be_known_by_an_ipv6_address_alone() -> Result<()> {
         eprintln!("this machine has no IPv6");
         return Ok(());
     }
-    let ground = Ground::new()?;
-    let mut hub = Hub::configure(&ground, "hub", "names = [\"::1\"]")?;
+    let dir = TestDir::new()?;
+    let mut hub = Hub::configure(&dir, "hub", "names = [\"::1\"]")?;
     let text = std::fs::read_to_string(&hub.config)?;
     std::fs::write(&hub.config, text.replace("127.0.0.1", "[::1]"))?;
     hub.mqtt.set_ip(Ipv6Addr::LOCALHOST.into());
     hub.https.set_ip(Ipv6Addr::LOCALHOST.into());
     hub.start()?;
     hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
-    let mut terminal = Terminal::unclaimed(&ground, &hub, &WALK)?;
+    let mut terminal = Terminal::unpaired(&dir, &hub, &WALK)?;
     let text = std::fs::read_to_string(&terminal.config)?;
     std::fs::write(&terminal.config, text.replace("\"localhost\"", "\"[::1]\""))?;
     terminal.start()?;
-    let (device, code) = (terminal.says("device ").await?, terminal.says("code ").await?);
-    eventually("the claim", async || {
+    let (device, code) = (terminal.wait_for_line("device ").await?, terminal.wait_for_line("code ").await?);
+    eventually("the pairing request", async || {
         ensure!(hub.must(&["terminal", "claims"])?.contains(&device), "{}", terminal.logged());
         Ok(())
     })
@@ -160,49 +166,52 @@ async fn a_hub_may_be_known_by_an_ipv6_address_alone() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn codes_are_not_guessed_and_names_not_taken() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
-    let mut terminal = Terminal::unclaimed(&ground, &hub, &WALK)?;
+async fn codes_cannot_be_guessed_nor_device_ids_taken() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
+    let mut terminal = Terminal::unpaired(&dir, &hub, &WALK)?;
     terminal.start()?;
-    let (device, code) = (terminal.says("device ").await?, terminal.says("code ").await?);
-    eventually("the claim", async || {
+    let (device, code) = (terminal.wait_for_line("device ").await?, terminal.wait_for_line("code ").await?);
+    eventually("the pairing request", async || {
         ensure!(hub.must(&["terminal", "claims"])?.contains(&device));
         Ok(())
     })
     .await?;
-    // Another device that claims to be this one: its name does not come from its key.
-    let stranger = Api::stranger(&hub)?;
+    // Another device with the id of this one: the id is not derived from its key.
+    let anonymous = Api::anonymous(&hub)?;
     let key = KeyPair::generate()?;
     let mut params = rcgen::CertificateParams::new(Vec::<String>::new())?;
     params.distinguished_name.push(rcgen::DnType::CommonName, device.as_str());
     let request = params.serialize_request(&key)?.pem()?;
     let claim = json!({"request": request, "code": "ABCD2345"});
-    let said = answered(400, stranger.post("/claims", &claim).await?)?;
+    let said = expect_status(400, anonymous.post("/claims", &claim).await?)?;
     ensure!(said["error"].as_str().is_some_and(|text| text.contains("does not come from its key")), "{said}");
     for body in [
         json!({"request": "rubbish", "code": "ABCD2345"}),
         json!({"request": "x".repeat(70_000), "code": "A"}),
     ] {
-        let (status, said) = stranger.send(Method::POST, "/claims", &body).await?;
+        let (status, said) = anonymous.send(Method::POST, "/claims", &body).await?;
         ensure!(status.is_client_error(), "{status}: {said}");
     }
     for attempt in 1..=5 {
         let guess = format!("0000-000{attempt}");
         let output = hub.command(&["terminal", "accept", &device, "--code", &guess, "--name", "Door"])?;
-        refused(&output, "that is not the code")?;
+        check_error(&output, "that is not the code")?;
     }
-    refused(&hub.command(&["terminal", "accept", &device, "--code", &code, "--name", "Door"])?, "rejected")?;
+    check_error(
+        &hub.command(&["terminal", "accept", &device, "--code", &code, "--name", "Door"])?,
+        "rejected",
+    )?;
     eventually("the terminal to give up", async || {
-        ensure!(!ground.join("terminal/claim.code").exists(), "it keeps its code");
+        ensure!(!dir.join("terminal/claim.code").exists(), "it keeps its code");
         Ok(())
     })
     .await?;
     ensure!(hub.logged().contains("REFUSED"), "nothing was logged");
-    // Started again, as systemd does, it asks with another code.
+    // Restarted, as by systemd, it asks with another code.
     terminal.start()?;
     eventually("another code", async || {
-        let fresh = terminal.says("code ").await?;
+        let fresh = terminal.wait_for_line("code ").await?;
         ensure!(fresh != code, "the same code");
         let output = hub.command(&["terminal", "accept", &device, "--code", &fresh, "--name", "Door"])?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -213,16 +222,16 @@ async fn codes_are_not_guessed_and_names_not_taken() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_is_renewed_while_punches_flow() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
     hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
-    let mut terminal = Terminal::new(&ground, &hub, &WALK)?;
+    let mut terminal = Terminal::new(&dir, &hub, &WALK)?;
     let folder = terminal.folder.clone();
     let file = |name: &str| folder.join(name);
-    // As if it had been signed years ago: valid, with less than a third of its life left.
+    // A valid certificate with less than a third of its validity left.
     let key = KeyPair::from_pem(&std::fs::read_to_string(file("terminal.key"))?)?;
     let next_year = 1 + time_now_year()?;
-    let old = Papers::of(&hub.state)?.certificate(&terminal.device, &key, 2020, next_year)?;
+    let old = Ca::of(&hub.state)?.certificate(&terminal.device, &key, 2020, next_year)?;
     std::fs::write(file("terminal.pem"), &old)?;
     let hash = |pem: &str| -> Result<String> {
         let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|e| anyhow::anyhow!("{e}"))?;
@@ -237,7 +246,7 @@ async fn a_certificate_is_renewed_while_punches_flow() -> Result<()> {
     })
     .await?;
     until_durable(&terminal, 10).await?;
-    // The connection stands with the old one; the next comes with the new one, and the old is over.
+    // The connection with the old certificate stays; the next uses the new one, and the old one is invalid.
     let renewed = "select count(*) from terminals where renewed_sha256 is not null";
     ensure!(hub.cluster().number(renewed).await? == 1, "not renewed");
     terminal.kill()?;
@@ -252,8 +261,8 @@ async fn a_certificate_is_renewed_while_punches_flow() -> Result<()> {
     ensure!(hub.cluster().number(&promoted).await? == 1, "the new certificate is not the one that counts");
     terminal.kill()?;
     std::fs::write(file("terminal.pem"), &old)?;
-    let thief = Intruder { identity: Some(&terminal.folder), client_id: &terminal.device, will: false };
-    ensure!(thief.connect(&hub).await.is_err(), "the old certificate was let in");
+    let attacker = MqttClient { identity: Some(&terminal.folder), client_id: &terminal.device, will: false };
+    ensure!(attacker.connect(&hub).await.is_err(), "the old certificate was let in");
     eventually("the reason in the log", async || {
         ensure!(hub.logged().contains("came with a replaced certificate"), "{}", hub.logged());
         Ok(())
@@ -263,11 +272,11 @@ async fn a_certificate_is_renewed_while_punches_flow() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_terminal_that_slept_for_years_takes_punches_until_its_code_is_accepted() -> Result<()> {
-    let ground = Ground::new()?;
-    let hub = Hub::start_new(&ground)?;
+async fn a_terminal_with_a_long_expired_certificate_punches_and_is_paired_again() -> Result<()> {
+    let dir = TestDir::new()?;
+    let hub = Hub::start_new(&dir)?;
     hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
-    let mut terminal = Terminal::new(&ground, &hub, &WALK)?;
+    let mut terminal = Terminal::new(&dir, &hub, &WALK)?;
     let text = std::fs::read_to_string(&terminal.config)?;
     let ports = format!("https_port = {}\nport =", hub.https.port());
     std::fs::write(&terminal.config, text.replacen("port =", &ports, 1))?;
@@ -276,7 +285,7 @@ async fn a_terminal_that_slept_for_years_takes_punches_until_its_code_is_accepte
     terminal.kill()?;
     let file = |name: &str| terminal.folder.join(name);
     let key = KeyPair::from_pem(&std::fs::read_to_string(file("terminal.key"))?)?;
-    let ended = Papers::of(&hub.state)?.certificate(&terminal.device, &key, 2020, 2022)?;
+    let ended = Ca::of(&hub.state)?.certificate(&terminal.device, &key, 2020, 2022)?;
     std::fs::write(file("terminal.pem"), &ended)?;
     let der = CertificateDer::from_pem_slice(ended.as_bytes()).map_err(|e| anyhow::anyhow!("{e}"))?;
     let set = format!(
@@ -285,7 +294,7 @@ async fn a_terminal_that_slept_for_years_takes_punches_until_its_code_is_accepte
     );
     hub.cluster().execute(&set).await?;
     terminal.start()?;
-    let code = terminal.says("code ").await?;
+    let code = terminal.wait_for_line("code ").await?;
     let before = terminal.durable().len();
     until_durable(&terminal, before + 10).await?;
     hub.must(&["terminal", "accept", &terminal.device, "--code", &code, "--name", "Door"])?;
