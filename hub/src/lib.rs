@@ -9,6 +9,7 @@ mod crypto;
 mod date;
 pub mod db;
 mod error;
+mod i18n;
 mod imports;
 mod limits;
 mod mqtt;

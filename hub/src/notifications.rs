@@ -31,7 +31,6 @@ use crate::error::Error;
 
 pub use crate::notifications::enqueue::{enqueue_closed, enqueue_late};
 pub use crate::notifications::mail::MailSettings;
-pub use crate::notifications::template::LANGUAGES;
 pub use crate::notifications::webhook::WebhookSettings;
 pub use crate::notifications::worker::{Sender, run};
 

@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use crate::db;
 use crate::db::imports::Record;
+use crate::i18n::LANGUAGES;
 use crate::imports::fields::{Column, Fields, quoted};
 use crate::imports::{Change, Difference, ImportError, Importer, OWN, Outcome, Problems, Run, people_with};
-use crate::notifications::LANGUAGES;
 use crate::people::profile::{EMAIL, is_address};
 
 /// What a row says.

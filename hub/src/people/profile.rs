@@ -16,7 +16,7 @@ use crate::db;
 use crate::db::channels::Kind;
 use crate::db::people::Entry;
 use crate::error::{Error, check_text};
-use crate::notifications::LANGUAGES;
+use crate::i18n::LANGUAGES;
 use crate::schedules::{Change, Dates, Effect, NAME, Touched};
 
 /// Letters of a person's name, at most.
