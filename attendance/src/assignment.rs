@@ -1,11 +1,11 @@
-//! Whose punch: which shift each punch belongs to (rule 3).
+//! Which shift takes a punch (rule 3).
 
 use crate::punch::{Direction, Punch};
 use crate::shift::Span;
 
-/// Which of the shifts claims a punch: an index into `spans`, which are in order (by start, end
-/// and name). `None`: no window holds it.
-pub fn claim(punch: &Punch, spans: &[Span]) -> Option<usize> {
+/// The shift that takes a punch: an index into `spans`, which are in order (by start, end and name). `None`: no
+/// window holds it.
+pub fn assign(punch: &Punch, spans: &[Span]) -> Option<usize> {
     let holding = |index: &usize| spans[*index].holds(punch.at);
     let plausible = |index: &usize| {
         let span = &spans[*index];

@@ -2,11 +2,11 @@
 
 use crate::shift::{Minutes, Pairing, Rules};
 
-/// A gap between two closed intervals that is at least so long is a break taken, in seconds.
-pub const TAKEN_FROM_S: i64 = 15 * 60;
+/// The shortest gap between two closed intervals that counts as a break, in seconds.
+pub const SHORTEST_BREAK_S: i64 = 15 * 60;
 
 /// Seconds that come off `closed` seconds of work, of which `taken` seconds of breaks are known.
-pub fn off_worked(rules: &Rules, closed: i64, taken: i64) -> i64 {
+pub fn of_work(rules: &Rules, closed: i64, taken: i64) -> i64 {
     if !rules.break_rules.is_empty() {
         return by_rules(rules, closed, taken);
     }
@@ -17,7 +17,7 @@ pub fn off_worked(rules: &Rules, closed: i64, taken: i64) -> i64 {
 }
 
 /// Seconds that come off a shift of `length` seconds.
-pub fn off_expected(rules: &Rules, length: i64) -> i64 {
+pub fn of_shift(rules: &Rules, length: i64) -> i64 {
     if rules.break_rules.is_empty() { rules.unpaid_break_min.seconds() } else { by_rules(rules, length, 0) }
 }
 

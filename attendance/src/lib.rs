@@ -8,6 +8,7 @@ mod breaks;
 mod pairing;
 mod policy;
 mod punch;
+mod reason;
 #[cfg(test)]
 mod rules_test;
 mod scenario;
@@ -16,8 +17,9 @@ mod why;
 mod workday;
 
 pub use policy::Policy;
-pub use punch::{ClockState, Direction, Punch, sift, timestamp};
-pub use scenario::{Case, Refused};
+pub use punch::{ClockState, Direction, Punch, deduplicate, timestamp};
+pub use reason::{ExpectedBasis, PunchRole, Reason};
+pub use scenario::{InvalidScenario, Scenario};
 pub use shift::{Rules, Shift};
 pub use why::why;
-pub use workday::{Assessment, Employment, Entry, Facts, Leave, Workday, assess};
+pub use workday::{Assessment, Employment, Entry, Facts, Flag, Leave, Workday, assess};

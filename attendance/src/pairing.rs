@@ -3,16 +3,14 @@
 use crate::punch::{Direction, Punch};
 use crate::shift::{Pairing, Span};
 
-/// What the punches of a day say together.
+/// The punches of a day, paired.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Paired {
-    /// When they came.
     pub first_in: Option<Moment>,
-    /// When they went.
     pub last_out: Option<Moment>,
-    /// Somebody came unseen.
+    /// An out has no in before it.
     pub missing_in: bool,
-    /// Somebody went unseen.
+    /// An in has no out after it.
     pub missing_out: bool,
     /// From in to out, in order.
     pub closed: Vec<(i64, i64)>,
@@ -23,11 +21,15 @@ pub struct Paired {
 pub struct Moment {
     /// Seconds since 1970, UTC.
     pub at: i64,
-    /// Whether the terminal's clock was unsure.
     pub estimated: bool,
 }
 
 impl Paired {
+    /// Seconds from the first in to the last out.
+    pub fn span_s(&self) -> i64 {
+        self.first_in.zip(self.last_out).map_or(0, |(came, went)| went.at - came.at)
+    }
+
     /// Seconds within the closed intervals; `None` where nothing closed.
     pub fn closed_s(&self) -> Option<i64> {
         (!self.closed.is_empty()).then(|| self.closed.iter().map(|(from, to)| to - from).sum())

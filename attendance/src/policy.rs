@@ -1,6 +1,5 @@
 //! What holds for everybody, whatever their shift.
 
-/// The organisation's rules.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
     /// A punch at most so many seconds after the last that counts is a duplicate.

@@ -4,16 +4,15 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-/// Which way, where it is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// Which way somebody went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
-    /// Came.
     In,
-    /// Went.
     Out,
-    /// One of the two.
+    /// The terminal sees both.
     #[default]
     Unknown,
 }
@@ -44,13 +43,11 @@ impl Direction {
 }
 
 /// Whether the time is the clock's or the hub's best guess.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClockState {
-    /// The clock was right.
     #[default]
     Synchronised,
-    /// It may not have been.
     Estimated,
 }
 
@@ -66,11 +63,9 @@ impl ClockState {
 pub struct Punch {
     /// Seconds since 1970, UTC.
     pub at: i64,
-    /// Which way.
     pub direction: Direction,
     /// The terminal; empty where there was none.
     pub terminal: Arc<str>,
-    /// How sure the time is.
     pub clock: ClockState,
 }
 
@@ -92,25 +87,22 @@ pub fn timestamp(at: i64) -> Timestamp {
     Timestamp::from_second(at).unwrap_or(end)
 }
 
-/// The punches that count and those that were dropped, each in order.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Sifted {
-    /// What the computation sees.
+/// The punches that count and their duplicates, each in order.
+pub struct Deduplicated {
     pub kept: Vec<Punch>,
-    /// Duplicates.
     pub dropped: Vec<Punch>,
 }
 
 /// Sorts punches and drops duplicates (rule 1): those at most `within_s` after the last kept one,
 /// unless both carry explicit and different directions.
-pub fn sift(mut punches: Vec<Punch>, within_s: i64) -> Sifted {
+pub fn deduplicate(mut punches: Vec<Punch>, within_s: i64) -> Deduplicated {
     punches.sort();
-    let mut sifted = Sifted { kept: Vec::with_capacity(punches.len()), dropped: Vec::new() };
+    let (mut kept, mut dropped): (Vec<Punch>, Vec<Punch>) = (Vec::with_capacity(punches.len()), Vec::new());
     for punch in punches {
-        let duplicate = sifted.kept.last().is_some_and(|last| {
+        let duplicate = kept.last().is_some_and(|last| {
             punch.at - last.at <= within_s && !punch.direction.contradicts(last.direction)
         });
-        if duplicate { sifted.dropped.push(punch) } else { sifted.kept.push(punch) }
+        if duplicate { dropped.push(punch) } else { kept.push(punch) }
     }
-    sifted
+    Deduplicated { kept, dropped }
 }

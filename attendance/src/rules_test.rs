@@ -12,15 +12,15 @@ use serde_json::{Value, json};
 use crate::shift::{Rules, Shift};
 use crate::why::why;
 use crate::workday::{Entry, Leave, Status};
-use crate::{Case, ClockState, Direction, Employment, Facts, Punch, assess, timestamp};
+use crate::{ClockState, Direction, Employment, Facts, Punch, Scenario, assess, timestamp};
 
-/// Runs a case and returns what would be printed.
+/// Runs a scenario and returns what would be printed, with reasons as JSON in a text.
 fn answer(case: &Value) -> Value {
-    let case = Case::read(&case.to_string()).expect("a case that makes sense");
-    serde_json::to_value(case.assess()).expect("prints")
+    let scenario = Scenario::read(&case.to_string()).expect("a scenario that makes sense");
+    serde_json::to_value(scenario.assess(|reason, _| json!(reason).to_string())).expect("prints")
 }
 
-/// A case in Berlin: shifts, schedule as (date, shift), local punches.
+/// A scenario in Berlin: shifts, schedule as (date, shift), local punches.
 fn berlin(shifts: &Value, schedule: &[(&str, &str)], punches: &[&str]) -> Value {
     let zone = TimeZone::get("Europe/Berlin").expect("bundled");
     let instant = |local: &&str| {
@@ -195,6 +195,32 @@ fn leave_and_employment_bound_the_days() {
 }
 
 #[test]
+fn a_reason_is_a_code_with_its_figures() {
+    let reasons = |case: &Value| -> Vec<Value> {
+        let why = workday(case)["why"].clone();
+        let texts = why.as_array().expect("reasons").iter().map(|reason| reason.as_str().expect("a text"));
+        texts.map(|text| serde_json::from_str(text).expect("JSON")).collect()
+    };
+    let mut case = day(&json!({"grace_late_min": 5}), &["09:25:00", "09:25:30", "18:10:00"]);
+    let of_late = reasons(&case);
+    for expected in [
+        json!({"code": "shift", "name": "D", "starts_at": "2025-03-03T08:00:00Z", "ends_at": "2025-03-03T17:00:00Z",
+            "opens_at": "2025-03-03T06:00:00Z", "closes_at": "2025-03-04T01:00:00Z"}),
+        json!({"code": "punch", "at": "2025-03-03T08:25:30Z", "role": "duplicate", "terminal": null,
+            "direction": "unknown", "clock": "synchronised"}),
+        json!({"code": "late", "late_s": 1500, "due_at": "2025-03-03T08:00:00Z", "grace_s": 300}),
+        json!({"code": "expected", "expected_s": 32400, "basis": "shift_length"}),
+    ] {
+        assert!(of_late.contains(&expected), "{expected} in {of_late:?}");
+    }
+    // Less than the tolerance, which does not hold on a day off.
+    case["holidays"] = json!(["2025-03-03"]);
+    case["punches"].as_array_mut().expect("punches")[2]["at"] = json!("2025-03-03T09:35:00+01:00");
+    let of_holiday = reasons(&case);
+    assert!(of_holiday.contains(&json!({"code": "day_off_overtime", "overtime_s": 600})), "{of_holiday:?}");
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_by_name() {
     let refused = |key: &str, value: Value, expected: &str| {
         let mut case = day(&json!({}), &["09:00:00"]);
@@ -203,7 +229,7 @@ fn what_makes_no_sense_is_refused_by_name() {
             Some((outer, inner)) => case[outer]["D"][inner] = value,
             None => case[key] = value,
         }
-        let error = Case::read(&case.to_string()).err().expect("refused").0;
+        let error = Scenario::read(&case.to_string()).err().expect("refused").0;
         assert!(error.contains(expected) && !error.contains('\n'), "{error}");
     };
     refused("zone", json!("Mars/Base"), "zone: ");
@@ -233,11 +259,11 @@ fn what_makes_no_sense_is_refused_by_name() {
     let twice = json!([{"date": "2025-03-03", "shift": "D"}, {"date": "2025-03-03", "shift": "D"}]);
     refused("schedule", twice, "schedule[1]: ");
     for text in ["", "[", "{} x", "null"] {
-        assert!(Case::read(text).is_err(), "{text}");
+        assert!(Scenario::read(text).is_err(), "{text}");
     }
     let mut missing = day(&json!({}), &[]);
     missing.as_object_mut().expect("an object").remove("punches");
-    assert!(Case::read(&missing.to_string()).err().expect("refused").0.contains("punches"));
+    assert!(Scenario::read(&missing.to_string()).err().expect("refused").0.contains("punches"));
 }
 
 const ZONES: [&str; 8] = [
@@ -358,17 +384,24 @@ proptest! {
             prop_assert!(day.expected_s >= 0 && day.late_s >= 0 && day.early_s >= 0 && day.overtime_s >= 0);
             prop_assert_eq!(day.balance_s.is_none(), day.worked_s.is_none() && !day.punches.is_empty()
                 && day.status != Status::Leave);
-            prop_assert!(!why(day, &found.dropped, &facts.zone).is_empty());
+            let reasons = why(day, &found.dropped);
+            let codes: Vec<Value> = reasons.iter().map(|reason| json!(reason)["code"].clone()).collect();
+            let given = |code: &str| codes.contains(&json!(code));
+            prop_assert!(given(day.status.as_str()));
+            prop_assert!(day.flags.iter().all(|flag| given(flag.as_str())));
+            prop_assert_eq!((day.late_s > 0, day.early_s > 0), (given("late"), given("early")));
+            prop_assert_eq!(day.overtime_s > 0, given("overtime") || given("day_off_overtime"));
+            prop_assert_eq!(day.break_s > 0, given("breaks"));
         }
     }
 
     #[test]
-    fn no_text_at_all_is_too_much_for_a_case(text in "\\PC*") {
-        let _ = Case::read(&text);
+    fn no_text_makes_reading_a_scenario_panic(text in "\\PC*") {
+        let _ = Scenario::read(&text);
     }
 
     #[test]
-    fn a_case_with_any_value_in_any_place_is_read_or_refused(
+    fn a_scenario_with_any_value_in_any_place_is_read_or_refused(
         key in proptest::sample::select(&["zone", "from", "to", "shifts", "schedule", "holidays", "leave",
             "employed", "duplicate_within_s", "punches"][..]),
         value in prop_oneof![
@@ -378,8 +411,8 @@ proptest! {
     ) {
         let mut case = day(&json!({}), &["09:00:00"]);
         case[key] = value;
-        if let Ok(case) = Case::read(&case.to_string()) {
-            serde_json::to_value(case.assess()).expect("prints");
+        if let Ok(scenario) = Scenario::read(&case.to_string()) {
+            serde_json::to_value(scenario.assess(|reason, _| json!(reason).to_string())).expect("prints");
         }
     }
 }
@@ -403,7 +436,7 @@ fn facts_at_the_ends_of_the_calendar_do_not_panic() {
                 punches: vec![punch],
             };
             let found = assess(&facts);
-            assert!(found.workdays.iter().all(|day| !why(day, &[], &zone).is_empty()));
+            assert!(found.workdays.iter().all(|day| !why(day, &[]).is_empty()));
             assert_eq!(timestamp(at.as_second()), Timestamp::from_second(at.as_second()).expect("in range"));
         }
     }

@@ -1,4 +1,4 @@
-//! A case as JSON, without any database: what `rollcall-hub assess` reads and prints.
+//! A scenario as JSON, without any database: what `rollcall-hub assess` reads and prints.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,19 +14,20 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::punch::{ClockState, Direction, Punch, timestamp};
+use crate::reason::Reason;
 use crate::shift::{Rules, Shift};
 use crate::why::why;
 use crate::workday::{Assessment, Employment, Entry, Facts, Leave, Workday, assess};
 
-/// Why a case was refused: one line that names the field.
+/// Why a scenario makes no sense: one line that names the field.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Refused(pub String);
+pub struct InvalidScenario(pub String);
 
-/// A case: one person's facts, and the dates to print.
+/// One person's facts, and the dates to print.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Case {
+pub struct Scenario {
     zone: Zone,
     from: Day,
     to: Day,
@@ -40,7 +41,7 @@ pub struct Case {
     employed: Object<Employed>,
     #[serde(default = "a_minute")]
     duplicate_within_s: u32,
-    punches: Vec<Object<Seen>>,
+    punches: Vec<Object<PunchSeen>>,
 }
 
 fn a_minute() -> u32 {
@@ -75,7 +76,7 @@ struct Employed {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Seen {
+struct PunchSeen {
     at: Moment,
     #[serde(default)]
     terminal: String,
@@ -186,20 +187,21 @@ impl<'de> Deserialize<'de> for Shifts {
     }
 }
 
-impl Case {
-    /// Reads a case; refuses what the law can't be applied to.
-    pub fn read(text: &str) -> Result<Self, Refused> {
-        let one_line = |message: String| Refused(message.replace(char::is_control, " "));
+impl Scenario {
+    /// Reads a scenario; refuses what the rules can't be applied to.
+    pub fn read(text: &str) -> Result<Self, InvalidScenario> {
+        let one_line = |message: String| InvalidScenario(message.replace(char::is_control, " "));
         let mut json = serde_json::Deserializer::from_str(text);
-        let Object(case): Object<Self> = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            let path = error.path().to_string();
-            // Of what is no JSON there is no path.
-            let place = if path == "." || path == "?" { String::new() } else { format!("{path}: ") };
-            one_line(format!("{place}{}", error.into_inner()))
-        })?;
+        let Object(scenario): Object<Self> =
+            serde_path_to_error::deserialize(&mut json).map_err(|error| {
+                let path = error.path().to_string();
+                // Of what is no JSON there is no path.
+                let place = if path == "." || path == "?" { String::new() } else { format!("{path}: ") };
+                one_line(format!("{place}{}", error.into_inner()))
+            })?;
         json.end().map_err(|error| one_line(error.to_string()))?;
-        case.check().map_err(one_line)?;
-        Ok(case)
+        scenario.check().map_err(one_line)?;
+        Ok(scenario)
     }
 
     /// What no single field shows.
@@ -228,8 +230,8 @@ impl Case {
         }
     }
 
-    /// Applies the law.
-    pub fn assess(self) -> Answer {
+    /// Applies the rules. `sentence` puts a reason into words, with times of day in the zone.
+    pub fn assess(self, sentence: impl Fn(&Reason, &TimeZone) -> String) -> Answer {
         let entry = |Object(entry): Object<Scheduled>| Entry {
             date: entry.date.0,
             shift: self.shifts.0[&entry.shift].clone(),
@@ -242,7 +244,7 @@ impl Case {
         let entries: Vec<Entry> = self.schedule.into_iter().map(entry).collect();
         let leave =
             |Object(day): &Object<LeaveDay>| (day.date.0, if day.half { Leave::Half } else { Leave::Whole });
-        let punch = |Object(seen): Object<Seen>| {
+        let punch = |Object(seen): Object<PunchSeen>| {
             Punch::new(seen.at.0, seen.direction, seen.terminal.into(), seen.clock)
         };
         let facts = Facts {
@@ -255,11 +257,12 @@ impl Case {
             duplicate_within_s: i64::from(self.duplicate_within_s),
             punches: self.punches.into_iter().map(punch).collect(),
         };
-        Answer::new(&assess(&facts), (self.from.0, self.to.0), &self.zone.0)
+        let sentence = |reason: &Reason| sentence(reason, &facts.zone);
+        Answer::new(&assess(&facts), (self.from.0, self.to.0), sentence)
     }
 }
 
-/// What is printed of a case.
+/// What is printed of a scenario.
 #[derive(Serialize)]
 pub struct Answer {
     workdays: Vec<Printed>,
@@ -296,7 +299,7 @@ struct Unassigned {
 }
 
 impl Answer {
-    fn new(assessment: &Assessment, (from, to): (Date, Date), zone: &TimeZone) -> Self {
+    fn new(assessment: &Assessment, (from, to): (Date, Date), sentence: impl Fn(&Reason) -> String) -> Self {
         let asked = |day: &&Workday| (from..=to).contains(&day.date);
         let print = |day: &Workday| Printed {
             date: day.date,
@@ -310,8 +313,8 @@ impl Answer {
             early_s: day.early_s,
             overtime_s: day.overtime_s,
             balance_s: day.balance_s,
-            flags: day.flags.clone(),
-            why: why(day, &assessment.dropped, zone),
+            flags: day.flags.iter().map(|flag| flag.as_str()).collect(),
+            why: why(day, &assessment.dropped).iter().map(&sentence).collect(),
         };
         Self {
             workdays: assessment.workdays.iter().filter(asked).map(print).collect(),

@@ -16,12 +16,10 @@ const LONGEST_MIN: u16 = 10_080;
 pub struct Minutes(u16);
 
 impl Minutes {
-    /// A constant, for defaults.
     const fn of<const N: u16>() -> Self {
         Self(N)
     }
 
-    /// In seconds.
     pub fn seconds(self) -> i64 {
         i64::from(self.0) * 60
     }
@@ -175,25 +173,20 @@ impl Default for Rules {
     }
 }
 
-/// A shift by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shift {
-    /// Its name.
     pub name: Arc<str>,
-    /// What it is.
     pub rules: Rules,
 }
 
 /// A shift on a date: seconds since 1970, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// When it begins.
     pub start: i64,
-    /// When it ends. Before `start` only where a clock change swallowed it.
+    /// Before `start` only where a clock change swallowed it.
     pub end: i64,
-    /// When its window opens.
+    /// Its window.
     pub opens: i64,
-    /// When its window closes.
     pub closes: i64,
     /// Whoever comes later (and later than the grace) is late.
     pub due: i64,

@@ -1,157 +1,133 @@
-//! Why a workday is as it is: a sentence for each figure (rule 14).
-
-use jiff::tz::TimeZone;
+//! Why a workday is as it is: the reasons behind each figure (rule 14).
 
 use crate::punch::{Punch, timestamp};
+use crate::reason::{ExpectedBasis, PunchRole, Reason};
 use crate::shift::{Rules, Span};
-use crate::workday::{Status, Workday};
+use crate::workday::{Flag, LONG_SPAN_S, Status, Workday};
 
-/// The sentences. Times of day are in `zone`; `dropped` are the person's duplicates.
-pub fn why(workday: &Workday, dropped: &[Punch], zone: &TimeZone) -> Vec<String> {
-    let teller = Teller { workday, zone };
-    let mut told = Vec::new();
-    teller.shift(&mut told);
-    teller.punches(dropped, &mut told);
-    teller.status(&mut told);
-    teller.figures(&mut told);
-    told
+/// How long after the day's last punch a duplicate may be, in seconds. It follows the punch that it doubles closely,
+/// but not with every setting.
+const DUPLICATE_REACH_S: i64 = 3600;
+
+/// The reasons; `dropped` are the person's duplicates.
+pub fn why(day: &Workday, dropped: &[Punch]) -> Vec<Reason> {
+    let mut reasons = vec![shift(day)];
+    reasons.extend(punches(day, dropped));
+    reasons.extend(day.paired.closed.iter().map(|(from, to)| Reason::Interval {
+        from_at: timestamp(*from),
+        to_at: timestamp(*to),
+        duration_s: to - from,
+    }));
+    reasons.push(status(day));
+    reasons.extend(day.flags.iter().map(|flag| raised(*flag, day)));
+    reasons.extend((day.break_s > 0).then_some(Reason::Breaks { break_s: day.break_s }));
+    if let Some((shift, span)) = &day.shift {
+        reasons.extend(punctuality(day, &shift.rules, span));
+        reasons.push(expected(day, &shift.rules));
+    }
+    reasons.extend(overtime(day));
+    reasons
 }
 
-struct Teller<'a> {
-    workday: &'a Workday,
-    zone: &'a TimeZone,
-}
-
-impl Teller<'_> {
-    fn time(&self, at: i64) -> String {
-        timestamp(at).to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
-    }
-
-    fn rules(&self) -> Option<(&Rules, &Span)> {
-        self.workday.shift.as_ref().map(|(shift, span)| (&shift.rules, span))
-    }
-
-    fn shift(&self, told: &mut Vec<String>) {
-        let Some((shift, span)) = &self.workday.shift else {
-            return told
-                .push("no shift on this date, and no shift's window holds the punches (rule 3)".into());
-        };
-        told.push(format!(
-            "shift {}: {} to {}; its window holds punches from {} to {} (rule 2)",
-            shift.name,
-            self.time(span.start),
-            self.time(span.end),
-            self.time(span.opens),
-            self.time(span.closes)
-        ));
-    }
-
-    fn punches(&self, dropped: &[Punch], told: &mut Vec<String>) {
-        let paired = &self.workday.paired;
-        for punch in &self.workday.punches {
-            let role = match punch.at {
-                at if paired.first_in.is_some_and(|moment| moment.at == at) => "first in",
-                at if paired.last_out.is_some_and(|moment| moment.at == at) => "last out",
-                _ => "used",
-            };
-            told.push(format!("punch {}: {role}", self.describe(punch)));
-        }
-        let first = self.workday.punches.first().map_or(i64::MAX, |punch| punch.at);
-        let last = self.workday.punches.last().map_or(i64::MIN, |punch| punch.at);
-        // A duplicate follows the punch that it doubles closely; with a wide setting, not so closely.
-        for punch in dropped.iter().filter(|punch| (first..=last + 3600).contains(&punch.at)) {
-            told.push(format!("punch {}: dropped as a duplicate (rule 1)", self.describe(punch)));
-        }
-        for (from, to) in &paired.closed {
-            told.push(format!(
-                "interval {} to {}: {} (rule 5)",
-                self.time(*from),
-                self.time(*to),
-                hours(to - from)
-            ));
-        }
-        if paired.missing_in {
-            told.push("missing_in: a punch of leaving has none of coming before it (rule 5)".into());
-        }
-        if paired.missing_out {
-            told.push("missing_out: a punch of coming has none of leaving after it (rule 5)".into());
-        }
-    }
-
-    fn describe(&self, punch: &Punch) -> String {
-        let terminal = if punch.terminal.is_empty() { "" } else { " at " };
-        let clock = if punch.clock == crate::ClockState::Estimated { ", time estimated" } else { "" };
-        format!("{}{terminal}{}, {}{clock}", self.time(punch.at), punch.terminal, punch.direction.as_str())
-    }
-
-    fn status(&self, told: &mut Vec<String>) {
-        let half = self.workday.flags.contains(&"half_leave");
-        let below = |name: &str, seconds: i64| {
-            let share = if half { 2 } else { 1 };
-            let worked = hours(self.workday.worked_s.unwrap_or(0));
-            format!("worked {worked} is below {name} {}", hours(seconds / share))
-        };
-        let reason = match (self.workday.status, self.rules()) {
-            (Status::Holiday, _) => "the date is a holiday".into(),
-            (Status::Leave, _) => "the date is leave".into(),
-            (Status::Incomplete, _) => "there are punches, but no closed interval".into(),
-            (Status::Absent, Some((rules, _))) => below("absent_below", rules.absent_below_min.seconds()),
-            (Status::HalfDay, Some((rules, _))) => {
-                below("half_day_below", rules.half_day_below_min.seconds())
-            }
-            (Status::Unscheduled, _) | (_, None) => "the date has no shift".into(),
-            (Status::Present, Some(_)) => format!("worked {}", hours(self.workday.worked_s.unwrap_or(0))),
-        };
-        told.push(format!("status {}: {reason} (rule 7)", self.workday.status.as_str()));
-        if half {
-            told.push("half_leave: expected time and thresholds are halved (rule 9)".into());
-        }
-    }
-
-    fn figures(&self, told: &mut Vec<String>) {
-        let day = self.workday;
-        if day.break_s > 0 {
-            told.push(format!("breaks: {} came off the hours (rule 5)", hours(day.break_s)));
-        }
-        let Some((rules, span)) = self.rules() else { return };
-        if day.late_s > 0 {
-            let grace = hours(rules.grace_late_min.seconds());
-            told.push(format!("late {} s: due {}, grace {grace} (rule 6)", day.late_s, self.time(span.due)));
-        }
-        if day.early_s > 0 {
-            let grace = hours(rules.grace_early_min.seconds());
-            told.push(format!(
-                "early {} s: until {}, grace {grace} (rule 6)",
-                day.early_s,
-                self.time(span.until)
-            ));
-        }
-        let source = match rules.expected_min {
-            _ if matches!(day.status, Status::Holiday | Status::Leave) => "nothing is expected (rule 9)",
-            Some(_) => "expected_min of the shift (rule 8)",
-            None => "the shift's length less breaks (rule 8)",
-        };
-        told.push(format!("expected {}: {source}", hours(day.expected_s)));
-        let tolerance = hours(rules.overtime_tolerance_min.seconds());
-        let early = day.paired.closed_before(span.start);
-        if early > 0 && !rules.count_early_arrival && day.status != Status::Holiday {
-            told.push(format!(
-                "{} before the shift's start do not count for overtime (rule 8)",
-                hours(early)
-            ));
-        }
-        if day.overtime_s > 0 {
-            told.push(format!(
-                "overtime {} s: more than the tolerance of {tolerance} (rule 8)",
-                day.overtime_s
-            ));
-        } else if day.balance_s.is_some_and(|balance| balance > 0) {
-            told.push(format!("no overtime: within the tolerance of {tolerance} (rule 8)"));
-        }
+fn shift(day: &Workday) -> Reason {
+    let Some((shift, span)) = &day.shift else { return Reason::NoShift };
+    Reason::Shift {
+        name: shift.name.to_string(),
+        starts_at: timestamp(span.start),
+        ends_at: timestamp(span.end),
+        opens_at: timestamp(span.opens),
+        closes_at: timestamp(span.closes),
     }
 }
 
-/// Seconds as `H:MM:SS`.
-fn hours(seconds: i64) -> String {
-    format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+fn punches(day: &Workday, dropped: &[Punch]) -> Vec<Reason> {
+    let role = |punch: &Punch| match punch.at {
+        at if day.paired.first_in.is_some_and(|moment| moment.at == at) => PunchRole::FirstIn,
+        at if day.paired.last_out.is_some_and(|moment| moment.at == at) => PunchRole::LastOut,
+        _ => PunchRole::Used,
+    };
+    let reason = |punch: &Punch, role| Reason::Punch {
+        at: timestamp(punch.at),
+        role,
+        terminal: Some(punch.terminal.to_string()).filter(|terminal| !terminal.is_empty()),
+        direction: punch.direction,
+        clock: punch.clock,
+    };
+    let (Some(first), Some(last)) = (day.punches.first(), day.punches.last()) else { return Vec::new() };
+    let used = day.punches.iter().map(|punch| reason(punch, role(punch)));
+    let near = first.at..=last.at + DUPLICATE_REACH_S;
+    let dropped = dropped.iter().filter(|punch| near.contains(&punch.at));
+    used.chain(dropped.map(|punch| reason(punch, PunchRole::Duplicate))).collect()
+}
+
+fn status(day: &Workday) -> Reason {
+    let worked_s = day.worked_s.unwrap_or(0);
+    let share = if day.flags.contains(&Flag::HalfLeave) { 2 } else { 1 };
+    match (day.status, day.shift.as_ref().map(|(shift, _)| &shift.rules)) {
+        (Status::Holiday, _) => Reason::Holiday,
+        (Status::Leave, _) => Reason::Leave,
+        (Status::Incomplete, _) => Reason::Incomplete,
+        (Status::Unscheduled, _) | (_, None) => Reason::Unscheduled,
+        (Status::Absent, Some(rules)) => {
+            Reason::Absent { worked_s, threshold_s: rules.absent_below_min.seconds() / share }
+        }
+        (Status::HalfDay, Some(rules)) => {
+            Reason::HalfDay { worked_s, threshold_s: rules.half_day_below_min.seconds() / share }
+        }
+        (Status::Present, Some(_)) => Reason::Present { worked_s },
+    }
+}
+
+fn raised(flag: Flag, day: &Workday) -> Reason {
+    match flag {
+        Flag::ClockEstimated => Reason::ClockEstimated,
+        Flag::HalfLeave => Reason::HalfLeave,
+        Flag::LongSpan => Reason::LongSpan { span_s: day.paired.span_s(), limit_s: LONG_SPAN_S },
+        Flag::MissingIn => Reason::MissingIn,
+        Flag::MissingOut => Reason::MissingOut,
+        Flag::WorkedOnLeave => Reason::WorkedOnLeave,
+    }
+}
+
+fn punctuality(day: &Workday, rules: &Rules, span: &Span) -> impl Iterator<Item = Reason> {
+    let late = (day.late_s > 0).then(|| Reason::Late {
+        late_s: day.late_s,
+        due_at: timestamp(span.due),
+        grace_s: rules.grace_late_min.seconds(),
+    });
+    let early = (day.early_s > 0).then(|| Reason::Early {
+        early_s: day.early_s,
+        due_at: timestamp(span.until),
+        grace_s: rules.grace_early_min.seconds(),
+    });
+    late.into_iter().chain(early)
+}
+
+fn expected(day: &Workday, rules: &Rules) -> Reason {
+    let basis = match rules.expected_min {
+        _ if matches!(day.status, Status::Holiday | Status::Leave) => ExpectedBasis::DayOff,
+        Some(_) => ExpectedBasis::ExpectedMin,
+        None => ExpectedBasis::ShiftLength,
+    };
+    Reason::Expected { expected_s: day.expected_s, basis }
+}
+
+fn overtime(day: &Workday) -> Vec<Reason> {
+    let overtime_s = day.overtime_s;
+    let (rules, span) = match &day.shift {
+        Some((shift, span)) if day.status != Status::Holiday => (&shift.rules, span),
+        _ => return (overtime_s > 0).then_some(Reason::DayOffOvertime { overtime_s }).into_iter().collect(),
+    };
+    let mut reasons = Vec::new();
+    let early_s = day.paired.closed_before(span.start);
+    if early_s > 0 && !rules.count_early_arrival && day.status != Status::Leave {
+        reasons.push(Reason::EarlyArrival { early_s });
+    }
+    let tolerance_s = rules.overtime_tolerance_min.seconds();
+    match day.balance_s {
+        _ if overtime_s > 0 => reasons.push(Reason::Overtime { overtime_s, tolerance_s }),
+        Some(balance_s) if balance_s > 0 => reasons.push(Reason::NoOvertime { balance_s, tolerance_s }),
+        _ => {}
+    }
+    reasons
 }

@@ -6,14 +6,14 @@ use std::sync::{Arc, LazyLock};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use crate::assignment::{claim, nearest};
-use crate::breaks::{self, TAKEN_FROM_S};
+use crate::assignment::{assign, nearest};
+use crate::breaks::{self, SHORTEST_BREAK_S};
 use crate::pairing::{Paired, pair};
-use crate::punch::{ClockState, Punch, sift, timestamp};
+use crate::punch::{ClockState, Punch, deduplicate, timestamp};
 use crate::shift::{Minutes, Rules, Shift, Span};
 
 /// A first in and a last out further apart than this are suspicious (rule 11).
-const LONG_S: i64 = 16 * 3600;
+pub const LONG_SPAN_S: i64 = 16 * 3600;
 
 /// What an unscheduled day follows (rule 9).
 static UNSCHEDULED: LazyLock<Rules> = LazyLock::new(Rules::default);
@@ -23,16 +23,14 @@ static UNSCHEDULED: LazyLock<Rules> = LazyLock::new(Rules::default);
 pub struct Entry {
     /// The workday's date.
     pub date: Date,
-    /// What is to be worked.
     pub shift: Arc<Shift>,
-    /// The zone of its hours.
+    /// The zone of the shift's hours.
     pub zone: TimeZone,
 }
 
 /// How much of a date somebody is on leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leave {
-    /// All of it.
     Whole,
     /// Half of each shift.
     Half,
@@ -41,14 +39,11 @@ pub enum Leave {
 /// First and last day of employment; open where unknown.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Employment {
-    /// First.
     pub from: Option<Date>,
-    /// Last.
     pub to: Option<Date>,
 }
 
 impl Employment {
-    /// Whether somebody is employed on a date.
     pub fn covers(self, date: Date) -> bool {
         self.from.is_none_or(|from| from <= date) && self.to.is_none_or(|to| date <= to)
     }
@@ -57,18 +52,15 @@ impl Employment {
 /// All that is known of one person.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// Where loose punches get their date.
+    /// Where punches that no shift takes get their date.
     pub zone: TimeZone,
     /// The schedule, in any order.
     pub entries: Vec<Entry>,
     /// Whether there is any schedule for them at all within their employment, in `entries` or
     /// beyond: without one, nothing is overtime.
     pub scheduled: bool,
-    /// Holidays.
     pub holidays: BTreeSet<Date>,
-    /// Leave.
     pub leave: BTreeMap<Date, Leave>,
-    /// When they are employed.
     pub employed: Employment,
     /// A punch at most so many seconds after the last that counts is a duplicate.
     pub duplicate_within_s: i64,
@@ -79,19 +71,16 @@ pub struct Facts {
 /// What a day was (rule 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// A holiday, worked or not.
+    /// Worked or not.
     Holiday,
-    /// A whole day of leave.
+    /// A whole day of it, worked or not.
     Leave,
     /// Punches, but no closed interval.
     Incomplete,
-    /// Worked on a day without a shift.
+    /// No shift.
     Unscheduled,
-    /// Worked less than counts at all.
     Absent,
-    /// Worked less than a day.
     HalfDay,
-    /// Worked.
     Present,
 }
 
@@ -119,29 +108,50 @@ pub struct Workday {
     pub shift: Option<(Arc<Shift>, Span)>,
     /// The punches that were assigned to it, in order.
     pub punches: Vec<Punch>,
-    /// What they say.
     pub paired: Paired,
-    /// What the day was.
     pub status: Status,
     /// Closed seconds less breaks; `None` where nothing closed.
     pub worked_s: Option<i64>,
     /// Seconds that came off the closed ones.
     pub break_s: i64,
-    /// Seconds that should have been worked.
     pub expected_s: i64,
     /// Seconds after the time due.
     pub late_s: i64,
     /// Seconds before the time of leaving.
     pub early_s: i64,
-    /// Seconds that count as overtime.
     pub overtime_s: i64,
-    /// Seconds more or less than expected; `None` where nobody can say.
+    /// Counted seconds less expected ones; `None` where nothing closed although there are punches.
     pub balance_s: Option<i64>,
-    /// What somebody should know, in the order of the alphabet.
-    pub flags: Vec<&'static str>,
+    /// In the order of the alphabet.
+    pub flags: Vec<Flag>,
 }
 
-/// Everything that the rules say of one person's facts.
+/// What somebody should look at, in the order of the alphabet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flag {
+    ClockEstimated,
+    HalfLeave,
+    LongSpan,
+    MissingIn,
+    MissingOut,
+    WorkedOnLeave,
+}
+
+impl Flag {
+    /// As reports and the database write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClockEstimated => "clock_estimated",
+            Self::HalfLeave => "half_leave",
+            Self::LongSpan => "long_span",
+            Self::MissingIn => "missing_in",
+            Self::MissingOut => "missing_out",
+            Self::WorkedOnLeave => "worked_on_leave",
+        }
+    }
+}
+
+/// What [`assess`] makes of one person's facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Assessment {
     /// By date, then by the shifts' start, end and name.
@@ -173,21 +183,21 @@ pub fn assess(facts: &Facts) -> Assessment {
         (a.start, a.end, &one.shift.name, one.date).cmp(&(b.start, b.end, &other.shift.name, other.date))
     });
     let spans: Vec<Span> = shifts.iter().map(|(_, span)| *span).collect();
-    let sifted = sift(facts.punches.clone(), facts.duplicate_within_s);
+    let punches = deduplicate(facts.punches.clone(), facts.duplicate_within_s);
 
-    let mut claimed: Vec<Vec<Punch>> = vec![Vec::new(); shifts.len()];
-    let mut loose: BTreeMap<Date, Vec<Punch>> = BTreeMap::new();
+    let mut assigned: Vec<Vec<Punch>> = vec![Vec::new(); shifts.len()];
+    let mut unscheduled: BTreeMap<Date, Vec<Punch>> = BTreeMap::new();
     let mut unassigned = Vec::new();
-    for punch in sifted.kept {
-        if let Some(index) = claim(&punch, &spans) {
-            claimed[index].push(punch);
+    for punch in punches.kept {
+        if let Some(index) = assign(&punch, &spans) {
+            assigned[index].push(punch);
             continue;
         }
         let date = facts.zone.to_datetime(timestamp(punch.at)).date();
         let of_date = (0..shifts.len()).filter(|index| shifts[*index].0.date == date);
         match nearest(&punch, &spans, of_date) {
-            Some(index) if facts.holidays.contains(&date) => claimed[index].push(punch),
-            None if facts.employed.covers(date) => loose.entry(date).or_default().push(punch),
+            Some(index) if facts.holidays.contains(&date) => assigned[index].push(punch),
+            None if facts.employed.covers(date) => unscheduled.entry(date).or_default().push(punch),
             _ => unassigned.push(punch),
         }
     }
@@ -197,14 +207,15 @@ pub fn assess(facts: &Facts) -> Assessment {
         leave: facts.leave.get(&date).copied(),
         scheduled: facts.scheduled,
     };
-    let scheduled = shifts.iter().zip(claimed).map(|((entry, span), mut punches)| {
+    let scheduled = shifts.iter().zip(assigned).map(|((entry, span), mut punches)| {
         punches.sort(); // one that joined on a holiday came after those that a window held
         Workday::new(entry.date, Some((entry.shift.clone(), *span)), punches, day(entry.date))
     });
-    let unscheduled = loose.into_iter().map(|(date, punches)| Workday::new(date, None, punches, day(date)));
+    let unscheduled =
+        unscheduled.into_iter().map(|(date, punches)| Workday::new(date, None, punches, day(date)));
     let mut workdays: Vec<Workday> = scheduled.chain(unscheduled).collect();
     workdays.sort_by_key(|workday| workday.date); // stable: the shifts of a date stay in order
-    Assessment { workdays, dropped: sifted.dropped, unassigned }
+    Assessment { workdays, dropped: punches.dropped, unassigned }
 }
 
 impl Workday {
@@ -212,7 +223,7 @@ impl Workday {
         let rules = shift.as_ref().map_or(&*UNSCHEDULED, |(shift, _)| &shift.rules);
         let paired = pair(&punches, rules.pairing, shift.as_ref().map(|(_, span)| span));
         let closed = paired.closed_s();
-        let off = closed.map_or(0, |s| breaks::off_worked(rules, s, paired.gaps_s(TAKEN_FROM_S)).min(s));
+        let off = closed.map_or(0, |s| breaks::of_work(rules, s, paired.gaps_s(SHORTEST_BREAK_S)).min(s));
         let mut workday = Self {
             date,
             worked_s: closed.map(|closed| closed - off),
@@ -229,10 +240,10 @@ impl Workday {
             flags: Vec::new(),
         };
         match &shift {
-            _ if day.holiday => workday.free(Status::Holiday, day.scheduled),
-            _ if day.leave == Some(Leave::Whole) => workday.on_leave(),
-            None => workday.free(Status::Unscheduled, day.scheduled),
-            Some((shift, span)) => workday.judge(&shift.rules, span, day.leave.is_some()),
+            _ if day.holiday => workday.set_day_off(Status::Holiday, day.scheduled),
+            _ if day.leave == Some(Leave::Whole) => workday.set_leave(),
+            None => workday.set_day_off(Status::Unscheduled, day.scheduled),
+            Some((shift, span)) => workday.set_shift(&shift.rules, span, day.leave.is_some()),
         }
         workday.shift = shift;
         workday.raise_flags(day);
@@ -244,7 +255,7 @@ impl Workday {
     }
 
     /// Nothing is expected, all work is overtime (rule 9).
-    fn free(&mut self, status: Status, scheduled: bool) {
+    fn set_day_off(&mut self, status: Status, scheduled: bool) {
         self.status = match status {
             Status::Unscheduled if self.incomplete() => Status::Incomplete,
             other => other,
@@ -255,16 +266,16 @@ impl Workday {
     }
 
     /// Nothing is expected, nothing is overtime (rule 9).
-    fn on_leave(&mut self) {
+    fn set_leave(&mut self) {
         self.status = Status::Leave;
         self.balance_s = Some(0);
     }
 
     /// A shift, of which only half is due on half leave (rules 6 to 10).
-    fn judge(&mut self, rules: &Rules, span: &Span, half: bool) {
+    fn set_shift(&mut self, rules: &Rules, span: &Span, half: bool) {
         let share = if half { 2 } else { 1 };
         let expected = rules.expected_min.map_or_else(
-            || (span.length() - breaks::off_expected(rules, span.length())).max(0),
+            || (span.length() - breaks::of_shift(rules, span.length())).max(0),
             Minutes::seconds,
         );
         self.expected_s = expected / share;
@@ -293,16 +304,14 @@ impl Workday {
     }
 
     fn raise_flags(&mut self, day: Day) {
-        let span_s =
-            self.paired.first_in.zip(self.paired.last_out).map_or(0, |(came, went)| went.at - came.at);
         let leave = day.leave.filter(|_| !day.holiday);
         let flags = [
-            (self.punches.iter().any(|punch| punch.clock == ClockState::Estimated), "clock_estimated"),
-            (leave == Some(Leave::Half), "half_leave"),
-            (span_s > LONG_S, "long_span"),
-            (self.paired.missing_in, "missing_in"),
-            (self.paired.missing_out, "missing_out"),
-            (leave == Some(Leave::Whole) && !self.punches.is_empty(), "worked_on_leave"),
+            (self.punches.iter().any(|punch| punch.clock == ClockState::Estimated), Flag::ClockEstimated),
+            (leave == Some(Leave::Half), Flag::HalfLeave),
+            (self.paired.span_s() > LONG_SPAN_S, Flag::LongSpan),
+            (self.paired.missing_in, Flag::MissingIn),
+            (self.paired.missing_out, Flag::MissingOut),
+            (leave == Some(Leave::Whole) && !self.punches.is_empty(), Flag::WorkedOnLeave),
         ];
         self.flags = flags.into_iter().filter(|(raised, _)| *raised).map(|(_, flag)| flag).collect();
     }

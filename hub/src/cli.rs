@@ -12,16 +12,18 @@ use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
-use attendance::{Case, Refused};
+use attendance::{InvalidScenario, Scenario};
 use clap::{Parser, Subcommand, ValueEnum};
 use sqlx::PgPool;
 use zeroize::Zeroizing;
 
 use crate::accounts::{self, Role, Scope};
 use crate::date::{Day, today};
+use crate::i18n::Language;
 use crate::reports::timesheet::{Period, timesheet};
 use crate::server::config::Config;
 use crate::server::{self, Database, routes};
+use crate::workdays::reasons::sentence;
 use crate::{clock, notifications, reports};
 
 /// The configuration that is read where none is named.
@@ -102,12 +104,12 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Apply the rules of attendance to a case in a file, without any database: try a policy before
-    /// it counts. Exits with 2 if the case makes no sense.
-    #[command(long_about = CASE)]
+    /// Apply the rules of attendance to a scenario in a file, without any database: try a policy before
+    /// it counts. Exits with 2 if the scenario makes no sense.
+    #[command(long_about = SCENARIO)]
     Assess {
-        /// The case as JSON; - reads standard input.
-        case: PathBuf,
+        /// The scenario as JSON; - reads standard input.
+        scenario: PathBuf,
     },
     /// Turn a report on standard input into a PDF: what the hub starts for each.
     #[cfg(feature = "pdf")]
@@ -118,11 +120,11 @@ pub enum Command {
 }
 
 /// The help of `assess`.
-const CASE: &str = r#"Apply the rules of attendance to a case in a file, without any database: try a policy before it counts.
+const SCENARIO: &str = r#"Apply the rules of attendance to a scenario in a file, without any database: try a policy before it counts.
 
-Prints the workdays dated from..to, each with its reasons, and the punches that were dropped or belong to no day. Exits with 2, one line on standard error and nothing on standard output if the case makes no sense.
+Prints the workdays dated from..to, each with its reasons, and the punches that were dropped or belong to no day. Exits with 2, one line on standard error and nothing on standard output if the scenario makes no sense.
 
-A case, with every key and its default (zone, from, to, shifts, schedule and punches must be there; of a shift start and end, of an entry date and shift, of a punch at):
+A scenario, with every key and its default (zone, from, to, shifts, schedule and punches must be there; of a shift start and end, of an entry date and shift, of a punch at):
 
 {"zone": "Europe/Berlin", "from": "2025-03-03", "to": "2025-03-03",
  "shifts": {"D": {"start": "09:00", "end": "18:00", "pairing": "first_last",
@@ -169,7 +171,7 @@ async fn perform(arguments: Arguments) -> Result<()> {
         Command::Run { check_config: true } => check(&config()?),
         Command::Run { check_config: false } => server::run(&config()?).await,
         Command::Demo(demo) => Box::pin(demo.run()).await,
-        Command::Assess { case } => assess(&case),
+        Command::Assess { scenario } => assess(&scenario),
         #[cfg(feature = "pdf")]
         Command::Print => print_pdf(),
         Command::Database(command) => database::database(&config()?, command).await,
@@ -208,8 +210,9 @@ fn assess(file: &Path) -> Result<()> {
     } else {
         std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))
     };
-    let case = Case::read(&text.map_err(Refused)?)?;
-    println!("{}", serde_json::to_string_pretty(&case.assess())?);
+    let scenario = Scenario::read(&text.map_err(InvalidScenario)?)?;
+    let answer = scenario.assess(|reason, zone| sentence(reason, zone, Language::English));
+    println!("{}", serde_json::to_string_pretty(&answer)?);
     Ok(())
 }
 

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            if error.is::<attendance::Refused>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+            if error.is::<attendance::InvalidScenario>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -11,12 +11,13 @@ pub mod horizon;
 pub mod http;
 pub mod missing_punches;
 pub mod pay_periods;
+pub mod reasons;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use attendance::{Assessment, Policy, Shift, Workday, assess, timestamp, why};
+use attendance::{Assessment, Policy, Reason, Shift, Workday, assess, timestamp, why};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
@@ -447,7 +448,7 @@ fn figures(day: &Workday, zone: &TimeZone) -> Figures {
         early_s: seconds(day.early_s),
         overtime_s: seconds(day.overtime_s),
         balance_s: day.balance_s.map(seconds),
-        flags: day.flags.iter().map(|flag| (*flag).to_owned()).collect(),
+        flags: day.flags.iter().map(|flag| flag.as_str().to_owned()).collect(),
         starts_at: span.map(|span| timestamp(span.start)),
         closes_at: span.map_or_else(midnight, |span| Some(timestamp(span.closes))),
         due_at: day.shift.as_ref().map(|(shift, span)| timestamp(span.due + grace(shift))),
@@ -458,8 +459,7 @@ fn figures(day: &Workday, zone: &TimeZone) -> Figures {
 pub struct Explained {
     /// What it says.
     pub figures: Figures,
-    /// Sentences.
-    pub why: Vec<String>,
+    pub reasons: Vec<Reason>,
 }
 
 /// Computes a person's date anew, without writing anything, and says why it is as it is.
@@ -473,6 +473,6 @@ pub async fn explain(
     let found = assess(&book.facts(person)?);
     let zone = book.zone(person)?;
     let explained =
-        |day: &Workday| Explained { figures: figures(day, zone), why: why(day, &found.dropped, zone) };
+        |day: &Workday| Explained { figures: figures(day, zone), reasons: why(day, &found.dropped) };
     Ok(found.workdays.iter().filter(|day| day.date == date).map(explained).collect())
 }

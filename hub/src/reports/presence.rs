@@ -2,7 +2,7 @@
 //! somebody is in it: whoever may be inside without the punches saying so stands below, as perhaps in.
 
 use anyhow::Result;
-use attendance::{ClockState, Direction, Punch, sift};
+use attendance::{ClockState, Direction, Punch, deduplicate};
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use sqlx::PgConnection;
 
@@ -79,7 +79,7 @@ fn whereabouts(rows: &[RecentRow], within_s: i64, now: Timestamp) -> Option<(Pre
         // The index stands in for the terminal: it only has to come back.
         Punch::new(row.at.to_jiff(), direction, index.to_string().into(), ClockState::Synchronised)
     };
-    let kept = sift(rows.iter().enumerate().map(punch).collect(), within_s).kept;
+    let kept = deduplicate(rows.iter().enumerate().map(punch).collect(), within_s).kept;
     let last = kept.last()?;
     let turns = now.saturating_sub(TURN).ok()?.as_second();
     let recent = kept.partition_point(|punch| punch.at <= turns);

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use anyhow::Context;
-use attendance::Policy;
+use attendance::{Policy, Reason};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
@@ -21,7 +21,9 @@ use crate::db;
 use crate::db::revisions::Revision;
 use crate::db::workdays::{EXPECTED, Figures};
 use crate::error::Error;
+use crate::i18n::Language;
 use crate::workdays::facts::NEAR;
+use crate::workdays::reasons::sentence;
 use crate::workdays::{self, Explained};
 
 /// One person's day.
@@ -109,8 +111,11 @@ pub struct ExplainedDay {
     /// What it says.
     #[serde(flatten)]
     figures: DayFigures,
-    /// The punches used and dropped, and the rule behind each figure.
+    /// The reasons as English sentences; use `reasons`, which every language can put into words.
+    #[schema(deprecated)]
     why: Vec<String>,
+    /// The punches used and dropped, and what is behind each figure.
+    reasons: Vec<Reason>,
 }
 
 /// A punch as it arrived.
@@ -209,10 +214,11 @@ fn explained(mut day: Explained, zone: &TimeZone, now: Timestamp) -> ExplainedDa
     let due = day.figures.due_at;
     let figures = DayFigures::new(day.figures, zone, now);
     if let Some(due) = due.filter(|_| figures.status == EXPECTED) {
-        let until = local(due, zone);
-        day.why.push(format!("status expected up to {until}: until then nobody is absent (rule 12)"));
+        day.reasons.retain(|reason| !matches!(reason, Reason::Absent { .. }));
+        day.reasons.push(Reason::NotDue { until_at: due });
     }
-    ExplainedDay { figures, why: day.why }
+    let why = day.reasons.iter().map(|reason| sentence(reason, zone, Language::English)).collect();
+    ExplainedDay { figures, why, reasons: day.reasons }
 }
 
 /// Whether what stands is not what the facts say. Of a date that has not come, only days with
@@ -321,7 +327,7 @@ mod tests {
     }
 
     fn facts(figures: &[Figures]) -> Vec<Explained> {
-        figures.iter().cloned().map(|figures| Explained { figures, why: Vec::new() }).collect()
+        figures.iter().cloned().map(|figures| Explained { figures, reasons: Vec::new() }).collect()
     }
 
     #[test]
