@@ -1,4 +1,4 @@
-//! Photos held to the lens, people, and a model's opinion, through the whole pipeline.
+//! Photos held to the lens, people, and a model's score, through the whole pipeline.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ fn photo(name: &str) -> Frame {
     Frame::decode(&bytes).expect("a photo")
 }
 
-/// What each frame of a sequence said.
+/// The liveness after each frame of a sequence.
 fn watch(eyes: Eyes, kind: Kind, name: &str, seed: u64, policy: Policy) -> (Eyes, Vec<Liveness>) {
     let (mut eyes, photo) = (eyes, photo(name));
     let face = eyes.detect(&photo).expect("looks")[0];
@@ -62,7 +62,7 @@ fn who_is_asked_turns_their_head_and_a_photo_does_not() {
 }
 
 /// The models with one more: it takes bright faces for people.
-fn with_opinion(threshold: f32, class: usize) -> (tempfile::TempDir, PathBuf) {
+fn with_liveness_model(threshold: f32, class: usize) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let models = std::env::var_os("ROLLCALL_MODELS").expect("ROLLCALL_MODELS");
     for entry in std::fs::read_dir(models).expect("models") {
@@ -100,12 +100,12 @@ fn with_opinion(threshold: f32, class: usize) -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
-fn a_model_that_is_dropped_in_has_its_say() {
+fn a_liveness_model_in_the_folder_counts() {
     for (threshold, expected) in [(0.000_1, true), (0.999_9, false)] {
-        let (_kept, folder) = with_opinion(threshold, 1);
+        let (_kept, folder) = with_liveness_model(threshold, 1);
         let eyes = Eyes::open(Some(&folder), 1).expect("eyes");
         let (_, said) = watch(eyes, Kind::Asked, "obama.jpg", 1, Policy::Passive);
-        assert_eq!(said.last().and_then(|liveness| liveness.opinion), Some(expected));
+        assert_eq!(said.last().and_then(|liveness| liveness.model_accepts), Some(expected));
         assert_eq!(said.iter().any(Liveness::is_alive), expected, "threshold {threshold}");
     }
 }
@@ -113,7 +113,7 @@ fn a_model_that_is_dropped_in_has_its_say() {
 #[test]
 fn a_liveness_manifest_with_impossible_numbers_is_refused() {
     for (threshold, class, expected) in [(1.5, 1, "threshold between 0 and 1"), (0.5, 2, "liveness.class")] {
-        let (_kept, folder) = with_opinion(threshold, class);
+        let (_kept, folder) = with_liveness_model(threshold, class);
         let error = Eyes::open(Some(&folder), 1).err().expect("rejected").to_string();
         assert!(error.contains(expected), "{error}");
     }

@@ -1,7 +1,7 @@
-//! A face laid onto the embedder's template by its mesh points.
+//! Aligns a face with the embedder's template by its mesh points.
 
 use crate::geometry::{Point, Similarity};
-use crate::manifest::Anchor;
+use crate::manifest::TemplatePoint;
 use crate::mesh::Landmarks;
 
 /// Steps to a factor of two in size, or to about a radian, and to a pixel of the template. The mesh is
@@ -12,14 +12,14 @@ const TURNS: f32 = 512.0;
 const PLACES: f32 = 8.0;
 
 /// The transform from the frame to the embedder's input. `None` where the points fall together.
-pub fn onto_template(landmarks: &Landmarks, template: &[Anchor]) -> Option<Similarity> {
+pub fn onto_template(landmarks: &Landmarks, template: &[TemplatePoint]) -> Option<Similarity> {
     let from: Vec<Point> = template.iter().map(|anchor| landmarks.point(anchor.mesh)).collect();
-    let to: Vec<Point> = template.iter().map(Anchor::point).collect();
-    Some(steady(&Similarity::fit(&from, &to)?, middle(&to)))
+    let to: Vec<Point> = template.iter().map(TemplatePoint::point).collect();
+    Some(rounded(&Similarity::fit(&from, &to)?, middle(&to)))
 }
 
 /// The transform rounded: its size and angle, and which point of the frame it lays onto `middle`.
-fn steady(fit: &Similarity, middle: Point) -> Similarity {
+fn rounded(fit: &Similarity, middle: Point) -> Similarity {
     let size = fit.scale().log2().floor().exp2(); // a power of two: the steps are the same for like faces
     let even = |value: f32, steps: f32| (value * steps).round() / steps;
     let (a, b) = (even(fit.a, TURNS / size), even(fit.b, TURNS / size));
@@ -43,7 +43,7 @@ mod tests {
         let middle = Point { x: 74.0, y: 60.0 };
         let fit = Similarity { a: 0.6713, b: 0.2217, tx: -71.31, ty: 12.77 };
         let other = Similarity { a: 0.671_300_2, b: 0.221_700_3, tx: -71.310_02, ty: 12.770_02 };
-        let (one, two) = (steady(&fit, middle), steady(&other, middle));
+        let (one, two) = (rounded(&fit, middle), rounded(&other, middle));
         assert_eq!((one.a, one.b, one.tx, one.ty), (two.a, two.b, two.tx, two.ty));
         for corner in [(0.0, 0.0), (148.0, 0.0), (0.0, 120.0), (148.0, 120.0)] {
             let there = fit.inverse().apply(Point { x: corner.0, y: corner.1 });

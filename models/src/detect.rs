@@ -8,7 +8,7 @@ use crate::frame::Frame;
 use crate::geometry::{Point, Rect, Region, Similarity};
 use crate::manifest::{DetectorSpec, Folder, Role};
 use crate::resample::{Letterbox, Sampler};
-use crate::tensor_input::Feed;
+use crate::tensor_input::TensorInput;
 use crate::tflite::{Model, Runtime};
 
 /// Numbers a row of the detector's output: centre, size and six keypoints.
@@ -39,7 +39,7 @@ impl Detection {
 /// One detector model.
 pub struct Detector {
     model: Model,
-    feed: Feed,
+    input: TensorInput,
     spec: DetectorSpec,
     side: usize,
     anchors: Vec<Point>,
@@ -58,7 +58,7 @@ impl Detector {
         let spec = manifest.detector.clone().ok_or_else(|| Error::Picture("no detector section".into()))?;
         Ok(Self {
             model,
-            feed: Feed::new(&manifest.input),
+            input: TensorInput::new(&manifest.input),
             anchors: anchors(&spec),
             spec,
             side: manifest.input.side(),
@@ -103,7 +103,7 @@ impl Detector {
     }
 
     fn find(&mut self, letterbox: Letterbox) -> Result<Vec<Detection>> {
-        self.feed.run(&mut self.model, &self.square)?;
+        self.input.run(&mut self.model, &self.square)?;
         self.model.read(self.outputs.0, &mut self.boxes)?;
         self.model.read(self.outputs.1, &mut self.scores)?;
         Ok(merge(self.candidates(letterbox), self.spec.overlap))

@@ -5,19 +5,19 @@ use zeroize::Zeroizing;
 
 use crate::align;
 use crate::error::{Error, Result};
-use crate::exposure::Light;
+use crate::exposure::Exposure;
 use crate::frame::Frame;
 use crate::identify::{Identifier, Rules};
 use crate::manifest::{EmbedderSpec, Folder, Manifest, Role, SecondSpec};
 use crate::mesh::Landmarks;
 use crate::resample::Sampler;
 use crate::template::Embedding;
-use crate::tensor_input::Feed;
+use crate::tensor_input::TensorInput;
 use crate::tflite::{Model, Runtime};
 use crate::threshold::Thresholds;
 
-/// How closely a face is looked at: the embedding is the mean of more pieces of the picture, each
-/// with its mirror image. What that gains stands in models/README.md.
+/// Test-time augmentation: over how many crops of the face, each with its mirror image, the embedding is
+/// averaged. models/README.md has the figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
     /// One piece: for each frame of a face that is not known yet. Of two embedders the first alone.
@@ -46,8 +46,8 @@ impl Look {
     }
 }
 
-/// The embedder, and a second one if the folder of models has one. The second is slower and by itself
-/// worse, but errs elsewhere: together they are right more often than either.
+/// The embedder, and a second one if the models folder has one. The second is slower and by itself worse, but
+/// its errors differ: together they are right more often than either.
 pub struct Embedder {
     first: Network,
     second: Option<Second>,
@@ -106,7 +106,7 @@ impl Embedder {
         let rules = |network: &Network| Rules::new(network.spec.identification, network.thresholds());
         let identifier = Identifier::new(rules(self.whole()));
         let Some(second) = &self.second else { return identifier };
-        identifier.asking_first(self.first.dimensions, rules(&self.first), second.spec.unsure)
+        identifier.with_first(self.first.dimensions, rules(&self.first), second.spec.unsure)
     }
 
     /// What has the rules for whole embeddings.
@@ -134,8 +134,8 @@ impl Embedder {
         }
     }
 
-    /// What the second embedder says of a face at a glance: of one piece without its mirror image, which
-    /// would cost as much again. `None` without one, or where the face can't be aligned.
+    /// The second embedding, of one crop without its mirror image, which would cost as much again. `None`
+    /// without a second embedder, or where the face can't be aligned.
     pub fn ask_second(
         &mut self,
         sampler: &mut Sampler,
@@ -146,7 +146,7 @@ impl Embedder {
         second.network.embed(sampler, frame, face, &[1.0], false)
     }
 
-    /// What both say: a whole embedding. The first's alone without a second.
+    /// Joins both embeddings; without a second embedder, the first alone.
     pub fn join(&self, first: &Embedding, second: &Embedding) -> Embedding {
         let share = self.second.as_ref().map(|second| second.spec.share);
         share.map_or_else(|| first.clone(), |share| Embedding::join(first, second, share))
@@ -156,7 +156,7 @@ impl Embedder {
 /// One model that embeds faces.
 struct Network {
     model: Model,
-    feed: Feed,
+    input: TensorInput,
     spec: EmbedderSpec,
     side: usize,
     output: usize,
@@ -175,7 +175,7 @@ impl Network {
         let dimensions = named.map_or(0, |o| o.shape.iter().product());
         let network = Self {
             model,
-            feed: Feed::new(&manifest.input),
+            input: TensorInput::new(&manifest.input),
             spec,
             side: manifest.input.side(),
             output,
@@ -206,7 +206,7 @@ impl Network {
         for size in sizes {
             let onto = onto.scaled_about(*size, self.side as f32 / 2.0);
             sampler.cut(frame, &onto, self.side, &mut self.square)?;
-            Light::of(&self.square, self.side).even(&mut self.square, self.side);
+            Exposure::of(&self.square, self.side).correct(&mut self.square, self.side);
             self.add(&mut sum)?;
             if mirrored {
                 mirror(&mut self.square, self.side);
@@ -219,7 +219,7 @@ impl Network {
 
     /// Embeds what is in the square.
     fn add(&mut self, sum: &mut [f32]) -> Result<()> {
-        self.feed.run(&mut self.model, &self.square)?;
+        self.input.run(&mut self.model, &self.square)?;
         self.model.read(self.output, &mut self.values)?;
         for (total, value) in sum.iter_mut().zip(&self.values) {
             *total += value;

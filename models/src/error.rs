@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// An error of the eyes. None of them carries pixels or embeddings.
+/// An error of this crate. None of them carries pixels or embeddings.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file could not be read.
@@ -18,7 +18,7 @@ pub enum Error {
         "the LiteRT library was not found (looked at {looked}): run models/fetch.sh, or name it in ROLLCALL_LITERT"
     )]
     LibraryMissing {
-        /// The places, for the person who has to mend it.
+        /// The places.
         looked: String,
     },
     /// The models folder is in none of the places where it is looked for.
@@ -26,11 +26,11 @@ pub enum Error {
         "the models folder was not found (looked at {looked}): name it in the configuration or in ROLLCALL_MODELS"
     )]
     ModelsMissing {
-        /// The places, for the person who has to mend it.
+        /// The places.
         looked: String,
     },
     /// The bytes are not the ones that were pinned.
-    #[error("{path} is not the file it should be (sha256 {found}, expected {expected}): fetch it again")]
+    #[error("{path} has the wrong sha256 ({found}, expected {expected}): fetch it again")]
     Altered {
         /// The file.
         path: PathBuf,
@@ -40,7 +40,7 @@ pub enum Error {
         expected: String,
     },
     /// The library could not be opened or lacks a function.
-    #[error("cannot open {path}: {reason}")]
+    #[error("cannot open {path}: {reason}: run models/fetch.sh again")]
     Library {
         /// The library.
         path: PathBuf,
@@ -58,7 +58,7 @@ pub enum Error {
         /// The first thing wrong with it.
         reason: String,
     },
-    /// LiteRT refused a call.
+    /// A call of LiteRT failed.
     #[error("LiteRT: {operation} of {model} failed with status {status}")]
     Runtime {
         /// The call.
@@ -93,5 +93,5 @@ pub enum Error {
     },
 }
 
-/// The result of anything the eyes do.
+/// A result with this crate's error.
 pub type Result<T> = std::result::Result<T, Error>;

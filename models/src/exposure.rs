@@ -1,25 +1,25 @@
-//! The light on a face, evened out where it is far from what embedders know.
+//! Exposure correction for faces that are far darker or brighter than those the embedders were trained on.
 //!
-//! Faces in usual light are left alone: there it gains nothing. Gain alone made dark faces worse where the
+//! Normally exposed faces are left alone: there it gains nothing. Gain alone made dark faces worse, since the
 //! camera's noise grew with it. models/README.md has the figures.
 
 use zeroize::Zeroizing;
 
 /// The mean luminance below which a face is dark, and the one it is brought to.
 const DARK: f32 = 70.0;
-const DARK_TO: f32 = 85.0;
+const DARK_TARGET: f32 = 85.0;
 /// The mean luminance above which a face is nearly white.
 const BRIGHT: f32 = 200.0;
-/// Parts a side in which contrast is spread apart, and how many times the even share a luminance may count.
+/// Tiles a side of the equalisation, and its clip limit as a multiple of the uniform count.
 const PARTS: usize = 5;
 const CLIP: f32 = 3.0;
 
-/// What each luminance becomes.
+/// Maps each luminance to another.
 type Curve = [f32; 256];
 
-/// The light on an aligned face.
+/// How an aligned face is exposed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Light {
+pub enum Exposure {
     /// So dark that its mean luminance is this.
     Dark(f32),
     /// As in most pictures.
@@ -28,9 +28,8 @@ pub enum Light {
     Bright,
 }
 
-impl Light {
-    /// The light in an oval in the middle of a square of packed RGB, which every template fills with the
-    /// face.
+impl Exposure {
+    /// Measures an oval in the middle of a square of packed RGB, which every template fills with the face.
     pub fn of(square: &[u8], side: usize) -> Self {
         let (mut sum, mut count) = (0_u32, 0_u32);
         for (y, row) in square.chunks_exact(side * 3).enumerate() {
@@ -47,16 +46,16 @@ impl Light {
         }
     }
 
-    /// Evens this light out.
-    pub fn even(self, square: &mut [u8], side: usize) {
+    /// Corrects the square's exposure.
+    pub fn correct(self, square: &mut [u8], side: usize) {
         match self {
             Self::Usual => {}
-            Self::Bright => spread(square, side),
+            Self::Bright => equalise(square, side),
             Self::Dark(mean) => {
-                // What is dark is noisy: the noise goes first, twice, else it is made brighter, too.
+                // Dark pictures are noisy: smooth first, so that the gain does not amplify the noise.
                 smooth(square, side);
                 smooth(square, side);
-                let gain = DARK_TO / mean.max(1.0);
+                let gain = DARK_TARGET / mean.max(1.0);
                 for value in square {
                     *value = (f32::from(*value) * gain).round() as u8;
                 }
@@ -82,8 +81,8 @@ fn smooth(square: &mut [u8], side: usize) {
     }
 }
 
-/// Spreads contrast apart in each part of the square, with soft passages (CLAHE).
-fn spread(square: &mut [u8], side: usize) {
+/// Contrast-limited adaptive histogram equalisation (CLAHE).
+fn equalise(square: &mut [u8], side: usize) {
     let curves: Vec<Curve> =
         (0..PARTS * PARTS).map(|part| curve(square, side, part % PARTS, part / PARTS)).collect();
     for (index, pixel) in square.chunks_exact_mut(3).enumerate() {
@@ -99,14 +98,14 @@ fn spread(square: &mut [u8], side: usize) {
     }
 }
 
-/// The two parts between whose middles a pixel lies, and how far it is on the way to the second.
+/// The two tiles between whose centres a pixel lies, and the weight of the second.
 fn between(at: usize, side: usize) -> (usize, usize, f32) {
     let part = (side / PARTS) as f32;
     let place = ((at as f32 + 0.5) / part - 0.5).clamp(0.0, (PARTS - 1) as f32);
     (place as usize, (place as usize + 1).min(PARTS - 1), place.fract())
 }
 
-/// The curve that makes the luminances of one part equally frequent, as far as the clip allows.
+/// The curve that makes the luminances of one tile equally frequent, within the clip limit.
 fn curve(square: &[u8], side: usize, column: usize, row: usize) -> Curve {
     let part = side / PARTS;
     let mut counts = [0.0_f32; 256];
@@ -136,28 +135,30 @@ mod tests {
         (0..SIDE * SIDE).flat_map(|index| [if index / 5 % 2 == 0 { low } else { high }; 3]).collect()
     }
 
-    fn evened(mut square: Vec<u8>) -> Vec<u8> {
-        Light::of(&square, SIDE).even(&mut square, SIDE);
+    fn corrected(mut square: Vec<u8>) -> Vec<u8> {
+        Exposure::of(&square, SIDE).correct(&mut square, SIDE);
         square
     }
 
     #[test]
     fn usual_light_stays_as_it_is() {
-        assert_eq!(evened(stripes(80, 180)), stripes(80, 180));
+        assert_eq!(corrected(stripes(80, 180)), stripes(80, 180));
     }
 
     #[test]
     fn a_dark_face_is_brightened_to_where_faces_are_known() {
-        assert!(matches!(Light::of(&stripes(20, 40), SIDE), Light::Dark(mean) if (mean - 30.0).abs() < 2.0));
-        let square = evened(stripes(20, 40));
+        assert!(
+            matches!(Exposure::of(&stripes(20, 40), SIDE), Exposure::Dark(mean) if (mean - 30.0).abs() < 2.0)
+        );
+        let square = corrected(stripes(20, 40));
         let mean = square.iter().map(|value| f32::from(*value)).sum::<f32>() / square.len() as f32;
-        assert!((mean - DARK_TO).abs() < 3.0, "{mean}");
-        assert_eq!(evened(vec![0; SIDE * SIDE * 3]), vec![0; SIDE * SIDE * 3]);
+        assert!((mean - DARK_TARGET).abs() < 3.0, "{mean}");
+        assert_eq!(corrected(vec![0; SIDE * SIDE * 3]), vec![0; SIDE * SIDE * 3]);
     }
 
     #[test]
     fn a_bright_face_gets_contrast() {
-        let square = evened(stripes(235, 250));
+        let square = corrected(stripes(235, 250));
         let (low, high) = (square.iter().min().expect("pixels"), square.iter().max().expect("pixels"));
         assert!(high - low > 15, "{low} to {high}");
     }

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::frame::Frame;
 use crate::geometry::{Rect, Region};
 use crate::liveness::Skin;
-use crate::liveness_model::Opinion;
+use crate::liveness_model::LivenessModel;
 use crate::manifest::{Folder, Role};
 use crate::mesh::{Landmarks, Mesh};
 use crate::quality::Quality;
@@ -16,7 +16,7 @@ use crate::resample::Sampler;
 use crate::template::Embedding;
 use crate::tflite::Runtime;
 
-/// How much more than what moved is looked at: a head moves against a wall of its own colour, too.
+/// How much larger than the moving part the searched square is: a head may move against a wall of its own colour.
 const AROUND: f32 = 1.2;
 
 /// Everything that looks at pixels. One thread at a time.
@@ -26,7 +26,7 @@ pub struct Eyes {
     near: Detector,
     mesh: Mesh,
     embedder: Embedder,
-    opinion: Option<Opinion>,
+    liveness_model: Option<LivenessModel>,
     square: Vec<u8>,
 }
 
@@ -42,7 +42,7 @@ impl Eyes {
             near: Detector::load(&runtime, &folder, Role::DetectorNear, threads)?,
             mesh: Mesh::load(&runtime, &folder, threads)?,
             embedder: Embedder::load(&runtime, &folder, threads)?,
-            opinion: Opinion::load(&runtime, &folder, threads)?,
+            liveness_model: LivenessModel::load(&runtime, &folder, threads)?,
             square: Vec::new(),
         })
     }
@@ -110,16 +110,16 @@ impl Eyes {
     }
 
     /// Whether there is a model that tells people from pictures.
-    pub fn has_opinion(&self) -> bool {
-        self.opinion.is_some()
+    pub fn has_liveness_model(&self) -> bool {
+        self.liveness_model.is_some()
     }
 
     /// How likely a face is a person's, and from which likelihood on it is one. `None` without a model
     /// that can tell.
-    pub fn opinion(&mut self, frame: &Frame, face: &Landmarks) -> Result<Option<(f32, f32)>> {
-        let Some(opinion) = &mut self.opinion else { return Ok(None) };
-        let likely = opinion.ask(&mut self.sampler, frame, face)?;
-        Ok(Some((likely, opinion.threshold())))
+    pub fn person_score(&mut self, frame: &Frame, face: &Landmarks) -> Result<Option<(f32, f32)>> {
+        let Some(model) = &mut self.liveness_model else { return Ok(None) };
+        let score = model.score(&mut self.sampler, frame, face)?;
+        Ok(Some((score, model.threshold())))
     }
 
     /// The embedder: its hash, size and thresholds.

@@ -17,7 +17,7 @@ impl Format {
         let refused = |reason: &str| Err(Error::Picture(reason.to_owned()));
         if bytes.starts_with(b"\xFF\xD8\xFF") {
             // The decoder fills with grey what is missing.
-            return if is_whole(bytes) { Ok(Self::Jpeg) } else { refused(CUT) };
+            return if is_whole(bytes) { Ok(Self::Jpeg) } else { refused(TRUNCATED) };
         }
         if bytes.starts_with(b"\x89PNG\r\n\x1A\n") {
             return Ok(Self::Png);
@@ -30,14 +30,18 @@ impl Format {
         if has(&[b"avif", b"avis"]) {
             return refused("this is an AVIF picture: save it as JPEG or PNG");
         }
-        refused(if has(&HEIC) { IPHONE } else { "this is neither JPEG nor PNG: save it as one of these" })
+        refused(if has(&HEIC) {
+            HEIC_ADVICE
+        } else {
+            "this is neither JPEG nor PNG: save it as one of these"
+        })
     }
 }
 
 /// What is said of a JPEG without an end.
-const CUT: &str = "the file ends before the picture does: copy or upload it again";
+const TRUNCATED: &str = "the file ends before the picture does: copy or upload it again";
 /// And of a picture in HEIF.
-const IPHONE: &str = "this is a HEIC picture, as iPhones take them: save it as JPEG; on iPhones, Settings > Camera > Formats > Most Compatible";
+const HEIC_ADVICE: &str = "this is a HEIC picture, as iPhones take them: save it as JPEG; on iPhones, Settings > Camera > Formats > Most Compatible";
 /// The brands of pictures in HEIF.
 const HEIC: [&[u8]; 8] = [b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"];
 

@@ -48,7 +48,7 @@ pub struct Gallery {
     dimensions: usize,
     people: Vec<Uuid>,
     codes: Vec<i8>,
-    /// How crowded it is around some templates, by so many numbers: what [`Self::crowd`] found before.
+    /// Cache of [`Self::crowd`], by place and how many numbers were compared.
     crowds: Mutex<HashMap<(usize, usize), f32>>,
 }
 
@@ -88,7 +88,7 @@ impl Gallery {
     /// Puts a person's template in, or replaces it. One of another embedder than those that are there
     /// changes nothing.
     pub fn put(&mut self, person: Uuid, template: &Template) {
-        self.forget_crowds();
+        self.clear_crowds();
         let codes = encode(template.embedding());
         match self.people.iter().position(|known| *known == person) {
             Some(place) if codes.len() == self.dimensions => {
@@ -109,7 +109,7 @@ impl Gallery {
             return;
         }
         if self.codes.capacity() < self.codes.len() + codes.len() {
-            // What grows is copied, and what is left behind would stay in memory.
+            // Growing copies: what is left behind must be zeroed.
             let mut larger = Vec::with_capacity((expected * codes.len()).max(self.codes.len() + codes.len()));
             larger.extend_from_slice(&self.codes);
             self.codes.zeroize();
@@ -200,7 +200,7 @@ impl Gallery {
         found
     }
 
-    fn forget_crowds(&mut self) {
+    fn clear_crowds(&mut self) {
         self.crowds.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }

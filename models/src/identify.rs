@@ -1,14 +1,13 @@
 //! Who a face is, among everybody in a gallery (1:N).
 //!
-//! Some faces resemble many people and some templates are resembled by many. So the similarity of the
-//! two is judged against how similar the face is to the next people, and how similar the template is
-//! to its neighbours: with both taken off, one threshold serves galleries of 20 people and of 300, with
-//! one photo a person or three. On LFW that misses a third fewer of 300 enrolled people at the same
-//! false alarms (ARCHITECTURE.md, decisions). Where there are too few people for that, the threshold
+//! Some faces resemble many people, and many faces resemble some templates. So the similarity is normalised by
+//! those of a cohort: of the face to the next nearest people, and of the template to its neighbours. One
+//! threshold then serves galleries of 20 people and of 300, with one photo a person or three. On LFW that misses a third fewer of 300 enrolled people at the same
+//! false alarms (docs/decisions). Where there are too few people for that, the threshold
 //! follows the gallery's size ([`Thresholds::for_gallery`]).
 //!
-//! With two embedders a face may have the first one's numbers alone. It is judged by rules of its own then,
-//! and whoever asks is told where the second should be asked, too ([`Identifier::is_unsure`]).
+//! With two embedders a face may have the first embedding alone. Then it has rules of its own, and
+//! [`Identifier::is_unsure`] says whether the second embedder should run.
 
 use uuid::Uuid;
 
@@ -41,7 +40,7 @@ pub enum Verdict {
     Unknown,
 }
 
-/// What a gallery says of a face.
+/// The result of a search.
 #[derive(Clone, Copy, Debug)]
 pub struct Finding {
     /// Who is nearest.
@@ -83,7 +82,7 @@ impl Identifier {
     /// By two, of whom the first, of so many dimensions, is asked alone and is unsure so near to its
     /// threshold.
     #[must_use]
-    pub fn asking_first(self, dimensions: usize, rules: Rules, unsure: f32) -> Self {
+    pub fn with_first(self, dimensions: usize, rules: Rules, unsure: f32) -> Self {
         Self { first: Some(First { dimensions, rules, unsure }), ..self }
     }
 
@@ -151,7 +150,7 @@ impl Rules {
         Some(Finding { candidate, threshold, verdict })
     }
 
-    /// What a crowd takes off a similarity; less than nothing where it is less crowded than usual.
+    /// What the cohort takes off a similarity; negative where it is less similar than usual.
     fn excess(&self, crowd: Option<f32>) -> f32 {
         crowd.map_or(0.0, |crowd| self.spec.weight * (crowd - self.spec.usual))
     }
@@ -217,7 +216,7 @@ mod tests {
         let person = Template::mean([&both([1.0, 0.0], [1.0, 0.0])]).expect("one photo");
         let people = Gallery::of([(Uuid::max(), person)]);
         let rules = identifier(99).whole;
-        let identifier = Identifier::new(rules.clone()).asking_first(2, rules, 0.25);
+        let identifier = Identifier::new(rules.clone()).with_first(2, rules, 0.25);
         for (seen, verdict, unsure) in [
             ([1.0, 0.0], Verdict::Known, false),
             ([1.0, 0.15], Verdict::Known, true),
@@ -228,7 +227,7 @@ mod tests {
             assert_eq!((found.verdict, identifier.is_unsure(&found)), (verdict, unsure), "{seen:?}");
         }
         let found = identifier.identify(&both([1.0, 0.0], [0.0, 1.0]), &people).expect("somebody");
-        assert_eq!(found.verdict, Verdict::Unknown, "the second knows better");
+        assert_eq!(found.verdict, Verdict::Unknown, "the second outvotes the first");
         let lookalike =
             |first, second| identifier.lookalike(&both(first, second), &people).map(|one| one.person);
         assert_eq!(lookalike([1.0, 0.0], [0.0, 1.0]), Some(Uuid::max()), "the first may be asked alone");

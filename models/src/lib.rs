@@ -1,8 +1,8 @@
-//! The eyes of Rollcall: from a frame to a sighting.
+//! Face recognition for Rollcall: from a frame to a sighting.
 //!
-//! Owns pixels, models and similarity: it finds faces, aligns them, turns them into embeddings and
-//! searches a gallery. It refuses to know what a punch, a terminal or a network is, and it writes
-//! no picture anywhere: only its working memory holds parts of the last one, and faces in view.
+//! Detects faces, aligns them, computes embeddings and searches a gallery. It does not know punches, terminals
+//! or networks, and never writes a picture: only its working memory holds parts of the last frame.
+#![warn(missing_docs)]
 
 pub mod align;
 pub mod detect;

@@ -13,8 +13,8 @@
 
 mod blink;
 mod plane;
+mod screen_pattern;
 mod skin;
-mod traces;
 
 use std::collections::VecDeque;
 
@@ -24,7 +24,7 @@ use serde::Deserialize;
 
 use crate::geometry::Point;
 use crate::liveness::blink::Blinks;
-use crate::liveness::traces::Traces;
+use crate::liveness::screen_pattern::ScreenPattern;
 use crate::mesh::{Landmarks, POINTS};
 
 /// What the best plane leaves unexplained in a picture, in widths of the face: of 180 pictures that
@@ -32,8 +32,8 @@ use crate::mesh::{Landmarks, POINTS};
 /// turned by 4 to 16 degrees 95 % left more than .0152 and .0146.
 const MESH: f32 = 0.0112;
 const SKIN: f32 = 0.009;
-/// So many of the last frames must say so: of three seconds, at fifteen frames a second.
-const SAYING: usize = 3;
+/// Frames that must agree, among those of the last three seconds at fifteen frames a second.
+const AGREEING: usize = 3;
 const REMEMBERED: usize = 45;
 /// Blinks that make a person of somebody who stands still.
 const BLINKS: f32 = 2.0;
@@ -48,10 +48,10 @@ const LOST: u32 = 3;
 /// What a challenge takes: a clear turn of the head to the side, in degrees, and so much more evidence.
 const TURN: f32 = 15.0;
 const CLEAR: f32 = 1.5;
-/// Frames before which nothing is said: a screen's pattern takes some to be seen.
+/// Frames before which there is no result: a screen's pattern takes some to be seen.
 const WATCHED: usize = 8;
-/// Opinions of a model whose mean counts.
-const OPINIONS: usize = 2;
+/// Scores of a model that are averaged.
+const MODEL_SCORES: usize = 2;
 
 /// What a face must show before it may be recognised.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub enum Policy {
     Off,
     /// That it is a person's, as it moves in passing.
     Passive,
-    /// A turn of the head when asked.
+    /// A turn of the head on request.
     Challenge,
 }
 
@@ -77,7 +77,7 @@ impl Policy {
     }
 }
 
-/// What speaks for a person, so far.
+/// The evidence for a person so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Liveness {
     /// How much moved as no picture does, or blinked: from 1 on it was a person.
@@ -89,7 +89,7 @@ pub struct Liveness {
     /// The pattern of a screen lies over the face.
     pub screen: bool,
     /// Whether a model takes the face for a person's; `None` without a model.
-    pub opinion: Option<bool>,
+    pub model_accepts: Option<bool>,
 }
 
 impl Liveness {
@@ -104,15 +104,15 @@ impl Liveness {
     }
 
     fn is_unsuspected(&self) -> bool {
-        !self.screen && self.opinion != Some(false)
+        !self.screen && self.model_accepts != Some(false)
     }
 }
 
-/// One face, watched from frame to frame.
+/// The liveness of one face, frame by frame.
 #[derive(Default)]
-pub(crate) struct Watch {
+pub(crate) struct LivenessTracker {
     /// What later frames are compared with.
-    first: Option<(Vec<Point>, Skin, f32)>,
+    reference: Option<(Vec<Point>, Skin, f32)>,
     /// The face as it is now.
     pub skin: Skin,
     shapes: VecDeque<Vec<Point>>,
@@ -122,38 +122,38 @@ pub(crate) struct Watch {
     /// Degrees.
     yaw: VecDeque<f32>,
     blinks: Blinks,
-    traces: Traces,
-    /// Whether there is a model, its last opinions, and from which mean on they mean a person.
-    asked: bool,
-    opinions: VecDeque<f32>,
+    screen_pattern: ScreenPattern,
+    /// Whether there is a model, its last scores, and from which mean on they mean a person.
+    has_model: bool,
+    model_scores: VecDeque<f32>,
     threshold: f32,
-    /// What all frames say.
-    said: Liveness,
+    /// Over all frames.
+    result: Liveness,
 }
 
-impl Watch {
-    /// Takes up a frame, whose skin was cut out into `self.skin`. `asked`: a model gives its opinion, too.
-    pub fn see(&mut self, face: &Landmarks, asked: bool) {
-        self.take(face, asked);
-        self.said = self.sum_up();
+impl LivenessTracker {
+    /// Adds a frame, whose skin was cut out into `self.skin`. `has_model`: a model scores the face, too.
+    pub fn update(&mut self, face: &Landmarks, has_model: bool) {
+        self.add(face, has_model);
+        self.result = self.summary();
     }
 
-    fn take(&mut self, face: &Landmarks, asked: bool) {
-        (self.frames, self.asked) = (self.frames + 1, asked);
-        self.blinks.see(face);
-        self.traces.see(&self.skin, self.frames);
+    fn add(&mut self, face: &Landmarks, has_model: bool) {
+        (self.frames, self.has_model) = (self.frames + 1, has_model);
+        self.blinks.update(face);
+        self.screen_pattern.update(&self.skin, self.frames);
         remember(&mut self.yaw, face.yaw().to_degrees());
         let Some(shape) = self.shape(face) else { return };
         let width = face.bounds().width();
-        let Some((first, skin, narrow)) = &self.first else {
-            self.first = Some((shape, self.skin.clone(), width));
+        let Some((first, skin, narrow)) = &self.reference else {
+            self.reference = Some((shape, self.skin.clone(), width));
             return;
         };
         let (from, to) = skin.follow(&self.skin);
         let parts = plane::residue(first, &shape).zip(plane::residue(&from, &to));
         self.lost = if parts.is_some() { 0 } else { self.lost + 1 };
         if self.lost > LOST || width > narrow * NEARER {
-            (self.lost, self.first) = (0, Some((shape, self.skin.clone(), width)));
+            (self.lost, self.reference) = (0, Some((shape, self.skin.clone(), width)));
         }
         if let Some((mesh, skin)) = parts {
             remember(&mut self.evidence, (mesh / MESH).min(skin / SKIN));
@@ -180,39 +180,39 @@ impl Watch {
         Some((0..self.shapes[0].len()).map(mean).collect())
     }
 
-    /// It is known to be alive: no picture of it is kept any longer.
-    pub fn rest(&mut self) {
-        self.first = None;
+    /// Drops the pictures of a face that is known to be alive.
+    pub fn drop_pictures(&mut self) {
+        self.reference = None;
         self.skin = Skin::default();
         self.shapes.clear();
     }
 
-    /// A model's opinion of a frame: how likely a person is, and from which likelihood on it is one.
-    pub fn hear(&mut self, likely: f32, threshold: f32) {
+    /// Adds a model's score of a frame, and the score from which on the face is a person's.
+    pub fn add_model_score(&mut self, score: f32, threshold: f32) {
         self.threshold = threshold;
-        remember(&mut self.opinions, likely);
-        self.said = self.sum_up();
+        remember(&mut self.model_scores, score);
+        self.result = self.summary();
     }
 
-    /// What all frames say.
+    /// Over all frames.
     pub fn liveness(&self) -> Liveness {
-        self.said
+        self.result
     }
 
-    fn sum_up(&self) -> Liveness {
+    fn summary(&self) -> Liveness {
         let mut evidence: Vec<f32> = self.evidence.iter().copied().collect();
         evidence.sort_by(|one, other| other.total_cmp(one));
         let watched = self.frames >= WATCHED;
-        let moved = evidence.get(SAYING - 1).copied().filter(|_| watched).unwrap_or(0.0);
+        let moved = evidence.get(AGREEING - 1).copied().filter(|_| watched).unwrap_or(0.0);
         let blinked = self.blinks.count() as f32 / BLINKS;
-        let count = self.opinions.len();
-        let opinion = self.opinions.iter().sum::<f32>() / count.max(1) as f32;
+        let count = self.model_scores.len();
+        let score = self.model_scores.iter().sum::<f32>() / count.max(1) as f32;
         Liveness {
             score: moved.max(blinked),
             moved,
             turned: span(&self.yaw),
-            screen: self.traces.of_a_screen(),
-            opinion: self.asked.then_some(count >= OPINIONS && opinion >= self.threshold),
+            screen: self.screen_pattern.is_seen(),
+            model_accepts: self.has_model.then_some(count >= MODEL_SCORES && score >= self.threshold),
         }
     }
 }

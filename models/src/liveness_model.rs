@@ -1,7 +1,7 @@
-//! What a model says about whether a face is a person's: the slot for one.
+//! An optional model that tells a person's face from a picture of one.
 //!
-//! Rollcall brings none: no freely licensed one worked. A folder of models with a `liveness.toml` has
-//! one, and unless liveness is off it is asked for each look at a face.
+//! Rollcall ships none: no freely licensed one worked. A models folder with a `liveness.toml` has one; unless
+//! liveness is off, it scores every face that is embedded.
 
 use crate::error::{Error, Result};
 use crate::frame::Frame;
@@ -9,13 +9,13 @@ use crate::geometry::Similarity;
 use crate::manifest::{Folder, LivenessSpec, Role};
 use crate::mesh::Landmarks;
 use crate::resample::Sampler;
-use crate::tensor_input::Feed;
+use crate::tensor_input::TensorInput;
 use crate::tflite::{Model, Runtime};
 
 /// The model.
-pub struct Opinion {
+pub struct LivenessModel {
     model: Model,
-    feed: Feed,
+    input: TensorInput,
     spec: LivenessSpec,
     side: usize,
     output: usize,
@@ -23,7 +23,7 @@ pub struct Opinion {
     values: Vec<f32>,
 }
 
-impl Opinion {
+impl LivenessModel {
     /// Loads the model with its hash checked, if the folder has one.
     pub fn load(runtime: &Runtime, folder: &Folder, threads: usize) -> Result<Option<Self>> {
         if !folder.has(Role::Liveness) {
@@ -33,18 +33,18 @@ impl Opinion {
         let model = Model::compile(runtime, &manifest, bytes, threads)?;
         let output = model.output(&manifest, "alive")?;
         let spec = manifest.liveness.ok_or_else(|| Error::Picture("no liveness section".into()))?;
-        let (feed, side) = (Feed::new(&manifest.input), manifest.input.side());
-        Ok(Some(Self { model, feed, spec, side, output, square: Vec::new(), values: Vec::new() }))
+        let (input, side) = (TensorInput::new(&manifest.input), manifest.input.side());
+        Ok(Some(Self { model, input, spec, side, output, square: Vec::new(), values: Vec::new() }))
     }
 
     /// How likely the face is a person's, 0 to 1.
-    pub fn ask(&mut self, sampler: &mut Sampler, frame: &Frame, face: &Landmarks) -> Result<f32> {
+    pub fn score(&mut self, sampler: &mut Sampler, frame: &Frame, face: &Landmarks) -> Result<f32> {
         let bounds = face.bounds();
         let longer = bounds.width().max(bounds.height()).max(1.0);
         let scale = self.side as f32 / (self.spec.margin * longer);
         let onto = Similarity::centred(bounds.centre(), face.roll(), scale, self.side as f32);
         sampler.cut(frame, &onto, self.side, &mut self.square)?;
-        self.feed.run(&mut self.model, &self.square)?;
+        self.input.run(&mut self.model, &self.square)?;
         self.square.fill(0); // no picture outlives the call
         self.model.read(self.output, &mut self.values)?;
         Ok(share(&self.values, self.spec.class, self.spec.logits))

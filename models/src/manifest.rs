@@ -151,14 +151,14 @@ pub struct MeshSpec {
 /// A mesh point and where it lies in the embedder's input.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Anchor {
+pub struct TemplatePoint {
     /// Index of the mesh point, 0 to 467.
     pub mesh: usize,
     /// Pixels in the embedder's input: x, y.
     pub at: [f32; 2],
 }
 
-impl Anchor {
+impl TemplatePoint {
     /// The place as a point.
     pub fn point(&self) -> Point {
         Point { x: self.at[0], y: self.at[1] }
@@ -180,7 +180,7 @@ pub struct OperatingPoint {
 #[serde(deny_unknown_fields)]
 pub struct EmbedderSpec {
     /// Mesh points and where they go.
-    pub template: Vec<Anchor>,
+    pub template: Vec<TemplatePoint>,
     /// Further from the mean of somebody's faces than this, a face is somebody else's.
     pub apart: f32,
     /// Measured operating points, the largest `far` first.

@@ -5,7 +5,7 @@ use crate::frame::Frame;
 use crate::geometry::{Point, Rect, Region, Similarity};
 use crate::manifest::{Folder, MeshSpec, Role};
 use crate::resample::Sampler;
-use crate::tensor_input::Feed;
+use crate::tensor_input::TensorInput;
 use crate::tflite::{Model, Runtime};
 
 /// Points of a mesh.
@@ -86,7 +86,7 @@ impl Landmarks {
 /// The mesh model.
 pub struct Mesh {
     model: Model,
-    feed: Feed,
+    input: TensorInput,
     spec: MeshSpec,
     side: usize,
     outputs: (usize, usize),
@@ -103,7 +103,7 @@ impl Mesh {
         let spec = manifest.mesh.clone().ok_or_else(|| Error::Picture("no mesh section".into()))?;
         Ok(Self {
             model,
-            feed: Feed::new(&manifest.input),
+            input: TensorInput::new(&manifest.input),
             spec,
             side: manifest.input.side(),
             outputs,
@@ -125,7 +125,7 @@ impl Mesh {
         let scale = self.side as f32 / (self.spec.margin * region.longer);
         let onto = Similarity::centred(region.centre, region.roll, scale, self.side as f32);
         sampler.cut(frame, &onto, self.side, &mut self.square)?;
-        self.feed.run(&mut self.model, &self.square)?;
+        self.input.run(&mut self.model, &self.square)?;
         self.model.read(self.outputs.1, &mut self.values)?;
         let presence = 1.0 / (1.0 + (-self.values[0]).exp());
         if presence < self.spec.presence {

@@ -1,4 +1,4 @@
-//! Whether anything moves: what spares an empty scene the models.
+//! Motion detection: where nothing moves, no model runs.
 
 use crate::frame::Frame;
 use crate::geometry::Rect;
@@ -12,11 +12,11 @@ const STEP: usize = 4;
 const CHANGED: f32 = 8.0;
 /// Fewer changed blocks than these are a lamp or a fly.
 const FEWEST: usize = 3;
-/// How much of a new picture the memory takes up: what stays is the scene after half a second, and
-/// leaves no ghost. Who stands still was found when they came, and is looked for now and again.
+/// Share of a new frame in the running mean: what stays is part of the scene after half a second and leaves no
+/// ghost. Who stands still was found when they came, and is searched for now and again.
 const LEARN: f32 = 0.2;
 
-/// A memory of the scene.
+/// A running mean of the scene.
 #[derive(Default)]
 pub struct Motion {
     scene: Vec<f32>,

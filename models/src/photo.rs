@@ -1,8 +1,7 @@
 //! Enrolment: the one face of a photo, whichever way up the photo is.
 //!
-//! Upside down, detector and mesh see a face as well, but lay it in the wrong way: its embedding is like
-//! nobody's. So a photo is looked at in its four quarter turns, and the one in which the face is upright
-//! must stand out.
+//! Upside down, detector and mesh find a face as well, but align it wrongly, and its embedding is useless. So a
+//! photo is looked at in its four quarter turns, and the one in which the face is upright must stand out.
 
 use std::borrow::Cow;
 use std::f32::consts::{FRAC_PI_2, TAU};

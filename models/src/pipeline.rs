@@ -1,4 +1,4 @@
-//! From a frame to sightings, without doing what is not needed.
+//! From a frame to sightings, running each model only where it is needed.
 //!
 //! Where nothing moves, no model runs. A face that was there a frame ago is followed by its mesh; the
 //! detector looks for new ones where something moves. A face is embedded until enough frames agree on
@@ -19,13 +19,13 @@ use crate::liveness::{Liveness, Policy};
 use crate::mesh::Landmarks;
 use crate::motion::Motion;
 use crate::quality::Quality;
-use crate::track::{TrackId, Tracker, one_face};
+use crate::track::{TrackId, Tracker, same_face};
 use crate::track_state::{Departure, TrackState};
 
 /// Faces that are embedded in one frame, at most: five people come at once, and frames go on.
-const AT_ONCE: usize = 2;
+const EMBEDDED_A_FRAME: usize = 2;
 /// Faces that are followed, at most: more are a poster or a photo of a class.
-const MOST: usize = 10;
+const MAX_FACES: usize = 10;
 /// Frames between two searches for new faces where something moves beside one that is followed.
 const SEARCH: u32 = 5;
 /// Further to the side, in degrees, a look can't tell that somebody else is there.
@@ -53,11 +53,11 @@ pub struct Sighting {
     /// Frames of this track so far that were sure of this candidate, less those that were sure of
     /// somebody else.
     pub agreement: i32,
-    /// Whether the face was looked at in this frame, and not only followed.
+    /// Whether the face was embedded in this frame, and not only followed.
     pub looked: bool,
     /// How well the face was seen when it was last looked at.
     pub quality: Quality,
-    /// What speaks for a person, as far as it was watched for.
+    /// The evidence for a person, as far as the policy asks for it.
     pub liveness: Liveness,
     /// Whether that is enough.
     pub alive: bool,
@@ -77,7 +77,7 @@ struct Face {
     looked: bool,
 }
 
-/// The eyes with a memory of who is in view.
+/// The models, with the faces in view.
 pub struct Pipeline {
     eyes: Eyes,
     identifier: Identifier,
@@ -121,7 +121,7 @@ impl Pipeline {
         }
     }
 
-    /// Has faces watched for what the policy wants.
+    /// Collects the evidence that the liveness policy asks for.
     #[must_use]
     pub fn with_liveness(mut self, policy: Policy) -> Self {
         self.policy = policy;
@@ -140,7 +140,7 @@ impl Pipeline {
 
     /// Looks at a frame: one sighting for each face in it.
     pub fn observe(&mut self, frame: &Frame, gallery: &Gallery) -> Result<&[Sighting]> {
-        self.part(frame.at);
+        self.remove_departed(frame.at);
         let moved = self.motion.look(frame);
         let known = self.states.len();
         let mut faces = std::mem::take(&mut self.faces);
@@ -149,18 +149,18 @@ impl Pipeline {
             self.since_search = 0;
             if let Some(part) = moved.filter(|_| known == 0) {
                 let found = self.eyes.detect_near(frame, &part)?;
-                self.welcome(frame, &found, &mut faces)?;
+                self.add_new(frame, &found, &mut faces)?;
             }
             if faces.is_empty() || known > 0 {
                 let found = self.eyes.detect(frame)?;
-                self.let_go(frame, &found, &mut faces)?;
-                self.welcome(frame, &found, &mut faces)?;
+                self.drop_undetected(frame, &found, &mut faces)?;
+                self.add_new(frame, &found, &mut faces)?;
             }
         }
         for face in &faces {
-            self.watch(frame, face)?;
+            self.update_liveness(frame, face)?;
         }
-        self.look_closely(frame, &mut faces, gallery)?;
+        self.embed_faces(frame, &mut faces, gallery)?;
         self.before = frame.at;
         self.sightings.clear();
         for face in &faces {
@@ -192,17 +192,17 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Lets go what is followed and, for too long, not found: a stain on the wall.
-    fn let_go(&mut self, frame: &Frame, found: &[Detection], faces: &mut Vec<Face>) -> Result<()> {
+    /// Drops faces that are followed but that the detector has missed for too long: a stain on the wall.
+    fn drop_undetected(&mut self, frame: &Frame, found: &[Detection], faces: &mut Vec<Face>) -> Result<()> {
         for face in faces.iter() {
             let bounds = face.landmarks.bounds();
             let Some(state) = self.states.get_mut(&face.track) else { continue };
-            if found.iter().any(|other| one_face(&bounds, &other.face)) {
-                state.find(frame.at);
-            } else if state.miss(frame.at) {
-                // The detector that looks for those who are far misses who is very near.
+            if found.iter().any(|other| same_face(&bounds, &other.face)) {
+                state.record_found(frame.at);
+            } else if state.record_missed(frame.at) {
+                // The full-range detector misses faces that fill the frame.
                 if self.eyes.is_near(frame, &bounds)? {
-                    state.find(frame.at);
+                    state.record_found(frame.at);
                 } else {
                     self.departures.push(state.departure(face.track));
                     self.states.remove(&face.track);
@@ -215,10 +215,10 @@ impl Pipeline {
     }
 
     /// Adds the faces that were found and not followed.
-    fn welcome(&mut self, frame: &Frame, found: &[Detection], faces: &mut Vec<Face>) -> Result<()> {
+    fn add_new(&mut self, frame: &Frame, found: &[Detection], faces: &mut Vec<Face>) -> Result<()> {
         let mut meshes = Vec::with_capacity(found.len());
         for face in found {
-            if meshes.len() + self.states.len() < MOST && !self.tracker.has(&face.face, frame.at) {
+            if meshes.len() + self.states.len() < MAX_FACES && !self.tracker.contains(&face.face, frame.at) {
                 meshes.extend(self.eyes.landmarks(frame, face)?);
             }
         }
@@ -226,46 +226,46 @@ impl Pipeline {
         let tracks = self.tracker.update(&places, frame.at);
         for (landmarks, track) in meshes.into_iter().zip(tracks) {
             if let Some(track) = track {
-                self.states.entry(track).or_default().find(frame.at);
+                self.states.entry(track).or_default().record_found(frame.at);
                 faces.push(Face { track, landmarks, looked: false });
             }
         }
         Ok(())
     }
 
-    /// Remembers where a face is, and looks for signs of life until there are enough.
-    fn watch(&mut self, frame: &Frame, face: &Face) -> Result<()> {
+    /// Records where a face is, and updates its liveness until the policy is met.
+    fn update_liveness(&mut self, frame: &Frame, face: &Face) -> Result<()> {
         let state = self.states.entry(face.track).or_default();
-        state.see(face.landmarks.region(), &face.landmarks.bounds(), frame.at, self.before);
-        // One face's life must not serve another's, and a face that is cut by the frame's edge has a
+        state.update(face.landmarks.region(), &face.landmarks.bounds(), frame.at, self.before);
+        // A face without a reference may be somebody else's, and one that is cut by the frame's edge has a
         // border that is no skin.
-        let watchable = state.knows_the_face() && frame.holds(&face.landmarks.bounds());
-        if watchable && !self.policy.is_met(&state.watch.liveness()) {
-            self.eyes.skin(frame, &face.landmarks, &mut state.watch.skin)?;
-            state.watch.see(&face.landmarks, self.eyes.has_opinion());
-            if self.policy.is_met(&state.watch.liveness()) {
-                state.watch.rest();
-                state.hurry();
+        let watchable = state.has_reference() && frame.holds(&face.landmarks.bounds());
+        if watchable && !self.policy.is_met(&state.liveness.liveness()) {
+            self.eyes.skin(frame, &face.landmarks, &mut state.liveness.skin)?;
+            state.liveness.update(&face.landmarks, self.eyes.has_liveness_model());
+            if self.policy.is_met(&state.liveness.liveness()) {
+                state.liveness.drop_pictures();
+                state.look_now();
             }
         }
         Ok(())
     }
 
-    /// Embeds those faces that need it most, and judges them.
-    fn look_closely(&mut self, frame: &Frame, faces: &mut [Face], gallery: &Gallery) -> Result<()> {
-        let wanting = |face: &&mut Face| self.states[&face.track].wants_a_look(self.agreement);
-        let mut wanting: Vec<&mut Face> = faces.iter_mut().filter(wanting).collect();
-        wanting.sort_by_key(|face| self.states[&face.track].turn());
-        for face in wanting.into_iter().take(AT_ONCE) {
+    /// Embeds the faces that waited longest, and identifies them.
+    fn embed_faces(&mut self, frame: &Frame, faces: &mut [Face], gallery: &Gallery) -> Result<()> {
+        let waiting = |face: &&mut Face| self.states[&face.track].needs_look(self.agreement);
+        let mut waiting: Vec<&mut Face> = faces.iter_mut().filter(waiting).collect();
+        waiting.sort_by_key(|face| self.states[&face.track].priority());
+        for face in waiting.into_iter().take(EMBEDDED_A_FRAME) {
             let Some(state) = self.states.get_mut(&face.track) else { continue };
             let Some(look) = self.eyes.embed(frame, &face.landmarks, Look::Glance)? else {
                 state.skip();
                 continue;
             };
             let quality = self.eyes.quality(frame, &face.landmarks)?;
-            if state.is_other(&look, self.apart) {
+            if state.is_other_person(&look, self.apart) {
                 if quality.yaw.abs() > TURNED {
-                    state.turn_away();
+                    state.skip_turned();
                     continue; // who turns their head looks like somebody else
                 }
                 let Some(new) = self.doubt(face.track) else { continue };
@@ -274,33 +274,33 @@ impl Pipeline {
             let Some(state) = self.states.get_mut(&face.track) else { continue };
             (face.looked, state.quality) = (true, quality);
             if self.policy != Policy::Off
-                && let Some((likely, threshold)) = self.eyes.opinion(frame, &face.landmarks)?
+                && let Some((score, threshold)) = self.eyes.person_score(frame, &face.landmarks)?
             {
-                state.watch.hear(likely, threshold);
+                state.liveness.add_model_score(score, threshold);
             }
-            if let Some(fused) = state.look(quality.worth(), look) {
+            if let Some(fused) = state.add_look(quality.worth(), look) {
                 let mut finding = self.identifier.identify(fused.embedding(), gallery);
                 if finding.is_some_and(|finding| self.identifier.is_unsure(&finding))
                     && let Some(second) = self.eyes.ask_second(frame, &face.landmarks)?
-                    && let Some(second) = state.look_twice(second)
+                    && let Some(second) = state.add_second(second)
                 {
                     let whole = self.eyes.embedder().join(fused.embedding(), second.embedding());
                     finding = self.identifier.identify(&whole, gallery);
                 }
-                state.cast(finding);
+                state.vote(finding);
             }
         }
         Ok(())
     }
 
-    /// A look was at somebody else: the next one decides. If that is, too, the face left whose track
-    /// this was, and somebody new is there, whose track is returned.
+    /// A look was at somebody else. If the next one is, too, the track departs and a new one, which is returned,
+    /// takes its place.
     fn doubt(&mut self, track: TrackId) -> Option<TrackId> {
         let state = self.states.get_mut(&track)?;
         if !state.doubt() {
             return None;
         }
-        let (new, anew) = (self.tracker.renew(track), state.anew());
+        let (new, anew) = (self.tracker.rename(track), state.successor());
         self.departures.push(state.departure(track));
         self.states.remove(&track);
         self.states.insert(new, anew);
@@ -310,7 +310,7 @@ impl Pipeline {
     fn sighting(&self, face: &Face, at: Duration) -> Option<Sighting> {
         let state = self.states.get(&face.track)?;
         let finding = state.finding;
-        let liveness = state.watch.liveness();
+        let liveness = state.liveness.liveness();
         Some(Sighting {
             track: face.track,
             at,
@@ -334,10 +334,10 @@ impl Pipeline {
 
     /// The camera ended: everybody has left.
     pub fn finish(&mut self) {
-        self.part(Duration::MAX);
+        self.remove_departed(Duration::MAX);
     }
 
-    fn part(&mut self, at: Duration) {
+    fn remove_departed(&mut self, at: Duration) {
         for track in self.tracker.departed(at) {
             if let Some(state) = self.states.remove(&track) {
                 self.departures.push(state.departure(track));

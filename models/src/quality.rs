@@ -1,4 +1,4 @@
-//! How well a face can be seen: what a look at it is worth, and why a photo won't do.
+//! How well a face can be seen: the weight of a look at it, and why a photo is rejected.
 
 use crate::error::Result;
 use crate::frame::Frame;

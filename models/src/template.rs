@@ -1,4 +1,4 @@
-//! What is left of a face: a unit vector. Neither type can be printed or serialised by accident.
+//! Embeddings and templates: unit vectors. Neither type can be printed or serialised by accident.
 
 use zeroize::Zeroizing;
 
@@ -17,8 +17,7 @@ impl Embedding {
             .then(|| Self(Zeroizing::new(values.iter().map(|v| v / length).collect())))
     }
 
-    /// What two embedders say of a face: the numbers of both, the second's with this share of the
-    /// similarity.
+    /// Concatenates two embeddings of a face, the second with this share of the similarity.
     #[must_use]
     pub fn join(first: &Self, second: &Self, share: f32) -> Self {
         let (near, far) = ((1.0 - share).sqrt(), share.sqrt());
@@ -59,7 +58,7 @@ impl Embedding {
 /// What a person is recognised by: the mean direction of the embeddings of their photos.
 ///
 /// One mean template a person confuses strangers less than the best of several
-/// (measured on LFW: ARCHITECTURE.md, decisions).
+/// (measured on LFW: docs/decisions).
 #[derive(Clone)]
 pub struct Template(Embedding);
 

@@ -5,14 +5,14 @@ use crate::manifest::{Element, Input, Order};
 use crate::tflite::Model;
 
 /// Turns packed RGB pixels into a model's input.
-pub struct Feed {
+pub struct TensorInput {
     element: Element,
     order: Order,
     /// For floats: the value of each byte in each channel that is fed.
     table: Box<[[f32; 256]; 3]>,
 }
 
-impl Feed {
+impl TensorInput {
     /// Prepares what the manifest's input says.
     pub fn new(input: &Input) -> Self {
         let mut table = Box::new([[0.0; 256]; 3]);

@@ -1,13 +1,13 @@
 //! Which face of this frame is which of the frames before.
 //!
 //! A face is followed from where it was, and expected where its motion takes it. While another face
-//! hides it, it keeps its name for a second; two tracks never share one face.
+//! hides it, it keeps its id for a second; two tracks never share one face.
 
 use std::time::Duration;
 
 use crate::geometry::{Point, Rect};
 
-/// Names one face from its appearance to its departure.
+/// Identifies one face from its appearance to its departure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TrackId(pub u64);
 
@@ -20,10 +20,10 @@ const SHARED: f32 = 0.5;
 const JUMP: f32 = 0.6;
 /// A face that is not seen for so long has left.
 const GONE: Duration = Duration::from_secs(1);
-/// What a face that was hidden must be nearer by, in widths, than one that was seen a frame ago: who
-/// steps before somebody else does not become them.
-const HIDDEN: f32 = 0.2;
-/// How much of a new velocity is believed: boxes tremble.
+/// Handicap, in widths, of a track that was hidden against one that was seen a frame ago: who steps before
+/// somebody else does not take over their id.
+const HANDICAP: f32 = 0.2;
+/// Smoothing of the velocity: boxes tremble.
 const TURN: f32 = 0.4;
 
 struct Track {
@@ -41,7 +41,7 @@ impl Track {
         self.face.moved(self.velocity.x * after, self.velocity.y * after)
     }
 
-    fn see(&mut self, face: Rect, at: Duration) {
+    fn update(&mut self, face: Rect, at: Duration) {
         let after = at.saturating_sub(self.seen).as_secs_f32();
         if after > 0.0 {
             let (from, to) = (self.face.centre(), face.centre());
@@ -52,8 +52,8 @@ impl Track {
     }
 }
 
-/// Whether a box that was found is around a face that has a name.
-pub fn one_face(named: &Rect, found: &Rect) -> bool {
+/// Whether two boxes are around the same face.
+pub fn same_face(named: &Rect, found: &Rect) -> bool {
     named.overlap(found) >= SAME || named.covering(found) >= SHARED
 }
 
@@ -80,7 +80,7 @@ impl Tracker {
             if let Some((_, face)) = followed.iter().find(|(id, _)| *id == track.id) {
                 let off = track.expected(at).centre().distance(face.centre()) / face.width().max(1.0);
                 if off <= JUMP {
-                    let handicap = if track.seen < before { HIDDEN } else { 0.0 };
+                    let handicap = if track.seen < before { HANDICAP } else { 0.0 };
                     self.found.push((off + handicap, index, *face));
                 }
             }
@@ -92,7 +92,7 @@ impl Tracker {
             let shared =
                 |track: &Track| self.believed.contains(&track.id) && track.face.covering(&face) >= SHARED;
             if !self.tracks.iter().any(shared) {
-                self.tracks[index].see(face, at);
+                self.tracks[index].update(face, at);
                 self.believed.push(self.tracks[index].id);
             }
         }
@@ -100,8 +100,8 @@ impl Tracker {
     }
 
     /// Whether a face in a frame taken at `at` is one that was followed or named there.
-    pub fn has(&self, face: &Rect, at: Duration) -> bool {
-        self.tracks.iter().any(|track| track.seen == at && one_face(&track.face, face))
+    pub fn contains(&self, face: &Rect, at: Duration) -> bool {
+        self.tracks.iter().any(|track| track.seen == at && same_face(&track.face, face))
     }
 
     /// Forgets a track: it was no face.
@@ -109,19 +109,18 @@ impl Tracker {
         self.tracks.retain(|track| track.id != id);
     }
 
-    /// Names the faces that were found anew in a frame taken at `at`, the surest first. `None`: one
-    /// that has a name already. The best overlaps with where faces are expected are matched first; a
-    /// face that overlaps none is new.
+    /// Assigns ids to the detections of a frame taken at `at`, the surest first. `None`: it has one already. The
+    /// best overlaps with expected places are matched first; a face that overlaps none is new.
     pub fn update(&mut self, faces: &[Rect], at: Duration) -> Vec<Option<TrackId>> {
         let mut named = vec![None; faces.len()];
-        for (_, track, face) in self.likely(faces, at) {
-            if self.tracks[track].seen != at && !self.has(&faces[face], at) {
-                self.tracks[track].see(faces[face], at);
+        for (_, track, face) in self.overlapping(faces, at) {
+            if self.tracks[track].seen != at && !self.contains(&faces[face], at) {
+                self.tracks[track].update(faces[face], at);
                 named[face] = Some(self.tracks[track].id);
             }
         }
         for (face, name) in faces.iter().zip(&mut named) {
-            if !self.has(face, at) {
+            if !self.contains(face, at) {
                 *name = Some(self.begin(*face, at));
             }
         }
@@ -129,7 +128,7 @@ impl Tracker {
     }
 
     /// Tracks without a face in this frame and the faces that may be theirs, the likeliest first.
-    fn likely(&self, faces: &[Rect], at: Duration) -> Vec<(f32, usize, usize)> {
+    fn overlapping(&self, faces: &[Rect], at: Duration) -> Vec<(f32, usize, usize)> {
         let mut pairs = Vec::new();
         for (t, track) in self.tracks.iter().enumerate().filter(|(_, track)| track.seen != at) {
             for (f, face) in faces.iter().enumerate() {
@@ -150,8 +149,8 @@ impl Tracker {
         id
     }
 
-    /// Gives a face another name: it turned out to be somebody else's.
-    pub fn renew(&mut self, id: TrackId) -> TrackId {
+    /// Gives a track another id: it turned out to be somebody else's.
+    pub fn rename(&mut self, id: TrackId) -> TrackId {
         self.next += 1;
         if let Some(track) = self.tracks.iter_mut().find(|track| track.id == id) {
             track.id = TrackId(self.next);
@@ -159,7 +158,7 @@ impl Tracker {
         TrackId(self.next)
     }
 
-    /// Forgets the faces that were last seen more than a second before `at`, and names them.
+    /// Removes the tracks that were last seen more than a second before `at`, and returns them.
     pub fn departed(&mut self, at: Duration) -> Vec<TrackId> {
         let mut gone = Vec::new();
         self.tracks.retain(|track| {
@@ -214,7 +213,7 @@ mod tests {
         let (inner, outer) = (Rect { x1: 40.0, y1: 50.0, ..face(0.0) }, face(0.0));
         let named = tracker.update(&[inner, outer, face(300.0)], ms(0));
         assert!(named[0].is_some() && named[1].is_none() && named[2].is_some(), "{named:?}");
-        assert!(tracker.has(&outer, ms(0)));
+        assert!(tracker.contains(&outer, ms(0)));
         assert_eq!(tracker.update(&[outer, inner], ms(66)), [None, named[0]], "the likelier one");
     }
 
@@ -274,7 +273,7 @@ mod tests {
     fn somebody_else_gets_another_name() {
         let mut tracker = Tracker::default();
         let first = new(&mut tracker, 0.0, ms(0));
-        let other = tracker.renew(first);
+        let other = tracker.rename(first);
         assert_ne!(first, other);
         assert_eq!(tracker.follow(&[(first, face(0.0)), (other, face(0.0))], ms(66)), [other]);
     }

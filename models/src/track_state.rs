@@ -1,4 +1,4 @@
-//! What the frames of one face said: its looks, and who they were.
+//! The state of one tracked face: its best looks, and the votes on who it is.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,34 +7,33 @@ use uuid::Uuid;
 
 use crate::geometry::{Rect, Region};
 use crate::identify::{Finding, Verdict};
-use crate::liveness::Watch;
+use crate::liveness::LivenessTracker;
 use crate::quality::Quality;
 use crate::template::{Embedding, Template};
 use crate::track::TrackId;
 
-/// Looks of one face that are remembered and judged together, at most: the best ones.
+/// The best looks of a face that are kept and averaged, at most.
 const LOOKS: usize = 5;
 /// Frames between two looks at a face that is known, or that so many looks did not find, unless it
 /// came nearer by this factor.
 const AGAIN: u32 = 10;
 const ENOUGH: u32 = 30;
 const NEARER: f32 = 1.2;
-/// What is left of a look's worth one look later: a good one long ago must not hide who is there.
+/// Decay of a look's worth with each later look, so that old good looks give way.
 const AGEING: f32 = 0.95;
-/// Looks that make a mean by which somebody else is told.
+/// Looks from which on their mean is a reference for telling that somebody else is there.
 const FEW: usize = 3;
-/// A face that the detector missed so often in a row, and for so long, while its mesh was followed, is
-/// let go.
+/// A track is dropped once the detector has missed it so often in a row, and for so long.
 const MISSED: u32 = 5;
 const UNFOUND: Duration = Duration::from_secs(3);
-/// Frames that a look that must not wait counts as having waited.
+/// Waiting time, in frames, that puts a face first.
 const AT_ONCE: u32 = 1 << 20;
 
-/// A look that is remembered.
-struct Held {
+/// A look that is kept.
+struct StoredLook {
     worth: f32,
     face: Embedding,
-    /// What the second embedder said, if it was asked.
+    /// The second embedding, if there was one.
     second: Option<Embedding>,
 }
 
@@ -49,7 +48,7 @@ pub struct Departure {
     pub width: f32,
 }
 
-/// What a track's frames said.
+/// The state of one track.
 #[derive(Default)]
 pub(crate) struct TrackState {
     /// Where the face was last, and when.
@@ -63,10 +62,10 @@ pub(crate) struct TrackState {
     looked_at: f32,
     votes: HashMap<Uuid, i32>,
     /// The best looks, and the place of the last one among them.
-    looks: Vec<Held>,
+    looks: Vec<StoredLook>,
     latest: usize,
-    /// Looks that found nobody since the face last came nearer, and frames since the last look.
-    vain: u32,
+    /// Looks that recognised nobody since the face last came nearer, and frames since the last look.
+    unrecognised: u32,
     since: u32,
     /// Whether the last look was at somebody else.
     doubt: bool,
@@ -74,22 +73,22 @@ pub(crate) struct TrackState {
     found: u32,
     missed: u32,
     found_at: Duration,
-    /// What the looks say.
+    /// Who the looks show.
     pub finding: Option<Finding>,
     /// How well the face was seen at the last look.
     pub quality: Quality,
     /// Whether the face is a person's.
-    pub watch: Watch,
+    pub liveness: LivenessTracker,
 }
 
 impl TrackState {
-    /// The face is in a frame; the one before that was taken at `before`.
-    pub fn see(&mut self, region: Region, face: &Rect, at: Duration, before: Duration) {
+    /// Records the face in a frame; the previous frame was taken at `before`.
+    pub fn update(&mut self, region: Region, face: &Rect, at: Duration, before: Duration) {
         if self.frames > 0 && self.seen < before {
             // It was hidden, and may be somebody else's now: who it is must be agreed on anew.
             self.votes.clear();
-            (self.since, self.watch) = (AGAIN, Watch::default());
-            if !self.knows_the_face() {
+            (self.since, self.liveness) = (AGAIN, LivenessTracker::default());
+            if !self.has_reference() {
                 self.looks.clear(); // too few to tell somebody else by
             }
         }
@@ -100,17 +99,17 @@ impl TrackState {
     }
 
     /// The detector found the face.
-    pub fn find(&mut self, at: Duration) {
+    pub fn record_found(&mut self, at: Duration) {
         (self.found, self.missed, self.found_at) = (self.found + 1, 0, at);
     }
 
-    /// The detector looked and missed it. `true`: for too long.
-    pub fn miss(&mut self, at: Duration) -> bool {
+    /// The detector missed it. Returns whether it has been missed for too long.
+    pub fn record_missed(&mut self, at: Duration) -> bool {
         self.missed += 1;
         self.missed >= MISSED && at.saturating_sub(self.found_at) >= UNFOUND
     }
 
-    /// Who left: nobody, where only the first glance took it for a face.
+    /// The departure of this face, with no frames where the detector saw it only once.
     pub fn departure(&self, track: TrackId) -> Departure {
         let nobody = self.found <= 1 && self.missed >= MISSED;
         let frames = if nobody { 0 } else { self.frames };
@@ -118,51 +117,53 @@ impl TrackState {
     }
 
     /// Whether the face should be embedded: until so many frames agree, then now and again.
-    pub fn wants_a_look(&self, agreement: i32) -> bool {
+    pub fn needs_look(&self, agreement: i32) -> bool {
         let nearer = self.width > NEARER * self.looked_at;
         let unsure = self.finding.is_some_and(|finding| finding.verdict != Verdict::Unknown);
-        nearer || self.since >= AGAIN || (self.agreement() < agreement && (unsure || self.vain < ENOUGH))
+        nearer
+            || self.since >= AGAIN
+            || (self.agreement() < agreement && (unsure || self.unrecognised < ENOUGH))
     }
 
-    /// Lets the face be looked at in this frame: something else about it was found out.
-    pub fn hurry(&mut self) {
+    /// Has the face embedded in this frame: its liveness was just decided.
+    pub fn look_now(&mut self) {
         self.since = AT_ONCE;
     }
 
-    /// A look said nothing about who it is.
+    /// The face could not be aligned.
     pub fn skip(&mut self) {
         self.since = 0;
     }
 
-    /// A look at a turned head, which may be somebody else's: its life is not this face's.
-    pub fn turn_away(&mut self) {
-        (self.since, self.watch) = (0, Watch::default());
+    /// The head is turned and may be somebody else's: restart its liveness.
+    pub fn skip_turned(&mut self) {
+        (self.since, self.liveness) = (0, LivenessTracker::default());
     }
 
-    /// Who waited longest comes first; of those, who has been looked at least.
-    pub fn turn(&self) -> (std::cmp::Reverse<u32>, usize) {
+    /// Sort key: who waited longest first; of those, who was looked at least.
+    pub fn priority(&self) -> (std::cmp::Reverse<u32>, usize) {
         (std::cmp::Reverse(self.since), self.looks.len())
     }
 
-    /// Whether there are enough looks to tell somebody else by.
-    pub fn knows_the_face(&self) -> bool {
+    /// Whether there are enough looks to tell that somebody else is there.
+    pub fn has_reference(&self) -> bool {
         self.looks.len() >= FEW
     }
 
     /// Whether a look is at somebody else than those before: further `apart` from their mean. Two in a row
     /// make it somebody new.
-    pub fn is_other(&self, face: &Embedding, apart: f32) -> bool {
-        self.knows_the_face() && self.mean().is_some_and(|mean| mean.embedding().distance(face) > apart)
+    pub fn is_other_person(&self, face: &Embedding, apart: f32) -> bool {
+        self.has_reference() && self.mean().is_some_and(|mean| mean.embedding().distance(face) > apart)
     }
 
-    /// Lets the next look decide whether somebody else is there. `true`: this one did.
+    /// Lets the next look decide whether somebody else is there. Returns whether this was that look.
     pub fn doubt(&mut self) -> bool {
-        (self.since, self.watch) = (AGAIN, Watch::default());
+        (self.since, self.liveness) = (AGAIN, LivenessTracker::default());
         std::mem::replace(&mut self.doubt, true)
     }
 
-    /// Of somebody new in the same place.
-    pub fn anew(&self) -> Self {
+    /// The state of somebody new in the same place.
+    pub fn successor(&self) -> Self {
         Self {
             region: self.region,
             seen: self.seen,
@@ -174,25 +175,23 @@ impl TrackState {
         }
     }
 
-    /// Remembers a look and what it is worth, and gives the mean of the best ones. `None`: it was worse
-    /// than all of them.
-    pub fn look(&mut self, worth: f32, face: Embedding) -> Option<Template> {
+    /// Keeps a look if it is among the best, and returns their mean; `None` if it is not.
+    pub fn add_look(&mut self, worth: f32, face: Embedding) -> Option<Template> {
         (self.since, self.doubt) = (0, false);
         if self.width > NEARER * self.looked_at {
-            (self.looked_at, self.vain) = (self.width, 0);
+            (self.looked_at, self.unrecognised) = (self.width, 0);
         }
         for look in &mut self.looks {
             look.worth *= AGEING;
         }
         self.latest = self.looks.partition_point(|other| other.worth >= worth);
-        self.looks.insert(self.latest, Held { worth, face, second: None });
+        self.looks.insert(self.latest, StoredLook { worth, face, second: None });
         self.looks.truncate(LOOKS);
         if self.latest == LOOKS { None } else { self.mean() }
     }
 
-    /// Adds to the last look what the second embedder says, and gives the mean of what it ever said of
-    /// the looks that are remembered.
-    pub fn look_twice(&mut self, second: Embedding) -> Option<Template> {
+    /// Adds the second embedding of the last look, and returns the mean of the second embeddings.
+    pub fn add_second(&mut self, second: Embedding) -> Option<Template> {
         self.looks.get_mut(self.latest)?.second = Some(second);
         Template::mean(self.looks.iter().filter_map(|look| look.second.as_ref()))
     }
@@ -201,13 +200,13 @@ impl TrackState {
         Template::mean(self.looks.iter().map(|look| &look.face))
     }
 
-    /// Counts what the looks say.
-    pub fn cast(&mut self, finding: Option<Finding>) {
+    /// Counts a vote.
+    pub fn vote(&mut self, finding: Option<Finding>) {
         self.finding = finding;
         if let Some(Finding { candidate, verdict: Verdict::Known, .. }) = finding {
             *self.votes.entry(candidate.person).or_default() += 1;
         } else {
-            self.vain += 1;
+            self.unrecognised += 1;
             self.votes.values_mut().for_each(|votes| *votes = (*votes - 1).max(0));
         }
     }
@@ -227,31 +226,31 @@ mod tests {
     use crate::identify::Candidate;
     use crate::mesh::Landmarks;
 
-    fn cast(state: &mut TrackState, person: u128, verdict: Verdict) {
+    fn vote(state: &mut TrackState, person: u128, verdict: Verdict) {
         let candidate = Candidate { person: Uuid::from_u128(person), distance: 0.2 };
-        state.cast(Some(Finding { candidate, threshold: 0.3, verdict }));
+        state.vote(Some(Finding { candidate, threshold: 0.3, verdict }));
     }
 
     fn face(values: [f32; 3]) -> Embedding {
         Embedding::normalised(&values).expect("direction")
     }
 
-    fn see(state: &mut TrackState, width: f32, frame: u64) {
+    fn update(state: &mut TrackState, width: f32, frame: u64) {
         let rect = Rect { x0: 0.0, y0: 0.0, x1: width, y1: width };
         let at = |frame: u64| Duration::from_millis(66 * frame);
-        state.see(Landmarks::at(Point::default()).region(), &rect, at(frame), at(frame.saturating_sub(1)));
+        state.update(Landmarks::at(Point::default()).region(), &rect, at(frame), at(frame.saturating_sub(1)));
     }
 
     #[test]
     fn votes_for_others_and_looks_at_nobody_count_against() {
         let mut state = TrackState::default();
         for person in [1, 1, 2, 1] {
-            cast(&mut state, person, Verdict::Known);
+            vote(&mut state, person, Verdict::Known);
         }
         assert_eq!(state.agreement(), 2);
-        cast(&mut state, 1, Verdict::Unknown);
+        vote(&mut state, 1, Verdict::Unknown);
         assert_eq!(state.agreement(), 0, "not sure now");
-        cast(&mut state, 1, Verdict::Known);
+        vote(&mut state, 1, Verdict::Known);
         assert_eq!(state.agreement(), 3, "three for, none against are left");
     }
 
@@ -259,19 +258,19 @@ mod tests {
     fn a_face_is_looked_at_until_frames_agree_and_when_it_comes_nearer() {
         let mut state = TrackState::default();
         for frame in 1..=3 {
-            see(&mut state, 100.0, frame);
-            assert!(state.wants_a_look(3), "frame {frame}");
-            state.look(1.0, face([1.0, 0.0, 0.0]));
-            cast(&mut state, 1, Verdict::Known);
+            update(&mut state, 100.0, frame);
+            assert!(state.needs_look(3), "frame {frame}");
+            state.add_look(1.0, face([1.0, 0.0, 0.0]));
+            vote(&mut state, 1, Verdict::Known);
         }
-        see(&mut state, 100.0, 4);
-        assert!(!state.wants_a_look(3));
-        see(&mut state, 130.0, 5);
-        assert!(state.wants_a_look(3), "nearer");
-        state.look(1.0, face([1.0, 0.0, 0.0]));
+        update(&mut state, 100.0, 4);
+        assert!(!state.needs_look(3));
+        update(&mut state, 130.0, 5);
+        assert!(state.needs_look(3), "nearer");
+        state.add_look(1.0, face([1.0, 0.0, 0.0]));
         let later = (6..30).find(|frame| {
-            see(&mut state, 130.0, *frame);
-            state.wants_a_look(3)
+            update(&mut state, 130.0, *frame);
+            state.needs_look(3)
         });
         assert_eq!(later, Some(15), "now and again");
     }
@@ -279,56 +278,56 @@ mod tests {
     #[test]
     fn who_was_hidden_must_be_agreed_on_anew() {
         let mut state = TrackState::default();
-        see(&mut state, 100.0, 1);
-        (0..3).for_each(|_| cast(&mut state, 1, Verdict::Known));
-        see(&mut state, 100.0, 2);
+        update(&mut state, 100.0, 1);
+        (0..3).for_each(|_| vote(&mut state, 1, Verdict::Known));
+        update(&mut state, 100.0, 2);
         assert_eq!(state.agreement(), 3);
-        see(&mut state, 100.0, 4);
+        update(&mut state, 100.0, 4);
         assert_eq!(state.agreement(), 0);
-        assert!(state.wants_a_look(3));
+        assert!(state.needs_look(3));
     }
 
     #[test]
     fn two_looks_at_somebody_else_make_them_somebody_new() {
         let mut state = TrackState::default();
-        see(&mut state, 100.0, 1);
-        (0..3).for_each(|_| drop(state.look(1.0, face([1.0, 0.0, 0.0]))));
-        assert!(!state.is_other(&face([1.0, 0.1, 0.0]), 0.45));
-        assert!(state.is_other(&face([0.0, 1.0, 0.0]), 0.45));
+        update(&mut state, 100.0, 1);
+        (0..3).for_each(|_| drop(state.add_look(1.0, face([1.0, 0.0, 0.0]))));
+        assert!(!state.is_other_person(&face([1.0, 0.1, 0.0]), 0.45));
+        assert!(state.is_other_person(&face([0.0, 1.0, 0.0]), 0.45));
         assert!(!state.doubt());
-        state.look(1.0, face([1.0, 0.1, 0.0]));
-        assert!(!state.doubt(), "the doubt was dispelled");
+        state.add_look(1.0, face([1.0, 0.1, 0.0]));
+        assert!(!state.doubt(), "the look between was at the same person");
         assert!(state.doubt());
-        assert_eq!((state.anew().frames, state.anew().agreement()), (1, 0));
+        assert_eq!((state.successor().frames, state.successor().agreement()), (1, 0));
     }
 
     #[test]
     fn the_second_embedder_is_heard_as_often_as_it_was_asked() {
         let mut state = TrackState::default();
-        see(&mut state, 200.0, 1);
+        update(&mut state, 200.0, 1);
         let second = |state: &mut TrackState, values| {
-            let mean = state.look_twice(face(values)).expect("a mean");
+            let mean = state.add_second(face(values)).expect("a mean");
             mean.embedding().values().to_vec()
         };
-        state.look(1.0, face([1.0, 0.0, 0.0]));
+        state.add_look(1.0, face([1.0, 0.0, 0.0]));
         assert_eq!(second(&mut state, [0.0, 1.0, 0.0]), [0.0, 1.0, 0.0]);
-        state.look(2.0, face([1.0, 0.0, 0.0]));
-        state.look(0.5, face([1.0, 0.0, 0.0]));
+        state.add_look(2.0, face([1.0, 0.0, 0.0]));
+        state.add_look(0.5, face([1.0, 0.0, 0.0]));
         let mean = second(&mut state, [1.0, 0.0, 0.0]);
         assert!((mean[0] - mean[1]).abs() < 1e-6 && mean[0] > 0.7, "{mean:?}");
-        // Better looks come, and with the two their voices are gone.
-        (0..LOOKS).for_each(|_| drop(state.look(3.0, face([1.0, 0.0, 0.0]))));
+        // Better looks replace both.
+        (0..LOOKS).for_each(|_| drop(state.add_look(3.0, face([1.0, 0.0, 0.0]))));
         assert_eq!(second(&mut state, [0.0, 0.0, 1.0]), [0.0, 0.0, 1.0]);
     }
 
     #[test]
     fn good_looks_of_long_ago_give_way() {
         let mut state = TrackState::default();
-        see(&mut state, 200.0, 1);
-        (0..5).for_each(|_| drop(state.look(1.0, face([1.0, 0.0, 0.0]))));
-        see(&mut state, 100.0, 2);
-        assert!(state.look(0.5, face([0.0, 1.0, 0.0])).is_none());
-        let entered = (0..40).position(|_| state.look(0.5, face([0.0, 1.0, 0.0])).is_some());
+        update(&mut state, 200.0, 1);
+        (0..5).for_each(|_| drop(state.add_look(1.0, face([1.0, 0.0, 0.0]))));
+        update(&mut state, 100.0, 2);
+        assert!(state.add_look(0.5, face([0.0, 1.0, 0.0])).is_none());
+        let entered = (0..40).position(|_| state.add_look(0.5, face([0.0, 1.0, 0.0])).is_some());
         assert!(entered.is_some_and(|looks| looks < 20), "{entered:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! What travels between a Rollcall terminal and its hub, and on which topics.
 //!
-//! Owns the bytes on the wire and the identity of a terminal. It knows neither cameras nor
-//! databases.
+//! It knows neither cameras nor databases.
+#![warn(missing_docs)]
 
 mod device;
 pub mod seal;

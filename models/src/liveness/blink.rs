@@ -28,12 +28,12 @@ pub struct Blinks {
 }
 
 impl Blinks {
-    /// Takes up a frame.
-    pub fn see(&mut self, face: &Landmarks) {
-        self.take((openness(face, LEFT), openness(face, RIGHT)));
+    /// Adds a frame.
+    pub fn update(&mut self, face: &Landmarks) {
+        self.add((openness(face, LEFT), openness(face, RIGHT)));
     }
 
-    fn take(&mut self, openness: (f32, f32)) {
+    fn add(&mut self, openness: (f32, f32)) {
         self.rest = self.rest.saturating_sub(1);
         self.counted.iter_mut().for_each(|since| *since += 1);
         self.counted.retain(|since| *since < REMEMBERED);
@@ -85,7 +85,7 @@ mod tests {
 
     fn count(frames: impl IntoIterator<Item = (f32, f32)>) -> usize {
         let mut blinks = Blinks::default();
-        frames.into_iter().for_each(|eyes| blinks.take(eyes));
+        frames.into_iter().for_each(|eyes| blinks.add(eyes));
         blinks.count()
     }
 

@@ -22,9 +22,9 @@ const EVERY: usize = 4;
 const REACH: i32 = 5;
 const ROUNDS: usize = 8;
 /// A piece that would be found further from where the mesh says than this is lost.
-const ASTRAY: f32 = 4.0;
+const MAX_SHIFT: f32 = 4.0;
 /// A piece whose grey values agree less than this (normalised correlation) is lost.
-const ALIKE: f32 = 0.85;
+const MIN_CORRELATION: f32 = 0.85;
 /// Pieces with less contrast than this (variance of the grey values' slope) are all alike.
 const CONTRAST: f32 = 5.0;
 
@@ -161,14 +161,14 @@ impl Piece {
                 y: self.inverse.1 * sums.0 + self.inverse.2 * sums.1,
             };
             place = Point { x: place.x - step.x, y: place.y - step.y };
-            if place.distance(guess) > ASTRAY {
+            if place.distance(guess) > MAX_SHIFT {
                 return None;
             }
             if step.x.abs() + step.y.abs() < 0.02 {
                 break;
             }
         }
-        (self.likeness(skin, place)? >= ALIKE).then_some(place)
+        (self.correlation(skin, place)? >= MIN_CORRELATION).then_some(place)
     }
 
     /// How far the grey values are off along the slopes.
@@ -183,7 +183,7 @@ impl Piece {
     }
 
     /// The normalised correlation of the grey values.
-    fn likeness(&self, skin: &Skin, place: Point) -> Option<f32> {
+    fn correlation(&self, skin: &Skin, place: Point) -> Option<f32> {
         let (found, mean) = grey_at(skin, place)?;
         let (mut both, mut one, mut other) = (0.0, 1e-3, 1e-3);
         for (found, value) in found.iter().zip(&self.values) {

@@ -1,4 +1,4 @@
-//! The pattern that a screen leaves in a picture of it.
+//! Moiré: the pattern that a screen leaves in a picture of it.
 //!
 //! A screen's grid and a sensor's beat: stripes of one width lie over everything. In the spectrum of
 //! the face's grey values they are a few sharp peaks, where skin and hair give a broad slope.
@@ -29,14 +29,14 @@ const PEAK: f32 = 60.0;
 
 /// Looks for the pattern now and again.
 #[derive(Default)]
-pub struct Traces {
+pub struct ScreenPattern {
     spectrum: Option<Spectrum>,
     peaks: Vec<f32>,
 }
 
-impl Traces {
-    /// Takes up the skin of a frame.
-    pub fn see(&mut self, skin: &Skin, frame: usize) {
+impl ScreenPattern {
+    /// Adds the skin of a frame.
+    pub fn update(&mut self, skin: &Skin, frame: usize) {
         if frame.is_multiple_of(EVERY) {
             let peak = self.spectrum.get_or_insert_default().peak(skin);
             if self.peaks.len() == LOOKS {
@@ -47,7 +47,7 @@ impl Traces {
     }
 
     /// Whether most of the last looks saw one.
-    pub fn of_a_screen(&self) -> bool {
+    pub fn is_seen(&self) -> bool {
         let seen = self.peaks.iter().filter(|peak| **peak > PEAK).count();
         self.peaks.len() >= FEWEST && seen * 2 > self.peaks.len()
     }
@@ -134,9 +134,9 @@ mod tests {
     }
 
     fn seen(stripes: f32) -> bool {
-        let mut traces = Traces::default();
-        (1..=30).for_each(|frame| traces.see(&skin(stripes), frame));
-        traces.of_a_screen()
+        let mut screen_pattern = ScreenPattern::default();
+        (1..=30).for_each(|frame| screen_pattern.update(&skin(stripes), frame));
+        screen_pattern.is_seen()
     }
 
     #[test]
