@@ -1,10 +1,10 @@
-//! Where frames come from: a camera of the kernel, a program, recorded frames, or photos carried past.
+//! Sources of frames: a V4L2 camera, a program, recorded frames, or photos moved past the lens.
 
-mod cut;
 mod mjpeg;
 pub mod program;
 pub mod replay;
 mod source;
+mod split;
 pub mod v4l2;
 pub mod walk;
 mod yuyv;
@@ -27,27 +27,24 @@ pub use source::Camera;
 /// The waits before a camera is opened again, doubled from the first to the last.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 
-/// So many frames in a row, and a camera is well: some drivers hand out the last frame again to whoever
-/// opens a camera that has stalled.
+/// Frames after which a camera counts as working: some drivers deliver the last frame again when a stalled camera is
+/// reopened.
 const STEADY: u32 = 3;
 
-/// What makes a Raspberry Pi's Camera Module a camera, in edge.toml.
+/// The configuration for a Raspberry Pi's Camera Module.
 pub const MODULE: &str = concat!(
     "camera.kind = \"program\", camera.command = [\"rpicam-vid\", \"-t\", \"0\", \"-n\", \"--codec\", \"mjpeg\", ",
     "\"--quality\", \"85\", \"--width\", \"640\", \"--height\", \"480\", \"--framerate\", \"15\", \"--flush\", \"-o\", \"-\"]"
 );
 
-/// Who hears how the camera is.
-pub struct Told<'a> {
-    /// For the red light.
+/// Who is notified of the camera's state.
+pub struct Observers<'a> {
     pub door: &'a mpsc::Sender<Signal>,
-    /// For the heartbeat and the watchdog.
     pub health: &'a Health,
 }
 
-/// Opens the configured camera. `models` is where the models are, to find the faces of photos. The
-/// frames of a real camera have their time since `origin`, which must outlive its reopening: what
-/// was seen before is remembered by that time.
+/// Opens the configured camera. `models`: the models folder, to find faces in photos. Frames of a real camera are
+/// timed since `origin`, which stays the same when it is reopened: tracks and punches are remembered by that time.
 pub fn open(choice: &config::Camera, models: Option<&Path>, origin: Instant) -> Result<Box<dyn Camera>> {
     Ok(match choice {
         config::Camera::V4l2 { device, width, height, rate } => {
@@ -66,28 +63,28 @@ pub fn open(choice: &config::Camera, models: Option<&Path>, origin: Instant) -> 
     })
 }
 
-/// Puts frames into the slot until told to stop. A camera that fails is opened again and again;
-/// one that ends (a recording) closes the slot. Only the first opening of a recording may fail.
+/// Puts frames into the slot until cancelled. A camera that fails is reopened; the end of a recording closes the slot.
+/// Returns an error only for a recording.
 pub fn run(
     choice: &config::Camera,
     models: Option<&Path>,
     slot: &Slot,
-    told: &Told<'_>,
+    observers: &Observers<'_>,
     stop: &CancellationToken,
 ) -> Result<()> {
     let (mut wait, origin) = (BACKOFF.0, Instant::now());
     while !stop.is_cancelled() {
         match open(choice, models, origin)
-            .and_then(|mut camera| watch(camera.as_mut(), slot, told, stop, &mut wait))
+            .and_then(|mut camera| watch(camera.as_mut(), slot, observers, stop, &mut wait))
         {
             Ok(()) => break,
             Err(error) if !choice.is_real() => return Err(error.context("camera")),
             Err(error) => {
                 let error = format!("{error:#}");
-                warn!(error, retry_ms = wait.as_millis() as u64, "camera");
-                told.health.camera_is_lost(&error);
-                told.health.attempt();
-                let _ = told.door.blocking_send(Signal::Trouble(Fault::Camera));
+                warn!(error, retry_ms = wait.as_millis() as u64, "camera failed; reopening");
+                observers.health.camera_lost(&error);
+                observers.health.attempt();
+                let _ = observers.door.blocking_send(Signal::Failed(Fault::Camera));
                 if !stop.is_cancelled() {
                     std::thread::sleep(wait);
                 }
@@ -102,22 +99,22 @@ pub fn run(
 fn watch(
     camera: &mut dyn Camera,
     slot: &Slot,
-    told: &Told<'_>,
+    observers: &Observers<'_>,
     stop: &CancellationToken,
     wait: &mut Duration,
 ) -> Result<()> {
-    let mut came = 0;
+    let mut frames = 0;
     while !stop.is_cancelled() {
         let Some(frame) = camera.next(slot.spare())? else {
             info!("the recording has ended");
-            told.health.camera_has_ended();
+            observers.health.recording_ended();
             return Ok(());
         };
-        came += 1;
-        if came == STEADY {
+        frames += 1;
+        if frames == STEADY {
             info!(width = frame.width(), height = frame.height(), "camera open");
-            told.health.camera_is_up();
-            let _ = told.door.blocking_send(Signal::Well(Fault::Camera));
+            observers.health.camera_up();
+            let _ = observers.door.blocking_send(Signal::Cleared(Fault::Camera));
             *wait = BACKOFF.0;
         }
         slot.put(frame);

@@ -1,4 +1,4 @@
-//! The only place that asks what time it is.
+//! The terminal's clocks; the only file that reads the time.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,30 +8,29 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::config::Synchronised;
 
-/// What systemd-timesyncd leaves once it has set the clock.
+/// Created by systemd-timesyncd once it has set the clock.
 const TIMESYNCD: &str = "/run/systemd/timesync/synchronized";
 
-/// A moment, by every clock that the terminal has.
+/// One instant by all clocks.
 #[derive(Clone, Debug)]
 pub struct Moment {
     /// Microseconds since 1970, UTC, by the wall clock.
     pub wall_us: i64,
-    /// Microseconds since the machine started, sleep included.
+    /// Microseconds since the boot, sleep included.
     pub monotonic_us: u64,
-    /// The kernel's id of this start.
+    /// The kernel's boot id.
     pub boot: String,
-    /// Whether the wall clock was known to be right.
+    /// Whether the wall clock was synchronised.
     pub synchronised: bool,
 }
 
 impl Moment {
-    /// Seconds since 1970 of the hour's beginning.
+    /// The beginning of its hour, in seconds since 1970.
     pub fn hour(&self) -> i64 {
         self.wall_us.div_euclid(3_600_000_000) * 3600
     }
 }
 
-/// The terminal's clocks.
 #[derive(Clone, Debug)]
 pub struct Clock {
     boot: String,
@@ -39,15 +38,13 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Reads the id of this start.
     pub fn open(synchronised: Synchronised) -> Result<Self> {
         let boot =
             std::fs::read_to_string("/proc/sys/kernel/random/boot_id").context("cannot read the boot id")?;
         Ok(Self { boot: boot.trim().to_owned(), synchronised })
     }
 
-    /// Now.
-    #[expect(clippy::disallowed_methods, reason = "the one place that may ask")]
+    #[expect(clippy::disallowed_methods, reason = "the only place that reads the time")]
     pub fn now(&self) -> Moment {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let boot_time = clock_gettime(ClockId::Boottime);

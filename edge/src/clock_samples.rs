@@ -1,8 +1,8 @@
-//! When punches of earlier starts were made.
+//! Dates punches of earlier boots.
 //!
-//! A terminal may start with an unset clock, take punches, and have its clock set later: one line a
-//! start, "at this monotonic time it was that late", lets the hub place those punches even if the
-//! terminal starts again before it reaches the hub.
+//! A terminal may boot with an unset clock, take punches, and have its clock set later. One pair of monotonic and
+//! wall-clock time per boot, kept on disk, lets the hub date those punches even if the terminal reboots before it
+//! reaches the hub.
 
 use std::path::{Path, PathBuf};
 
@@ -12,51 +12,52 @@ use tracing::warn;
 use crate::clock::Moment;
 use crate::identity::fs::replace;
 
-/// Starts that are remembered.
-const STARTS: usize = 32;
-/// A clock that was corrected by more than this makes a new anchor, in microseconds.
+/// Boots that are kept.
+const BOOTS: usize = 32;
+/// A correction of the wall clock by more than this, in microseconds, replaces the boot's sample.
 const STEP_US: i64 = 1_000_000;
 
-/// The anchors of the latest starts.
-pub struct Anchors {
+pub struct ClockSamples {
     file: PathBuf,
     known: Vec<Anchor>,
 }
 
-impl Anchors {
-    /// Those that the folder `state` remembers. A line that can't be read is left out.
+impl ClockSamples {
+    /// Reads the samples in the folder `state`, without lines that can't be parsed.
     pub fn open(state: &Path) -> Self {
         let file = state.join("anchors");
         let text = std::fs::read_to_string(&file).unwrap_or_default();
         Self { known: text.lines().filter_map(read).collect(), file }
     }
 
-    /// All of them.
     pub fn all(&self) -> Vec<Anchor> {
         self.known.clone()
     }
 
-    /// Remembers a moment, if its clock was sure and says something new.
-    pub fn note(&mut self, moment: &Moment) {
-        let anchor = of(moment);
-        let same =
-            |known: &Anchor| known.boot == anchor.boot && (start(known) - start(&anchor)).abs() < STEP_US;
-        if !anchor.synchronised || self.known.iter().any(same) {
+    /// Keeps a moment if its clock was synchronised and it says something new.
+    pub fn add(&mut self, moment: &Moment) {
+        let sample = of(moment);
+        let same = |known: &Anchor| {
+            known.boot == sample.boot && (boot_time(known) - boot_time(&sample)).abs() < STEP_US
+        };
+        if !sample.synchronised || self.known.iter().any(same) {
             return;
         }
-        self.known.retain(|known| known.boot != anchor.boot);
-        self.known.push(anchor);
-        let surplus = self.known.len().saturating_sub(STARTS);
+        self.known.retain(|known| known.boot != sample.boot);
+        self.known.push(sample);
+        let surplus = self.known.len().saturating_sub(BOOTS);
         self.known.drain(..surplus);
-        let line = |anchor: &Anchor| format!("{} {} {}\n", anchor.boot, anchor.monotonic_us, anchor.at_us);
+        let line = |sample: &Anchor| format!("{} {} {}\n", sample.boot, sample.monotonic_us, sample.at_us);
         let text: String = self.known.iter().map(line).collect();
         if let Err(error) = replace(&self.file, text.as_bytes(), 0o644) {
-            warn!(error = format!("{error:#}"), "an anchor is not remembered");
+            warn!(
+                error = format!("{error:#}"),
+                "cannot write the clock samples; punches of this boot may stay undated after a reboot"
+            );
         }
     }
 }
 
-/// What a moment says.
 pub fn of(moment: &Moment) -> Anchor {
     Anchor {
         boot: moment.boot.clone(),
@@ -66,9 +67,9 @@ pub fn of(moment: &Moment) -> Anchor {
     }
 }
 
-/// When its start was, in microseconds since 1970.
-fn start(anchor: &Anchor) -> i64 {
-    anchor.at_us.saturating_sub_unsigned(anchor.monotonic_us)
+/// When its boot was, in microseconds since 1970.
+fn boot_time(sample: &Anchor) -> i64 {
+    sample.at_us.saturating_sub_unsigned(sample.monotonic_us)
 }
 
 fn read(line: &str) -> Option<Anchor> {
@@ -88,28 +89,28 @@ mod tests {
     }
 
     #[test]
-    fn one_sure_moment_a_start_is_remembered_over_restarts() {
+    fn one_synchronised_moment_a_boot_survives_restarts() {
         let state = tempfile::tempdir().expect("folder");
-        let mut anchors = Anchors::open(state.path());
-        anchors.note(&moment(0, 5, false));
-        anchors.note(&moment(0, 9, true));
-        anchors.note(&moment(0, 900, true));
-        let again = Anchors::open(state.path());
+        let mut samples = ClockSamples::open(state.path());
+        samples.add(&moment(0, 5, false));
+        samples.add(&moment(0, 9, true));
+        samples.add(&moment(0, 900, true));
+        let again = ClockSamples::open(state.path());
         assert_eq!(again.all(), [of(&moment(0, 9, true))]);
         for boot in 1..=40 {
-            anchors.note(&moment(boot, 1, true));
+            samples.add(&moment(boot, 1, true));
         }
-        let again = Anchors::open(state.path());
-        assert_eq!((again.all().len(), again.all()[0].boot.as_str()), (STARTS, "boot-9"));
+        let again = ClockSamples::open(state.path());
+        assert_eq!((again.all().len(), again.all()[0].boot.as_str()), (BOOTS, "boot-9"));
     }
 
     #[test]
-    fn a_corrected_clock_replaces_what_it_said_before() {
+    fn a_corrected_clock_replaces_its_sample() {
         let state = tempfile::tempdir().expect("folder");
-        let mut anchors = Anchors::open(state.path());
-        anchors.note(&moment(0, 9, true));
+        let mut samples = ClockSamples::open(state.path());
+        samples.add(&moment(0, 9, true));
         let corrected = Moment { wall_us: moment(0, 10, true).wall_us + 60_000_000, ..moment(0, 10, true) };
-        anchors.note(&corrected);
-        assert_eq!(anchors.all(), [of(&corrected)]);
+        samples.add(&corrected);
+        assert_eq!(samples.all(), [of(&corrected)]);
     }
 }

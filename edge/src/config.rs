@@ -1,4 +1,4 @@
-//! The terminal's configuration: one TOML file, every key known, secrets by the path of their file.
+//! The terminal's configuration: one TOML file. Unknown keys are errors; secrets are named by their file's path.
 
 mod door;
 mod host;
@@ -15,37 +15,28 @@ pub use crate::config::door::{Backend, Door, Gpio, Lock, Pin, Wired};
 pub use crate::config::host::Host;
 pub use crate::config::program::{Command, Format};
 
-/// The whole file. `deploy/edge.example.toml` shows every key.
+/// The configuration. `deploy/edge.example.toml` documents every key.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Folder of the outbox and the roster.
     pub state: PathBuf,
-    /// The hub and the terminal's identity.
     pub hub: Hub,
-    /// Where frames come from.
     pub camera: Camera,
-    /// Punches that wait for the hub.
     #[serde(default)]
     pub outbox: Outbox,
-    /// Recognition.
     #[serde(default)]
     pub vision: Vision,
-    /// Light, buzzer, relay and switches.
     #[serde(default)]
     pub door: Door,
-    /// The templates of the people who may be recognised.
-    #[serde(default)]
-    pub roster: Roster,
-    /// Whether the wall clock can be trusted.
+    /// `[roster]` is its earlier name.
+    #[serde(default, alias = "roster")]
+    pub gallery: Gallery,
     #[serde(default)]
     pub clock: Clock,
-    /// What is told to a monitoring system.
     #[serde(default)]
     pub metrics: Metrics,
 }
 
-/// The hub and the terminal's identity.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hub {
@@ -54,11 +45,10 @@ pub struct Hub {
     /// Port of MQTT over TLS.
     #[serde(default = "default_port")]
     pub port: u16,
-    /// Port of HTTPS, where a terminal that has no certificate asks for one.
+    /// Port of HTTPS, for pairing.
     #[serde(default = "default_https_port")]
     pub https_port: u16,
-    /// The SHA-256 of the hub's certificate authority, as `rollcall-hub terminal fingerprint` prints
-    /// it: with it a new terminal gets everything else from the hub.
+    /// SHA-256 of the hub's certificate authority, from `rollcall-hub terminal fingerprint`, for pairing.
     pub ca_sha256: Option<String>,
     /// The hub's certificate authority and signing key (PEM); else `ca.pem` in the state folder.
     pub ca: Option<PathBuf>,
@@ -69,18 +59,14 @@ pub struct Hub {
     pub key: Option<PathBuf>,
 }
 
-/// Where the terminal's identity lies.
 pub struct Files {
-    /// The hub's certificate authority and signing key.
     pub ca: PathBuf,
-    /// The terminal's certificate.
     pub certificate: PathBuf,
-    /// Its key.
     pub key: PathBuf,
 }
 
 impl Hub {
-    /// The files that it names, or those in the folder `state`.
+    /// The configured files, else those in the folder `state`.
     pub fn files(&self, state: &Path) -> Files {
         let or = |named: &Option<PathBuf>, name: &str| named.clone().unwrap_or_else(|| state.join(name));
         Files {
@@ -98,12 +84,11 @@ fn default_port() -> u16 {
     8883
 }
 
-/// Punches that wait for the hub.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Outbox {
-    /// Megabytes of punches that are kept, at most; one takes about 200 bytes. Full, the terminal
-    /// shows red and takes no more: nothing is dropped.
+    /// Megabytes of punches, at most; one takes about 200 bytes. When full, the terminal shows red and takes no more
+    /// punches; nothing is dropped.
     pub limit_mb: u64,
 }
 
@@ -113,18 +98,13 @@ impl Default for Outbox {
     }
 }
 
-/// Where frames come from.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Camera {
-    /// A camera of the kernel (V4L2).
     V4l2 {
-        /// Such as /dev/video0.
         device: PathBuf,
-        /// Pixels.
         #[serde(default = "default_width")]
         width: u32,
-        /// Pixels.
         #[serde(default = "default_height")]
         height: u32,
         /// Frames a second.
@@ -133,9 +113,7 @@ pub enum Camera {
     },
     /// A program that writes frames to its standard output.
     Program {
-        /// The program and its arguments.
         command: Command,
-        /// How it writes them.
         #[serde(default)]
         format: Format,
         /// Pixels of a raw frame.
@@ -150,23 +128,21 @@ pub enum Camera {
     },
     /// A folder of JPEG or PNG frames, in the order of their names.
     Replay {
-        /// The folder.
         folder: PathBuf,
         /// Frames a second.
         #[serde(default = "default_rate")]
         rate: u32,
-        /// Start again at the end.
+        /// Restart at the end.
         #[serde(default)]
         repeat: bool,
     },
-    /// Still photos carried past the lens, one after the other: for demonstrations and tests.
+    /// Still photos moved past the lens, for demonstrations and tests.
     Walk {
-        /// Who passes.
         passes: Vec<Pass>,
         /// Frames a second.
         #[serde(default = "default_rate")]
         rate: u32,
-        /// Seconds of an empty picture before the first.
+        /// Seconds of an empty picture before the first pass.
         #[serde(default)]
         start_after_s: u32,
         /// Seconds until all pass again; without it they pass once.
@@ -175,7 +151,7 @@ pub enum Camera {
 }
 
 impl Camera {
-    /// A camera, and no recording: it may be opened again and again.
+    /// Whether it is a camera and not a recording: then it can be reopened.
     pub fn is_real(&self) -> bool {
         matches!(self, Self::V4l2 { .. } | Self::Program { .. })
     }
@@ -183,29 +159,27 @@ impl Camera {
     fn check(&self) -> Result<()> {
         let rate = match self {
             Self::V4l2 { width, height, rate, .. } | Self::Program { width, height, rate, .. } => {
-                ensure!((64..=4096).contains(width), "camera.width lies between 64 and 4096 pixels");
-                ensure!((64..=4096).contains(height), "camera.height lies between 64 and 4096 pixels");
+                ensure!((64..=4096).contains(width), "camera.width must be between 64 and 4096 pixels");
+                ensure!((64..=4096).contains(height), "camera.height must be between 64 and 4096 pixels");
                 *rate
             }
             Self::Replay { rate, .. } => *rate,
             Self::Walk { rate, passes, .. } => {
-                ensure!(!passes.is_empty(), "camera.passes names no photo");
+                ensure!(!passes.is_empty(), "camera.passes must name a photo");
                 *rate
             }
         };
         if let Self::Program { format: Format::Yuyv, width, .. } = self {
-            ensure!(width % 2 == 0, "camera.width of YUYV is even: two pixels share their colour");
+            ensure!(width % 2 == 0, "camera.width must be even for YUYV");
         }
-        ensure!((1..=120).contains(&rate), "camera.rate lies between 1 and 120 frames a second");
+        ensure!((1..=120).contains(&rate), "camera.rate must be between 1 and 120 frames a second");
         Ok(())
     }
 }
 
-/// One person's way past the lens.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pass {
-    /// The photo that is carried past.
     pub photo: PathBuf,
     /// Light it from one side and dim it, so that the photo itself is not seen again.
     #[serde(default)]
@@ -222,19 +196,18 @@ fn default_rate() -> u32 {
     15
 }
 
-/// Recognition.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Vision {
-    /// The folder of models; else it is looked for beside the program.
+    /// The models folder; else `models::Folder::find` searches for it.
     pub models: Option<PathBuf>,
-    /// Frames of one pass that must agree on a person before they are punched.
+    /// Frames that must agree on a person before they are punched.
     pub agreement: i32,
-    /// Pixels: narrower faces are too far away to decide on.
+    /// Pixels: narrower faces are too far away to be recognised.
     pub narrowest_face: f32,
     /// Seconds that somebody must be out of sight before they are punched again.
     pub rearm_s: u64,
-    /// What a face must show to be no photo.
+    /// What a face must show to be accepted as a person's.
     pub liveness: Policy,
 }
 
@@ -244,55 +217,45 @@ impl Default for Vision {
     }
 }
 
-/// The templates of the people who may be recognised.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Roster {
-    /// The key that the roster is encrypted with: 64 hexadecimal characters, mode 0600, made if it
-    /// is not there. On the same card as the roster it does not protect against the theft of that
-    /// card. Else the systemd credential `roster.key`, if there is one; else `roster.key` in the
-    /// state folder.
+pub struct Gallery {
+    /// File of the gallery's encryption key; else the systemd credential `roster.key`, if there is one; else
+    /// `roster.key` in the state folder.
     pub key: Option<PathBuf>,
 }
 
-/// What is told to a monitoring system.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Metrics {
-    /// Address and port of this machine alone, where Prometheus finds them; without it nowhere.
+    /// Loopback address and port for Prometheus.
     pub listen: Option<SocketAddr>,
 }
 
-/// Whether the wall clock can be trusted.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Clock {
-    /// How the terminal knows that its clock is right.
     #[serde(default)]
     pub synchronised: Synchronised,
 }
 
-/// How the terminal knows that its clock is right.
+/// When the terminal's clock counts as synchronised.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Synchronised {
-    /// systemd-timesyncd has said so since the start.
+    /// Once systemd-timesyncd has set it since the boot.
     #[default]
     Timesyncd,
-    /// The machine keeps its clock right by other means.
+    /// Always: another program, such as chrony, sets it.
     Always,
-    /// Whatever the machine that tests says.
     #[cfg(test)]
     Never,
 }
 
-/// The configuration can't be used: nothing gets better by trying again.
+/// The configuration is wrong: retrying does not help.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Misconfigured(
-    /// What to mend.
-    pub String,
-);
+pub struct Misconfigured(pub String);
 
 impl Config {
     /// Reads and checks the file. What is wrong in it is [`Misconfigured`].
@@ -308,13 +271,12 @@ impl Config {
         Ok(config)
     }
 
-    /// The file of the roster's key.
-    pub fn roster_key(&self) -> PathBuf {
+    pub fn gallery_key(&self) -> PathBuf {
         let credential = || {
             let folder = PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?);
             Some(folder.join("roster.key")).filter(|file| file.exists())
         };
-        self.roster.key.clone().or_else(credential).unwrap_or_else(|| self.state.join("roster.key"))
+        self.gallery.key.clone().or_else(credential).unwrap_or_else(|| self.state.join("roster.key"))
     }
 
     fn check(&self) -> Result<()> {
@@ -324,25 +286,28 @@ impl Config {
             let fits = digits.len() == 64 && digits.chars().all(|c| c.is_ascii_hexdigit());
             ensure!(
                 fits,
-                "hub.ca_sha256 has 64 hexadecimal characters: on the hub, rollcall-hub terminal fingerprint"
+                "hub.ca_sha256 must have 64 hexadecimal characters: run rollcall-hub terminal fingerprint on the hub"
             );
         }
         ensure!(
             (1..=4096).contains(&self.outbox.limit_mb),
-            "outbox.limit_mb lies between 1 and 4096 megabytes"
+            "outbox.limit_mb must be between 1 and 4096 megabytes"
         );
-        ensure!((1..=30).contains(&self.vision.agreement), "vision.agreement lies between 1 and 30 frames");
-        ensure!(self.vision.rearm_s <= 3600, "vision.rearm_s is at most 3600 seconds");
+        ensure!(
+            (1..=30).contains(&self.vision.agreement),
+            "vision.agreement must be between 1 and 30 frames"
+        );
+        ensure!(self.vision.rearm_s <= 3600, "vision.rearm_s must be at most 3600 seconds");
         let metrics = self.metrics.listen;
         ensure!(
             metrics.is_none_or(|listen| listen.ip().is_loopback()),
-            "metrics.listen is an address of this machine alone, such as 127.0.0.1:9464: anybody may read there"
+            "metrics.listen must be a loopback address, such as 127.0.0.1:9464: it is not protected"
         );
         self.door.check()
     }
 }
 
-/// A TOML error on one line, with the line number that it is about.
+/// A TOML error on one line, with its line number.
 fn place(text: &str, error: &toml::de::Error) -> String {
     let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
     let message = error.message().replace('\n', " ");
@@ -363,7 +328,7 @@ mod tests {
         [camera]
         kind = "v4l2"
         device = "/dev/video0"
-        [roster]
+        [gallery]
         key = "roster.key"
     "#;
 
@@ -382,10 +347,10 @@ mod tests {
     }
 
     #[test]
-    fn a_host_with_a_port_is_refused_on_its_line() {
+    fn a_host_with_a_port_is_an_error_with_its_line() {
         let error = read(&GOOD.replace("\"hub\"", "\"hub:8883\"")).expect_err("a port");
         let error = format!("{error:#}");
-        assert!(error.contains("line 4") && error.contains("ports stand in hub.port"), "{error}");
+        assert!(error.contains("line 4") && error.contains("the ports are hub.port"), "{error}");
         assert!(read(&GOOD.replace("\"hub\"", "\"[::1]\"")).is_ok());
     }
 
@@ -394,23 +359,30 @@ mod tests {
         let error =
             format!("{:#}", read(&GOOD.replace("host =", "hots = 1\nhost =")).expect_err("unknown key"));
         assert!(error.contains("line 4") && error.contains("hots") && !error.contains('\n'), "{error}");
-        assert!(read(&GOOD.replace("[roster]", "[rooster]")).is_err());
+        assert!(read(&GOOD.replace("[gallery]", "[galery]")).is_err());
     }
 
     #[test]
-    fn the_example_is_right_as_it_is_and_with_every_pin() {
+    fn the_example_is_valid_as_it_is_and_with_every_pin() {
         let text = include_str!("../../deploy/edge.example.toml");
         read(text).expect("the example");
         let (before, door) = text.split_once("kind = \"log\"").expect("a door");
-        let (door, after) = door.split_once("[roster]").expect("a roster");
+        let (door, after) = door.split_once("[gallery]").expect("a gallery");
         let keys = door.lines().map(|line| match line.strip_prefix('#') {
             Some(key) if !key.starts_with(' ') => key,
             _ => line,
         });
         let door = keys.collect::<Vec<_>>().join("\n");
-        let config = read(&format!("{before}kind = \"gpio\"{door}\n[roster]{after}")).expect("all pins");
+        let config = read(&format!("{before}kind = \"gpio\"{door}\n[gallery]{after}")).expect("all pins");
         let Door::Gpio(gpio) = config.door else { panic!("pins") };
         assert_eq!(gpio.pins().count(), 6);
+    }
+
+    #[test]
+    fn the_gallery_may_still_be_called_roster() {
+        let config = read(&GOOD.replace("[gallery]", "[roster]")).expect("good");
+        assert_eq!(config.gallery_key(), PathBuf::from("roster.key"));
+        assert!(read(&format!("{GOOD}\n[roster]\n")).is_err(), "both");
     }
 
     #[test]
@@ -420,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_a_list_of_words_which_no_error_repeats() {
+    fn a_command_is_a_list_that_no_error_repeats() {
         let (before, _) = GOOD.split_once("kind =").expect("a camera");
         let program = |rest: &str| read(&format!("{before}kind = \"program\"\n{rest}"));
         let config = program("command = ['rpicam-vid', '-o', '-']").expect("good");
@@ -430,7 +402,7 @@ mod tests {
         assert_eq!((command.program(), command.arguments().len()), ("rpicam-vid", 2));
         for wrong in ["'ffmpeg -i rtsp://u:secret@cam'", "[]", "['']", "['ffmpeg', 7, 'secret']"] {
             let error = format!("{:#}", program(&format!("command = {wrong}")).expect_err("refused"));
-            assert!(error.contains("camera.command is a list") && !error.contains("secret"), "{error}");
+            assert!(error.contains("camera.command must be a list") && !error.contains("secret"), "{error}");
         }
         let error = program("command = ['x']\nformat = 'yuyv'\nwidth = 641").expect_err("odd");
         assert!(format!("{error:#}").contains("camera.width"), "{error:#}");

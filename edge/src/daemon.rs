@@ -1,4 +1,4 @@
-//! The wiring: the only place that starts threads and tasks, and stops them.
+//! Starts, supervises and stops the threads and tasks of the daemon.
 
 use std::os::unix::process::CommandExt;
 use std::pin::Pin;
@@ -17,29 +17,29 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::config::{self, Config, Misconfigured};
 use crate::door::{self, Door, Signal};
-use crate::gallery::Roster;
+use crate::gallery::GalleryStore;
 use crate::health::Health;
 use crate::hub_link::deliver::Delivery;
 use crate::hub_link::link::Link;
-use crate::hub_link::session::{Conversation, Memory};
+use crate::hub_link::session::{History, Session};
 use crate::identity::renew::Renewal;
 use crate::identity::{Identity, pairing};
 use crate::outbox::{Options, Outbox, support};
-use crate::punching::Attendant;
+use crate::punching::Punching;
 use crate::vision::{self, Slot};
 use crate::{camera, metrics, service};
 
-/// Sightings between vision and decision.
-const SEEN: usize = 64;
+/// Capacity of the channel from vision to punching.
+const OBSERVATIONS: usize = 64;
 /// How long a stopping daemon may take.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Reads everything that running needs, and says that it is right.
+/// Reads everything that the daemon needs, for `run --check-config`.
 pub fn check(config: &Config) -> Result<()> {
     install_crypto();
     let clock = Clock::open(config.clock.synchronised)?;
-    let claims = config.hub.ca_sha256.is_some() && !config.hub.files(&config.state).certificate.exists();
-    let identity = if claims { None } else { Some(Identity::read(config, clock)?) };
+    let unpaired = config.hub.ca_sha256.is_some() && !config.hub.files(&config.state).certificate.exists();
+    let identity = if unpaired { None } else { Some(Identity::read(config, clock)?) };
     let eyes = Eyes::open(config.vision.models.as_deref(), 1)?;
     if let config::Camera::Program { command, .. } = &config.camera {
         camera::program::find(command)
@@ -48,8 +48,8 @@ pub fn check(config: &Config) -> Result<()> {
     if !config.camera.is_real() {
         camera::open(&config.camera, config.vision.models.as_deref(), Instant::now())?;
     }
-    let name = identity.map_or_else(|| "without a certificate yet".into(), |it| it.device.to_string());
-    println!("terminal {name}: the configuration is right (embedder {})", &eyes.embedder().sha256()[..12]);
+    let name = identity.map_or_else(|| "not paired yet".into(), |it| it.device.to_string());
+    println!("terminal {name}: the configuration is valid (embedder {})", &eyes.embedder().sha256()[..12]);
     Ok(())
 }
 
@@ -60,7 +60,7 @@ enum End {
     Restart,
 }
 
-/// Runs the terminal until it is told to stop.
+/// Runs the daemon until it is stopped.
 pub fn run(config: &Config, while_stdin: bool) -> Result<()> {
     install_crypto();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -68,23 +68,23 @@ pub fn run(config: &Config, while_stdin: bool) -> Result<()> {
     runtime.shutdown_timeout(DRAIN);
     match result? {
         End::Stop => Ok(()),
-        // In place: also where nothing would start it again.
+        // In place, since nothing may be there to start it again.
         End::Restart => {
             service::restarting();
-            door::keep_to_ourselves();
-            Err(Error::new(again()).context("cannot start again"))
+            door::close_on_exec();
+            Err(Error::new(exec_self()).context("cannot restart"))
         }
     }
 }
 
-/// Becomes a new process of the same program; returns only if that fails.
-fn again() -> std::io::Error {
+/// Replaces this process by a new one of the same program; returns only on failure.
+fn exec_self() -> std::io::Error {
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
     std::process::Command::new("/proc/self/exe").arg0(name).args(arguments).exec()
 }
 
-/// Before anything that speaks TLS.
+/// Must run before any TLS.
 pub fn install_crypto() {
     // Only fails where a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -92,18 +92,22 @@ pub fn install_crypto() {
 
 fn not_running(config: &Config) -> Result<()> {
     let outbox = config.state.join("outbox");
-    ensure!(!support::is_open(&outbox), "{} is in use by another rollcall-edge", outbox.display());
+    ensure!(
+        !support::is_open(&outbox),
+        "{} is in use by another rollcall-edge; stop it first",
+        outbox.display()
+    );
     Ok(())
 }
 
-/// Switches every output of the door off: what a daemon that was killed may have left on.
+/// Switches every output of the door off: a killed daemon may have left them on.
 pub fn switch_off(config: &Config) -> Result<()> {
     not_running(config)?;
     door::off(&config.door)
 }
 
-/// What the whole life of the daemon shares.
-struct Life {
+/// What all parts of the daemon share.
+struct Shared {
     stop: CancellationToken,
     restart: CancellationToken,
     health: Arc<Health>,
@@ -112,68 +116,68 @@ struct Life {
 
 async fn supervise(config: &Config, while_stdin: bool) -> Result<End> {
     std::fs::create_dir_all(&config.state)
-        .with_context(|| format!("cannot make {}", config.state.display()))?;
-    // Before it touches a pin: a second daemon must not take the door from the first.
+        .with_context(|| format!("cannot create {}", config.state.display()))?;
+    // Before touching a pin: a second daemon must not take the door from the first.
     not_running(config)?;
     let health = Arc::new(Health::new(Uuid::now_v7()));
-    // First of all: what was left on is switched off, and who is inside gets out.
+    // First of all, so that outputs are off and the exit button works.
     let door = Door::open(&config.door, health.clone()).await;
-    health.relay(door.has_relay());
+    health.set_relay(door.has_relay());
     let (send, receive) = mpsc::channel(16);
     let (stop, restart) = (CancellationToken::new(), CancellationToken::new());
     let mut tasks = JoinSet::new();
     tasks.spawn(door.run(receive, stop.clone()));
-    let life = Life { stop: stop.clone(), restart, health, door: send };
+    let shared = Shared { stop: stop.clone(), restart, health, door: send };
     let ended = stopped(while_stdin);
     tokio::pin!(ended);
-    let mut outcome = live(config, life, &mut tasks, ended.as_mut()).await;
+    let mut outcome = live(config, shared, &mut tasks, ended.as_mut()).await;
     if !matches!(outcome, Ok(End::Restart)) {
         service::stopping();
     }
     stop.cancel();
     let drained = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
     if matches!(outcome, Ok(End::Restart)) {
-        // Told to stop meanwhile?
+        // Stopped meanwhile?
         tokio::select! {
             biased;
             reason = ended => outcome = reason.map(stopping),
             () = std::future::ready(()) => {}
         }
     }
-    drained.context("some part did not stop in time").and(outcome)
+    drained.context("a part of the daemon did not stop in time").and(outcome)
 }
 
-/// Waits for a certificate, then runs, until something ends it.
+/// Pairs if there is no certificate, then runs until stopped.
 async fn live(
     config: &Config,
-    life: Life,
+    shared: Shared,
     tasks: &mut JoinSet<Result<()>>,
     mut ended: Pin<&mut impl Future<Output = Result<&'static str>>>,
 ) -> Result<End> {
     let clock = Clock::open(config.clock.synchronised)?;
     tokio::select! {
         biased;
-        claimed = pairing::claim(config, clock) => claimed?,
+        paired = pairing::pair(config, clock) => paired?,
         reason = &mut ended => return reason.map(stopping),
         early = tasks.join_next() => return early_end(early),
-        () = service::wait("waits to be accepted at the hub") => {}
+        () = service::wait("waiting to be accepted at the hub") => {}
     }
-    let restart = life.restart.clone();
-    start(config, life, tasks)?;
+    let restart = shared.restart.clone();
+    start(config, shared, tasks)?;
     service::ready("started");
     tokio::select! {
         reason = &mut ended => reason.map(stopping),
         () = restart.cancelled() => {
-            info!("starting again, as the hub asked");
+            info!("restarting on command of the hub");
             Ok(End::Restart)
         }
         early = tasks.join_next() => early_end(early),
     }
 }
 
-/// A part that ends before it is told to ends the daemon.
+/// A part that ends early ends the daemon.
 fn early_end(task: Option<Result<Result<()>, JoinError>>) -> Result<End> {
-    task.map_or(Ok(()), |task| task.context("a part of the terminal panicked")?).map(|()| End::Stop)
+    task.map_or(Ok(()), |task| task.context("a part of the daemon panicked")?).map(|()| End::Stop)
 }
 
 fn stopping(reason: &str) -> End {
@@ -181,13 +185,13 @@ fn stopping(reason: &str) -> End {
     End::Stop
 }
 
-/// Returns when the daemon is to stop.
+/// Returns the reason when the daemon must stop.
 async fn stopped(while_stdin: bool) -> Result<&'static str> {
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (closed, input_closed) = oneshot::channel();
     if while_stdin {
-        // A thread of its own: nothing can interrupt a read of standard input.
+        // A separate thread: a read of standard input can't be cancelled.
         std::thread::spawn(move || {
             let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
             let _ = closed.send(());
@@ -200,21 +204,21 @@ async fn stopped(while_stdin: bool) -> Result<&'static str> {
     })
 }
 
-/// Opens everything and starts the parts. A part that ends early ends the daemon; the camera and
-/// the eyes may end when a recording does.
-fn start(config: &Config, life: Life, tasks: &mut JoinSet<Result<()>>) -> Result<()> {
-    let Life { stop, restart, health, door } = life;
+/// Opens everything and starts the parts.
+fn start(config: &Config, shared: Shared, tasks: &mut JoinSet<Result<()>>) -> Result<()> {
+    let Shared { stop, restart, health, door } = shared;
     let clock = Clock::open(config.clock.synchronised)?;
     let identity = Arc::new(Identity::read(config, clock.clone())?);
     let options = Options::new(&config.state.join("outbox"), config.outbox.limit_mb << 20);
     let outbox = Outbox::open(options)?;
     let eyes = Eyes::open(config.vision.models.as_deref(), 1)?;
     let embedder = eyes.embedder().sha256().to_owned();
-    let roster = Roster::open(&config.state, &config.roster_key(), &embedder, eyes.embedder().dimensions())?;
+    let gallery_store =
+        GalleryStore::open(&config.state, &config.gallery_key(), &embedder, eyes.embedder().dimensions())?;
     info!(device.id = %identity.device, software = env!("CARGO_PKG_VERSION"), "terminal starts");
 
-    let (seen_send, seen_receive) = mpsc::channel(SEEN);
-    let (gallery_send, gallery) = watch::channel(Arc::new(roster.gallery()));
+    let (observation_sender, observations) = mpsc::channel(OBSERVATIONS);
+    let (gallery_send, gallery) = watch::channel(Arc::new(gallery_store.gallery()));
     let appended = Arc::new(Notify::new());
     let (link, sender, incoming) = Link::new(&config.hub, identity.clone())?;
 
@@ -222,72 +226,79 @@ fn start(config: &Config, life: Life, tasks: &mut JoinSet<Result<()>>) -> Result
         identity: identity.clone(),
         hub: config.hub.clone(),
         state: config.state.clone(),
-        refused: link.ended(),
+        expired: link.expired(),
         health: health.clone(),
     };
-    let attendant = Attendant {
-        policy: config.vision.clone(),
+    let punching = Punching {
+        vision: config.vision.clone(),
         outbox: outbox.clone(),
         door: door.clone(),
         health: health.clone(),
         appended: appended.clone(),
     };
-    let conversation = Conversation {
+    let session = Session {
         delivery: Delivery::new(outbox.clone(), sender.clone()),
         outbox: outbox.clone(),
         sender,
         identity,
-        roster,
+        gallery_store,
         embedder,
         gallery: gallery_send,
         door: door.clone(),
         health: health.clone(),
         clock: clock.clone(),
         state: config.state.clone(),
-        memory: Memory::open(&config.state),
+        history: History::open(&config.state),
         restart,
     };
 
     tasks.spawn(until(stop.clone(), renewal.run()));
     tasks.spawn(until(stop.clone(), link.run()));
-    tasks.spawn(until(stop.clone(), conversation.run(incoming, appended)));
-    tasks.spawn(attendant.run(seen_receive, stop.clone()));
+    tasks.spawn(until(stop.clone(), session.run(incoming, appended)));
+    tasks.spawn(punching.run(observations, stop.clone()));
     tasks.spawn(service::report(health.clone(), stop.clone()));
     if let Some(listen) = config.metrics.listen {
         let state = config.state.clone();
         let source = metrics::Source { health: health.clone(), outbox, clock: clock.clone(), state };
         tasks.spawn(until(stop.clone(), metrics::serve(listen, source)));
     }
-    let sight = Sight { slot: Arc::default(), gallery, seen: seen_send, door, health, clock };
-    sight.start(tasks, config, eyes, &stop);
+    let threads = VisionThreads {
+        slot: Arc::default(),
+        gallery,
+        observations: observation_sender,
+        door,
+        health,
+        clock,
+    };
+    threads.start(tasks, config, eyes, &stop);
     Ok(())
 }
 
-/// Both ends of the hand-offs around the two threads that carry frames.
-struct Sight {
+/// The camera and vision threads with their channels.
+struct VisionThreads {
     slot: Arc<Slot>,
     gallery: watch::Receiver<Arc<Gallery>>,
-    seen: mpsc::Sender<vision::Seen>,
+    observations: mpsc::Sender<vision::Observation>,
     door: mpsc::Sender<Signal>,
     health: Arc<Health>,
     clock: Clock,
 }
 
-impl Sight {
-    /// Starts the two threads.
+impl VisionThreads {
+    /// The threads may end with a recording; the daemon goes on.
     fn start(self, tasks: &mut JoinSet<Result<()>>, config: &Config, eyes: Eyes, stop: &CancellationToken) {
-        let Self { slot, gallery, seen, door, health, clock } = self;
+        let Self { slot, gallery, observations, door, health, clock } = self;
         let (choice, models) = (config.camera.clone(), config.vision.models.clone());
         let (frames, watching, watched) = (slot.clone(), stop.clone(), health.clone());
         let camera = tokio::task::spawn_blocking(move || {
-            let told = camera::Told { door: &door, health: &watched };
-            let result = camera::run(&choice, models.as_deref(), &frames, &told, &watching);
+            let observers = camera::Observers { door: &door, health: &watched };
+            let result = camera::run(&choice, models.as_deref(), &frames, &observers, &watching);
             frames.close();
             result
         });
         let pipeline = Pipeline::new(eyes, config.vision.agreement).with_liveness(config.vision.liveness);
         let vision = tokio::task::spawn_blocking(move || {
-            vision::run(pipeline, &slot, &gallery, &seen, &health, &clock)
+            vision::run(pipeline, &slot, &gallery, &observations, &health, &clock)
         });
         for thread in [camera, vision] {
             let stop = stop.clone();
@@ -300,10 +311,10 @@ impl Sight {
     }
 }
 
-/// Runs a part until it ends or the daemon stops.
+/// Runs a part that must not end before the daemon stops.
 async fn until(stop: CancellationToken, part: impl Future<Output = ()>) -> Result<()> {
     tokio::select! {
-        () = part => if stop.is_cancelled() { Ok(()) } else { Err(anyhow::anyhow!("a part of the terminal ended")) },
+        () = part => if stop.is_cancelled() { Ok(()) } else { Err(anyhow::anyhow!("a part of the daemon ended")) },
         () = stop.cancelled() => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! What people at the door see and hear, the door itself, and its switches.
+//! Lamps, buzzer, lock and switches of the door.
 
 mod guard;
 mod pins;
@@ -14,55 +14,48 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::config::{Backend, Door as Choice, Gpio};
+use crate::config::{Backend, Door as Config, Gpio};
 use crate::door::guard::{Guard, Relay};
-pub use crate::door::guard::{guard, keep_to_ourselves};
+pub use crate::door::guard::{close_on_exec, guard};
 use crate::door::pins::{Board, Input, Output, Rest};
 use crate::health::Health;
 
-/// A thing that can be on or off.
+/// An output for people at the door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Line {
-    /// Counted.
     Green,
-    /// Something is wrong.
     Red,
-    /// A short tone.
     Buzzer,
 }
 
-/// What can be wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// A punch can't be made durable.
     Outbox,
-    /// No frames.
+    /// The camera gives no frames.
     Camera,
-    /// Nobody holds the relay: the door stays as it is.
+    /// The process that holds the relay is gone: the door stays as it is.
     Relay,
 }
 
-/// What to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// A punch is durable.
-    Counted {
-        /// Whoever it is stands there still: their door may open.
+    Punched {
+        /// The person is still there: the door may open.
         present: bool,
     },
-    /// Turn your head, please: a blink of the green light, again and again.
-    Turn,
-    /// Which terminal is this? Green and a tone, longer than for anybody counted.
+    /// Asks for a turn of the head: blinks the green light.
+    TurnHead,
+    /// Shows which terminal this is: green and a tone, longer than for a punch.
     Identify,
-    /// Somebody with the right to says: open the door.
+    /// Opens the door.
     Open,
-    /// Red until it is well again.
-    Trouble(Fault),
-    /// This is well again.
-    Well(Fault),
+    /// Red until it is cleared.
+    Failed(Fault),
+    Cleared(Fault),
 }
 
-/// What drives the lines.
 trait Lines: Send {
     fn set(&mut self, line: Line, on: bool);
 }
@@ -85,7 +78,7 @@ impl Lines for HashMap<Line, Output> {
     }
 }
 
-/// A switch that is read now and again. It has a state once two reads in a row agree.
+/// A debounced switch: its state changes once two reads in a row agree.
 struct Switch {
     input: Input,
     last: bool,
@@ -98,13 +91,16 @@ impl Switch {
         Self { input, last: false, on: false, failed: false }
     }
 
-    /// Its new state, if that has just changed.
+    /// The new state, if it has just changed.
     fn changed(&mut self) -> Option<bool> {
         let on = match self.input.is_on() {
             Ok(on) => on,
             Err(error) => {
                 if !std::mem::replace(&mut self.failed, true) {
-                    error!(error = format!("{error:#}"), "a switch of the door can't be read");
+                    error!(
+                        error = format!("{error:#}"),
+                        "cannot read a switch of the door; see [door] in edge.toml"
+                    );
                 }
                 return None;
             }
@@ -126,50 +122,52 @@ const PULSES: [(Line, Duration); 2] =
     [(Line::Green, Duration::from_secs(1)), (Line::Buzzer, Duration::from_millis(100))];
 /// Between two reads of the switches: half of the shortest press that counts.
 const READ: Duration = Duration::from_millis(20);
-/// This program, which the relay's guard is, too: also where an upgrade has replaced its file.
-const OURSELVES: &str = "/proc/self/exe";
-/// How much later than it should a door may be shut.
+/// This program is the relay's guard, too: valid also when an upgrade has replaced its file.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+/// How much later than planned the door may be shut.
 const SLACK: Duration = Duration::from_millis(500);
 /// Between two attempts to start a guard.
-const AGAIN: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_secs(1);
 
-/// The door: shows signals until it is told to stop, then switches everything off.
+/// Shows signals until cancelled, then switches everything off.
 pub struct Door {
     lines: Box<dyn Lines>,
     relay: Option<Guard>,
     exit_button: Option<Switch>,
     tamper: Option<Switch>,
-    /// How long it is held open.
     open: Duration,
     punches_open: bool,
     health: Arc<Health>,
     until: HashMap<Line, Instant>,
     /// When the green light may blink next.
     blink: Option<Instant>,
-    /// When a door that was opened must be shut again.
+    /// When an opened door must be shut again.
     shut_by: Option<Instant>,
-    /// When a guard is to be started again.
+    /// When to start another guard.
     replace: Option<Instant>,
     faults: HashSet<Fault>,
 }
 
 impl Door {
-    /// Opens what is configured, with everything off. Where that can't be, people are counted all the
-    /// same, and the hub hears why nobody sees it.
-    pub async fn open(choice: &Choice, health: Arc<Health>) -> Self {
-        match Self::open_pins(choice, health.clone()).await {
+    /// Opens what is configured, with everything off. If that fails, punches are taken all the same, and an alarm
+    /// says why nothing lights up.
+    pub async fn open(config: &Config, health: Arc<Health>) -> Self {
+        match Self::open_pins(config, health.clone()).await {
             Ok(door) => door,
             Err(error) => {
                 let error = format!("{error:#}");
-                error!(error, "ALARM: the door's pins can't be opened");
-                health.pins_are_lost(&error);
+                error!(
+                    error,
+                    "ALARM: cannot open the pins of [door]; punches are taken without lamps and relay"
+                );
+                health.pins_failed(&error);
                 Self::on(Box::new(Log), health)
             }
         }
     }
 
-    async fn open_pins(choice: &Choice, health: Arc<Health>) -> Result<Self> {
-        let Choice::Gpio(gpio) = choice else { return Ok(Self::on(Box::new(Log), health)) };
+    async fn open_pins(config: &Config, health: Arc<Health>) -> Result<Self> {
+        let Config::Gpio(gpio) = config else { return Ok(Self::on(Box::new(Log), health)) };
         let board = Board::open(gpio.backend, &gpio.chip()).context("door")?;
         let mut door = Self::on(Box::new(outputs(&board, gpio)?), health);
         let input = |pin: Option<crate::config::Pin>, usually_low, rest| {
@@ -178,7 +176,7 @@ impl Door {
         door.exit_button = input(gpio.exit_button, true, Rest::Off).context("door.exit_button")?;
         door.tamper = input(gpio.tamper, false, Rest::On).context("door.tamper")?;
         if let Some(relay) = Relay::of(gpio, board.backend()) {
-            door.relay = Some(Guard::start(Path::new(OURSELVES), relay).await.context("door.relay")?);
+            door.relay = Some(Guard::start(Path::new(THIS_PROGRAM), relay).await.context("door.relay")?);
         }
         door.open = Duration::from_secs(gpio.open_s());
         door.punches_open = gpio.punches_open;
@@ -202,12 +200,10 @@ impl Door {
         }
     }
 
-    /// Whether it has a lock to open.
     pub fn has_relay(&self) -> bool {
         self.relay.is_some()
     }
 
-    /// Shows what comes in until told to stop.
     pub async fn run(mut self, mut signals: mpsc::Receiver<Signal>, stop: CancellationToken) -> Result<()> {
         let switches = self.exit_button.is_some() || self.tamper.is_some();
         let mut reads = tokio::time::interval(READ);
@@ -222,7 +218,7 @@ impl Door {
                 },
                 () = tokio::time::sleep_until(wake) => self.expire().await,
                 _ = reads.tick(), if switches => self.read().await,
-                () = gone(&mut self.relay), if self.replace.is_none() => self.lose(),
+                () = gone(&mut self.relay), if self.replace.is_none() => self.relay_lost(),
                 () = stop.cancelled() => break,
             }
         }
@@ -240,7 +236,7 @@ impl Door {
 
     async fn show(&mut self, signal: Signal) {
         match signal {
-            Signal::Counted { present } => {
+            Signal::Punched { present } => {
                 for (line, time) in PULSES {
                     self.pulse(line, time);
                 }
@@ -248,36 +244,38 @@ impl Door {
                     self.unlock().await;
                 }
             }
-            Signal::Turn => self.blink(),
+            Signal::TurnHead => self.blink(),
             Signal::Identify => {
                 self.pulse(Line::Green, IDENTIFY);
                 self.pulse(Line::Buzzer, IDENTIFY / 5);
             }
-            Signal::Open if self.relay.is_none() => warn!("asked to open the door, but there is no relay"),
+            Signal::Open if self.relay.is_none() => {
+                warn!("cannot open the door: door.relay is not configured")
+            }
             Signal::Open => self.unlock().await,
-            Signal::Trouble(fault) => self.trouble(fault),
-            Signal::Well(fault) => self.well(fault),
+            Signal::Failed(fault) => self.raise(fault),
+            Signal::Cleared(fault) => self.clear(fault),
         }
     }
 
-    fn trouble(&mut self, fault: Fault) {
+    fn raise(&mut self, fault: Fault) {
         let dark = self.faults.is_empty();
         if self.faults.insert(fault) {
-            warn!(?fault, "trouble");
+            warn!(?fault, "fault: the light is red");
         }
         if dark {
             self.lines.set(Line::Red, true);
         }
     }
 
-    fn well(&mut self, fault: Fault) {
+    fn clear(&mut self, fault: Fault) {
         if self.faults.remove(&fault) && self.faults.is_empty() {
-            info!("all is well");
+            info!("all faults cleared");
             self.lines.set(Line::Red, false);
         }
     }
 
-    /// Opens the door for its time.
+    /// Opens the door for `open_s`.
     async fn unlock(&mut self) {
         let Some(guard) = &mut self.relay else { return };
         match guard.open(self.open).await {
@@ -286,16 +284,16 @@ impl Door {
                 self.shut_by = Some(Instant::now() + self.open + SLACK);
             }
             Err(error) => {
-                error!(error = format!("{error:#}"), "the door was not opened");
-                self.lose();
+                error!(error = format!("{error:#}"), "cannot open the door; replacing the relay's guard");
+                self.relay_lost();
             }
         }
     }
 
-    /// The relay's guard is gone; another one is started soon.
-    fn lose(&mut self) {
-        self.health.relay_is_lost(true);
-        self.trouble(Fault::Relay);
+    /// The relay's guard is gone: start another one.
+    fn relay_lost(&mut self) {
+        self.health.set_relay_lost(true);
+        self.raise(Fault::Relay);
         self.replace.get_or_insert_with(Instant::now);
     }
 
@@ -304,17 +302,16 @@ impl Door {
         match guard.replace().await {
             Ok(()) => {
                 self.replace = None;
-                self.health.relay_is_lost(false);
-                self.well(Fault::Relay);
+                self.health.set_relay_lost(false);
+                self.clear(Fault::Relay);
             }
             Err(error) => {
-                error!(error = format!("{error:#}"), "the relay has no guard");
-                self.replace = Some(Instant::now() + AGAIN);
+                error!(error = format!("{error:#}"), "cannot start the relay's guard; retrying");
+                self.replace = Some(Instant::now() + RETRY);
             }
         }
     }
 
-    /// Reads the switches.
     async fn read(&mut self) {
         if let Some(true) = self.exit_button.as_mut().and_then(Switch::changed) {
             info!("the exit button was pressed");
@@ -326,12 +323,11 @@ impl Door {
             } else {
                 info!("the terminal's case is closed");
             }
-            self.health.tampered(open);
+            self.health.set_tampered(open);
         }
     }
 
-    /// Lights up shortly, unless the light is on, for somebody counted perhaps, or must be off between
-    /// two blinks.
+    /// Lights up shortly, unless the light is on already or must be off between two blinks.
     fn blink(&mut self) {
         let now = Instant::now();
         if !self.until.contains_key(&Line::Green) && self.blink.is_none_or(|next| next <= now) {
@@ -355,10 +351,13 @@ impl Door {
         if self.shut_by.is_some_and(|at| at <= now) {
             self.shut_by = None;
             if let Some(guard) = &mut self.relay
-                && let Err(error) = guard.is_shut().await
+                && let Err(error) = guard.check_shut().await
             {
-                error!(error = format!("{error:#}"), "ALARM: the door was not shut");
-                self.lose();
+                error!(
+                    error = format!("{error:#}"),
+                    "ALARM: the door was not shut; replacing the relay's guard"
+                );
+                self.relay_lost();
             }
         }
         if self.replace.is_some_and(|at| at <= now) {
@@ -367,7 +366,6 @@ impl Door {
     }
 }
 
-/// Lamps and buzzer.
 fn outputs(board: &Board, gpio: &Gpio) -> Result<HashMap<Line, Output>> {
     let named = [
         ("green", Line::Green, gpio.green),
@@ -384,9 +382,9 @@ fn outputs(board: &Board, gpio: &Gpio) -> Result<HashMap<Line, Output>> {
     Ok(outputs)
 }
 
-/// Switches every output off, the relay too: what may have been left on by a daemon that was killed.
-pub fn off(choice: &Choice) -> Result<()> {
-    let Choice::Gpio(gpio) = choice else { return Ok(()) };
+/// Switches every output off, the relay too: a killed daemon may have left them on.
+pub fn off(config: &Config) -> Result<()> {
+    let Config::Gpio(gpio) = config else { return Ok(()) };
     let board = Board::open(gpio.backend, &gpio.chip()).context("door")?;
     // The relay first, whatever is wrong with the lamps.
     let relay = gpio.relay.map(|pin| board.output(pin.wired(false)).context("door.relay")).transpose();
@@ -394,8 +392,8 @@ pub fn off(choice: &Choice) -> Result<()> {
     relay.and(lamps.map(drop))
 }
 
-/// Looks at every pin without touching it: the backend, and who else uses which.
-pub fn look_at_pins(gpio: &Gpio) -> Result<(Backend, Vec<String>)> {
+/// The backend, and which pins other programs use. Changes no pin.
+pub fn inspect_pins(gpio: &Gpio) -> Result<(Backend, Vec<String>)> {
     let board = Board::open(gpio.backend, &gpio.chip())?;
     let mut others = Vec::new();
     for (name, pin) in gpio.pins() {
@@ -405,7 +403,7 @@ pub fn look_at_pins(gpio: &Gpio) -> Result<(Backend, Vec<String>)> {
     Ok((board.backend(), others))
 }
 
-/// Returns when the guard is gone; never without one.
+/// Pending for ever without a guard.
 async fn gone(relay: &mut Option<Guard>) {
     match relay {
         Some(guard) => guard.gone().await,

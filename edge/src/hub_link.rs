@@ -1,5 +1,4 @@
-//! Everything between this terminal and its hub: the MQTT client, hellos and heartbeats, batches until a
-//! Receipt covers them, commands.
+//! The connection to the hub: the MQTT client, hellos and heartbeats, delivery of punches, commands.
 
 pub mod commands;
 pub mod deliver;

@@ -1,4 +1,4 @@
-//! The door terminal's parts. `main.rs` reads the command line; `bench` measures some of them.
+//! The door terminal. `main.rs` reads the command line; `bench` measures parts of it.
 
 mod camera;
 pub mod clock;

@@ -1,37 +1,35 @@
-//! The machine that the terminal is: what it is, how warm, and how much room is left.
+//! The machine: model, system, temperature and free disk space.
 
 use std::path::Path;
 
-/// How the machine is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Machine {
-    /// Megabytes free for the state folder.
+    /// On the disk of the state folder.
     pub free_mb: u64,
-    /// Degrees Celsius of its warmest part, where it can tell.
+    /// Of its warmest thermal zone, if it has any.
     pub temperature_c: Option<f32>,
 }
 
 impl Machine {
-    /// Looks at it; `state` is the folder that must not be full.
-    pub fn look(state: &Path) -> Self {
+    pub fn read(state: &Path) -> Self {
         let free = rustix::fs::statvfs(state).map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
         Self { free_mb: free >> 20, temperature_c: warmest(Path::new("/sys/class/thermal")) }
     }
 }
 
-/// The warmest of the kernel's thermal zones. Each tells thousandths of a degree.
+/// The warmest of the kernel's thermal zones, which report thousandths of a degree.
 fn warmest(zones: &Path) -> Option<f32> {
     let zones = std::fs::read_dir(zones).ok()?;
     let read = |zone: std::fs::DirEntry| {
         let text = std::fs::read_to_string(zone.path().join("temp")).ok()?;
         let degrees = text.trim().parse::<f32>().ok()? / 1000.0;
-        // Some zones have nothing behind them, and say so with an impossible value.
+        // Zones without a sensor report an impossible value.
         (-40.0..150.0).contains(&degrees).then_some(degrees)
     };
     zones.filter_map(|zone| read(zone.ok()?)).max_by(f32::total_cmp)
 }
 
-/// What kind of machine this is and what it runs: "Raspberry Pi 4 Model B Rev 1.4, Debian GNU/Linux 12
+/// The model and what it runs, such as "Raspberry Pi 4 Model B Rev 1.4, Debian GNU/Linux 12
 /// (bookworm), Linux 6.1.0".
 pub fn system() -> String {
     let model = std::fs::read_to_string("/proc/device-tree/model").ok();
@@ -64,6 +62,6 @@ mod tests {
     #[test]
     fn this_machine_has_a_name_and_some_room() {
         assert!(system().contains("Linux"), "{}", system());
-        assert!(Machine::look(Path::new("/")).free_mb > 0);
+        assert!(Machine::read(Path::new("/")).free_mb > 0);
     }
 }

@@ -1,4 +1,4 @@
-//! `rollcall-edge`: the door terminal's daemon. This file only reads the command line.
+//! The command line of `rollcall-edge`, the door terminal's daemon.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -10,16 +10,16 @@ use tracing_subscriber::EnvFilter;
 
 use edge::config::{Config, Misconfigured};
 use edge::observe::Observation;
-use edge::outbox::support::Question;
+use edge::outbox::support::Action;
 use edge::{daemon, doctor, door, identity, observe, outbox};
 
-/// The door terminal of Rollcall: recognises who walks past and delivers their punches to the hub.
+/// The door terminal of Rollcall: recognises people at a door and sends their punches to the hub.
 #[derive(Parser)]
 #[command(name = "rollcall-edge", version, propagate_version = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// How the log is written, to standard error.
+    /// Format of the log on standard error.
     #[arg(long, value_enum, default_value = "text", env = "ROLLCALL_LOG", global = true)]
     log: Log,
 }
@@ -28,53 +28,51 @@ struct Arguments {
 enum Command {
     /// Run the terminal: camera, recognition, outbox, delivery, door.
     Run {
-        /// The configuration (see deploy/edge.example.toml: every key with its unit).
+        /// Configuration file; /usr/share/rollcall-edge/edge.example.toml documents every key.
         #[arg(long, value_name = "FILE", default_value = "/etc/rollcall/edge.toml")]
         config: PathBuf,
-        /// Only say whether the configuration, keys, models and library are right.
+        /// Only check configuration, keys, models and library, and exit.
         #[arg(long)]
         check_config: bool,
-        /// End when standard input closes: a terminal that must not outlive what started it.
+        /// Stop when standard input closes, to end together with a parent process.
         #[arg(long)]
         while_stdin: bool,
     },
-    /// Make this terminal's key (it never leaves the device) and a request for its certificate.
-    /// The hub answers with `rollcall-hub terminal sign`.
+    /// Create this terminal's key, which never leaves the device, and a certificate signing request. Sign it on the hub
+    /// with `rollcall-hub terminal sign`.
     Csr {
-        /// Where terminal.key and terminal.csr are kept.
+        /// Folder of terminal.key and terminal.csr.
         #[arg(long, value_name = "FOLDER", default_value = "/var/lib/rollcall")]
         state: PathBuf,
     },
-    /// Look into the punches that wait for the hub. Changes nothing.
+    /// Inspect the punches that wait for the hub. Changes nothing.
     Outbox {
-        /// What to do.
         #[command(subcommand)]
-        question: Question,
-        /// The terminal's state: the folder that holds `outbox`.
+        action: Action,
+        /// The terminal's state folder, which contains `outbox`.
         #[arg(long, value_name = "FOLDER", default_value = "/var/lib/rollcall", global = true)]
         state: PathBuf,
     },
-    /// The relay's guard: started by the daemon, not by people.
+    /// The relay's guard, started by the daemon.
     #[command(hide = true)]
     Guard,
-    /// The door's pins, by hand.
+    /// Control the door's pins.
     Door {
-        /// What to do.
         #[command(subcommand)]
         action: DoorAction,
-        /// The configuration.
+        /// Configuration file.
         #[arg(long, value_name = "FILE", default_value = "/etc/rollcall/edge.toml", global = true)]
         config: PathBuf,
     },
-    /// See what the camera sees, in words: light, distance, frame rate, faces. Nothing is kept.
+    /// Describe what the camera sees: light, distance, frame rate, faces. Nothing is stored.
     Observe(Observation),
-    /// Look at camera, pins, clock, disk, certificate and hub, and say what to do about what is wrong.
-    /// Ends with 1 where something is.
+    /// Check camera, pins, clock, disk, certificate and hub, and say what to do about each problem. Exits with 1 if there
+    /// is one.
     Doctor {
-        /// The configuration.
+        /// Configuration file.
         #[arg(long, value_name = "FILE", default_value = "/etc/rollcall/edge.toml")]
         config: PathBuf,
-        /// One line of JSON for each thing that was looked at.
+        /// Print one line of JSON for each check.
         #[arg(long)]
         json: bool,
     },
@@ -82,14 +80,13 @@ enum Command {
 
 #[derive(Subcommand)]
 enum DoorAction {
-    /// Switch every output off. For when the daemon is not running: systemd calls it after each end.
+    /// Switch every output off. Only while the daemon is not running; systemd calls it after the daemon has ended.
     Off,
 }
 
-/// How the log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Log {
-    /// Lines for people.
+    /// Text lines.
     Text,
     /// One JSON object a line.
     Json,
@@ -97,10 +94,9 @@ enum Log {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // What is asked on the command line is answered there.
-    let asked = !matches!(arguments.command, Command::Run { .. });
+    let interactive = !matches!(arguments.command, Command::Run { .. });
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| if asked { "warn,sled=off" } else { "info,rumqttc=warn,sled=warn" }.into());
+        .unwrap_or_else(|_| if interactive { "warn,sled=off" } else { "info,rumqttc=warn,sled=warn" }.into());
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
     match arguments.log {
         Log::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
@@ -110,7 +106,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            // systemd does not start again what can only fail again (EX_CONFIG of sysexits.h).
+            // EX_CONFIG of sysexits.h: systemd does not restart it.
             if error.is::<Misconfigured>() { ExitCode::from(78) } else { ExitCode::FAILURE }
         }
     }
@@ -123,7 +119,7 @@ fn run(command: Command) -> Result<ExitCode> {
             if check_config { daemon::check(&config) } else { daemon::run(&config, while_stdin) }
         }
         Command::Csr { state } => identity::key::request(&state),
-        Command::Outbox { question, state } => outbox::support::answer(&state.join("outbox"), &question),
+        Command::Outbox { action, state } => outbox::support::run(&state.join("outbox"), &action),
         Command::Guard => door::guard(),
         Command::Door { action: DoorAction::Off, config } => daemon::switch_off(&Config::read(&config)?),
         Command::Observe(what) => observe::observe(&what),

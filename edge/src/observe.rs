@@ -1,5 +1,5 @@
-//! `rollcall-edge observe`: what the terminal would see, for the person on the ladder: once a second
-//! in plain words, or as JSON with a line for each face.
+//! `rollcall-edge observe`: what the camera sees, for mounting a terminal: one line a second, or JSON with a line for each
+//! face.
 
 mod scene;
 
@@ -15,27 +15,26 @@ use crate::camera::replay::Replay;
 use crate::camera::v4l2::RawNode;
 use crate::camera::{self, Camera, MODULE};
 use crate::config::{self, Config, Vision};
-use crate::gallery::Roster;
+use crate::gallery::GalleryStore;
 use crate::observe::scene::{Second, rounded};
 
-/// What is looked at, and how it is told.
 #[derive(Args)]
 pub struct Observation {
-    /// A device such as /dev/video0, a folder of frames, or one photo. Left out: the camera of --config (also one
-    /// that is a program, such as rpicam-vid for a Raspberry Pi's Camera Module), else /dev/video0.
+    /// A device such as /dev/video0, a folder of frames, or one photo [default: the camera of --config, else
+    /// /dev/video0].
     source: Option<PathBuf>,
-    /// Recognise people, and ask the camera for size and rate, as the terminal of this configuration.
+    /// Use this configuration: its camera, its settings and its gallery to recognise people.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Stop after this many frames.
     #[arg(long)]
     frames: Option<u64>,
-    /// JSON: one line a second, and one for each face in each frame.
+    /// Print JSON: one line a second, and one for each face in each frame.
     #[arg(long)]
     json: bool,
 }
 
-/// One photo as a camera that shows it once.
+/// A camera that delivers one photo.
 struct Photo(Option<PathBuf>);
 
 impl Camera for Photo {
@@ -46,16 +45,14 @@ impl Camera for Photo {
     }
 }
 
-/// A camera that was opened.
 struct Source {
     camera: Box<dyn Camera>,
-    /// Frames a second that it was asked for.
+    /// The requested frames a second.
     rate: u32,
-    /// A recording is looked at as fast as it goes: its own time is what counts.
+    /// Processed as fast as possible, in its own time.
     recorded: bool,
 }
 
-/// Observes a camera, a folder of frames or one photo.
 pub fn observe(what: &Observation) -> Result<()> {
     look(what).map_err(|error| {
         if error.is::<RawNode>() { anyhow!("{error:#}. In edge.toml: {MODULE}") } else { error }
@@ -73,7 +70,7 @@ fn look(what: &Observation) -> Result<()> {
         if what.json {
             println!("{}", scene.json());
         } else {
-            println!("{}", scene.words(rate, vision.narrowest_face));
+            println!("{}", scene.text(rate, vision.narrowest_face));
         }
     };
     let (mut looked, mut faces, mut told, mut spare) = (0, 0, false, Vec::new());
@@ -102,7 +99,7 @@ fn look(what: &Observation) -> Result<()> {
     Ok(())
 }
 
-/// Opens what was asked for, else the configured camera.
+/// Opens the given source, else the configured camera.
 fn open(source: Option<&Path>, config: Option<&Config>) -> Result<Source> {
     let configured = config.map(|config| config.camera.clone()).filter(config::Camera::is_real);
     let (mut width, mut height, mut rate) = (640, 480, 15);
@@ -129,15 +126,15 @@ fn open(source: Option<&Path>, config: Option<&Config>) -> Result<Source> {
     Ok(Source { camera, rate, recorded: kind.is_dir() })
 }
 
-/// The people of the terminal's roster; nobody where it can't be read. Makes nothing.
+/// The terminal's gallery, or an empty one if it can't be read. Creates no file.
 fn gallery(config: &Config, eyes: &Eyes) -> Gallery {
-    let (embedder, key) = (eyes.embedder(), config.roster_key());
+    let (embedder, key) = (eyes.embedder(), config.gallery_key());
     if !key.exists() {
-        eprintln!("{} is not there: nobody is recognised", key.display());
+        eprintln!("{} does not exist: nobody is recognised", key.display());
         return Gallery::default();
     }
-    match Roster::look(&config.state, &key, embedder.sha256(), embedder.dimensions()) {
-        Ok(roster) => roster.gallery(),
+    match GalleryStore::read_only(&config.state, &key, embedder.sha256(), embedder.dimensions()) {
+        Ok(store) => store.gallery(),
         Err(error) => {
             eprintln!("nobody is recognised: {error:#}");
             Gallery::default()

@@ -1,9 +1,8 @@
-//! Punches between the green light and the hub's Receipt.
+//! The durable queue of punches that have no Receipt yet.
 //!
-//! One thread owns the store. A punch is acknowledged only after `fdatasync` of the store's file.
-//! After any error the store is opened anew, because sled stays poisoned otherwise; a store that
-//! can't be opened or holds something else than was written is salvaged. Nothing is dropped but
-//! what a Receipt covers: a full outbox refuses.
+//! One thread owns the store. A punch is acknowledged only after `fdatasync` of the store's file. After any error the
+//! store is reopened, because sled stays poisoned otherwise; a damaged store is salvaged. Only punches that a Receipt
+//! covers are deleted: a full outbox refuses new ones.
 
 pub mod layout;
 pub mod record;
@@ -14,7 +13,7 @@ pub mod support;
 mod writer;
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -25,7 +24,7 @@ use crate::outbox::writer::Writer;
 
 pub use request::{Batch, Options, OutboxError};
 
-/// The store's door, cheap to clone.
+/// Handle of the outbox; cheap to clone.
 #[derive(Clone)]
 pub struct Outbox {
     commands: mpsc::SyncSender<Command>,
@@ -34,13 +33,13 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Opens or makes the store and starts its thread. A damaged one is salvaged first.
+    /// Opens or creates the store and starts its thread. A damaged store is salvaged first.
     pub fn open(options: Options) -> Result<Self, OutboxError> {
         let shared = Arc::new(Shared::default());
         let path = options.folder.clone();
         let mut writer = Writer::new(options, shared.clone());
         writer.ensure_open()?;
-        writer.remember();
+        writer.load_alarm();
         let layout = writer.layout.clone();
         let (commands, receive) = mpsc::sync_channel(GROUP);
         std::thread::Builder::new()
@@ -50,7 +49,7 @@ impl Outbox {
         Ok(Self { commands, shared, layout })
     }
 
-    /// The store's epoch: drawn when it was made, renewed or salvaged.
+    /// Drawn at random when the store was created, renewed or salvaged.
     pub fn epoch(&self) -> u64 {
         self.shared.epoch.load(Ordering::Acquire)
     }
@@ -60,27 +59,26 @@ impl Outbox {
         self.shared.held.load(Ordering::Acquire)
     }
 
-    /// What somebody should know about the store: that it is full, or was salvaged.
+    /// That the store is full, or was salvaged.
     pub fn alarm(&self) -> Option<String> {
         if self.shared.full.load(Ordering::Acquire) {
             return Some("the outbox is full".into());
         }
-        self.shared.alarm.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.alarm.lock().clone()
     }
 
-    /// The hub has heard of the alarm: the next start need not tell it again.
-    pub fn told(&self) {
+    /// The hub has received the alarm: the next start need not send it again.
+    pub fn alarm_delivered(&self) {
         self.layout.clear_alarm();
     }
 
-    /// Draws a new epoch, under which the punches that are held are sent again: for a store that
-    /// was put back from a copy, whose numbers have been used for other punches meanwhile. The ids
-    /// of the punches keep them from being counted twice.
+    /// Draws a new epoch, under which all punches are sent again: for a store that was restored from a copy and whose
+    /// numbers were used for other punches meanwhile. Their ids keep them from being counted twice.
     pub async fn renew(&self) -> Result<(), OutboxError> {
         self.ask(Command::Renew).await
     }
 
-    /// Numbers a punch and returns once it is durable.
+    /// Appends a punch and returns its number once it is durable.
     pub async fn append(&self, punch: Vec<u8>) -> Result<u64, OutboxError> {
         self.ask(|answer| Command::Append(punch, answer)).await
     }
@@ -90,8 +88,7 @@ impl Outbox {
         self.ask(|answer| Command::Read { from, count, bytes, answer }).await
     }
 
-    /// Deletes all punches of an epoch up to number `through`: a Receipt covers them. Of another
-    /// epoch than the store's it deletes nothing.
+    /// Deletes all punches up to number `through`, unless the store has another epoch.
     pub async fn trim(&self, epoch: u64, through: u64) -> Result<(), OutboxError> {
         self.ask(|answer| Command::Trim { epoch, through, answer }).await
     }
@@ -99,7 +96,7 @@ impl Outbox {
     async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, OutboxError> {
         let (answer, receive) = oneshot::channel();
         let mut command = command(answer);
-        // The channel is short and its other end never waits for this task: yielding is enough.
+        // The writer never waits for this task: a short sleep is enough.
         loop {
             match self.commands.try_send(command) {
                 Ok(()) => break,

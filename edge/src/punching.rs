@@ -1,8 +1,8 @@
-//! From what was seen to a durable punch and a green light.
+//! Makes a durable punch of a recognised person, then shows the green light.
 
 mod encode;
 mod policy;
-mod scenery;
+mod still_faces;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,65 +20,64 @@ use crate::config::Vision;
 use crate::door::{Fault, Signal};
 use crate::health::Health;
 use crate::outbox::Outbox;
-use crate::punching::policy::{Attention, Decision};
-use crate::vision::Seen;
+use crate::punching::policy::{Decision, Policy};
+use crate::vision::Observation;
 
 /// The waits before a punch that could not be made durable is tried again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
-/// Whoever is counted later than this may have gone, and no door opens for them.
+/// A punch that takes longer to become durable opens no door: the person may have gone.
 const PRESENT: Duration = Duration::from_secs(3);
 
-/// Everything that a punch touches.
-pub struct Attendant {
-    /// When somebody is punched.
-    pub policy: Vision,
-    /// Where punches are kept.
+pub struct Punching {
+    pub vision: Vision,
     pub outbox: Outbox,
-    /// What people see.
     pub door: mpsc::Sender<Signal>,
-    /// Where strangers are counted.
     pub health: Arc<Health>,
-    /// Told when there is something to deliver.
+    /// Notified when there is something to deliver.
     pub appended: Arc<Notify>,
 }
 
-impl Attendant {
-    /// Attends to what is seen. When told to stop, it finishes the punch that it has in hand.
-    pub async fn run(self, mut seen: mpsc::Receiver<Seen>, stop: CancellationToken) -> Result<()> {
-        let mut attention = Attention::new(self.policy.clone());
+impl Punching {
+    /// Handles observations until cancelled; a punch in progress is finished first.
+    pub async fn run(
+        self,
+        mut observations: mpsc::Receiver<Observation>,
+        stop: CancellationToken,
+    ) -> Result<()> {
+        let mut policy = Policy::new(self.vision.clone());
         loop {
-            let what = tokio::select! {
-                what = seen.recv() => what,
+            let observation = tokio::select! {
+                observation = observations.recv() => observation,
                 () = stop.cancelled() => return Ok(()),
             };
-            let Some(what) = what else {
+            let Some(observation) = observation else {
                 stop.cancelled().await;
                 return Ok(());
             };
-            for sighting in &what.sightings {
-                match attention.attend(sighting) {
+            for sighting in &observation.sightings {
+                match policy.judge(sighting) {
                     Decision::Punch(_) => {
-                        self.health.punch(true);
-                        self.punch(sighting, &what.moment, &stop).await;
-                        self.health.punch(false);
+                        self.health.set_punching(true);
+                        self.punch(sighting, &observation.moment, &stop).await;
+                        self.health.set_punching(false);
                     }
-                    Decision::Challenge => drop(self.door.send(Signal::Turn).await),
-                    Decision::Ignore => self.health.picture(),
+                    Decision::Challenge => drop(self.door.send(Signal::TurnHead).await),
+                    Decision::Ignore => self.health.still_face(),
                     Decision::Wait => {}
                 }
             }
-            for departure in &what.departures {
-                if attention.part(departure) {
-                    self.health.stranger(what.moment.hour());
+            for departure in &observation.departures {
+                if policy.depart(departure) {
+                    self.health.unknown_face(observation.moment.hour());
                 }
             }
-            attention.forget(what.at);
+            policy.expire(observation.at);
         }
     }
 
-    /// Makes a punch durable, however long that takes, then shows the green light and prints the
-    /// punch's id. While it can't, the light is red and nobody else is attended to.
+    /// Makes a punch durable, however long that takes, then shows the green light and prints the punch's id. Until
+    /// then the light is red and nobody else is punched.
     async fn punch(&self, sighting: &Sighting, moment: &Moment, stop: &CancellationToken) {
         let Some(candidate) = sighting.recognised() else { return };
         let id = Uuid::now_v7();
@@ -88,9 +87,9 @@ impl Attendant {
             match self.outbox.append(bytes.clone()).await {
                 Ok(seq) => break seq,
                 Err(error) => {
-                    error!(punch.id = %id, %error, "ALARM: a punch is not durable yet; trying again");
+                    error!(punch.id = %id, %error, "ALARM: a punch is not durable yet; retrying");
                     self.health.attempt();
-                    let _ = self.door.send(Signal::Trouble(Fault::Outbox)).await;
+                    let _ = self.door.send(Signal::Failed(Fault::Outbox)).await;
                 }
             }
             tokio::select! {
@@ -102,12 +101,12 @@ impl Attendant {
             }
             wait = (wait * 2).min(BACKOFF.1);
         };
-        let _ = self.door.send(Signal::Well(Fault::Outbox)).await;
+        let _ = self.door.send(Signal::Cleared(Fault::Outbox)).await;
         let present = began.elapsed() < PRESENT;
-        let _ = self.door.send(Signal::Counted { present }).await;
-        self.health.durable();
+        let _ = self.door.send(Signal::Punched { present }).await;
+        self.health.punched();
         println!("punch {id} {seq}");
-        info!(punch.id = %id, punch.seq = seq, "durable");
+        info!(punch.id = %id, punch.seq = seq, "punch durable");
         self.appended.notify_one();
     }
 }

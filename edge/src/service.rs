@@ -1,4 +1,4 @@
-//! What systemd is told, where it asks: that the terminal runs, and that it is not stuck.
+//! Notifications to systemd: readiness, status and watchdog.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,26 +10,23 @@ use tracing::{debug, error};
 
 use crate::health::Health;
 
-/// Between two words where no watchdog is set.
+/// Between two notifications without a watchdog.
 const STATUS: Duration = Duration::from_secs(10);
 
-/// The terminal has started.
 pub fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Watchdog, NotifyState::Status(status)]);
+    notify(&[NotifyState::Ready, NotifyState::Watchdog, NotifyState::Status(status)]);
 }
 
-/// It ends, and does not start again by itself.
 pub fn stopping() {
-    tell(&[NotifyState::Stopping]);
+    notify(&[NotifyState::Stopping]);
 }
 
-/// It starts again in place, which takes a while.
+/// The daemon is about to replace itself, which takes a while.
 pub fn restarting() {
-    tell(&[NotifyState::Watchdog, NotifyState::Status("starting again")]);
+    notify(&[NotifyState::Watchdog, NotifyState::Status("restarting")]);
 }
 
-/// Says how the terminal is, and feeds the watchdog while frames advance: a thread that hangs has the
-/// terminal started again.
+/// Reports the status, and feeds the watchdog while frames advance: when a thread hangs, systemd restarts the daemon.
 pub async fn report(health: Arc<Health>, stop: CancellationToken) -> Result<()> {
     let watchdog = sd_notify::watchdog_enabled();
     let pause = watchdog.map_or(STATUS, |limit| limit / 8);
@@ -42,31 +39,31 @@ pub async fn report(health: Arc<Health>, stop: CancellationToken) -> Result<()> 
         let progress = health.progress();
         let camera = health.camera();
         if before.replace(progress) != Some(progress) || camera.ended {
-            tell(&[NotifyState::Watchdog]);
+            notify(&[NotifyState::Watchdog]);
         } else if watchdog.is_some() {
-            error!("nothing has advanced since the watchdog was last fed");
+            error!("no progress since the last watchdog notification; systemd will restart the daemon");
         }
         let status = match (camera.up, health.connected()) {
             (true, true) => format!("{} frames, connected", health.frames()),
-            (true, false) => format!("{} frames, the hub is out of reach; punches are kept", health.frames()),
+            (true, false) => format!("{} frames, hub unreachable; punches are kept", health.frames()),
             (false, _) => health.alarms().first().cloned().unwrap_or_else(|| "no frames".into()),
         };
-        tell(&[NotifyState::Status(&status)]);
+        notify(&[NotifyState::Status(&status)]);
     }
 }
 
-/// Keeps the watchdog quiet while the terminal waits for something that takes as long as it takes.
+/// Feeds the watchdog while the terminal waits for people.
 pub async fn wait(status: &str) {
     ready(status);
     let pause = sd_notify::watchdog_enabled().map_or(STATUS, |limit| limit / 4);
     loop {
-        tell(&[NotifyState::Watchdog]);
+        notify(&[NotifyState::Watchdog]);
         tokio::time::sleep(pause).await;
     }
 }
 
-fn tell(what: &[NotifyState<'_>]) {
+fn notify(what: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(what) {
-        debug!(%error, "systemd does not listen");
+        debug!(%error, "cannot notify systemd");
     }
 }

@@ -1,17 +1,18 @@
-//! The thread that looks: takes the latest frame, observes it and passes on what it saw.
+//! The vision thread: takes the latest frame, runs the models and passes on what it saw.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use models::{Departure, Frame, Gallery, Pipeline, Sighting};
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::{mpsc, watch};
 use tracing::error;
 
 use crate::clock::{Clock, Moment};
 use crate::health::Health;
 
-/// One frame between camera and vision. The latest wins: a stale face is worthless.
+/// Holds one frame between camera and vision: the latest.
 #[derive(Default)]
 pub struct Slot {
     state: Mutex<State>,
@@ -22,39 +23,37 @@ pub struct Slot {
 struct State {
     frame: Option<Frame>,
     closed: bool,
-    /// The memory of a frame that was looked at, or that nobody took.
+    /// A buffer to reuse.
     spare: Vec<u8>,
 }
 
 impl Slot {
-    /// Puts a frame in, over one that nobody took.
+    /// Puts a frame in, replacing one that was not taken.
     pub fn put(&self, frame: Frame) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if let Some(stale) = state.frame.replace(frame) {
             state.spare = stale.into_rgb();
         }
         self.filled.notify_one();
     }
 
-    /// Memory for the next frame: that of an earlier one, if there is any.
+    /// The buffer of an earlier frame, if there is one.
     pub fn spare(&self) -> Vec<u8> {
-        std::mem::take(&mut self.lock().spare)
+        std::mem::take(&mut self.state.lock().spare)
     }
 
-    /// Takes back a frame that was looked at.
     fn give_back(&self, frame: Frame) {
-        self.lock().spare = frame.into_rgb();
+        self.state.lock().spare = frame.into_rgb();
     }
 
-    /// There will be no more frames.
     pub fn close(&self) {
-        self.lock().closed = true;
+        self.state.lock().closed = true;
         self.filled.notify_one();
     }
 
     /// Waits for a frame. `None`: closed.
     fn take(&self) -> Option<Frame> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         loop {
             if let Some(frame) = state.frame.take() {
                 return Some(frame);
@@ -62,33 +61,26 @@ impl Slot {
             if state.closed {
                 return None;
             }
-            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.filled.wait(&mut state);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What one frame showed.
-pub struct Seen {
-    /// When, since the camera was opened.
+pub struct Observation {
+    /// Since the camera was opened.
     pub at: Duration,
-    /// When, by the terminal's clocks.
     pub moment: Moment,
-    /// Faces in view.
     pub sightings: Vec<Sighting>,
-    /// Faces that left.
     pub departures: Vec<Departure>,
 }
 
-/// Looks at frames until the slot is closed.
+/// Runs until the slot is closed.
 pub fn run(
     mut pipeline: Pipeline,
     slot: &Slot,
     gallery: &watch::Receiver<Arc<Gallery>>,
-    seen: &mpsc::Sender<Seen>,
+    seen: &mpsc::Sender<Observation>,
     health: &Health,
     clock: &Clock,
 ) -> Result<()> {
@@ -101,23 +93,28 @@ pub fn run(
         last = frame.at;
         slot.give_back(frame);
         health.frame(began.elapsed());
-        tell(seen, Seen { at: last, moment, sightings, departures: pipeline.departures() });
+        send(seen, Observation { at: last, moment, sightings, departures: pipeline.departures() });
     }
     pipeline.finish();
-    tell(
+    send(
         seen,
-        Seen { at: last, moment: clock.now(), sightings: Vec::new(), departures: pipeline.departures() },
+        Observation {
+            at: last,
+            moment: clock.now(),
+            sightings: Vec::new(),
+            departures: pipeline.departures(),
+        },
     );
     Ok(())
 }
 
-fn tell(seen: &mpsc::Sender<Seen>, what: Seen) {
-    if what.sightings.is_empty() && what.departures.is_empty() {
+fn send(seen: &mpsc::Sender<Observation>, observation: Observation) {
+    if observation.sightings.is_empty() && observation.departures.is_empty() {
         return;
     }
-    if let Err(mpsc::error::TrySendError::Full(what)) = seen.try_send(what) {
-        error!("punches wait for the outbox: nobody is recognised meanwhile");
+    if let Err(mpsc::error::TrySendError::Full(observation)) = seen.try_send(observation) {
+        error!("waiting for the outbox; nobody is recognised meanwhile");
         // Closed only when the daemon stops.
-        let _ = seen.blocking_send(what);
+        let _ = seen.blocking_send(observation);
     }
 }

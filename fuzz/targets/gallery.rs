@@ -1,5 +1,5 @@
-//! What a terminal keeps of the gallery: the file as it lies on the disk, what is sealed in it, and
-//! the messages of the hub that change it. In the end somebody is looked for.
+//! A terminal's gallery: the file on disk, its decrypted contents, and the hub's updates. Each is searched in the
+//! end.
 #![no_main]
 
 use std::fs;
@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
-use gallery::{Applied, Roster};
+use gallery::{Applied, GalleryStore};
 use libfuzzer_sys::fuzz_target;
 use models::Embedding;
 use tempfile::TempDir;
@@ -50,7 +50,7 @@ fuzz_target!(|bytes: &[u8]| {
 
     let mut fresh = open(None).expect("an empty folder opens");
     if let Ok(Applied::Changed) = fresh.apply(bytes) {
-        let again = Roster::open(FOLDER.path(), &FOLDER.path().join("key"), EMBEDDER, DIMENSIONS);
+        let again = GalleryStore::open(FOLDER.path(), &FOLDER.path().join("key"), EMBEDDER, DIMENSIONS);
         let again = again.expect("what was written is read");
         assert_eq!((again.version(), again.gallery().len()), (fresh.version(), fresh.gallery().len()));
         assert_eq!(fresh.apply(bytes).expect("as before"), Applied::Same);
@@ -58,14 +58,14 @@ fuzz_target!(|bytes: &[u8]| {
     search(Ok(fresh));
 });
 
-/// Opens a roster whose file holds `bytes`.
-fn open(bytes: Option<&[u8]>) -> anyhow::Result<Roster> {
+/// Opens a gallery whose file holds `bytes`.
+fn open(bytes: Option<&[u8]>) -> anyhow::Result<GalleryStore> {
     let file: PathBuf = FOLDER.path().join("roster.sealed");
     match bytes {
         Some(bytes) => fs::write(&file, bytes).expect("written"),
         None => drop(fs::remove_file(&file)),
     }
-    Roster::open(FOLDER.path(), &FOLDER.path().join("key"), EMBEDDER, DIMENSIONS)
+    GalleryStore::open(FOLDER.path(), &FOLDER.path().join("key"), EMBEDDER, DIMENSIONS)
 }
 
 /// The file that holds `plain`, sealed with the right key.
@@ -76,9 +76,9 @@ fn seal(plain: &[u8]) -> Vec<u8> {
     [gallery::HEADER, &NONCE, &sealed].concat()
 }
 
-fn search(roster: anyhow::Result<Roster>) {
-    let Ok(roster) = roster else { return };
-    let gallery = roster.gallery();
+fn search(store: anyhow::Result<GalleryStore>) {
+    let Ok(store) = store else { return };
+    let gallery = store.gallery();
     let face = Embedding::normalised(&[0.5, -0.5, 0.1, 1.0]).expect("a direction");
     let found = gallery.nearest(&face, 5);
     assert_eq!(found.len(), gallery.len().min(5));

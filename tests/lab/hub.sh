@@ -72,12 +72,12 @@ https_port = $https
 kind = "walk"
 passes = [{ photo = "$root/deploy/photos/obama.jpg" }]
 start_after_s = 3600
-[roster]
+[gallery]
 key = "$1/roster.key"
 TOML
   "$work/bin/rollcall-edge" run --config "$work/fill.toml" >"$work/fill.log" 2>&1 &
   terminal=$!
-  until grep -qs 'roster updated' "$work/fill.log"; do
+  until grep -qs 'gallery updated' "$work/fill.log"; do
     kill -0 "$terminal" 2>/dev/null || fail "the terminal ended: $(tail -n 1 "$work/fill.log")"
     sleep 0.1
   done

@@ -92,7 +92,7 @@ for name in edge hub; do
     config=$work/$name.toml
     if [[ $name == edge ]]; then
       printf 'state = "%s"\n[hub]\nhost = "localhost"\nca_sha256 = "%064d"\n[camera]\nkind = "v4l2"\n' "$work/state" 0
-      printf 'device = "/dev/video0"\n[roster]\nkey = "%s"\n[clock]\nsynchronised = "always"\n' "$work/state/roster.key"
+      printf 'device = "/dev/video0"\n[gallery]\nkey = "%s"\n[clock]\nsynchronised = "always"\n' "$work/state/roster.key"
     else
       printf 'state = "%s"\n' "$work/state"
     fi >"$config"

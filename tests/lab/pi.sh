@@ -54,7 +54,7 @@ config() { # config NAME BACKEND: standard input is the camera
 state = "/rollcall/state"
 [hub]
 host = "127.0.0.1"
-[roster]
+[gallery]
 key = "/rollcall/state/roster.key"
 [vision]
 agreement = 1 # emulated, vision may take a second for a frame; a pass has more than one within a second

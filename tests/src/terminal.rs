@@ -83,9 +83,9 @@ impl Terminal {
         let text = format!(
             "state = {state:?}\n\
             [hub]\nhost = \"localhost\"\n{identity}\n\
-            [roster]\nkey = {roster:?}\n[clock]\nsynchronised = \"always\"\n[vision]\nrearm_s = {rearm}\n{glance}\
+            [gallery]\nkey = {gallery_key:?}\n[clock]\nsynchronised = \"always\"\n[vision]\nrearm_s = {rearm}\n{glance}\
             [camera]\nkind = \"walk\"\nrate = {rate}\nstart_after_s = 1\n{again}passes = [{passes}]\n",
-            roster = folder.join("roster.key"),
+            gallery_key = folder.join("roster.key"),
             rearm = walk.rearm_s,
             // Emulated, a frame takes a second or so, and a face is lost from one to the next.
             rate = if emulated() { 2 } else { walk.rate },

@@ -133,7 +133,7 @@ async fn an_outbox_restored_from_a_copy_loses_no_punch() -> Result<()> {
         Ok(())
     })
     .await?;
-    ensure!(terminal.logged().contains("ALARM: the outbox gave numbers out twice"), "no alarm");
+    ensure!(terminal.logged().contains("ALARM: the outbox assigned numbers twice"), "no alarm");
     Ok(())
 }
 
@@ -174,7 +174,7 @@ async fn a_card_restored_from_an_image_loses_no_punch_made_before_or_after() -> 
         Ok(())
     })
     .await?;
-    ensure!(terminal.logged().contains("ALARM: the outbox gave numbers out twice"), "no alarm");
+    ensure!(terminal.logged().contains("ALARM: the outbox assigned numbers twice"), "no alarm");
     // The new epoch continues the numbers: no gap before them.
     ensure!(!hub.logged().contains("ALARM: punches that had a receipt"), "a false alarm");
     Ok(())
@@ -277,7 +277,7 @@ async fn a_full_disk_shows_red_and_loses_no_punch() -> Result<()> {
     ensure!(terminal.durable().len() == stuck, "a green light on a full disk");
     disk.clear()?;
     until_durable(&terminal, stuck + 5).await?;
-    ensure!(terminal.logged().contains("all is well"));
+    ensure!(terminal.logged().contains("all faults cleared"));
     let alarmed = terminal.logged();
     let id = alarmed
         .lines()
@@ -361,7 +361,7 @@ async fn a_damaged_outbox_is_salvaged_and_reported() -> Result<()> {
     let before = terminal.durable().len();
     until_durable(&terminal, before + 10).await?;
     let log = terminal.logged();
-    let alarm = log.lines().find(|line| line.contains("ALARM: the outbox goes on")).unwrap_or_default();
+    let alarm = log.lines().find(|line| line.contains("ALARM: the outbox was salvaged")).unwrap_or_default();
     let lost =
         alarm.split("lost=").nth(1).and_then(|rest| rest.split_whitespace().next()?.parse::<usize>().ok());
     let lost = lost.ok_or_else(|| anyhow::anyhow!("no alarm: {log}"))?;

@@ -315,7 +315,7 @@ async fn messages_of_a_hostile_client_are_rejected() -> Result<()> {
     })
     .await?;
     eventually("the terminal to be offline", async || {
-        ensure!(terminal.logged().contains("lets this terminal hear nothing"), "{}", terminal.logged());
+        ensure!(terminal.logged().contains("refuses this terminal's subscriptions"), "{}", terminal.logged());
         Ok(())
     })
     .await

@@ -93,7 +93,7 @@ async fn a_new_terminal_is_accepted_with_its_code() -> Result<()> {
     ensure!(hub.cluster().number(audited).await? == 3);
 
     // It executes a command once.
-    let done = || terminal.logged().matches("a command of the hub kind=Identify").count();
+    let done = || terminal.logged().matches("command of the hub kind=Identify").count();
     expect_status(
         202,
         admin.post(&format!("/terminals/{device}/commands"), &json!({"kind": "identify"})).await?,
@@ -114,8 +114,8 @@ async fn a_new_terminal_is_accepted_with_its_code() -> Result<()> {
     terminal.start()?;
     let before = terminal.durable().len();
     until_durable(&terminal, before + 10).await?;
-    ensure!(terminal.logged().contains("ALARM: the roster doesn't open"), "{}", terminal.logged());
-    ensure!(terminal.logged().matches("a command of the hub kind=Identify").count() == 1, "done twice");
+    ensure!(terminal.logged().contains("ALARM: the gallery can't be opened"), "{}", terminal.logged());
+    ensure!(terminal.logged().matches("command of the hub kind=Identify").count() == 1, "done twice");
 
     // Once revoked, it is disconnected within a second and does not connect again.
     let revoked = Instant::now();

@@ -178,7 +178,10 @@ async fn unusable_pins_raise_an_alarm_and_stop_no_punch() -> Result<()> {
     eventually("punches and the alarm", async || {
         ensure!(!terminal.durable().is_empty(), "{}", terminal.logged());
         let list = hub.must(&["terminal", "list"])?;
-        ensure!(list.contains("no lamps and no door") && list.contains("/dev/rollcall-none"), "{list}");
+        ensure!(
+            list.contains("cannot open the pins of [door]") && list.contains("/dev/rollcall-none"),
+            "{list}"
+        );
         Ok(())
     })
     .await
@@ -281,7 +284,7 @@ async fn the_doctor_reports_problems_and_remedies() -> Result<()> {
         Ok((found["state"].as_str().unwrap_or_default().into(), found.to_string()))
     };
     let (state, text) = finding(&doctor(&terminal)?.1, "hub")?;
-    ensure!(state == "ok" && text.contains("takes this terminal\""), "{text}");
+    ensure!(state == "ok" && text.contains("accepts this terminal\""), "{text}");
     let good = std::fs::read_to_string(&terminal.config)?;
     reconfigure(&terminal, |text| text.replace(&hub.mqtt.port().to_string(), &hub.https.port().to_string()))?;
     let (state, text) = finding(&doctor(&terminal)?.1, "hub")?;
@@ -313,7 +316,7 @@ async fn the_doctor_reports_problems_and_remedies() -> Result<()> {
     let (output, findings) = doctor(&terminal)?;
     ensure!(output.status.code() == Some(1));
     for (check, expected) in
-        [("camera", "group video"), ("pins", "/dev/rollcall-chip"), ("hub", "refuses this terminal")]
+        [("camera", "group video"), ("pins", "/dev/rollcall-chip"), ("hub", "rejects this terminal")]
     {
         let (state, text) = finding(&findings, check)?;
         ensure!(state == "bad" && text.contains(expected), "{text}");
@@ -359,7 +362,7 @@ fn observe_prints_text_and_json() -> Result<()> {
     let words = run(&program("rollcall-edge")?, &["observe", photo])?;
     let words = String::from_utf8(words.stdout)?;
     ensure!(
-        words.contains("light") && words.contains("face at about") && words.contains("no roster"),
+        words.contains("light") && words.contains("face at about") && words.contains("no gallery"),
         "{words}"
     );
     let output = run(&program("rollcall-edge")?, &["observe", photo, "--json"])?;

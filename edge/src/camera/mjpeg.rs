@@ -1,4 +1,4 @@
-//! One picture of a motion-JPEG stream.
+//! Decodes frames of motion JPEG.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -11,23 +11,21 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-/// The Huffman tables of ITU T.81, annex K.3, as JPEG segments. Cameras leave them out of motion
-/// JPEG, and a decoder can't do without.
+/// The Huffman tables of ITU T.81, annex K.3, as JPEG segments. Cameras leave them out of motion JPEG.
 const STANDARD_TABLES: &[u8] = include_bytes!("huffman.bin");
 const START: [u8; 2] = [0xFF, 0xD8];
 const HUFFMAN: u8 = 0xC4;
 const SCAN: u8 = 0xDA;
 
-/// Pixels a side of a frame of its own size.
+/// Pixels a side of a frame.
 const SIDES: RangeInclusive<usize> = 64..=4096;
 
-/// Decodes to packed RGB, which takes the place of what is in `rgb`; `width` and `height` are what the
-/// camera promised.
+/// Decodes to packed RGB, replacing the contents of `rgb`. The frame must have this size.
 pub fn decode(jpeg: &[u8], width: usize, height: usize, rgb: &mut Vec<u8>) -> Result<()> {
     decode_fitting(jpeg, |size| size == (width, height), rgb).map(drop)
 }
 
-/// The same without a promise; says the size.
+/// Decodes a frame of any size, which is returned.
 pub fn decode_any(jpeg: &[u8], rgb: &mut Vec<u8>) -> Result<(usize, usize)> {
     decode_fitting(jpeg, |(width, height)| SIDES.contains(&width) && SIDES.contains(&height), rgb)
 }
@@ -37,32 +35,31 @@ fn decode_fitting(
     fits: impl Fn((usize, usize)) -> bool,
     rgb: &mut Vec<u8>,
 ) -> Result<(usize, usize)> {
-    ensure!(jpeg.starts_with(&START), "a frame that is no JPEG");
+    ensure!(jpeg.starts_with(&START), "not a JPEG");
     let jpeg = with_tables(jpeg);
     let options = DecoderOptions::default()
         .jpeg_set_out_colorspace(ColorSpace::RGB)
         .set_max_width(*SIDES.end())
         .set_max_height(*SIDES.end());
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(jpeg.as_ref()), options);
-    let damaged = |e| anyhow::anyhow!("a damaged frame: {e:?}");
-    // The decoder panics on some damage (found by fuzzing; zune-image issues 361 and 409). All that it
-    // leaves half done is its own, and the pixels, which the next frame overwrites.
+    let damaged = |e| anyhow::anyhow!("damaged frame: {e:?}");
+    // The decoder panics on some damage (found by fuzzing; zune-image issues 361 and 409). Only
+    // its own state and the pixels may be inconsistent, and the next frame overwrites those.
     let decoding = AssertUnwindSafe(|| decode_headed(&mut decoder, fits, rgb, damaged));
-    catch_unwind(decoding).unwrap_or_else(|_| bail!("a frame so damaged that the decoder gave up"))
+    catch_unwind(decoding).unwrap_or_else(|_| bail!("frame so damaged that the decoder panicked"))
 }
 
-/// Fills `rgb`, if the picture's size fits.
 fn decode_headed(
     decoder: &mut JpegDecoder<ZCursor<&[u8]>>,
     fits: impl Fn((usize, usize)) -> bool,
     rgb: &mut Vec<u8>,
     damaged: impl Fn(DecodeErrors) -> anyhow::Error,
 ) -> Result<(usize, usize)> {
-    // The size is looked at first: nothing is allocated for a frame of another one.
+    // The size is checked first: nothing is allocated for a frame of another size.
     decoder.decode_headers().map_err(&damaged)?;
-    let (width, height) = decoder.dimensions().context("a frame without a size")?;
-    ensure!(fits((width, height)), "a frame of {width}x{height}");
-    rgb.clear(); // what a damaged frame leaves out must not be of another one
+    let (width, height) = decoder.dimensions().context("frame without a size")?;
+    ensure!(fits((width, height)), "frame of unexpected size {width}x{height}");
+    rgb.clear(); // a damaged frame must not keep pixels of another
     rgb.resize(width * height * 3, 0);
     decoder.decode_into(rgb).map_err(damaged)?;
     Ok((width, height))

@@ -1,12 +1,11 @@
 //! A program that writes pictures to its standard output: rpicam-vid for a Raspberry Pi's Camera Module,
 //! ffmpeg for a camera on the network.
 //!
-//! It has a process group of its own, which is killed when the camera is closed. Should the daemon be
-//! killed, the kernel kills the program (and what it started finds nobody who reads). It gets no
-//! socket, no file and no secret that is open or named here. Its command is never told, and what it
-//! says only without passwords and the paths of addresses, in which there may be one.
+//! It has its own process group, which is killed when the camera is closed; if the daemon is killed, the kernel kills
+//! the program. It inherits no open file and no secret of the environment. Its command, which may contain a password, is
+//! never logged, and its standard error only without passwords and the paths of URLs.
 
-mod words;
+mod stderr;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -19,65 +18,60 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, anyhow};
 use models::Frame;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-use crate::camera::cut::{Cutter, Jpegs};
-use crate::camera::program::words::Words;
+use crate::camera::program::stderr::Tail;
 use crate::camera::source::{Camera, DAMAGED};
+use crate::camera::split::{Jpegs, Splitter};
 use crate::camera::{mjpeg, yuyv};
 use crate::config::{Command, Format};
-use crate::door::keep_to_ourselves;
+use crate::door::close_on_exec;
 
-/// How long a program may take until its first picture: one on the network is asked, finds its stream, waits for a
-/// picture that is whole. Less than a stopping daemon waits for its parts.
-const FIRST: Duration = Duration::from_secs(8);
-/// A program that gives nothing for so long is killed, and started anew.
+/// Until the first picture: a network camera connects and waits for a key frame. Less than the daemon's time to stop.
+const STARTUP: Duration = Duration::from_secs(8);
+/// A program without a picture for so long is killed and restarted.
 const STALLED: Duration = Duration::from_secs(5);
-/// How long one that has closed its output may take to end by itself.
+/// After closing its output, until it is killed.
 const LINGER: Duration = Duration::from_millis(500);
-/// What is read at once.
+/// Bytes that are read at once.
 const READ: usize = 1 << 16;
-/// Of the time between two pictures at the rate asked for, so much must have passed: they come unevenly.
+/// Share of the time between two pictures after which the next is taken: they come unevenly.
 const DUE: f64 = 0.9;
-/// What a program finds in its environment: nothing that is meant for the daemon alone.
+/// Variables that a program inherits: none with the daemon's secrets.
 const ENVIRONMENT: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "LD_LIBRARY_PATH", "XDG_RUNTIME_DIR"];
-/// The same by how their names begin.
-const FAMILIES: [&str; 3] = ["LC_", "LIBCAMERA_", "GST_"];
+/// The same by prefix.
+const ENVIRONMENT_PREFIXES: [&str; 3] = ["LC_", "LIBCAMERA_", "GST_"];
 
-/// What a program is to give.
 #[derive(Clone, Copy)]
 pub struct Shape {
-    /// How its pictures are written.
     pub format: Format,
-    /// Pixels of a raw picture; a JPEG says its own.
+    /// Pixels of a raw picture; a JPEG has its own size.
     pub size: (u32, u32),
-    /// Frames a second, at most: what comes faster is passed over.
+    /// Frames a second, at most: others are skipped.
     pub rate: u32,
 }
 
-/// A program that runs.
 pub struct Program {
     name: String,
     shape: Shape,
     running: Option<Child>,
     pictures: File,
-    said: Option<File>,
-    words: Words,
-    /// What was read last.
-    bytes: Vec<u8>,
-    cutter: Cutter,
-    /// Bytes since the last picture.
-    vain: usize,
+    stderr: Option<File>,
+    tail: Tail,
+    buffer: Vec<u8>,
+    splitter: Splitter,
+    /// Bytes read since the last picture.
+    unparsed: usize,
     origin: Instant,
-    /// When the last picture was whole, and when the last was taken.
-    came: Option<Instant>,
-    taken: Option<Instant>,
+    /// When the last picture was complete, and when the last was used.
+    last_whole: Option<Instant>,
+    last_taken: Option<Instant>,
     damaged: u32,
 }
 
-/// Where the program is. An error where it is not.
+/// The path of the program.
 pub fn find(command: &Command) -> Result<PathBuf> {
     let program = Path::new(command.program());
     let runs = |file: &PathBuf| {
@@ -89,134 +83,136 @@ pub fn find(command: &Command) -> Result<PathBuf> {
     } else {
         std::env::split_paths(&folders).map(|folder| folder.join(program)).find(runs)
     };
-    found.with_context(|| format!("{} is not there, or no program", program.display()))
+    found.with_context(|| format!("{} does not exist or is not executable", program.display()))
 }
 
 impl Program {
-    /// Starts the program. Frames have their time since `origin`.
+    /// Frames are timed since `origin`.
     pub fn open(command: &Command, shape: Shape, origin: Instant) -> Result<Self> {
         let program = find(command)?;
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut running = start(&program, command).with_context(|| format!("cannot start {name}"))?;
         let pictures = running.stdout.take().context("a program without standard output")?;
-        let said = running.stderr.take().context("a program without standard error")?;
+        let stderr = running.stderr.take().context("a program without standard error")?;
         let (width, height) = shape.size;
-        let cutter = match shape.format {
-            Format::Mjpeg => Cutter::Jpegs(Jpegs::default()),
-            Format::Yuyv => Cutter::Sized { size: (width * height * 2) as usize, held: Vec::new() },
+        let splitter = match shape.format {
+            Format::Mjpeg => Splitter::Jpegs(Jpegs::default()),
+            Format::Yuyv => Splitter::Sized { size: (width * height * 2) as usize, held: Vec::new() },
         };
         Ok(Self {
             name,
             shape,
             running: Some(running),
-            pictures: without_waiting(pictures.into())?,
-            said: Some(without_waiting(said.into())?),
-            words: Words::new(command),
-            bytes: vec![0; READ],
-            cutter,
-            vain: 0,
+            pictures: non_blocking(pictures.into())?,
+            stderr: Some(non_blocking(stderr.into())?),
+            tail: Tail::new(command),
+            buffer: vec![0; READ],
+            splitter,
+            unparsed: 0,
             origin,
-            came: None,
-            taken: None,
+            last_whole: None,
+            last_taken: None,
             damaged: 0,
         })
     }
 
-    /// Waits for a picture that is due, the latest there is.
+    /// Waits for the next picture.
     fn picture(&mut self) -> Result<(Vec<u8>, Duration)> {
         let between = Duration::from_secs(1).div_f64(f64::from(self.shape.rate));
-        let patience = if self.came.is_some() { STALLED.max(3 * between) } else { FIRST };
-        let mut end = Instant::now() + patience;
+        let timeout = if self.last_whole.is_some() { STALLED.max(3 * between) } else { STARTUP };
+        let mut end = Instant::now() + timeout;
         loop {
-            self.wait(end)?;
-            self.listen();
-            let read = match self.pictures.read(&mut self.bytes) {
+            self.poll(end)?;
+            self.drain_stderr();
+            let read = match self.pictures.read(&mut self.buffer) {
                 Ok(0) => return Err(self.ended()),
                 Ok(read) => read,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
                 Err(error) => return Err(error).with_context(|| self.name.clone()),
             };
             let now = Instant::now();
-            self.vain += read;
-            if let Some(picture) = self.cutter.take(&self.bytes[..read]) {
-                (self.came, self.vain, end) = (Some(now), 0, now + STALLED.max(3 * between));
-                if self.taken.is_none_or(|taken| now >= taken + between.mul_f64(DUE)) {
-                    self.taken = Some(now);
+            self.unparsed += read;
+            if let Some(picture) = self.splitter.push(&self.buffer[..read]) {
+                (self.last_whole, self.unparsed, end) = (Some(now), 0, now + STALLED.max(3 * between));
+                if self.last_taken.is_none_or(|taken| now >= taken + between.mul_f64(DUE)) {
+                    self.last_taken = Some(now);
                     return Ok((picture, now.saturating_duration_since(self.origin)));
                 }
             }
             if now >= end {
-                return Err(self.stalled(patience));
+                return Err(self.stalled(timeout));
             }
         }
     }
 
-    /// Until there is something to read, or the end has come.
-    fn wait(&self, end: Instant) -> Result<()> {
+    /// Until there is something to read, or `end`.
+    fn poll(&self, end: Instant) -> Result<()> {
         let mut ends = vec![PollFd::new(&self.pictures, PollFlags::IN)];
-        ends.extend(self.said.as_ref().map(|said| PollFd::new(said, PollFlags::IN)));
+        ends.extend(self.stderr.as_ref().map(|stderr| PollFd::new(stderr, PollFlags::IN)));
         let left = Timespec::try_from(end.saturating_duration_since(Instant::now()))?;
-        match poll(&mut ends, Some(&left)) {
+        match rustix::event::poll(&mut ends, Some(&left)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(error).context("cannot wait for a program"),
+            Err(error) => Err(error).context("cannot poll the program"),
         }
     }
 
-    /// Hears what it has said by now. A program whose words nobody takes would stop.
-    fn listen(&mut self) {
+    /// Reads its standard error: a full pipe would block it.
+    fn drain_stderr(&mut self) {
         let mut bytes = [0; 4096];
-        let Some(said) = &mut self.said else { return };
-        match said.read(&mut bytes) {
-            Ok(0) => self.said = None,
-            Ok(read) => self.words.hear(&bytes[..read]),
+        let Some(stderr) = &mut self.stderr else { return };
+        match stderr.read(&mut bytes) {
+            Ok(0) => self.stderr = None,
+            Ok(read) => self.tail.push(&bytes[..read]),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(_) => self.said = None,
+            Err(_) => self.stderr = None,
         }
     }
 
     fn ended(&mut self) -> Error {
         let how = match self.end(LINGER) {
             Some(status) => format!("{} ended ({status})", self.name),
-            None => format!("{} gives no more frames", self.name),
+            None => format!("{} closed its output", self.name),
         };
         self.explain(how)
     }
 
-    fn stalled(&mut self, patience: Duration) -> Error {
+    fn stalled(&mut self, timeout: Duration) -> Error {
         self.end(Duration::ZERO);
-        let (name, seconds) = (&self.name, patience.as_secs());
-        let how = match (self.vain, self.shape.format) {
-            (0, _) => format!("{name} gave no frame for {seconds} s"),
+        let (name, seconds) = (&self.name, timeout.as_secs());
+        let how = match (self.unparsed, self.shape.format) {
+            (0, _) => format!("{name} delivered no picture for {seconds} s"),
             (bytes, Format::Mjpeg) => {
                 format!("{name} wrote {bytes} bytes and no JPEG in {seconds} s: does it write motion JPEG?")
             }
-            (bytes, Format::Yuyv) => format!("{name} wrote {bytes} bytes in {seconds} s, and no picture"),
+            (bytes, Format::Yuyv) => format!(
+                "{name} wrote {bytes} bytes in {seconds} s, and no complete picture: check camera.width and camera.height"
+            ),
         };
         self.explain(how)
     }
 
-    /// Adds what the program said last.
+    /// Adds the last line of its standard error.
     fn explain(&mut self, how: String) -> Error {
-        for _ in 0..words::KEPT {
-            let before = self.words.heard();
-            self.listen();
-            if self.words.heard() == before {
+        for _ in 0..stderr::KEPT {
+            let before = self.tail.total();
+            self.drain_stderr();
+            if self.tail.total() == before {
                 break;
             }
         }
-        match self.words.last() {
+        match self.tail.last() {
             Some(words) => anyhow!("{how}: {words}"),
             None => anyhow!(how),
         }
     }
 
-    /// Kills it and all that it started, and says how it ended; it may do so by itself first.
-    fn end(&mut self, patience: Duration) -> Option<std::process::ExitStatus> {
+    /// Kills its process group, after it had time to end by itself, and returns its status.
+    fn end(&mut self, timeout: Duration) -> Option<std::process::ExitStatus> {
         let mut child = self.running.take()?;
         let pid = Pid::from_child(&child);
-        // It is not waited for before the group is killed: until then the group's number can be nobody else's.
+        // Not reaped before the group is killed: until then the id can't be reused.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        let until = Instant::now() + patience;
+        let until = Instant::now() + timeout;
         while matches!(waitid(WaitId::Pid(pid), options), Ok(None)) && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -259,12 +255,12 @@ impl Drop for Program {
     }
 }
 
-/// Starts it through setpriv, by which it dies with the thread that started it: the one that reads it, and
-/// ends it before itself.
+/// Starts it through setpriv, so that it dies with the thread that started it.
 fn start(program: &Path, command: &Command) -> std::io::Result<Child> {
-    keep_to_ourselves();
-    let named =
-        |name: &str| ENVIRONMENT.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family));
+    close_on_exec();
+    let named = |name: &str| {
+        ENVIRONMENT.contains(&name) || ENVIRONMENT_PREFIXES.iter().any(|family| name.starts_with(family))
+    };
     std::process::Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "--"])
         .arg(program)
@@ -278,8 +274,7 @@ fn start(program: &Path, command: &Command) -> std::io::Result<Child> {
         .spawn()
 }
 
-/// Makes reading return at once.
-fn without_waiting(end: OwnedFd) -> Result<File> {
+fn non_blocking(end: OwnedFd) -> Result<File> {
     fcntl_setfl(end.as_fd(), fcntl_getfl(end.as_fd())? | OFlags::NONBLOCK)?;
     Ok(File::from(end))
 }
@@ -302,7 +297,7 @@ mod tests {
     fn error(mut camera: Program) -> String {
         loop {
             match camera.next(Vec::new()) {
-                Ok(frame) => assert!(frame.is_some(), "a program never ends well"),
+                Ok(frame) => assert!(frame.is_some(), "a program never ends the stream"),
                 Err(error) => return format!("{error:#}"),
             }
         }
@@ -320,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_shows_its_pictures_and_what_it_said_when_it_ends() {
+    fn a_program_delivers_its_pictures_and_its_last_error() {
         let folder = tempfile::tempdir().expect("folder");
         let script = "for n in 1 2 3; do echo junk; cat \"$1\"; sleep 1; done; echo no sensor >&2; exit 3";
         let mut camera = open(&sh(script, &[&jpeg(&folder)]), Format::Mjpeg);
@@ -334,13 +329,16 @@ mod tests {
     }
 
     #[test]
-    fn raw_pictures_are_shown() {
+    fn raw_pictures_are_delivered() {
         let script = "head -c 6144 /dev/zero; sleep 1; head -c 3000 /dev/zero; sleep 9";
         let mut camera = open(&sh(script, &[]), Format::Yuyv);
         let frame = camera.next(Vec::new()).expect("a frame").expect("no end");
         assert_eq!((frame.width(), frame.height(), frame.rgb().len()), (64, 48, 64 * 48 * 3));
         let error = error(camera);
-        assert_eq!(error, "sh wrote 3000 bytes in 5 s, and no picture");
+        assert_eq!(
+            error,
+            "sh wrote 3000 bytes in 5 s, and no complete picture: check camera.width and camera.height"
+        );
     }
 
     #[test]
@@ -352,7 +350,7 @@ mod tests {
         let shell = camera.running.as_ref().expect("it runs").id();
         let error = error(camera);
         let (what, child) = error.rsplit_once(": ").expect("its last words");
-        assert_eq!(what, "sh gave no frame for 5 s");
+        assert_eq!(what, "sh delivered no picture for 5 s");
         assert!(!alive(shell) && !Path::new(&format!("/proc/{shell}")).exists(), "not waited for");
         let child = child.parse().expect("a process");
         for _ in 0..100 {
@@ -389,16 +387,16 @@ mod tests {
     }
 
     #[test]
-    fn it_gets_nothing_that_is_the_daemons() {
+    fn it_inherits_nothing_of_the_daemon() {
         let script = "env >&2; ls -l /proc/self/fd >&2; echo the end >&2";
         // Open to whoever is started, as some libraries leave theirs.
         let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
         rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::empty()).expect("set");
         let mut camera = open(&sh(script, &[]), Format::Mjpeg);
         assert!(camera.next(Vec::new()).is_err());
-        let said = camera.words.all();
-        assert!(said.contains("PATH=") && said.ends_with("the end\n"), "{said}");
-        assert!(!said.contains("CARGO") && !said.contains("socket:"), "{said}");
+        let stderr = camera.tail.all();
+        assert!(stderr.contains("PATH=") && stderr.ends_with("the end\n"), "{stderr}");
+        assert!(!stderr.contains("CARGO") && !stderr.contains("socket:"), "{stderr}");
     }
 
     #[test]
@@ -406,18 +404,18 @@ mod tests {
         let words = ["rpicam-none", "rtsp://u:secret@host/"].map(toml::Value::from);
         let command = Command::try_from(toml::Value::Array(words.to_vec())).expect("a command");
         let error = format!("{:#}", find(&command).expect_err("not there"));
-        assert_eq!(error, "rpicam-none is not there, or no program");
+        assert_eq!(error, "rpicam-none does not exist or is not executable");
         assert!(!format!("{command:?}").contains("secret"));
     }
 
     #[test]
-    fn bytes_that_are_no_pictures_are_told() {
+    fn output_without_pictures_is_reported() {
         let error = error(open(&sh("echo h264; exec sleep 77", &[]), Format::Mjpeg));
         assert_eq!(error, "sh wrote 5 bytes and no JPEG in 8 s: does it write motion JPEG?");
     }
 
     #[test]
-    fn frames_over_the_rate_are_passed_over() {
+    fn frames_over_the_rate_are_skipped() {
         let folder = tempfile::tempdir().expect("folder");
         let command = sh("while :; do cat \"$1\"; sleep 0.01; done", &[&jpeg(&folder)]);
         let shape = Shape { format: Format::Mjpeg, size: (64, 48), rate: 5 };

@@ -16,12 +16,11 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// `rate` frames a second from now on.
     pub fn new(rate: u32) -> Self {
         Self { rate, start: Instant::now(), frames: 0 }
     }
 
-    /// Sleeps until the next frame is due and says when that is, since the first.
+    /// Sleeps until the next frame is due; returns its time since the first.
     pub fn wait(&mut self) -> Duration {
         let due = Duration::from_secs_f64(self.frames as f64 / f64::from(self.rate));
         self.frames += 1;
@@ -30,7 +29,6 @@ impl Pace {
     }
 }
 
-/// The folder.
 pub struct Replay {
     files: Vec<PathBuf>,
     next: usize,
@@ -40,7 +38,7 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Opens the folder; without a rate, frames come as fast as they are taken.
+    /// Without a rate, frames come as fast as they are taken.
     pub fn open(folder: &Path, rate: Option<u32>, repeat: bool) -> Result<Self> {
         let entries =
             std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
@@ -53,7 +51,7 @@ impl Replay {
                 files.push(path);
             }
         }
-        ensure!(!files.is_empty(), "{} holds no JPEG or PNG frames", folder.display());
+        ensure!(!files.is_empty(), "{} contains no JPEG or PNG files", folder.display());
         files.sort();
         Ok(Self { files, next: 0, repeat, pace: rate.map(Pace::new), shown: 0 })
     }

@@ -1,7 +1,7 @@
-//! A camera of the Linux kernel.
+//! A V4L2 camera.
 //!
-//! What the driver answers is what counts: asked for a format it doesn't have, it silently gives
-//! another. Any error means that the camera must be opened anew.
+//! The driver's answer decides: asked for an unsupported format, it silently chooses another. After any error the
+//! camera must be reopened.
 
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,9 +21,9 @@ use crate::camera::source::{Camera, DAMAGED};
 use crate::camera::{mjpeg, yuyv};
 
 const BUFFERS: u32 = 4;
-/// A camera that gives nothing for so long, and for three frames' time, is opened anew.
+/// A camera without a frame for so long, and for three frames' time, is reopened.
 const STALLED: Duration = Duration::from_secs(2);
-/// Drivers of raw sensors, among others: what they give only a program makes pictures of.
+/// Drivers of raw sensors, whose pixels need libcamera.
 const RAW: [&str; 2] = ["unicam", "rp1-cfe"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +42,11 @@ impl Pixels {
     }
 }
 
-/// An open camera that streams.
 pub struct V4l2 {
     /// Taken only on drop.
     stream: Option<Stream<'static>>,
     driver: String,
-    /// Whether a frame came.
+    /// Whether it has delivered a frame.
     streams: bool,
     shape: Shape,
     origin: Instant,
@@ -56,8 +55,7 @@ pub struct V4l2 {
 }
 
 impl V4l2 {
-    /// Opens `device` and asks for a size and rate; the size that the driver chooses is taken.
-    /// Frames have their time since `origin`.
+    /// Opens `device` and requests a size and rate; the driver may choose another size. Frames are timed since `origin`.
     pub fn open(device: &Path, (width, height): (u32, u32), rate: u32, origin: Instant) -> Result<Self> {
         let name = device.display();
         let camera = Device::with_path(device).with_context(|| format!("cannot open {name}"))?;
@@ -65,10 +63,10 @@ impl V4l2 {
         let (format, pixels) = negotiate(&camera, width, height)
             .map_err(|error| if is_raw(&driver) { error.context(RawNode) } else { error })
             .with_context(|| name.to_string())?;
-        // Some drivers have no rate to set; the frames come as they come.
+        // Some drivers can't set a rate.
         let _ = camera.set_params(&Parameters::with_fps(rate));
         let mut stream = Stream::with_buffers(&camera, Type::VideoCapture, BUFFERS)
-            .with_context(|| format!("{name}: no buffers"))?;
+            .with_context(|| format!("{name}: cannot allocate buffers"))?;
         let stalled = STALLED.max(Duration::from_secs(3) / rate);
         stream.set_timeout(stalled);
         Ok(Self {
@@ -88,7 +86,7 @@ impl V4l2 {
     }
 }
 
-/// A node that leads to a sensor's raw pixels: it takes a format, but gives no frames.
+/// A node of a sensor's raw pixels: it accepts a format, but delivers no frames.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "this is a Raspberry Pi Camera Module's raw node: use camera.kind = \"program\" with rpicam-vid (edge.example.toml)"
@@ -99,25 +97,24 @@ fn is_raw(driver: &str) -> bool {
     RAW.iter().any(|raw| driver.starts_with(raw))
 }
 
-/// Why a camera gives no frames. `streams`: it gave some.
-fn silence(error: std::io::Error, streams: bool, driver: &str, patience: Duration) -> Error {
+/// Explains why a camera delivers no frames. `streams`: it has delivered some.
+fn no_frames(error: std::io::Error, streams: bool, driver: &str, timeout: Duration) -> Error {
     if error.kind() == ErrorKind::TimedOut {
-        return anyhow!("no frame for {} s", patience.as_secs());
+        return anyhow!("no frame for {} s", timeout.as_secs());
     }
-    // What a driver says where the sensor behind the node was not set up, which only libcamera does.
+    // The sensor behind the node was not set up, which only libcamera does.
     let refused = matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::BrokenPipe) && !streams;
     if is_raw(driver) && refused {
         return anyhow!(error).context(RawNode);
     }
     let what = if refused {
-        "it takes a format, but does not stream: a raw sensor's node? Then use camera.kind = \"program\""
+        "it accepts a format, but does not stream: if this is the node of a raw sensor, use camera.kind = \"program\""
     } else {
-        "the camera gives no frames"
+        "the camera delivers no frames"
     };
     anyhow!(error).context(what)
 }
 
-/// What the driver promised.
 struct Shape {
     pixels: Pixels,
     width: usize,
@@ -135,14 +132,13 @@ impl Shape {
     }
 }
 
-/// Asks for YUYV, then for motion JPEG, and believes the answer. Drivers that don't have a format give
-/// another one, or none.
+/// Requests YUYV, then motion JPEG. Drivers without that format choose another one, or fail.
 fn negotiate(camera: &Device, width: u32, height: u32) -> Result<(Format, Pixels)> {
     for wanted in [b"YUYV", b"MJPG"] {
         let given = match camera.set_format(&Format::new(width, height, FourCC::new(wanted))) {
             Ok(given) => given,
             Err(error) if error.kind() == ErrorKind::InvalidInput => continue,
-            Err(error) => return Err(error).context("no format"),
+            Err(error) => return Err(error).context("cannot set a format"),
         };
         if let Some(pixels) = Pixels::of(given.fourcc) {
             ensure!(
@@ -168,7 +164,7 @@ impl Camera for V4l2 {
             let at = self.origin.elapsed();
             let stream = self.stream.as_mut().context("the camera is closed")?;
             let (bytes, meta) =
-                stream.next().map_err(|error| silence(error, self.streams, &self.driver, self.stalled))?;
+                stream.next().map_err(|error| no_frames(error, self.streams, &self.driver, self.stalled))?;
             self.streams = true;
             let bytes = &bytes[..bytes.len().min(meta.bytesused as usize)];
             match self.shape.decode(bytes, &mut rgb) {
@@ -189,7 +185,7 @@ impl Camera for V4l2 {
 
 impl Drop for V4l2 {
     fn drop(&mut self) {
-        // The stream's own drop panics where the driver refuses to stop.
+        // The stream's drop panics where the driver fails to stop.
         let stream = self.stream.take();
         let _ = catch_unwind(AssertUnwindSafe(|| drop(stream)));
     }
@@ -207,9 +203,9 @@ mod tests {
     }
 
     #[test]
-    fn a_raw_sensors_node_is_named_with_the_way_out() {
+    fn a_raw_sensors_node_is_named_with_advice() {
         let said = |kind: i32, streams, driver| {
-            let error = silence(std::io::Error::from_raw_os_error(kind), streams, driver, STALLED);
+            let error = no_frames(std::io::Error::from_raw_os_error(kind), streams, driver, STALLED);
             (error.is::<RawNode>(), format!("{error:#}"))
         };
         let (invalid, broken, gone) = (22, 32, 19);
@@ -221,12 +217,12 @@ mod tests {
         assert!(!raw && text.contains("kind = \"program\""), "{text}");
         for (kind, streams, driver) in [(gone, false, "unicam"), (invalid, true, "uvcvideo")] {
             let (raw, text) = said(kind, streams, driver);
-            assert!(!raw && text.starts_with("the camera gives no frames"), "{text}");
+            assert!(!raw && text.starts_with("the camera delivers no frames"), "{text}");
         }
     }
 
     #[test]
-    fn what_is_no_camera_is_an_error_that_names_it() {
+    fn the_error_names_a_device_that_is_no_camera() {
         let error =
             V4l2::open(Path::new("/dev/null"), (640, 480), 15, Instant::now()).err().expect("no camera");
         assert!(format!("{error:#}").contains("/dev/null"));

@@ -1,6 +1,5 @@
-//! A still photo carried past the lens: a face that comes nearer, crosses the picture and leaves,
-//! with the blur of its motion and a sensor's noise. For demonstrations and tests; a flat picture
-//! proves nothing about liveness.
+//! A simulated camera: still photos moved past the lens, with motion blur and sensor noise. For demonstrations and tests;
+//! a flat picture proves nothing about liveness.
 
 use std::path::Path;
 
@@ -20,16 +19,16 @@ const FRAMES: u32 = 40;
 const EMPTY: u32 = 30;
 /// Width of the face in pixels, at the ends and in the middle of the pass.
 const FACE: (f32, f32) = (60.0, 220.0);
-/// Side of the photo that is carried, in widths of its face.
-const CARRIED: f32 = 2.2;
-/// The part of the time between two frames during which the shutter is open.
+/// Side of the moved photo, in widths of its face.
+const CROP: f32 = 2.2;
+/// Exposure time as a share of the frame time.
 const SHUTTER: f32 = 0.3;
 /// Standard deviation of the noise, in values of 255.
 const NOISE: f32 = 4.0;
 const BACKGROUND: f32 = 118.0;
 
-/// The square piece of a photo that is carried past, at its largest and at half that size.
-struct Carried {
+/// The square crop of a photo, at its largest and at half that size.
+struct Crop {
     full: Picture,
     half: Picture,
 }
@@ -39,11 +38,10 @@ struct Picture {
     rgb: Vec<u8>,
 }
 
-/// Everybody who passes.
 pub struct Walk {
-    people: Vec<Carried>,
+    people: Vec<Crop>,
     pace: Pace,
-    /// Empty frames still to come before the first pass.
+    /// Empty frames left before the first pass.
     lead: u32,
     frame: u32,
     pause: Option<u32>,
@@ -61,7 +59,7 @@ impl Walk {
         models: Option<&Path>,
     ) -> Result<Self> {
         let mut eyes = Eyes::open(models, 1)?;
-        let people = passes.iter().map(|pass| carried(&mut eyes, pass)).collect::<Result<Vec<_>>>()?;
+        let people = passes.iter().map(|pass| crop_of(&mut eyes, pass)).collect::<Result<Vec<_>>>()?;
         drop(eyes);
         Ok(Self {
             people,
@@ -108,25 +106,25 @@ impl Camera for Walk {
     }
 }
 
-/// Cuts the face with its surroundings out of a photo.
-fn carried(eyes: &mut Eyes, pass: &Pass) -> Result<Carried> {
+/// Crops the face with its surroundings out of a photo.
+fn crop_of(eyes: &mut Eyes, pass: &Pass) -> Result<Crop> {
     let name = pass.photo.display();
     let bytes = std::fs::read(&pass.photo).with_context(|| format!("cannot read {name}"))?;
     let photo = Frame::decode(&bytes).with_context(|| name.to_string())?;
     let faces = eyes.detect(&photo)?;
-    let face = faces.first().with_context(|| format!("{name}: no face was found"))?;
-    let largest = (FACE.1 * CARRIED) as u32;
+    let face = faces.first().with_context(|| format!("{name}: no face found; use another photo"))?;
+    let largest = (FACE.1 * CROP) as u32;
     let mut picture = crop(&photo, &face.face, largest)?;
     if pass.relit {
         relight(&mut picture);
     }
     let half = image::imageops::resize(&picture, largest / 2, largest / 2, image::imageops::Triangle);
     let picture_of = |image: image::RgbImage| Picture { side: image.width() as usize, rgb: image.into_raw() };
-    Ok(Carried { half: picture_of(half), full: picture_of(picture) })
+    Ok(Crop { half: picture_of(half), full: picture_of(picture) })
 }
 
 fn crop(photo: &Frame, face: &Rect, side: u32) -> Result<image::RgbImage> {
-    let (centre, reach) = (face.centre(), face.width() * CARRIED / 2.0);
+    let (centre, reach) = (face.centre(), face.width() * CROP / 2.0);
     ensure!(reach > 1.0, "the face is too small");
     let image = image::RgbImage::from_raw(photo.width() as u32, photo.height() as u32, photo.rgb().to_vec())
         .context("a frame holds its pixels")?;
@@ -148,7 +146,7 @@ fn relight(picture: &mut image::RgbImage) {
     }
 }
 
-impl Carried {
+impl Crop {
     /// Draws the photo where it is at `time` (0 to 1) of its pass, blurred by its motion.
     fn draw(&self, time: f32, canvas: &mut [f32]) {
         const EXPOSURES: usize = 4;
@@ -184,7 +182,7 @@ impl Carried {
 /// Centre and side of the carried photo, in pixels of the frame.
 fn place(time: f32) -> (f32, f32, f32) {
     let near = (std::f32::consts::PI * time).sin().max(0.0);
-    let side = (FACE.0 + (FACE.1 - FACE.0) * near) * CARRIED;
+    let side = (FACE.0 + (FACE.1 - FACE.0) * near) * CROP;
     (80.0 + time * (WIDTH as f32 - 160.0), HEIGHT as f32 / 2.0 + 15.0 * (time * 12.0).sin(), side)
 }
 
@@ -206,11 +204,11 @@ impl Picture {
     }
 }
 
-/// Noise that is the same in every run: xorshift, four uniform values summed.
+/// Reproducible noise: xorshift, four uniform values summed.
 struct Noise(u64);
 
 impl Noise {
-    /// About normal, with mean 0 and standard deviation 1.
+    /// Approximately normal, with mean 0 and standard deviation 1.
     fn next(&mut self) -> f32 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -227,8 +225,8 @@ mod tests {
     #[test]
     fn a_face_grows_crosses_and_shrinks_again() {
         let (start, middle, end) = (place(0.0), place(0.5), place(1.0));
-        assert!((start.2 / CARRIED - FACE.0).abs() < 1.0 && (end.2 / CARRIED - FACE.0).abs() < 1.0);
-        assert!((middle.2 / CARRIED - FACE.1).abs() < 1.0);
+        assert!((start.2 / CROP - FACE.0).abs() < 1.0 && (end.2 / CROP - FACE.0).abs() < 1.0);
+        assert!((middle.2 / CROP - FACE.1).abs() < 1.0);
         assert!(start.0 < middle.0 && middle.0 < end.0);
     }
 

@@ -1,22 +1,21 @@
-//! One picture of a YUYV stream: two pixels in four bytes, with a brightness each and one colour.
+//! Decodes frames of YUYV: two pixels in four bytes, with a luma each and shared chroma.
 
 use anyhow::{Context, Result};
 use yuv::{YuvPackedImage, YuvRange, YuvStandardMatrix, yuyv422_to_rgb};
 
-/// Decodes to packed RGB, which takes the place of what is in `rgb`; `width`, `height` and the bytes of
-/// a row (`stride`) are what the camera promised.
+/// Decodes to packed RGB, replacing the contents of `rgb`. `stride`: bytes of a row.
 pub fn decode(bytes: &[u8], width: usize, height: usize, stride: usize, rgb: &mut Vec<u8>) -> Result<()> {
     let stride = stride.max(width.next_multiple_of(2) * 2);
-    // Nothing is allocated for a promise that the bytes don't keep.
+    // Nothing is allocated for a frame that is too short.
     let pixels = stride
         .checked_mul(height)
         .and_then(|size| bytes.get(..size))
-        .with_context(|| format!("a frame of {} bytes, expected {height} rows of {stride}", bytes.len()))?;
+        .with_context(|| format!("frame of {} bytes, expected {height} rows of {stride}", bytes.len()))?;
     let picture =
         YuvPackedImage { yuy: pixels, yuy_stride: stride as u32, width: width as u32, height: height as u32 };
     rgb.resize(width * height * 3, 0);
     yuyv422_to_rgb(&picture, rgb, width as u32 * 3, YuvRange::Limited, YuvStandardMatrix::Bt601)
-        .map_err(|e| anyhow::anyhow!("a damaged frame: {e}"))
+        .map_err(|e| anyhow::anyhow!("damaged frame: {e}"))
 }
 
 #[cfg(test)]

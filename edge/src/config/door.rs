@@ -1,17 +1,15 @@
-//! What hangs on the terminal's pins, and how it is wired.
+//! The section `[door]`: pins and their wiring.
 
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-/// Light, buzzer, relay and switches.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Door {
-    /// Signals go to the log alone.
+    /// Signals are logged.
     Log {},
-    /// Pins of this machine.
     Gpio(Gpio),
 }
 
@@ -21,13 +19,12 @@ impl Default for Door {
     }
 }
 
-/// Pins; those that are left out are not used.
+/// Pins that are left out are not used.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gpio {
-    /// Who drives them.
     pub backend: Backend,
-    /// The chip whose lines they are, for gpiocdev. Else /dev/gpiochip0.
+    /// For gpiocdev; default /dev/gpiochip0.
     pub chip: Option<PathBuf>,
     /// Lit for a second after a punch is durable.
     pub green: Option<Pin>,
@@ -35,22 +32,18 @@ pub struct Gpio {
     pub red: Option<Pin>,
     /// Sounds for a tenth of a second with the green light.
     pub buzzer: Option<Pin>,
-    /// The lock.
     pub relay: Option<Pin>,
-    /// Pressed by who wants out: opens the door. Closes to ground, unless it is said otherwise.
+    /// Opens the door from inside. Active low unless configured otherwise.
     pub exit_button: Option<Pin>,
-    /// Opens with the terminal's case: a contact to ground, so that a cut wire counts as opened, too.
+    /// Opens with the terminal's case: a contact to ground, so that a cut wire counts as opened.
     pub tamper: Option<Pin>,
-    /// What the lock does without current.
     pub lock: Lock,
     /// Seconds that the door stays open.
     pub open_s: Option<u64>,
-    /// Whether a punch opens the door. A face alone is weak proof of identity: a photo held to the
-    /// lens opens it, too.
+    /// Whether a punch opens the door. A photo held to the lens opens it, too.
     pub punches_open: bool,
 }
 
-/// Who drives the pins.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
@@ -63,14 +56,14 @@ pub enum Backend {
     Gpiocdev,
 }
 
-/// What the lock does without current.
+/// The lock without current.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Lock {
-    /// It stays locked: the relay opens it.
+    /// Locked: the relay opens it.
     #[default]
     FailSecure,
-    /// It opens, as escape routes want it: the relay keeps it locked.
+    /// Open, as escape routes need it: the relay keeps it locked.
     FailSafe,
 }
 
@@ -78,9 +71,8 @@ pub enum Lock {
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(untagged, expecting = "a pin is its number, or { pin = 17, active_low = true }")]
 pub enum Pin {
-    /// Active as that kind of pin usually is.
+    /// With the default polarity of its kind.
     Number(u8),
-    /// With its polarity.
     Wired(Wired),
 }
 
@@ -88,32 +80,27 @@ pub enum Pin {
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wired {
-    /// Its number.
     pub pin: u8,
-    /// Whether it is on where the pin is low.
     pub active_low: bool,
 }
 
 impl Pin {
-    /// With the polarity that holds where none is given.
-    pub fn wired(self, usually_low: bool) -> Wired {
+    /// With the default polarity where none is configured.
+    pub fn wired(self, default_low: bool) -> Wired {
         match self {
-            Self::Number(pin) => Wired { pin, active_low: usually_low },
+            Self::Number(pin) => Wired { pin, active_low: default_low },
             Self::Wired(wired) => wired,
         }
     }
 }
 
 impl Gpio {
-    /// How long the door stays open where nobody says.
     const OPEN_S: u64 = 3;
 
-    /// Seconds that the door stays open.
     pub fn open_s(&self) -> u64 {
         self.open_s.unwrap_or(Self::OPEN_S)
     }
 
-    /// The chip of gpiocdev.
     pub fn chip(&self) -> PathBuf {
         self.chip.clone().unwrap_or_else(|| "/dev/gpiochip0".into())
     }
@@ -133,21 +120,21 @@ impl Gpio {
 }
 
 impl Door {
-    /// Whether it makes sense.
     pub fn check(&self) -> Result<()> {
         let Self::Gpio(gpio) = self else { return Ok(()) };
         let pins: Vec<(&str, u8)> = gpio.pins().map(|(name, pin)| (name, pin.wired(false).pin)).collect();
-        ensure!(!pins.is_empty(), "door.kind is gpio, but no pin is named: green, red, buzzer, relay, ...");
+        ensure!(!pins.is_empty(), "door.kind is gpio, but no pin is set: green, red, buzzer, relay, ...");
         for (at, (name, pin)) in pins.iter().enumerate() {
             let taken = pins[..at].iter().find(|(_, other)| other == pin);
-            ensure!(taken.is_none(), "door.{name} and door.{} are the same pin", taken.map_or("", |t| t.0));
+            ensure!(
+                taken.is_none(),
+                "door.{name} and door.{} must not be the same pin",
+                taken.map_or("", |t| t.0)
+            );
         }
-        ensure!((1..=60).contains(&gpio.open_s()), "door.open_s lies between 1 and 60 seconds");
+        ensure!((1..=60).contains(&gpio.open_s()), "door.open_s must be between 1 and 60 seconds");
         let opens = gpio.exit_button.is_some() || gpio.punches_open;
-        ensure!(
-            gpio.relay.is_some() || !opens,
-            "door.exit_button and door.punches_open need a door.relay to open the door with"
-        );
+        ensure!(gpio.relay.is_some() || !opens, "door.exit_button and door.punches_open need door.relay");
         Ok(())
     }
 }
@@ -171,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn contradictions_are_rejected() {
         for text in [
             "kind = 'gpio'",
             "kind = 'gpio'\ngreen = 17\nred = 17",

@@ -1,4 +1,4 @@
-//! The hub's host: a name or an address, and nothing else.
+//! The hub's host: a name or an address, without a port.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -12,7 +12,6 @@ use serde::Deserialize;
 pub struct Host(ServerName<'static>);
 
 impl Host {
-    /// As a certificate must name it.
     pub fn server_name(&self) -> ServerName<'static> {
         self.0.clone()
     }
@@ -40,7 +39,7 @@ impl TryFrom<String> for Host {
         let inside = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
         let plain = inside.unwrap_or(&text);
         if inside.is_none() || plain.parse::<Ipv6Addr>().is_ok() {
-            // A trailing dot is no part of the name that a certificate holds.
+            // Certificates name hosts without the trailing dot.
             let plain = plain.strip_suffix('.').unwrap_or(plain);
             if let Ok(address) = plain.parse::<IpAddr>() {
                 return Ok(Self(ServerName::IpAddress(address.into())));
@@ -49,21 +48,20 @@ impl TryFrom<String> for Host {
                 return Ok(Self(name));
             }
         }
-        Err(format!("hub.host: {text:?} is {}", why_not(&text)))
+        Err(format!("hub.host: {text:?} is {}", advice(&text)))
     }
 }
 
-/// What is wrong with a text that is no host.
-fn why_not(text: &str) -> &'static str {
+fn advice(text: &str) -> &'static str {
     let port = |text: &str| text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     if text.contains("://") {
-        "a URL: write the host alone, such as hub.example.com; ports stand in hub.port and hub.https_port"
+        "a URL: write the host alone, such as hub.example.com; the ports are hub.port and hub.https_port"
     } else if port(text) {
-        "a host with a port: write the host alone; ports stand in hub.port (MQTT) and hub.https_port"
+        "a host with a port: write the host alone; the ports are hub.port (MQTT) and hub.https_port"
     } else if text.contains('%') {
-        "an address of one network interface alone: write a name, or an address that holds everywhere"
+        "an address with a network interface: write a name, or an address without one"
     } else {
-        "no host name and no address: write one alone, such as hub.example.com, 192.0.2.7 or 2001:db8::7"
+        "neither a host name nor an address: write one alone, such as hub.example.com, 192.0.2.7 or 2001:db8::7"
     }
 }
 
@@ -93,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_more_than_a_host_is_refused_with_the_way_out() {
+    fn what_is_no_host_is_rejected_with_advice() {
         for text in ["hub.example.com:8883", "192.0.2.7:8883", "[::1]:8443", "hub:1"] {
             let error = host(text).expect_err(text);
             assert!(error.contains("hub.port") && error.contains(text), "{error}");

@@ -1,36 +1,34 @@
-//! A camera that is a program: its command.
+//! The command of a camera that is a program.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-/// A program and its arguments, in which there may be a camera's password: never shown, not even as `Debug`.
+/// A program and its arguments, which may contain a password: never shown, not even by `Debug`.
 #[derive(Clone, Deserialize)]
 #[serde(try_from = "toml::Value")]
 pub struct Command(Vec<String>);
 
-/// How the program's pictures are written.
+/// The format of the program's output.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// One JPEG after the other, each of its own size.
+    /// JPEGs, each of its own size.
     #[default]
     Mjpeg,
-    /// Raw YUYV, row after row without padding.
+    /// Raw YUYV without padding.
     Yuyv,
 }
 
-/// What is wrong with a command. It must not repeat it.
-const SHAPE: &str = "camera.command is a list of texts: the program, then each of its arguments by itself, such as \
+/// The error about a command, which it must not repeat.
+const SHAPE: &str = "camera.command must be a list of strings: the program and each of its arguments, such as \
     [\"rpicam-vid\", \"-t\", \"0\", \"--codec\", \"mjpeg\", \"-o\", \"-\"]";
 
 impl Command {
-    /// The program, as it is configured.
     pub fn program(&self) -> &str {
         &self.0[0]
     }
 
-    /// Its arguments.
     pub fn arguments(&self) -> &[String] {
         &self.0[1..]
     }

@@ -1,9 +1,9 @@
-//! The relay's guard: a process of its own that alone holds the relay's pin, and switches it off when
-//! the daemon is gone, however that died. Registers of a Raspberry Pi keep what was written to them
-//! when their writer is killed, and kernels differ in what they do with a line that is let go.
+//! The relay's guard: a separate process that holds the relay's pin and switches it off when the daemon is gone,
+//! however it died. Registers of a Raspberry Pi keep their values when their writer is killed, and kernels differ
+//! in what they do with a released line.
 //!
-//! The daemon is the guard's standard input: the first line says which pin, each further one opens the
-//! door, and its end is the daemon's end. A guard that dies, or doesn't answer, is replaced; the new one
+//! The daemon writes to the guard's standard input: the first line names the pin, each further one opens the door,
+//! and end of file means that the daemon has ended. A guard that dies or doesn't answer is replaced; the new one
 //! starts with the relay at rest.
 
 use std::path::{Path, PathBuf};
@@ -25,18 +25,17 @@ use crate::door::pins::{Board, Output};
 const READY: Duration = Duration::from_secs(5);
 /// How long it may take to answer.
 const ANSWER: Duration = Duration::from_secs(1);
-/// What it answers: the door is held open, or it is not (which it also says when it holds the pin).
+/// Its answers; the second also says that it holds the pin.
 const OPEN: &str = "open";
 const SHUT: &str = "shut";
-/// What it is asked where it is only to answer.
-const LOOK: &str = "look";
-/// The longest that a door is held open, whatever is asked for.
+/// Asks for an answer alone.
+const STATUS: &str = "status";
+/// The longest that a door is held open, whatever the request.
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// What a guard is to hold.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Relay {
-    /// Found by the daemon: both must mean the same pin.
+    /// As the daemon resolved it: both must mean the same pin.
     backend: Backend,
     chip: PathBuf,
     pin: Wired,
@@ -44,7 +43,6 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// The relay of a configuration, if it has one.
     pub fn of(gpio: &Gpio, backend: Backend) -> Option<Self> {
         let pin = gpio.relay?.wired(false);
         Some(Self { backend, chip: gpio.chip(), pin, lock: gpio.lock })
@@ -59,7 +57,6 @@ pub struct Guard {
     running: Option<Running>,
 }
 
-/// A guard that holds the pin.
 struct Running {
     child: Child,
     pipe: ChildStdin,
@@ -73,42 +70,40 @@ impl Guard {
         Ok(Self { program: program.to_owned(), relay, running })
     }
 
-    /// Opens the door for so long from now on.
     pub async fn open(&mut self, time: Duration) -> Result<()> {
         self.ask(&time.as_millis().to_string(), OPEN).await
     }
 
-    /// Makes sure that the door is not open any more: a guard that is stopped can't close it.
-    pub async fn is_shut(&mut self) -> Result<()> {
-        self.ask(LOOK, SHUT).await
+    /// Checks that the door is shut: a guard that hangs can't shut it.
+    pub async fn check_shut(&mut self) -> Result<()> {
+        self.ask(STATUS, SHUT).await
     }
 
     async fn ask(&mut self, question: &str, expected: &str) -> Result<()> {
-        let running = self.running.as_mut().context("nobody holds the relay")?;
+        let running = self.running.as_mut().context("the relay's guard is not running")?;
         let answer = timeout(ANSWER, async {
             running.pipe.write_all(format!("{question}\n").as_bytes()).await?;
             running.answers.next_line().await
         });
         let answer = answer.await.context("the relay's guard does not answer")?;
-        let answer = answer.context("the relay's guard does not listen")?.unwrap_or_default();
-        ensure!(answer == expected, "the relay's guard says {answer:?}");
+        let answer = answer.context("cannot read from the relay's guard")?.unwrap_or_default();
+        ensure!(answer == expected, "the relay's guard answered {answer:?} instead of {expected:?}");
         Ok(())
     }
 
-    /// Returns when the guard is gone. Safe to drop half way.
+    /// Returns when the guard has ended. Cancel safe.
     pub async fn gone(&mut self) {
         match &mut self.running {
             Some(running) => {
                 let _ = running.child.wait().await;
-                error!("ALARM: the relay's guard is gone");
+                error!("ALARM: the relay's guard has ended; starting another");
                 self.running = None;
             }
             None => std::future::pending().await,
         }
     }
 
-    /// Starts another one, in place of one that may still be there. Where that can't be, the relay is
-    /// switched off from here.
+    /// Kills the guard, if it still runs, and starts another. If that fails, the relay is switched off from here.
     pub async fn replace(&mut self) -> Result<()> {
         if let Some(Running { mut child, .. }) = self.running.take() {
             let _ = child.start_kill();
@@ -117,23 +112,23 @@ impl Guard {
         match Running::start(&self.program, &self.relay).await {
             Ok(running) => {
                 self.running = Some(running);
-                info!("the relay has a guard again");
+                info!("the relay's guard runs again");
                 Ok(())
             }
             Err(error) => {
                 let off = Board::open(self.relay.backend, &self.relay.chip)
                     .and_then(|board| board.output(self.relay.pin).map(drop));
-                Err(off.err().map_or(error, |off| off.context("the relay may be on")))
+                Err(off.err().map_or(error, |off| off.context("cannot switch the relay off; it may be on")))
             }
         }
     }
 
-    /// Ends it, and waits until the relay is off.
+    /// Ends the guard and waits until the relay is off.
     pub async fn end(self) {
         if let Some(Running { mut child, pipe, .. }) = self.running {
             drop(pipe);
             if timeout(READY, child.wait()).await.is_err() {
-                error!("the relay's guard does not end");
+                error!("the relay's guard does not end; the relay may be on");
             }
         }
     }
@@ -141,7 +136,7 @@ impl Guard {
 
 impl Running {
     async fn start(program: &Path, relay: &Relay) -> Result<Self> {
-        keep_to_ourselves();
+        close_on_exec();
         let mut child = Command::new(program)
             .arg0("rollcall-edge")
             .arg("guard")
@@ -154,19 +149,19 @@ impl Running {
         let said = child.stdout.take().context("a guard without standard output")?;
         let mut answers = BufReader::new(said).lines();
         let started = async {
-            // One that has ended already hears nothing, and says nothing either.
+            // If it has ended already, the read below finds nothing.
             let _ = pipe.write_all(format!("{}\n", serde_json::to_string(relay)?).as_bytes()).await;
             anyhow::Ok(answers.next_line().await?.unwrap_or_default())
         };
         let said = timeout(READY, started).await.context("the relay's guard does not answer")??;
-        ensure!(said == SHUT, "the relay's guard can't hold it (its reason is above)");
+        ensure!(said == SHUT, "the relay's guard cannot open the pin (see its error above)");
         Ok(Self { child, pipe, answers })
     }
 }
 
-/// No process that is started from here gets what is open here. Rust sees to that by itself, but not the
-/// library that opens the camera: a camera that is held elsewhere can't be plugged in again.
-pub fn keep_to_ourselves() {
+/// Keeps child processes from inheriting open files. Rust's are closed on exec, but not those of the library that
+/// opens the camera: a camera that a child holds can't be plugged in again.
+pub fn close_on_exec() {
     close_fds::set_fds_cloexec(3, &[]);
 }
 
@@ -179,30 +174,31 @@ pub fn guard() -> Result<()> {
 }
 
 async fn hold() -> Result<()> {
-    // The daemon alone decides when this ends: with Ctrl-C, or from systemd, both get the signal.
-    let _unheard = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    // Only the daemon ends this process: Ctrl-C and systemd signal both.
+    let _ignored = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let mut commands = BufReader::new(tokio::io::stdin()).lines();
-    let first = commands.next_line().await?.context("a guard is told what to hold by the daemon")?;
-    let relay: Relay = serde_json::from_str(&first).context("a guard is told what to hold by the daemon")?;
+    let first = commands.next_line().await?.context("the guard is started by the daemon, not by hand")?;
+    let relay: Relay =
+        serde_json::from_str(&first).context("the guard is started by the daemon, not by hand")?;
     let mut pin = Board::open(relay.backend, &relay.chip)?.output(relay.pin)?;
-    // Current is what opens a fail-secure lock, and what keeps a fail-safe one locked.
+    // Current opens a fail-secure lock, and keeps a fail-safe one locked.
     let open = relay.lock == Lock::FailSecure;
     pin.set(!open)?;
     println!("{SHUT}");
-    let ended = obey(&mut commands, &mut pin, open).await;
+    let ended = serve(&mut commands, &mut pin, open).await;
     let off = pin.set(false);
     ended.and(off)
 }
 
-async fn obey(commands: &mut Lines<BufReader<Stdin>>, pin: &mut Output, open: bool) -> Result<()> {
+async fn serve(commands: &mut Lines<BufReader<Stdin>>, pin: &mut Output, open: bool) -> Result<()> {
     let mut until: Option<Instant> = None;
     loop {
         tokio::select! {
             line = commands.next_line() => {
-                let Some(line) = line.context("the daemon can't be heard")? else { return Ok(()) };
-                if line != LOOK {
+                let Some(line) = line.context("cannot read from the daemon")? else { return Ok(()) };
+                if line != STATUS {
                     let time = line.parse().map(Duration::from_millis);
-                    let asked = Instant::now() + time.context("no time to open the door for")?.min(LONGEST);
+                    let asked = Instant::now() + time.context("not a number of milliseconds")?.min(LONGEST);
                     until = until.max(Some(asked));
                     pin.set(open)?;
                 }

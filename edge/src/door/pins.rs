@@ -1,5 +1,4 @@
-//! Pins, by whatever drives them here: rppal on a Raspberry Pi, else the kernel's character device.
-//! Knows polarity; does not know what hangs on a pin.
+//! GPIO pins, through rppal on a Raspberry Pi, else the kernel's character device. Handles polarity.
 
 use std::path::Path;
 
@@ -11,44 +10,34 @@ use tracing::info;
 
 use crate::config::{Backend, Wired};
 
-/// As what Rollcall's lines are listed.
+/// The consumer of Rollcall's lines, as `gpioinfo` shows it.
 const CONSUMER: &str = "rollcall";
 
-/// Where the pins of this machine are.
 pub enum Board {
-    /// A Raspberry Pi's registers.
     Rppal(Registers),
-    /// A chip of the kernel's.
     Chip(Box<Path>),
 }
 
-/// A pin that is set.
 pub enum Output {
-    /// By its register; on where it is low?
+    /// With whether it is active low.
     Rppal(OutputPin, bool),
-    /// By its line.
     Chip(gpiocdev::Request),
 }
 
-/// A pin that is read.
 pub enum Input {
-    /// By its register; on where it is low?
+    /// With whether it is active low.
     Rppal(InputPin, bool),
-    /// By its line.
     Chip(gpiocdev::Request),
 }
 
-/// What holds an input where nothing drives it.
+/// The state of an input that nothing drives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
-    /// It is on where its wire is cut.
     On,
-    /// It is off.
     Off,
 }
 
 impl Board {
-    /// Finds the pins. What `auto` found is logged.
     pub fn open(backend: Backend, chip: &Path) -> Result<Self> {
         let by_chip = || {
             std::fs::metadata(chip).with_context(|| format!("door.chip {}", chip.display()))?;
@@ -58,11 +47,11 @@ impl Board {
             Backend::Gpiocdev => by_chip(),
             Backend::Rppal => Registers::new()
                 .map(Self::Rppal)
-                .context("door.backend is rppal, but its pins can't be opened (is this a Raspberry Pi?)"),
+                .context("door.backend is rppal, but its pins can't be opened: is this a Raspberry Pi?"),
             Backend::Auto => match DeviceInfo::new().map(|_| Registers::new()) {
                 Ok(Ok(registers)) => Ok(Self::Rppal(registers)),
                 Ok(Err(error)) => {
-                    info!(%error, "a Raspberry Pi whose registers can't be opened");
+                    info!(%error, "cannot open the registers of this Raspberry Pi; using gpiocdev");
                     by_chip()
                 }
                 Err(_) => by_chip(),
@@ -75,7 +64,6 @@ impl Board {
         Ok(board)
     }
 
-    /// What drives the pins.
     pub fn backend(&self) -> Backend {
         match self {
             Self::Rppal(_) => Backend::Rppal,
@@ -83,7 +71,7 @@ impl Board {
         }
     }
 
-    /// Who uses a pin, besides Rollcall and as far as can be told. Changes nothing.
+    /// The other program that uses a pin, as far as the kernel knows.
     pub fn user(&self, pin: u8) -> Result<Option<String>> {
         match self {
             Self::Rppal(registers) => {
@@ -99,19 +87,19 @@ impl Board {
         }
     }
 
-    /// Takes a pin as an output, off from the first moment.
+    /// Opens a pin as an output, initially off.
     pub fn output(&self, wired: Wired) -> Result<Output> {
         let Wired { pin, active_low } = wired;
         match self {
             Self::Rppal(registers) => {
                 let pin = registers.get(pin).with_context(|| format!("cannot use pin {pin}"))?;
                 let mut pin = if active_low { pin.into_output_high() } else { pin.into_output_low() };
-                // What is off stays driven off after this program: an input may float.
+                // Stays driven off after this program: an input may float.
                 pin.set_reset_on_drop(false);
                 Ok(Output::Rppal(pin, active_low))
             }
             Self::Chip(chip) => {
-                // Where the kernel makes it an input again when it is let go, the pull keeps it off.
+                // Where the kernel makes a released line an input, the pull keeps it off.
                 let bias = if active_low { Bias::PullUp } else { Bias::PullDown };
                 let mut line = line(chip, wired);
                 let line = line.as_output(Value::Inactive).with_bias(bias).request();
@@ -120,7 +108,6 @@ impl Board {
         }
     }
 
-    /// Takes a pin as an input.
     pub fn input(&self, wired: Wired, rest: Rest) -> Result<Input> {
         let Wired { pin, active_low } = wired;
         let pulled_up = active_low == (rest == Rest::Off);
@@ -154,7 +141,6 @@ fn busy(chip: &Path, pin: u8) -> String {
 }
 
 impl Output {
-    /// Switches it.
     pub fn set(&mut self, on: bool) -> Result<()> {
         match self {
             Self::Rppal(pin, active_low) => {
@@ -167,18 +153,17 @@ impl Output {
             }
             Self::Chip(line) => {
                 let value = if on { Value::Active } else { Value::Inactive };
-                line.set_lone_value(value).context("a pin can't be set")
+                line.set_lone_value(value).context("cannot set a pin")
             }
         }
     }
 }
 
 impl Input {
-    /// Whether it is on.
     pub fn is_on(&self) -> Result<bool> {
         match self {
             Self::Rppal(pin, active_low) => Ok(pin.is_low() == *active_low),
-            Self::Chip(line) => Ok(line.lone_value().context("a pin can't be read")? == Value::Active),
+            Self::Chip(line) => Ok(line.lone_value().context("cannot read a pin")? == Value::Active),
         }
     }
 }

@@ -16,8 +16,8 @@ impl Lines for Record {
     }
 }
 
-fn counted() -> Signal {
-    Signal::Counted { present: true }
+fn punched() -> Signal {
+    Signal::Punched { present: true }
 }
 
 struct Bench {
@@ -56,16 +56,16 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn a_punch_is_a_pulse_and_trouble_stays_red_until_it_is_well() {
+async fn a_punch_is_a_pulse_and_red_stays_until_all_faults_are_cleared() {
     let bench = Bench::start(|_| {});
-    for signal in [Signal::Trouble(Fault::Outbox), Signal::Trouble(Fault::Camera), counted()] {
+    for signal in [Signal::Failed(Fault::Outbox), Signal::Failed(Fault::Camera), punched()] {
         bench.send(signal).await;
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(bench.seen().contains(&(Line::Buzzer, false)), "its pulse is over");
     for fault in [Fault::Outbox, Fault::Camera] {
         assert!(bench.seen().last() != Some(&(Line::Red, false)));
-        bench.send(Signal::Well(fault)).await;
+        bench.send(Signal::Cleared(fault)).await;
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let seen = bench.end().await;
@@ -76,20 +76,20 @@ async fn a_punch_is_a_pulse_and_trouble_stays_red_until_it_is_well() {
 }
 
 #[tokio::test]
-async fn who_is_asked_sees_green_blinks() {
+async fn a_request_to_turn_the_head_blinks_green() {
     let seen = Seen::default();
     let mut door = Door::on(Box::new(Record(seen.clone())), Arc::new(Health::new(Uuid::nil())));
     for on in [true, false, true, false, true] {
-        door.show(Signal::Turn).await;
-        door.show(Signal::Turn).await;
+        door.show(Signal::TurnHead).await;
+        door.show(Signal::TurnHead).await;
         assert_eq!(seen.lock().expect("no panic").last(), Some(&(Line::Green, on)));
         pass(&mut door, BLINK).await;
     }
-    door.show(counted()).await;
+    door.show(punched()).await;
     seen.lock().expect("no panic").clear();
     for _ in 0..4 {
         pass(&mut door, BLINK).await;
-        door.show(Signal::Turn).await;
+        door.show(Signal::TurnHead).await;
     }
     let green = (Line::Green, false);
     assert!(!seen.lock().expect("no panic").contains(&green), "lit for a second");
@@ -97,23 +97,23 @@ async fn who_is_asked_sees_green_blinks() {
     assert_eq!(seen.lock().expect("no panic").last(), Some(&green));
 }
 
-/// Lets time pass: what is due then is nearer by as much.
+/// Lets time pass.
 async fn pass(door: &mut Door, time: Duration) {
     door.until.values_mut().chain(&mut door.blink).for_each(|at| *at -= time);
     door.expire().await;
 }
 
-/// A guard that writes down what it is told: its file, and what it does.
-struct Scribe {
+/// A guard that records what it is asked.
+struct FakeGuard {
     folder: tempfile::TempDir,
 }
 
-impl Scribe {
+impl FakeGuard {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let script = format!(
             "#!/bin/sh\nread relay; echo \"start $$\" >> {0}\necho shut\n\
-            while read ms; do case $ms in look) echo shut;; *) echo \"open $ms\" >> {0}; echo open;; esac; done\n\
+            while read ms; do case $ms in status) echo shut;; *) echo \"open $ms\" >> {0}; echo open;; esac; done\n\
             echo off >> {0}\n",
             folder.path().join("notes").display()
         );
@@ -153,19 +153,19 @@ impl Scribe {
 }
 
 #[tokio::test]
-async fn a_punch_opens_only_a_door_that_is_configured_so_and_the_guard_hears_the_end() {
+async fn a_punch_opens_only_a_door_that_is_configured_so_and_the_guard_ends() {
     for opens in [false, true] {
-        let scribe = Scribe::new();
-        let guard = scribe.guard().await;
+        let fake = FakeGuard::new();
+        let guard = fake.guard().await;
         let bench = Bench::start(|door| {
             (door.relay, door.punches_open) = (Some(guard), opens);
             door.open = Duration::from_secs(3);
         });
-        bench.send(Signal::Counted { present: false }).await; // they have gone meanwhile
-        bench.send(counted()).await;
+        bench.send(Signal::Punched { present: false }).await; // they have gone meanwhile
+        bench.send(punched()).await;
         bench.send(Signal::Open).await;
         bench.end().await;
-        let notes = scribe.notes();
+        let notes = fake.notes();
         let told: Vec<&str> = notes[1..].iter().map(String::as_str).collect();
         let expected = if opens { vec!["open 3000", "open 3000", "off"] } else { vec!["open 3000", "off"] };
         assert_eq!(told, expected);
@@ -174,39 +174,39 @@ async fn a_punch_opens_only_a_door_that_is_configured_so_and_the_guard_hears_the
 
 #[tokio::test]
 async fn a_guard_that_is_killed_is_replaced() {
-    let scribe = Scribe::new();
-    let guard = scribe.guard().await;
+    let fake = FakeGuard::new();
+    let guard = fake.guard().await;
     let bench = Bench::start(|door| door.relay = Some(guard));
-    let killed = scribe.wait_for(1).await[0].trim_start_matches("start ").to_owned();
+    let killed = fake.wait_for(1).await[0].trim_start_matches("start ").to_owned();
     let status = std::process::Command::new("kill").args(["-9", &killed]).status().expect("kill");
     assert!(status.success());
-    let notes = scribe.wait_for(2).await;
+    let notes = fake.wait_for(2).await;
     assert!(notes[1].starts_with("start ") && notes[1] != notes[0], "{notes:?}");
     tokio::time::sleep(Duration::from_millis(50)).await;
     bench.send(Signal::Open).await;
     let health = bench.health.clone();
     let seen = bench.end().await;
-    assert!(scribe.notes()[2].starts_with("open "), "{:?}", scribe.notes());
+    assert!(fake.notes()[2].starts_with("open "), "{:?}", fake.notes());
     assert_eq!(seen, [(Line::Red, true), (Line::Red, false)]);
     assert_eq!(health.alarms(), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_guard_that_is_stopped_while_the_door_is_open_is_replaced() {
-    let scribe = Scribe::new();
-    let guard = scribe.guard().await;
+    let fake = FakeGuard::new();
+    let guard = fake.guard().await;
     let bench = Bench::start(|door| {
         door.relay = Some(guard);
         door.open = Duration::from_millis(100);
     });
     bench.send(Signal::Open).await;
-    let notes = scribe.wait_for(2).await;
+    let notes = fake.wait_for(2).await;
     assert_eq!(notes[1], "open 100");
     tokio::time::sleep(Duration::from_millis(50)).await; // it has answered
     let process = notes[0].trim_start_matches("start ");
     let status = std::process::Command::new("kill").args(["-STOP", process]).status().expect("kill");
     assert!(status.success());
-    let notes = scribe.wait_for(3).await;
+    let notes = fake.wait_for(3).await;
     assert!(notes[2].starts_with("start ") && notes[2] != notes[0], "{notes:?}");
     assert!(!std::path::Path::new("/proc").join(process).exists(), "the stopped one is still there");
     bench.end().await;

@@ -1,7 +1,6 @@
-//! From the outbox to the hub: batches, sent again until a Receipt covers them.
+//! Delivers punches from the outbox to the hub in batches, and sends them again until a Receipt covers them.
 //!
-//! What was sent means nothing; only a Receipt of this store's epoch deletes. So there is nothing
-//! to remember but where to go on reading.
+//! Only a Receipt of this store's epoch deletes punches, so the only state is where to go on reading.
 
 use std::time::Duration;
 
@@ -14,19 +13,18 @@ use tracing::{debug, error, warn};
 use crate::hub_link::link::Sender;
 use crate::outbox::{Outbox, OutboxError};
 
-/// Batches on their way without a Receipt, at most.
+/// Batches in flight, at most.
 const WINDOW: usize = 4;
 /// Without a Receipt for so long (and up to half as long again), everything is sent again.
-const PATIENCE: Duration = Duration::from_secs(4);
+const RESEND_AFTER: Duration = Duration::from_secs(4);
 
-/// Where delivery stands.
 pub struct Delivery {
     outbox: Outbox,
     sender: Sender,
     connected: bool,
     /// Of the store whose numbers these are.
     epoch: u64,
-    /// Drawn at the start: a Receipt that somebody kept from before speaks to nobody.
+    /// Drawn at random at the start, so that a replayed Receipt of an earlier run is rejected.
     run: u64,
     /// All punches up to here are covered by a Receipt.
     acknowledged: u64,
@@ -38,11 +36,10 @@ pub struct Delivery {
     waiting: Vec<u64>,
     /// The outbox could not be read; it is tried again at the deadline.
     stalled: bool,
-    resend: Instant,
+    resend_at: Instant,
 }
 
 impl Delivery {
-    /// Starts disconnected.
     pub fn new(outbox: Outbox, sender: Sender) -> Self {
         let epoch = outbox.epoch();
         Self {
@@ -56,32 +53,31 @@ impl Delivery {
             next: 1,
             waiting: Vec::new(),
             stalled: false,
-            resend: Instant::now(),
+            resend_at: Instant::now(),
         }
     }
 
-    /// The connection came or went: what was on its way is sent again.
+    /// Call on every change of the connection: batches in flight are sent again.
     pub async fn connected(&mut self, connected: bool) -> Result<()> {
         self.connected = connected;
         self.rewind();
         self.send().await
     }
 
-    /// When everything that waits is sent again.
+    /// When unacknowledged punches are sent again.
     pub fn deadline(&self) -> Option<Instant> {
-        (self.connected && (self.stalled || !self.waiting.is_empty())).then_some(self.resend)
+        (self.connected && (self.stalled || !self.waiting.is_empty())).then_some(self.resend_at)
     }
 
-    /// The deadline passed.
-    pub async fn again(&mut self) -> Result<()> {
+    /// Call when the deadline has passed.
+    pub async fn resend(&mut self) -> Result<()> {
         debug!(waiting = self.waiting.len(), "no receipt; sending again");
         self.rewind();
         self.send().await
     }
 
-    /// The store goes on under another epoch: it was put back from a copy, or salvaged. What it
-    /// holds is sent from the beginning.
-    fn begin(&mut self, epoch: u64) {
+    /// The store has a new epoch, since it was restored from a copy or salvaged: send all it holds.
+    fn switch_epoch(&mut self, epoch: u64) {
         self.epoch = epoch;
         self.acknowledged = 0;
         self.oldest = 0;
@@ -99,15 +95,15 @@ impl Delivery {
             let read = self.outbox.read(self.next, proto::BATCH_PUNCHES, proto::BATCH_BYTES).await;
             let (born, records) = match read {
                 Ok(batch) if batch.epoch != self.epoch => {
-                    self.begin(batch.epoch);
+                    self.switch_epoch(batch.epoch);
                     continue;
                 }
                 Ok(batch) => (batch.born, batch.records),
                 Err(OutboxError::Stopped) => return Err(OutboxError::Stopped.into()),
                 Err(error) => {
-                    error!(%error, "ALARM: the outbox can't be read; trying again");
+                    error!(%error, "ALARM: cannot read the outbox; retrying");
                     self.stalled = true;
-                    self.resend = Instant::now() + PATIENCE;
+                    self.resend_at = Instant::now() + RESEND_AFTER;
                     return Ok(());
                 }
             };
@@ -131,47 +127,46 @@ impl Delivery {
             self.sender.publish(Topic::Punches, batch.encode_to_vec());
             self.next = last + 1;
             self.waiting.push(last);
-            self.resend = Instant::now() + PATIENCE.mul_f64(rand::random_range(1.0..1.5));
+            self.resend_at = Instant::now() + RESEND_AFTER.mul_f64(rand::random_range(1.0..1.5));
         }
         Ok(())
     }
 
-    /// The hub has other punches under numbers of this store: it was put back from a copy, or its end
-    /// was cut off in silence, and numbers were given out twice. What it holds is sent again under a
-    /// new epoch.
-    async fn doubled(&mut self, numbers: &[u64]) -> Result<()> {
-        error!(numbers = ?numbers, "ALARM: the outbox gave numbers out twice; it goes on under a new epoch");
+    /// The hub has other punches under numbers of this store: it was restored from a copy or truncated, and numbers
+    /// were assigned twice. All it holds is sent again under a new epoch.
+    async fn handle_conflicts(&mut self, numbers: &[u64]) -> Result<()> {
+        error!(numbers = ?numbers, "ALARM: the outbox assigned numbers twice; starting a new epoch");
         if let Err(error) = self.outbox.renew().await {
-            warn!(%error, "no new epoch yet");
+            warn!(%error, "cannot start a new epoch; retrying");
             return Ok(());
         }
         self.send().await
     }
 
-    /// The hub has punches for good.
+    /// The hub has stored punches: delete them here.
     pub async fn receipt(&mut self, payload: &[u8]) -> Result<()> {
         let Ok(receipt) = Receipt::decode(payload) else {
-            warn!("a receipt that can't be read");
+            warn!("malformed receipt ignored");
             return Ok(());
         };
         if receipt.version != proto::VERSION || receipt.epoch != self.epoch {
-            warn!(epoch = receipt.epoch, "a receipt for another store");
+            warn!(epoch = receipt.epoch, "receipt of another epoch ignored");
             return Ok(());
         }
         if receipt.run != self.run {
-            warn!("REFUSED: a receipt for another run of this terminal");
+            warn!("REFUSED: a receipt for an earlier run of this daemon");
             return Ok(());
         }
         if !receipt.conflicts.is_empty() {
-            return self.doubled(&receipt.conflicts).await;
+            return self.handle_conflicts(&receipt.conflicts).await;
         }
         if receipt.from > self.acknowledged.max(self.oldest.saturating_sub(1)) + 1 {
-            debug!(from = receipt.from, "a receipt that does not follow; the deadline sends again");
+            debug!(from = receipt.from, "receipt with a gap ignored; punches are sent again");
             return Ok(());
         }
         if receipt.through > self.acknowledged {
             if let Err(error) = self.outbox.trim(self.epoch, receipt.through).await {
-                warn!(%error, "delivered punches stay for now");
+                warn!(%error, "cannot delete delivered punches; retrying with the next receipt");
                 return Ok(());
             }
             self.acknowledged = receipt.through;
@@ -180,8 +175,8 @@ impl Delivery {
         self.waiting.retain(|last| *last > receipt.through);
         self.next = self.next.max(self.acknowledged + 1);
         if !receipt.missing.is_empty() {
-            // The deadline sends them again. At once would be for ever, if they never arrive.
-            debug!(missing = receipt.missing.len(), "the hub lacks punches");
+            // Sent again at the deadline: at once would loop if they never arrive.
+            debug!(missing = receipt.missing.len(), "the hub lacks punches; sending again at the deadline");
         }
         self.send().await
     }

@@ -1,7 +1,6 @@
-//! The connection to the hub: the only file that knows the MQTT client.
+//! The MQTT connection to the hub; the only file that knows the client library.
 //!
-//! The client's own queue is never trusted: after a reconnect it is gone, and whoever sends
-//! through here sends again.
+//! The client's own queue does not survive a reconnect: callers send again.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -19,6 +18,7 @@ use tracing::{debug, info, warn};
 
 use crate::config::Hub;
 use crate::identity::Identity;
+use crate::identity::tls::find_tls_error;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// The waits between attempts to connect: doubled from the first to the last, with jitter.
@@ -26,17 +26,15 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 /// Packets that may be on their way without an acknowledgement.
 const IN_FLIGHT: u16 = 16;
 
-/// What the hub said.
 pub enum Incoming {
-    /// The connection stands, and the terminal is subscribed.
+    /// Connected and subscribed.
     Connected,
-    /// It is gone.
     Disconnected,
     /// A message on one of the terminal's own topics.
     Message(Topic, Vec<u8>),
 }
 
-/// Publishes, cheap to clone.
+/// Signs and publishes messages; cheap to clone.
 #[derive(Clone)]
 pub struct Sender {
     client: AsyncClient,
@@ -44,14 +42,13 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Signs a message and hands it to the client, or drops it when the client is busy: whether it
-    /// arrives is not known in either case, and whoever needs that sends again. It never waits:
-    /// waiting here while the connection waits for this task to take what came in would be for ever.
+    /// Signs and enqueues a message, or drops it when the queue is full: callers that need delivery send again. It
+    /// never blocks, since the event loop may be waiting for the caller: that would deadlock.
     pub fn publish(&self, topic: Topic, body: Vec<u8>) {
         let device = &self.identity.device;
         let message = self.identity.signer.sign(topic, device, body);
         if let Err(error) = self.client.try_publish(topic.of(device), QoS::AtLeastOnce, false, message) {
-            debug!(%error, ?topic, "not sent now");
+            debug!(%error, ?topic, "queue full; message dropped");
         }
     }
 }
@@ -62,31 +59,18 @@ async fn pause(wait: Duration) -> Duration {
     (wait * 2).min(BACKOFF.1)
 }
 
-/// The connection itself.
 pub struct Link {
     client: AsyncClient,
     events: EventLoop,
     identity: Arc<Identity>,
     incoming: mpsc::Sender<Incoming>,
-    ended: Arc<Notify>,
+    expired: Arc<Notify>,
 }
 
-/// Whether the other side says that this terminal's certificate has ended.
-fn says_ended(error: &(dyn Error + 'static)) -> bool {
-    let ended = |error: &rustls::Error| {
-        matches!(error, rustls::Error::AlertReceived(AlertDescription::CertificateExpired))
-    };
-    let mut next = Some(error);
-    while let Some(error) = next {
-        // What TLS says comes inside an error of the connection, which hides it from `source`.
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let inside = inner.and_then(|inner| inner.downcast_ref());
-        if error.downcast_ref().or(inside).is_some_and(ended) {
-            return true;
-        }
-        next = error.source();
-    }
-    false
+/// Whether the hub rejected this terminal's certificate as expired.
+fn is_expired_alert(error: &(dyn Error + 'static)) -> bool {
+    let expired = rustls::Error::AlertReceived(AlertDescription::CertificateExpired);
+    find_tls_error(error) == Some(&expired)
 }
 
 impl Link {
@@ -103,30 +87,30 @@ impl Link {
         let (client, events) = AsyncClient::new(options, usize::from(IN_FLIGHT));
         let (send, receive) = mpsc::channel(64);
         let sender = Sender { client: client.clone(), identity: identity.clone() };
-        let ended = Arc::default();
-        Ok((Self { client, events, identity, incoming: send, ended }, sender, receive))
+        let expired = Arc::default();
+        Ok((Self { client, events, identity, incoming: send, expired }, sender, receive))
     }
 
-    /// Told whenever the hub says that this terminal's certificate has ended.
-    pub fn ended(&self) -> Arc<Notify> {
-        self.ended.clone()
+    /// Notified whenever the hub rejects this terminal's certificate as expired.
+    pub fn expired(&self) -> Arc<Notify> {
+        self.expired.clone()
     }
 
-    /// Connects once and says goodbye: whether the hub takes this terminal. Only where no daemon is
-    /// connected: the hub knows one connection of a terminal.
-    pub async fn visit(mut self) -> Result<()> {
+    /// Connects once and disconnects, to see whether the hub accepts this terminal. Not while the daemon is
+    /// connected: the hub keeps one connection a terminal.
+    pub async fn probe(mut self) -> Result<()> {
         while !matches!(self.events.poll().await?, Event::Incoming(Packet::ConnAck(_))) {}
         self.client.disconnect().await?;
-        while self.events.poll().await.is_ok() {} // until it is said
+        while self.events.poll().await.is_ok() {} // flushes the DISCONNECT
         Ok(())
     }
 
-    /// Keeps the connection, for ever; ends when nobody listens any more.
+    /// Keeps the connection up until the receiver of incoming messages is dropped.
     pub async fn run(mut self) {
         let mut wait = BACKOFF.0;
         let mut connected = false;
         loop {
-            let told = match self.events.poll().await {
+            let sent = match self.events.poll().await {
                 Ok(Event::Incoming(Packet::ConnAck(_))) => {
                     info!("connected to the hub");
                     connected = true;
@@ -139,10 +123,10 @@ impl Link {
                 }
                 Ok(Event::Incoming(Packet::SubAck(answer))) => {
                     if answer.return_codes.contains(&SubscribeReasonCode::Failure) {
-                        // A broker that has not heard of this terminal yet, or no more.
+                        // The broker does not know this terminal yet, or no longer.
                         warn!(
                             retry_ms = wait.as_millis() as u64,
-                            "the broker lets this terminal hear nothing"
+                            "the broker refuses this terminal's subscriptions; retrying (is it revoked? rollcall-hub terminal list)"
                         );
                         self.events.clean();
                         connected = false;
@@ -154,53 +138,51 @@ impl Link {
                     }
                 }
                 Ok(Event::Incoming(Packet::Publish(message))) => {
-                    match self.believe(&message.topic, &message.payload) {
-                        Some(believed) => self.incoming.send(believed).await,
+                    match self.verify(&message.topic, &message.payload) {
+                        Some(message) => self.incoming.send(message).await,
                         None => Ok(()),
                     }
                 }
                 Ok(_) => Ok(()),
                 Err(error) => {
-                    if says_ended(&error) {
-                        self.ended.notify_one();
+                    if is_expired_alert(&error) {
+                        self.expired.notify_one();
                     }
                     if connected {
-                        warn!(%error, "the hub is out of reach; punches are kept");
+                        warn!(%error, "connection to the hub lost; punches are kept");
                     } else {
-                        warn!(%error, retry_ms = wait.as_millis() as u64, "cannot connect to the hub");
+                        warn!(%error, retry_ms = wait.as_millis() as u64, "cannot connect to the hub; retrying");
                     }
-                    let told = if std::mem::take(&mut connected) {
+                    let sent = if std::mem::take(&mut connected) {
                         self.incoming.send(Incoming::Disconnected).await
                     } else {
                         Ok(())
                     };
                     wait = pause(wait).await;
-                    told
+                    sent
                 }
             };
-            if told.is_err() {
+            if sent.is_err() {
                 return;
             }
         }
     }
 
-    /// Asks for the terminal's own topics, within the event loop's own turn: it must not wait.
-    /// `false`: it can't, and without it the terminal would hear nothing.
+    /// Subscribes to the terminal's own topics. Must not block: it runs inside the event loop.
     fn subscribe(&self) -> bool {
         let filters =
             Topic::DOWN.map(|topic| SubscribeFilter::new(topic.of(&self.identity.device), QoS::AtMostOnce));
         let asked = self.client.try_subscribe_many(filters);
-        asked.inspect_err(|error| warn!(%error, "cannot subscribe")).is_ok()
+        asked.inspect_err(|error| warn!(%error, "cannot subscribe; reconnecting")).is_ok()
     }
 
-    /// What the hub signed for this terminal. Whoever else may publish on the broker is not
-    /// believed.
-    fn believe(&self, topic: &str, message: &[u8]) -> Option<Incoming> {
+    /// Accepts only messages that the hub signed for this terminal: others may publish on the broker.
+    fn verify(&self, topic: &str, message: &[u8]) -> Option<Incoming> {
         let device = &self.identity.device;
         let topic = match Topic::parse(topic) {
             Some((addressee, topic)) if addressee == *device => topic,
             _ => {
-                warn!(topic, "REFUSED: a message for somebody else");
+                warn!(topic, "REFUSED: a message for another terminal");
                 return None;
             }
         };
@@ -224,11 +206,11 @@ mod tests {
     fn the_alert_is_found_wherever_it_comes() {
         let io = |alert| std::io::Error::other(rustls::Error::AlertReceived(alert));
         let ended = AlertDescription::CertificateExpired;
-        assert!(says_ended(&ConnectionError::Io(io(ended))));
-        assert!(says_ended(&ConnectionError::MqttState(StateError::Io(io(ended)))));
-        assert!(says_ended(&ConnectionError::Tls(TlsError::Io(io(ended)))));
-        assert!(says_ended(&ConnectionError::Tls(TlsError::TLS(rustls::Error::AlertReceived(ended)))));
-        assert!(!says_ended(&ConnectionError::Io(io(AlertDescription::CertificateRevoked))));
-        assert!(!says_ended(&ConnectionError::NetworkTimeout));
+        assert!(is_expired_alert(&ConnectionError::Io(io(ended))));
+        assert!(is_expired_alert(&ConnectionError::MqttState(StateError::Io(io(ended)))));
+        assert!(is_expired_alert(&ConnectionError::Tls(TlsError::Io(io(ended)))));
+        assert!(is_expired_alert(&ConnectionError::Tls(TlsError::TLS(rustls::Error::AlertReceived(ended)))));
+        assert!(!is_expired_alert(&ConnectionError::Io(io(AlertDescription::CertificateRevoked))));
+        assert!(!is_expired_alert(&ConnectionError::NetworkTimeout));
     }
 }

@@ -1,5 +1,4 @@
-//! The conversation with the hub: who we are and what we hold, punches up, receipts, rosters and
-//! answers down, a heartbeat.
+//! The session with the hub: hellos, heartbeats and punches up; receipts, gallery updates and answers down.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,67 +15,55 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::clock::Clock;
-use crate::clock_samples::{self, Anchors};
+use crate::clock_samples::{self, ClockSamples};
 use crate::door::Signal;
-use crate::gallery::{Applied, Roster};
+use crate::gallery::{Applied, GalleryStore};
 use crate::health::Health;
-use crate::hub_link::commands::Errands;
+use crate::hub_link::commands::Commands;
 use crate::hub_link::deliver::Delivery;
 use crate::hub_link::link::{Incoming, Sender};
 use crate::identity::Identity;
 use crate::machine::Machine;
 use crate::outbox::Outbox;
 
-/// How often the terminal says what it holds and how it is: whatever was lost heals by then.
-const BEAT: Duration = Duration::from_secs(30);
+/// Between two hellos, and two heartbeats: lost messages are recovered by then.
+const INTERVAL: Duration = Duration::from_secs(30);
 
-/// After so many answers the hub has had a heartbeat of this run, with the alarm in it.
-const ALARM_TOLD: u32 = 3;
+/// Answers after which the hub has certainly had a heartbeat of this run, with the outbox's alarm in it.
+const ALARM_DELIVERED: u32 = 3;
 
-/// The terminal's side of it.
-pub struct Conversation {
-    /// Punches on their way up.
+pub struct Session {
     pub delivery: Delivery,
-    /// Their store.
     pub outbox: Outbox,
-    /// The way up.
     pub sender: Sender,
-    /// Who this is.
     pub identity: Arc<Identity>,
-    /// Who may be recognised.
-    pub roster: Roster,
-    /// The embedder's hash.
+    pub gallery_store: GalleryStore,
+    /// SHA-256 of the embedder.
     pub embedder: String,
-    /// Where the eyes look for people.
+    /// The gallery that vision searches.
     pub gallery: watch::Sender<Arc<Gallery>>,
-    /// What people at the door see.
     pub door: mpsc::Sender<Signal>,
-    /// Counts for the heartbeat.
     pub health: Arc<Health>,
-    /// What time it is.
     pub clock: Clock,
-    /// The folder that must not be full.
     pub state: PathBuf,
-    /// What the hub may answer, and what it has said before.
-    pub memory: Memory,
-    /// Cancelled where the daemon is to start again.
+    pub history: History,
+    /// Cancelled to restart the daemon.
     pub restart: CancellationToken,
 }
 
-/// What lets the terminal tell a fresh answer from one that was kept and sent again.
-pub struct Memory {
+/// What later messages are checked against: the latest hellos, the clock samples, the commands that were done.
+pub struct History {
     hellos: Hellos,
-    anchors: Anchors,
-    errands: Errands,
+    samples: ClockSamples,
+    commands: Commands,
     /// Answers in this run.
     answers: u32,
 }
 
-impl Memory {
-    /// With what the folder `state` remembers.
+impl History {
     pub fn open(state: &Path) -> Self {
-        let (anchors, errands) = (Anchors::open(state), Errands::open(state));
-        Self { hellos: Hellos::default(), anchors, errands, answers: 0 }
+        let (samples, commands) = (ClockSamples::open(state), Commands::open(state));
+        Self { hellos: Hellos::default(), samples, commands, answers: 0 }
     }
 }
 
@@ -84,134 +71,133 @@ impl Memory {
 #[derive(Default)]
 struct Hellos {
     /// The latest first.
-    keys: Vec<Drawn>,
+    keys: Vec<OpenHello>,
 }
 
-/// The key of one hello.
-struct Drawn {
+struct OpenHello {
     key: HelloKey,
     at: Instant,
-    /// A roster was taken with it.
-    spent: bool,
+    /// A gallery update was applied with it.
+    used: bool,
 }
 
 impl Hellos {
-    /// Hellos that the hub may still answer: the latest, and one that crossed its answer.
+    /// Hellos that the hub may still answer: the latest, and the one before, whose answer may have crossed it.
     const OPEN: usize = 2;
 
     fn draw(&mut self) -> Vec<u8> {
         let key = HelloKey::draw();
         let public = key.public().to_vec();
-        self.keys.insert(0, Drawn { key, at: Instant::now(), spent: false });
+        self.keys.insert(0, OpenHello { key, at: Instant::now(), used: false });
         self.keys.truncate(Self::OPEN);
         public
     }
 
-    fn of(&self, public: &[u8]) -> Option<&Drawn> {
-        self.keys.iter().find(|drawn| drawn.key.public() == public)
+    fn of(&self, public: &[u8]) -> Option<&OpenHello> {
+        self.keys.iter().find(|hello| hello.key.public() == public)
     }
 
-    /// How long ago the hello was sent that is answered.
+    /// The age of the hello with this key.
     fn age(&self, public: &[u8]) -> Option<Duration> {
-        self.of(public).map(|drawn| drawn.at.elapsed())
+        self.of(public).map(|hello| hello.at.elapsed())
     }
 
-    /// Opens a roster. Each key opens rosters until one was taken with it.
+    /// Decrypts a gallery update. A key is good until an update was applied with it.
     fn open(&mut self, device: &DeviceId, sealed: &Sealed) -> Result<Vec<u8>> {
-        let drawn = self.of(&sealed.key).context("it answers no hello of this terminal's")?;
-        ensure!(!drawn.spent, "it answers a hello that was answered");
-        Ok(drawn.key.open(Topic::Roster, device, sealed)?)
+        let hello = self.of(&sealed.key).context("it answers no hello of this terminal")?;
+        ensure!(!hello.used, "it answers a hello that was already answered");
+        Ok(hello.key.open(Topic::Roster, device, sealed)?)
     }
 
-    fn spend(&mut self, public: &[u8]) {
-        for drawn in &mut self.keys {
-            drawn.spent |= drawn.key.public() == public;
+    fn mark_used(&mut self, public: &[u8]) {
+        for hello in &mut self.keys {
+            hello.used |= hello.key.public() == public;
         }
     }
 }
 
-impl Conversation {
-    /// Talks until the link is gone or the outbox has stopped.
+impl Session {
+    /// Runs until the link is gone or the outbox has stopped.
     pub async fn run(mut self, mut incoming: mpsc::Receiver<Incoming>, appended: Arc<Notify>) {
-        let mut beat = interval(BEAT);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let health = self.health.clone();
         let mut connected = false;
         loop {
             let resend = self.delivery.deadline();
-            let wake = resend.unwrap_or_else(|| Instant::now() + BEAT);
+            let wake = resend.unwrap_or_else(|| Instant::now() + INTERVAL);
             let done = tokio::select! {
                 message = incoming.recv() => match message {
                     None => return,
                     Some(Incoming::Connected) => {
                         connected = true;
-                        self.health.connect(true);
-                        self.introduce();
+                        self.health.set_connected(true);
+                        self.announce();
                         self.delivery.connected(true).await
                     }
                     Some(Incoming::Disconnected) => {
                         connected = false;
-                        self.health.connect(false);
+                        self.health.set_connected(false);
                         self.delivery.connected(false).await
                     }
-                    Some(Incoming::Message(topic, body)) => self.hear(topic, &body).await,
+                    Some(Incoming::Message(topic, body)) => self.handle(topic, &body).await,
                 },
                 () = appended.notified() => self.delivery.send().await,
-                () = tokio::time::sleep_until(wake), if resend.is_some() => self.delivery.again().await,
-                _ = beat.tick() => {
-                    // Also offline: the clock may be set now, and the next start before the network.
-                    self.memory.anchors.note(&self.clock.now());
+                () = tokio::time::sleep_until(wake), if resend.is_some() => self.delivery.resend().await,
+                _ = ticks.tick() => {
+                    // Also offline: the clock may be set now, and the terminal reboot before it has a network.
+                    self.history.samples.add(&self.clock.now());
                     if connected {
-                        self.introduce();
+                        self.announce();
                     }
                     Ok(())
                 }
                 () = health.changed(), if connected => {
-                    self.beat();
+                    self.heartbeat();
                     Ok(())
                 }
             };
             if let Err(error) = done {
-                error!(error = format!("{error:#}"), "delivery");
+                error!(error = format!("{error:#}"), "delivery stopped");
                 return;
             }
         }
     }
 
-    fn introduce(&mut self) {
+    fn announce(&mut self) {
         self.hello();
-        self.beat();
+        self.heartbeat();
     }
 
-    /// Says what the terminal holds; the hub answers with what is missing.
+    /// Tells the hub what the terminal holds; the hub answers with what is missing.
     fn hello(&mut self) {
         let now = self.clock.now();
-        self.memory.anchors.note(&now);
+        self.history.samples.add(&now);
         let hello = Hello {
             version: proto::VERSION,
             software: env!("CARGO_PKG_VERSION").into(),
             epoch: self.outbox.epoch(),
-            roster: self.roster.version(),
+            roster: self.gallery_store.version(),
             embedder: self.embedder.clone(),
-            key: self.memory.hellos.draw(),
+            key: self.history.hellos.draw(),
             now: Some(clock_samples::of(&now)),
-            anchors: self.memory.anchors.all(),
-            request: self.identity.request().unwrap_or_default(),
-            done: self.memory.errands.done(),
+            anchors: self.history.samples.all(),
+            request: self.identity.renewal_request().unwrap_or_default(),
+            done: self.history.commands.done(),
         };
         self.sender.publish(Topic::Hello, hello.encode_to_vec());
     }
 
-    fn beat(&self) {
-        // First the time: a punch in between is after it.
+    fn heartbeat(&self) {
+        // The time first: punches made meanwhile are later.
         let now = self.clock.now();
         let at_us = if now.synchronised && !self.health.punching() { now.wall_us } else { 0 };
-        let machine = Machine::look(&self.state);
+        let machine = Machine::read(&self.state);
         let mut alarms = self.health.alarms();
         alarms.extend(self.outbox.alarm());
-        let beat = Heartbeat {
+        let heartbeat = Heartbeat {
             queued: self.outbox.queued(),
-            roster: self.roster.version(),
+            roster: self.gallery_store.version(),
             at_us,
             alarm: alarms.join("; "),
             synchronised: now.synchronised,
@@ -219,82 +205,82 @@ impl Conversation {
             temperature_c: machine.temperature_c,
             ..self.health.heartbeat()
         };
-        self.sender.publish(Topic::Heartbeat, beat.encode_to_vec());
+        self.sender.publish(Topic::Heartbeat, heartbeat.encode_to_vec());
     }
 
-    /// What the hub signed. Only a broken outbox is an error; what makes no sense is refused.
-    async fn hear(&mut self, topic: Topic, body: &[u8]) -> Result<()> {
+    /// Handles a message of the hub. Only a broken outbox is an error; an invalid message is logged.
+    async fn handle(&mut self, topic: Topic, body: &[u8]) -> Result<()> {
         let done = match topic {
             Topic::Receipt => return self.delivery.receipt(body).await,
-            Topic::Roster => self.update(body),
-            Topic::Answer => self.answered(body).await,
+            Topic::Roster => self.update_gallery(body),
+            Topic::Answer => self.handle_answer(body).await,
             Topic::Punches | Topic::Hello | Topic::Heartbeat => Ok(()),
         };
         if let Err(error) = done {
-            warn!(?topic, reason = format!("{error:#}"), "REFUSED: a message that can't be used");
+            warn!(?topic, reason = format!("{error:#}"), "REFUSED: an invalid message");
         }
         Ok(())
     }
 
-    fn update(&mut self, body: &[u8]) -> Result<()> {
-        let sealed = Sealed::decode(body).context("a roster that can't be read")?;
-        let roster = zeroize::Zeroizing::new(self.memory.hellos.open(&self.identity.device, &sealed)?);
-        match self.roster.apply(&roster)? {
+    fn update_gallery(&mut self, body: &[u8]) -> Result<()> {
+        let sealed = Sealed::decode(body).context("malformed gallery update")?;
+        let update = zeroize::Zeroizing::new(self.history.hellos.open(&self.identity.device, &sealed)?);
+        match self.gallery_store.apply(&update)? {
             Applied::Changed => {
-                self.memory.hellos.spend(&sealed.key);
-                self.gallery.send_replace(Arc::new(self.roster.gallery()));
+                self.history.hellos.mark_used(&sealed.key);
+                self.gallery.send_replace(Arc::new(self.gallery_store.gallery()));
                 self.hello(); // asks for the next part, if there is one
             }
             Applied::Same => {}
-            Applied::Gap => warn!("a roster update is missing; the hub is asked again with the next hello"),
+            Applied::Gap => warn!("a gallery update is missing; the next hello asks for it"),
         }
         Ok(())
     }
 
-    async fn answered(&mut self, body: &[u8]) -> Result<()> {
-        let answer = Answer::decode(body).context("an answer that can't be read")?;
-        ensure!(answer.version == proto::VERSION, "an answer of version {}", answer.version);
-        let age = self.memory.hellos.age(&answer.key).context("it answers no hello of this terminal's")?;
+    async fn handle_answer(&mut self, body: &[u8]) -> Result<()> {
+        let answer = Answer::decode(body).context("malformed answer")?;
+        ensure!(answer.version == proto::VERSION, "answer with unknown version {}", answer.version);
+        let age = self.history.hellos.age(&answer.key).context("it answers no hello of this terminal")?;
         self.identity.floor.raise(u64::try_from(answer.at_us / 1_000_000).unwrap_or(0));
-        self.memory.answers += 1;
-        if self.memory.answers == ALARM_TOLD {
-            self.outbox.told();
+        self.history.answers += 1;
+        if self.history.answers == ALARM_DELIVERED {
+            self.outbox.alarm_delivered();
         }
         if !answer.certificate.is_empty() {
             self.renew(&answer.certificate);
         }
-        // What somebody kept from before is too late for whatever was asked for.
+        // A replayed answer is too late for its commands.
         let at_us = answer.at_us.saturating_add(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
-        for kind in self.memory.errands.take(answer.commands, at_us) {
-            if let Err(error) = self.obey(kind).await {
-                error!(?kind, error = format!("{error:#}"), "a command failed");
+        for kind in self.history.commands.accept(answer.commands, at_us) {
+            if let Err(error) = self.execute(kind).await {
+                error!(?kind, error = format!("{error:#}"), "command failed");
             }
         }
         Ok(())
     }
 
-    /// A certificate that can't be used is somebody's business before the present one expires.
+    /// Raises an alarm where the new certificate can't be used, well before the present one expires.
     fn renew(&mut self, certificate: &str) {
         let fault = self.identity.renew(certificate).err().map(|error| {
-            error!(error = format!("{error:#}"), "ALARM: the new certificate is not used");
-            format!("the certificate is not renewed: {error:#}")
+            error!(error = format!("{error:#}"), "ALARM: cannot use the new certificate");
+            format!("cannot renew the certificate: {error:#}")
         });
-        self.health.certificate(fault);
+        self.health.set_certificate_fault(fault);
     }
 
-    async fn obey(&mut self, kind: CommandKind) -> Result<()> {
-        info!(?kind, "a command of the hub");
+    async fn execute(&mut self, kind: CommandKind) -> Result<()> {
+        info!(?kind, "command of the hub");
         match kind {
             CommandKind::Identify => drop(self.door.send(Signal::Identify).await),
             CommandKind::Resync => {
-                self.roster.clear()?;
-                self.gallery.send_replace(Arc::new(self.roster.gallery()));
+                self.gallery_store.clear()?;
+                self.gallery.send_replace(Arc::new(self.gallery_store.gallery()));
             }
             CommandKind::Open => drop(self.door.send(Signal::Open).await),
             CommandKind::Restart => self.restart.cancel(),
-            CommandKind::Nothing => debug!("nothing to do"),
+            CommandKind::Nothing => debug!("no command"),
         }
-        self.hello(); // so that the hub hears that it is done
+        self.hello(); // tells the hub that it is done
         Ok(())
     }
 }
@@ -304,7 +290,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_roster_that_was_kept_opens_for_no_later_hello() {
+    fn a_replayed_gallery_update_is_rejected() {
         let device = DeviceId::from_random([1; 16]);
         let mut hellos = Hellos::default();
         let first = hellos.draw();
@@ -312,8 +298,8 @@ mod tests {
         assert_eq!(hellos.open(&device, &sealed).expect("opens"), b"faces");
         let second = hellos.draw();
         assert!(hellos.open(&device, &sealed).is_ok(), "an answer that crossed the next hello");
-        hellos.spend(&first);
-        assert!(hellos.open(&device, &sealed).is_err(), "taken before");
+        hellos.mark_used(&first);
+        assert!(hellos.open(&device, &sealed).is_err(), "applied before");
         assert!(hellos.age(&first).is_some() && hellos.age(&second).is_some());
         hellos.draw();
         assert!(hellos.age(&first).is_none() && hellos.age(&second).is_some());

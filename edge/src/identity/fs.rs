@@ -1,4 +1,4 @@
-//! Files that are whole or not there, whenever the power fails.
+//! Atomic, durable writes: after a power cut a file is complete or absent.
 
 use std::fs;
 use std::io::Write;
@@ -7,21 +7,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// Writes a file that must not be there yet, durably, readable as `mode` says. A power cut leaves it
-/// whole or not there.
+/// Creates a file that must not exist yet.
 pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let write = || {
         let fresh = write_beside(path, bytes, mode)?;
-        let linked = fs::hard_link(&fresh, path); // which replaces nothing
+        let linked = fs::hard_link(&fresh, path); // fails where the file exists
         fs::remove_file(&fresh)?;
         linked?;
         sync_folder(path)
     };
-    write().with_context(|| format!("cannot make {}", path.display()))
+    write().with_context(|| format!("cannot create {}", path.display()))
 }
 
-/// Puts a file in the place of another, or where there is none: afterwards one of the two is there,
-/// whole, whatever happens.
+/// Creates or replaces a file.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let write = || {
         fs::rename(write_beside(path, bytes, mode)?, path)?;
@@ -30,7 +28,7 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Writes what is to become a file, whole and durable, beside it.
+/// Writes the temporary file that is then linked or renamed.
 fn write_beside(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<PathBuf> {
     let fresh = path.with_extension("new");
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&fresh)?;
@@ -39,7 +37,7 @@ fn write_beside(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<PathBuf
     Ok(fresh)
 }
 
-/// Makes a file's name durable: it stands in its folder, which is written by itself.
+/// Makes a file's name durable: it is an entry of its folder.
 pub fn sync_folder(path: &Path) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     folder.map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())

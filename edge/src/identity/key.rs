@@ -1,4 +1,4 @@
-//! The terminal's key, and requests for certificates of it.
+//! The terminal's key and its certificate signing requests.
 
 use std::fs;
 use std::path::Path;
@@ -11,15 +11,14 @@ use rcgen::{
 
 use crate::identity::fs::write_new;
 
-/// Reads a key.
 pub fn read_key(file: &Path) -> Result<KeyPair> {
     let pem = zeroize::Zeroizing::new(
         fs::read_to_string(file).with_context(|| format!("cannot read the key {}", file.display()))?,
     );
-    KeyPair::from_pem(&pem).with_context(|| format!("{} holds no key", file.display()))
+    KeyPair::from_pem(&pem).with_context(|| format!("{} is not a private key in PEM", file.display()))
 }
 
-/// The terminal's key, which is made if it is not there.
+/// Reads the terminal's key, or creates it.
 pub fn key(file: &Path) -> Result<KeyPair> {
     if file.exists() {
         return read_key(file);
@@ -29,9 +28,9 @@ pub fn key(file: &Path) -> Result<KeyPair> {
     Ok(key)
 }
 
-/// Makes `terminal.key` if it is not there, writes `terminal.csr` and prints where.
+/// Creates `terminal.key` if it is missing, writes `terminal.csr` and prints its path.
 pub fn request(state: &Path) -> Result<()> {
-    fs::create_dir_all(state).with_context(|| format!("cannot make {}", state.display()))?;
+    fs::create_dir_all(state).with_context(|| format!("cannot create {}", state.display()))?;
     let key = key(&state.join("terminal.key"))?;
     let device = device_of(&key)?;
     let file = state.join("terminal.csr");
@@ -42,20 +41,19 @@ pub fn request(state: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The terminal is named by its first key: no second terminal can be given the same name.
+/// A terminal's id is the hash of its first key, so it can't be assigned twice.
 pub fn device_of(key: &KeyPair) -> Result<DeviceId> {
     let hash = sha256(key.subject_public_key_info().as_slice());
     let first: [u8; 16] = hash[..16].try_into().context("a hash has 32 bytes")?;
     Ok(DeviceId::from_random(first))
 }
 
-/// The hash of some bytes.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     use sha2::Digest;
     sha2::Sha256::digest(bytes).into()
 }
 
-/// A request for a terminal's certificate (PEM).
+/// A certificate signing request (PEM).
 pub fn csr(key: &impl SigningKey, device: &DeviceId) -> Result<String> {
     let mut params = CertificateParams::new(Vec::<String>::new())?;
     params.distinguished_name = DistinguishedName::new();

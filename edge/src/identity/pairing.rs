@@ -1,7 +1,5 @@
-//! The first start: a terminal without a certificate asks the hub for one, and shows a code by which
-//! somebody who stands before it can say that it may.
-//!
-//! All that it was given is the hub's address and the fingerprint of its authority.
+//! Pairing: a terminal without a certificate asks the hub for one, and shows a code with which an administrator
+//! accepts it. It knows only the hub's address and the fingerprint of its authority.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,86 +19,70 @@ use crate::clock::Clock;
 use crate::config::{Config, Files, Hub, Misconfigured};
 use crate::identity::fs::{replace, write_new};
 use crate::identity::key::{csr, device_of, key, sha256};
-use crate::identity::tls::{Floor, HubVerifier, Pinned};
+use crate::identity::tls::{HubVerifier, Pinned, TimeFloor, find_tls_error};
 
 /// Letters and digits of a code, without those that look alike (Crockford's base 32).
 const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-/// Their number: 40 bits, of which the hub lets five be guessed.
+/// Length of a code: 40 bits; the hub allows five guesses.
 const CODE: usize = 8;
-/// The waits between two questions, with jitter.
-const ASK: Duration = Duration::from_secs(5);
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two requests, with jitter.
+const POLL: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(20);
 /// Pixels of a module of the QR image.
 const MODULE: u32 = 8;
 
 #[derive(Serialize)]
-struct Question<'a> {
+struct Request<'a> {
     request: &'a str,
     code: &'a str,
 }
 
+/// The hub's answer. Certificates are PEM.
 #[derive(Deserialize)]
-struct Answer {
-    state: String,
-    certificate: Option<String>,
-    ca: Option<String>,
-}
-
-/// What the hub says.
-pub enum Told {
-    /// Nobody has decided yet.
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum Answer {
     Pending,
-    /// The terminal's certificate, and the hub's authority and signing key (PEM).
     Accepted {
-        /// Of the terminal.
         certificate: String,
-        /// Of the hub.
+        /// The hub's authority and signing key.
         ca: String,
     },
-    /// Somebody has decided against it.
     Rejected,
 }
 
-/// What the hub is asked, again and again.
-pub struct Asking {
+/// Sends the pairing request of one terminal.
+pub struct PairingClient {
     client: Client,
-    /// Where.
     pub url: String,
     request: String,
     /// What people compare.
     pub code: String,
 }
 
-impl Asking {
-    /// Of a terminal that wants what `request` says; `tls` decides whom it believes.
+impl PairingClient {
+    /// For the certificate signing request `request`.
     pub fn new(hub: &Hub, state: &Path, tls: ClientConfig, request: String) -> Result<Self> {
-        let client = Client::builder().tls_backend_preconfigured(tls).timeout(PATIENCE).build()?;
+        let client = Client::builder().tls_backend_preconfigured(tls).timeout(TIMEOUT).build()?;
         let url = format!("https://{}/api/v1/claims", hub.host.at(hub.https_port));
         Ok(Self { client, url, request, code: code(state)? })
     }
 
-    /// Asks once.
-    pub async fn ask(&self) -> Result<Told> {
-        let question = Question { request: &self.request, code: &self.code };
-        let answer = self.client.post(&self.url).json(&question).send().await.context("no answer")?;
+    pub async fn ask(&self) -> Result<Answer> {
+        let body = Request { request: &self.request, code: &self.code };
+        let answer =
+            self.client.post(&self.url).json(&body).send().await.context("no answer from the hub")?;
         let status = answer.status();
         if status == StatusCode::ACCEPTED {
-            return Ok(Told::Pending);
+            return Ok(Answer::Pending);
         }
-        ensure!(status == StatusCode::OK, "the hub says {status}");
-        let answer: Answer = answer.json().await.context("an answer that can't be read")?;
-        Ok(match (answer.state.as_str(), answer.certificate, answer.ca) {
-            ("accepted", Some(certificate), Some(ca)) => Told::Accepted { certificate, ca },
-            ("pending", ..) => Told::Pending,
-            _ => Told::Rejected,
-        })
+        ensure!(status == StatusCode::OK, "the hub answers {status}");
+        answer.json().await.context("malformed answer")
     }
 }
 
-/// Asks until the terminal is accepted; then its certificate and the hub's authority are there.
-/// Where there is a certificate already it does nothing.
-pub async fn claim(config: &Config, clock: Clock) -> Result<()> {
+/// Asks until the terminal is accepted, and saves its certificate and the hub's authority. Does nothing where there is
+/// a certificate already.
+pub async fn pair(config: &Config, clock: Clock) -> Result<()> {
     let files = config.hub.files(&config.state);
     if files.certificate.exists() {
         return Ok(());
@@ -116,57 +98,54 @@ pub async fn claim(config: &Config, clock: Clock) -> Result<()> {
     let key = key(&files.key)?;
     let device = device_of(&key)?;
     let tls = tls(&config.state, fingerprint, clock)?;
-    let asking = Asking::new(&config.hub, &config.state, tls, csr(&key, &device)?)?;
+    let asking = PairingClient::new(&config.hub, &config.state, tls, csr(&key, &device)?)?;
     show(&config.state, &device, &asking.code)?;
     let url = &asking.url;
     loop {
         match asking.ask().await {
-            Ok(Told::Accepted { certificate, ca }) => {
-                settle(&files, &certificate, &ca)?;
-                forget(&config.state);
+            Ok(Answer::Accepted { certificate, ca }) => {
+                save(&files, &certificate, &ca)?;
+                remove_code(&config.state);
                 return Ok(());
             }
-            Ok(Told::Rejected) => {
-                // Another code is another claim, which somebody may decide otherwise about.
+            Ok(Answer::Rejected) => {
+                // The next start makes another request, with another code.
                 let _ = std::fs::remove_file(config.state.join("claim.code"));
-                bail!(
-                    "the hub has rejected this terminal; start it again to ask once more, with another code"
-                );
+                bail!("the hub has rejected this terminal; restart it to ask again with another code");
             }
-            Ok(Told::Pending) => info!(device.id = %device, "waiting to be accepted"),
+            Ok(Answer::Pending) => info!(device.id = %device, "waiting to be accepted at the hub"),
             Err(error) => {
-                let error = format!("{error:#}");
-                if error.contains("UnknownIssuer") {
+                if is_other_hub(&error) {
                     warn!(
                         url,
-                        "whoever answers there is not the hub of hub.ca_sha256: compare it with \
-                        `rollcall-hub terminal fingerprint`, and look at hub.host and hub.https_port; trying again"
+                        "the server is not the hub of hub.ca_sha256: compare it with \
+                        `rollcall-hub terminal fingerprint`, and check hub.host and hub.https_port; retrying"
                     );
                 } else {
-                    warn!(url, error, "cannot ask the hub; trying again");
+                    warn!(url, error = format!("{error:#}"), "cannot ask the hub; retrying");
                 }
             }
         }
-        tokio::time::sleep(ASK.mul_f64(rand::random_range(1.0..2.0))).await;
+        tokio::time::sleep(POLL.mul_f64(rand::random_range(1.0..2.0))).await;
     }
 }
 
-fn settle(files: &Files, certificate: &str, ca: &str) -> Result<()> {
-    Pinned::parse(ca.as_bytes()).context("what the hub sent")?;
+fn save(files: &Files, certificate: &str, ca: &str) -> Result<()> {
+    Pinned::parse(ca.as_bytes()).context("the hub sent an invalid ca.pem")?;
     replace(&files.ca, ca.as_bytes(), 0o644)?;
     replace(&files.certificate, certificate.as_bytes(), 0o644)?;
     println!("accepted");
-    info!("the hub has accepted this terminal");
+    info!("accepted by the hub");
     Ok(())
 }
 
-/// Forgets the code: somebody has decided.
-pub fn forget(state: &Path) {
+/// Deletes the code once it is decided on.
+pub fn remove_code(state: &Path) {
     let _ = std::fs::remove_file(state.join("claim.code"));
     let _ = std::fs::remove_file(state.join("claim.png"));
 }
 
-/// The code, which stays the same until somebody has decided.
+/// Reads the code, or draws one: it stays the same until it is decided on.
 fn code(state: &Path) -> Result<String> {
     let file = state.join("claim.code");
     if let Ok(code) = std::fs::read_to_string(&file) {
@@ -181,7 +160,7 @@ fn code(state: &Path) -> Result<String> {
     Ok(code)
 }
 
-/// Shows device and code on the console and as a QR image.
+/// Prints id and code, and writes them as a QR image.
 pub fn show(state: &Path, device: &DeviceId, code: &str) -> Result<()> {
     let spoken = format!("{}-{}", &code[..CODE / 2], &code[CODE / 2..]);
     let qr = QrCode::new(format!("rollcall-claim:{device}:{code}")).context("no QR code")?;
@@ -197,11 +176,17 @@ pub fn show(state: &Path, device: &DeviceId, code: &str) -> Result<()> {
     Ok(())
 }
 
-/// TLS towards a hub of which nothing is known but its authority's fingerprint.
+/// Whether the server has another authority than the expected one.
+pub fn is_other_hub(error: &anyhow::Error) -> bool {
+    let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
+    find_tls_error(error.as_ref()) == Some(&unknown)
+}
+
+/// TLS towards a hub of which only the fingerprint of its authority is known.
 pub fn tls(state: &Path, fingerprint: &str, clock: Clock) -> Result<ClientConfig> {
     let pinned = hex::decode(fingerprint.replace(':', "")).unwrap_or_default();
-    ensure!(pinned.len() == 32, "hub.ca_sha256 has 64 hexadecimal characters");
-    let floor = Arc::new(Floor::open(state, clock, &[]));
+    ensure!(pinned.len() == 32, "hub.ca_sha256 must have 64 hexadecimal characters");
+    let floor = Arc::new(TimeFloor::open(state, clock, &[]));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     Ok(ClientConfig::builder_with_details(provider, floor.clone())
         .with_safe_default_protocol_versions()?
@@ -210,11 +195,11 @@ pub fn tls(state: &Path, fingerprint: &str, clock: Clock) -> Result<ClientConfig
         .with_no_client_auth())
 }
 
-/// Trusts the one authority of this fingerprint, which the hub must show.
+/// Trusts the authority with this fingerprint, which the hub must send in its chain.
 #[derive(Debug)]
 struct Fingerprint {
     pinned: Vec<u8>,
-    floor: Arc<Floor>,
+    floor: Arc<TimeFloor>,
 }
 
 impl ServerCertVerifier for Fingerprint {
@@ -265,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_is_kept_until_somebody_decides_and_can_be_scanned() {
+    fn a_code_is_kept_until_it_is_decided_on_and_can_be_scanned() {
         let state = tempfile::tempdir().expect("folder");
         let first = code(state.path()).expect("drawn");
         assert_eq!(first.len(), CODE);

@@ -1,9 +1,8 @@
-//! A terminal that slept through the end of its certificate. It works as ever, camera and punches, and beside
-//! that asks the hub for another certificate, as a new terminal does; the hub knows its key, and a terminal that
-//! it has accepted gets one without a code.
+//! Renewal of an expired certificate, after a terminal was switched off for months. It takes punches as usual, and asks
+//! the hub for another certificate as a new terminal does; the hub knows its key, and renews without a code.
 //!
-//! Whether the certificate has ended is looked at again and again: a clock may be set long after the
-//! start. And the hub says so, where it does not let the terminal in.
+//! Expiry is checked periodically, since the clock may be set long after the start, and when the hub rejects the
+//! certificate as expired.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,115 +16,113 @@ use tracing::{info, warn};
 use crate::config::Hub;
 use crate::health::Health;
 use crate::identity::Identity;
-use crate::identity::pairing::{Asking, Told, forget, show};
+use crate::identity::pairing::{Answer, PairingClient, remove_code, show};
 
-/// Between two looks at the clock.
-const LOOK: Duration = Duration::from_secs(30);
-/// The waits between two questions, doubled from the first to the last, with jitter.
-const ASK: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(5));
+/// Between two checks.
+const CHECK: Duration = Duration::from_secs(30);
+/// Waits between two requests, doubled from the first to the last, with jitter.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(5));
 
-/// Everything that another certificate takes.
 pub struct Renewal {
-    /// Whose it is.
     pub identity: Arc<Identity>,
-    /// Who is asked.
     pub hub: Hub,
-    /// Where a code is kept that people must compare.
     pub state: PathBuf,
-    /// Told where the hub refuses the certificate because it has ended.
-    pub refused: Arc<Notify>,
-    /// Told what is wrong.
+    /// Notified when the hub rejects the certificate as expired.
+    pub expired: Arc<Notify>,
     pub health: Arc<Health>,
 }
 
-/// What asking once has brought.
 #[derive(Debug, PartialEq, Eq)]
-enum Answer {
+enum Outcome {
     Renewed,
     Pending,
     Rejected,
 }
 
 impl Renewal {
-    /// Watches over the certificate, for ever.
+    /// Runs for ever.
     pub async fn run(self) {
         loop {
-            if !self.identity.has_ended() {
+            if !self.identity.has_expired() {
                 tokio::select! {
-                    () = self.refused.notified() => {}
-                    () = sleep(LOOK) => continue,
+                    () = self.expired.notified() => {}
+                    () = sleep(CHECK) => continue,
                 }
             }
-            warn!("the certificate has ended: punches are kept, and the hub is asked for another");
+            warn!("the certificate has expired; asking the hub for another (punches are kept)");
             if !self.renew().await {
-                // Somebody has decided; another code, which a start brings, is another question to them.
+                // A restart asks again, with another code.
                 return std::future::pending().await;
             }
-            // The hub may have refused the old certificate meanwhile.
+            // Discards a notification about the old certificate.
             tokio::select! {
                 biased;
-                () = self.refused.notified() => {}
+                () = self.expired.notified() => {}
                 () = std::future::ready(()) => {}
             }
         }
     }
 
-    /// Asks until there is another certificate, or the hub takes this one after all. `false`: it wants this
-    /// terminal no more.
+    /// Asks until there is another certificate, or the hub accepts this one after all. Returns `false` if the hub has
+    /// rejected this terminal.
     async fn renew(&self) -> bool {
-        let (mut wait, mut shown) = (ASK.0, false);
+        let (mut wait, mut shown) = (BACKOFF.0, false);
         loop {
             match self.ask(&mut shown).await {
-                Ok(Answer::Renewed) => break,
-                Ok(Answer::Rejected) => {
+                Ok(Outcome::Renewed) => break,
+                Ok(Outcome::Rejected) => {
                     let alarm =
-                        "the certificate has ended, and the hub has revoked or rejected this terminal";
-                    warn!("{alarm}: it asks again when it is started again");
-                    self.health.certificate(Some(alarm.into()));
+                        "the certificate has expired, and the hub has revoked or rejected this terminal";
+                    warn!("{alarm}; restart it to ask again");
+                    self.health.set_certificate_fault(Some(alarm.into()));
                     return false;
                 }
-                Ok(Answer::Pending) => {
-                    info!("waiting to be accepted");
-                    self.health
-                        .certificate(Some("the certificate has ended: accept the terminal's code".into()));
+                Ok(Outcome::Pending) => {
+                    info!("waiting to be accepted at the hub");
+                    self.health.set_certificate_fault(Some(
+                        "the certificate has expired: accept the terminal's code at the hub".into(),
+                    ));
                 }
                 Err(error) => {
                     let error = format!("{error:#}");
-                    warn!(error, "no other certificate yet; trying again");
-                    self.health.certificate(Some(format!("the certificate has ended: {error}")));
+                    warn!(error, "cannot renew the certificate; retrying");
+                    self.health.set_certificate_fault(Some(format!(
+                        "the certificate has expired, and cannot be renewed: {error}"
+                    )));
                 }
             }
             sleep(wait.mul_f64(rand::random_range(0.5..1.0))).await;
-            wait = (wait * 2).min(ASK.1);
-            if self.health.connected() && !self.identity.has_ended() {
+            wait = (wait * 2).min(BACKOFF.1);
+            if self.health.connected() && !self.identity.has_expired() {
                 break; // the hub's clock was wrong, for one
             }
         }
-        self.health.certificate(None);
+        self.health.set_certificate_fault(None);
         true
     }
 
-    /// Asks once. Where somebody must accept the code first, it is shown.
-    async fn ask(&self, shown: &mut bool) -> Result<Answer> {
+    /// Asks once, and shows the code if it must be accepted first.
+    async fn ask(&self, shown: &mut bool) -> Result<Outcome> {
         let identity = &self.identity;
-        let asking = Asking::new(&self.hub, &self.state, identity.tls_unnamed()?, identity.csr()?)?;
+        let asking =
+            PairingClient::new(&self.hub, &self.state, identity.tls_without_certificate()?, identity.csr()?)?;
         match asking.ask().await? {
-            Told::Accepted { certificate, .. } => {
-                // The hub may send once more what is in use already.
-                let lasts = identity.renew(&certificate)? || !identity.has_ended();
+            Answer::Accepted { certificate, .. } => {
+                // The hub may repeat the certificate that is in use already.
+                let lasts = identity.renew(&certificate)? || !identity.has_expired();
                 ensure!(lasts, "the hub sent a certificate that lasts no longer");
-                forget(&self.state);
-                Ok(Answer::Renewed)
+                remove_code(&self.state);
+                Ok(Outcome::Renewed)
             }
-            Told::Pending => {
+            Answer::Pending => {
                 if !std::mem::replace(shown, true) {
                     show(&self.state, &identity.device, &asking.code)?;
                 }
-                Ok(Answer::Pending)
+                Ok(Outcome::Pending)
             }
-            Told::Rejected => {
-                forget(&self.state);
-                Ok(Answer::Rejected)
+            Answer::Rejected => {
+                remove_code(&self.state);
+                Ok(Outcome::Rejected)
             }
         }
     }
@@ -148,6 +145,7 @@ mod tests {
     use crate::clock::Clock;
     use crate::config::{Config, Synchronised};
     use crate::identity::key::{device_of, key};
+    use crate::identity::pairing::is_other_hub;
 
     fn days(from_now: i64) -> OffsetDateTime {
         let now = Clock::open(Synchronised::Always).expect("clock").now().wall_us / 1_000_000;
@@ -203,7 +201,7 @@ mod tests {
                 identity: Arc::new(Identity::read(&config, clock).expect("an identity")),
                 hub: config.hub.clone(),
                 state: config.state.clone(),
-                refused: Arc::default(),
+                expired: Arc::default(),
                 health: Arc::new(Health::new(Uuid::nil())),
             }
         }
@@ -283,13 +281,13 @@ mod tests {
         let renewal =
             company.terminal(&company.certificate(&company.key, -700, -35), port, Synchronised::Always);
         let (identity, health) = (renewal.identity.clone(), renewal.health.clone());
-        assert!(identity.has_ended());
+        assert!(identity.has_expired());
         until_renewed(renewal, &company.file(), &fresh).await;
         let question = questions.recv().expect("a question");
         assert!(question.starts_with("POST /api/v1/claims "), "{question}");
         assert!(question.contains("BEGIN CERTIFICATE REQUEST"), "{question}");
         sleep(Duration::from_millis(100)).await;
-        assert!(!identity.has_ended() && health.alarms().is_empty(), "{:?}", health.alarms());
+        assert!(!identity.has_expired() && health.alarms().is_empty(), "{:?}", health.alarms());
         let left = |name: &str| company.state.path().join(name).exists();
         assert!(!left("claim.code") && !left("claim.png"));
         let ca = std::fs::read_to_string(company.state.path().join("ca.pem")).expect("an authority");
@@ -303,8 +301,8 @@ mod tests {
         let (port, _questions) = company.hub(vec![accepted(&fresh)]);
         let renewal =
             company.terminal(&company.certificate(&company.key, -700, -35), port, Synchronised::Never);
-        assert!(!renewal.identity.has_ended(), "it can't know");
-        renewal.refused.notify_one();
+        assert!(!renewal.identity.has_expired(), "it can't know");
+        renewal.expired.notify_one();
         until_renewed(renewal, &company.file(), &fresh).await;
     }
 
@@ -325,7 +323,7 @@ mod tests {
         assert!(!renewal.renew().await, "the rejection is an answer");
         assert!(renewal.health.alarms()[0].contains("revoked or rejected"), "{:?}", renewal.health.alarms());
         for _ in 0..2 {
-            assert_eq!(renewal.ask(&mut shown).await.expect("asked"), Answer::Pending);
+            assert_eq!(renewal.ask(&mut shown).await.expect("asked"), Outcome::Pending);
         }
         assert!(company.state.path().join("claim.png").exists(), "the code is not shown");
         let code = |question: String| question.rsplit('"').nth(1).expect("a code").to_owned();
@@ -341,8 +339,8 @@ mod tests {
         let (port, questions) = other.hub(vec![accepted("rubbish")]);
         let renewal =
             company.terminal(&company.certificate(&company.key, -700, -35), port, Synchronised::Always);
-        let error = format!("{:#}", renewal.ask(&mut false).await.expect_err("refused"));
-        assert!(error.contains("UnknownIssuer"), "{error}");
+        let error = renewal.ask(&mut false).await.expect_err("refused");
+        assert!(is_other_hub(&error), "{error:#}");
         assert!(questions.recv().is_err(), "it had the request");
     }
 }

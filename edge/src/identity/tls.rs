@@ -1,11 +1,11 @@
-//! Whom this terminal believes: the hub's authority and signing key, both pinned, and since when.
+//! Verification of the hub: its pinned authority and signing key, and what time it certainly is.
 //!
-//! A terminal without a battery-backed clock wakes up in 1970, or where it fell asleep, or by mistake in
-//! years to come. While its clock is not synchronised, the hub's certificate is judged by what is certainly
-//! past: when the pinned authority was made, when the terminal's own certificate was signed, and the
-//! latest time that the hub has signed. It must not have ended by then; should it be newer than all of
-//! these, that is forgiven. Its chain and name never are.
+//! A terminal without a battery-backed clock boots in 1970, at the time of its last shutdown, or in the far future.
+//! While its clock is not synchronised, the hub's certificate is checked against the time floor: the latest of when
+//! the pinned authority was made, when the terminal's own certificate was signed, and what the hub last signed. It
+//! must not have expired by then; a `notBefore` later than that is accepted. Chain and name are always checked.
 
+use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,29 +25,27 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use crate::clock::Clock;
 use crate::identity::fs::replace;
 
-/// Seconds after which the floor is written anew: a card wears out, and an hour changes nothing.
+/// Seconds by which the floor must rise before it is written: it saves the card.
 const WORTH_WRITING: u64 = 3600;
 
 /// The pinned authority and the hub's signing key.
 #[derive(Debug)]
 pub struct Pinned {
-    /// The authority's certificates.
     pub authorities: Vec<CertificateDer<'static>>,
-    /// Whose signature what comes down must carry.
+    /// Verifies messages of the hub.
     pub hub: Author,
 }
 
 impl Pinned {
-    /// Reads them from one file, as the hub hands it out.
+    /// Reads `ca.pem`.
     pub fn read(file: &Path) -> Result<Self> {
         let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
         Self::parse(&text).with_context(|| file.display().to_string())
     }
 
-    /// The same from the file's text.
     pub fn parse(text: &[u8]) -> Result<Self> {
         let authorities: Vec<_> = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>()?;
-        ensure!(!authorities.is_empty(), "there is no certificate in it");
+        ensure!(!authorities.is_empty(), "it contains no certificate");
         let key = SubjectPublicKeyInfoDer::from_pem_slice(text)
             .ok()
             .context("the hub's signing key is missing: take ca.pem from the hub again")?;
@@ -55,19 +53,32 @@ impl Pinned {
     }
 }
 
-/// A time that is certainly past.
+/// The TLS error somewhere in the chain of an error.
+pub fn find_tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        // `source` of an I/O error skips the error that it wraps.
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = wrapped.map_or_else(|| error.source(), |wrapped| Some(wrapped as &(dyn StdError + 'static)));
+    }
+    None
+}
+
+/// The time floor: a time that is certainly past.
 #[derive(Debug)]
-pub struct Floor {
+pub struct TimeFloor {
     file: PathBuf,
     seconds: AtomicU64,
-    /// The end of the hub's certificate that was verified last.
+    /// `notAfter` of the hub's certificate that was verified last.
     latest: AtomicU64,
     clock: Clock,
 }
 
-impl Floor {
-    /// The latest of when these certificates were made and what the hub last said, as the folder
-    /// `state` remembers it.
+impl TimeFloor {
+    /// The latest of `notBefore` of these certificates and the hub's last time, kept in the folder `state`.
     pub fn open(state: &Path, clock: Clock, certificates: &[CertificateDer<'_>]) -> Self {
         let file = state.join("floor");
         let kept = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
@@ -77,62 +88,60 @@ impl Floor {
         Self { file, seconds: AtomicU64::new(seconds), latest: AtomicU64::new(0), clock }
     }
 
-    /// The hub, whose signature was verified, says that it is so late. It is not believed beyond the
-    /// end of its own certificate: a hub whose clock is wrong for a moment must not lock itself out.
+    /// Raises the floor to a time that the hub signed, at most to the end of its own certificate: a hub whose clock
+    /// is wrong for a moment must not lock itself out.
     pub fn raise(&self, seconds: u64) {
         let seconds = seconds.min(self.latest.load(Ordering::Acquire));
         let before = self.seconds.fetch_max(seconds, Ordering::AcqRel);
         if seconds > before.saturating_add(WORTH_WRITING)
             && let Err(error) = replace(&self.file, seconds.to_string().as_bytes(), 0o644)
         {
-            warn!(error = format!("{error:#}"), "the time is not remembered");
+            warn!(error = format!("{error:#}"), "cannot write the time floor");
         }
     }
 
-    /// Seconds since 1970: by the wall clock where it is set, else the floor where that is later.
+    /// Seconds since 1970: the wall clock, or the floor if that is later and the clock is not synchronised.
     pub fn now(&self) -> u64 {
         let now = self.clock.now();
         let wall = u64::try_from(now.wall_us / 1_000_000).unwrap_or(0);
         if now.synchronised { wall } else { wall.max(self.seconds.load(Ordering::Acquire)) }
     }
 
-    /// Seconds since 1970 that are certainly past: the wall clock counts only where it is set.
+    /// Seconds since 1970 that are certainly past: the floor, while the clock is not synchronised.
     pub fn certain(&self) -> u64 {
-        if self.unsure() { self.seconds.load(Ordering::Acquire) } else { self.now() }
+        if self.is_unsynchronised() { self.seconds.load(Ordering::Acquire) } else { self.now() }
     }
 
-    /// Whether the clock is not known to be right.
-    pub fn unsure(&self) -> bool {
+    pub fn is_unsynchronised(&self) -> bool {
         !self.clock.now().synchronised
     }
 }
 
-impl TimeProvider for Floor {
+impl TimeProvider for TimeFloor {
     fn current_time(&self) -> Option<UnixTime> {
         Some(UnixTime::since_unix_epoch(Duration::from_secs(self.now())))
     }
 }
 
-/// From when to when a certificate is valid, in seconds since 1970.
+/// `notBefore` and `notAfter`, in seconds since 1970.
 pub fn validity(certificate: &CertificateDer<'_>) -> Result<(u64, u64)> {
     let (_, parsed) = X509Certificate::from_der(certificate).context("not a certificate")?;
     let seconds = |at: x509_parser::time::ASN1Time| u64::try_from(at.timestamp()).unwrap_or(0);
     Ok((seconds(parsed.validity().not_before), seconds(parsed.validity().not_after)))
 }
 
-/// Verifies the hub's certificate as rustls does, but not by a clock that is unsure.
+/// Verifies the hub's certificate as rustls does, but without an unsynchronised clock.
 #[derive(Debug)]
 pub struct HubVerifier {
     strict: Arc<WebPkiServerVerifier>,
-    floor: Arc<Floor>,
+    floor: Arc<TimeFloor>,
 }
 
 impl HubVerifier {
-    /// Trusts these authorities alone.
-    pub fn new(authorities: &[CertificateDer<'static>], floor: Arc<Floor>) -> Result<Arc<Self>> {
+    pub fn new(authorities: &[CertificateDer<'static>], floor: Arc<TimeFloor>) -> Result<Arc<Self>> {
         let mut roots = RootCertStore::empty();
         for authority in authorities {
-            roots.add(authority.clone()).context("not the certificate of an authority")?;
+            roots.add(authority.clone()).context("not a certificate authority")?;
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let strict = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
@@ -150,7 +159,7 @@ impl ServerCertVerifier for HubVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let verify = |at| self.strict.verify_server_cert(certificate, chain, name, ocsp, at);
-        let untimely = |error: &Error| {
+        let is_validity_error = |error: &Error| {
             use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
             let kinds = |kind: &CertificateError| {
                 matches!(kind, Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
@@ -158,9 +167,9 @@ impl ServerCertVerifier for HubVerifier {
             matches!(error, Error::InvalidCertificate(kind) if kinds(kind))
         };
         match verify(now) {
-            Err(error) if untimely(&error) && self.floor.unsure() => {
+            Err(error) if is_validity_error(&error) && self.floor.is_unsynchronised() => {
                 let (from, _) = validity(certificate).map_err(|_| CertificateError::BadEncoding)?;
-                info!("the hub's certificate is not of the time that this terminal's clock shows, which is not set");
+                info!("the hub's certificate is not valid at the time of this terminal's clock, which is not synchronised");
                 verify(UnixTime::since_unix_epoch(Duration::from_secs(from.max(self.floor.certain()))))
             }
             verified => verified,
@@ -236,7 +245,7 @@ mod tests {
 
         fn verifier(&self, synchronised: Synchronised) -> Arc<HubVerifier> {
             let clock = Clock::open(synchronised).expect("clock");
-            let floor = Floor::open(self.state.path(), clock, std::slice::from_ref(&self.authority));
+            let floor = TimeFloor::open(self.state.path(), clock, std::slice::from_ref(&self.authority));
             HubVerifier::new(std::slice::from_ref(&self.authority), Arc::new(floor)).expect("verifier")
         }
     }
@@ -252,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_never_set_finds_back_to_a_hub_with_a_new_certificate() {
+    fn a_clock_that_was_never_set_accepts_a_hub_with_a_new_certificate() {
         let company = Company::new();
         let verifier = company.verifier(Synchronised::Never);
         assert_eq!(verified(&verifier, &company.hub(2048, 2049), "hub"), Ok(()));
@@ -286,14 +295,14 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_forgives_nothing() {
+    fn a_synchronised_clock_is_strict() {
         let company = Company::new();
         let verifier = company.verifier(Synchronised::Always);
         assert!(verified(&verifier, &company.hub(2060, 2061), "hub").is_err());
     }
 
     #[test]
-    fn an_authority_without_the_signing_key_is_refused_with_the_way_out() {
+    fn an_authority_without_the_signing_key_is_rejected_with_advice() {
         let pem = b"-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n";
         let error = format!("{:#}", Pinned::parse(pem).expect_err("refused"));
         assert!(error.contains("take ca.pem from the hub again"), "{error}");

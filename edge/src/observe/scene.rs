@@ -1,4 +1,4 @@
-//! What one second before the lens was like, for whoever hangs the terminal: as numbers and as words.
+//! One second of the camera's view, as numbers and as text.
 
 use std::time::Duration;
 
@@ -6,22 +6,21 @@ use models::quality::Flaw;
 use models::{Frame, Sighting, Verdict};
 use serde_json::{Value, json};
 
-/// Of a picture, every so many pixels is looked at.
+/// Every so many pixels are sampled.
 const STEP: usize = 4;
 /// Mean grey values of a picture beyond which it is dark or bright, of 255.
 const DARK: f32 = 40.0;
 const BRIGHT: f32 = 215.0;
-/// From how large a share of pixels that are as bright as can be a lamp or a window is in view.
+/// Share of saturated pixels from which on a lamp or a window is in view.
 const GLARE: f32 = 0.15;
-/// Share of the rate asked for below which frames are lost.
+/// Share of the requested rate below which it is reported.
 const SLOW: f32 = 0.7;
-/// Metres: the breadth of a face, as the mesh bounds it.
+/// Width of a face in metres, as the mesh bounds it.
 const FACE_M: f32 = 0.15;
 /// A picture's width over its lens's focal length, for the usual 62 degrees (Raspberry Pi Camera Module
 /// 2; most webcams have 60 to 70).
 const WIDTH_OVER_FOCAL: f32 = 1.2;
 
-/// A second, while it lasts.
 #[derive(Default)]
 pub struct Second {
     frames: u32,
@@ -33,16 +32,14 @@ pub struct Second {
     faces: Vec<Sighting>,
 }
 
-/// What it was like.
 pub struct Scene {
-    /// Frames a second, where it lasted long enough to tell.
+    /// Frames a second, if it lasted long enough.
     pub rate: Option<f32>,
-    /// Mean grey value of the picture, 0 to 255.
+    /// Mean grey value, 0 to 255.
     pub light: f32,
-    /// Share of pixels that are as bright as can be.
+    /// Share of saturated pixels.
     pub glare: f32,
-    /// Detail at the finest scale in the picture's middle: the larger, the sharper; only to be compared
-    /// with itself while a lens is turned.
+    /// Sharpness in the middle of the picture; comparable only within one scene, while focusing.
     pub detail: f32,
     /// The picture's width in pixels.
     pub width: usize,
@@ -68,7 +65,7 @@ impl Second {
         scene
     }
 
-    /// Ends it, also early. `None`: there was no frame.
+    /// Ends it, also early. `None` without a frame.
     pub fn end(self, now: Duration) -> Option<Scene> {
         let began = self.began?;
         let frames = self.frames.max(1) as f32;
@@ -84,7 +81,7 @@ impl Second {
     }
 }
 
-/// Mean grey value, and the share of pixels that are as bright as can be.
+/// Mean grey value, and the share of saturated pixels.
 fn brightness(frame: &Frame) -> (f32, f32) {
     let (mut sum, mut bright, mut count) = (0_u64, 0_u32, 0_u32);
     for pixel in frame.rgb().chunks_exact(3).step_by(STEP * STEP + 1) {
@@ -96,7 +93,7 @@ fn brightness(frame: &Frame) -> (f32, f32) {
     (sum as f32 / count, bright as f32 / count)
 }
 
-/// The mean size of the second derivative along rows, over the picture's middle.
+/// Mean absolute second derivative along rows, in the middle of the picture.
 fn detail(frame: &Frame) -> f32 {
     let (width, height) = (frame.width(), frame.height());
     let (mut sum, mut count) = (0_u64, 0_u32);
@@ -111,70 +108,70 @@ fn detail(frame: &Frame) -> f32 {
     sum as f32 / count.max(1) as f32
 }
 
-/// How far away a face is, in metres, through a usual lens.
+/// Distance of a face in metres, for a usual lens.
 pub fn distance_m(face_width: f32, frame_width: usize) -> f32 {
     FACE_M * frame_width as f32 / WIDTH_OVER_FOCAL / face_width.max(1.0)
 }
 
 impl Scene {
-    /// On one line, for people. `rate` is what was asked for, `narrowest` the narrowest face that is
-    /// decided on.
-    pub fn words(&self, rate: u32, narrowest: f32) -> String {
-        let mut parts =
-            vec![self.rate_words(rate), self.light_words(), format!("detail {:4.1}", self.detail)];
+    /// As one line of text. `rate`: as requested; `narrowest`: width of the narrowest face that is recognised.
+    pub fn text(&self, rate: u32, narrowest: f32) -> String {
+        let mut parts = vec![self.rate_text(rate), self.light_text(), format!("detail {:4.1}", self.detail)];
         match self.faces.as_slice() {
             [] => parts.push("nobody in view".into()),
-            faces => parts.extend(faces.iter().map(|face| self.face_words(face, narrowest))),
+            faces => parts.extend(faces.iter().map(|face| self.face_text(face, narrowest))),
         }
         parts.join("  |  ")
     }
 
-    fn light_words(&self) -> String {
+    fn light_text(&self) -> String {
         let word = match (self.light, self.glare) {
-            (light, _) if light < DARK => "too dark: light the face from the front",
+            (light, _) if light < DARK => "too dark: add light from the front",
             (light, _) if light > BRIGHT => "too bright: shade the lens",
-            (_, glare) if glare > GLARE => "a lamp or a window glares: turn the camera away from it",
+            (_, glare) if glare > GLARE => "glare of a lamp or window: turn the camera away from it",
             _ => "good",
         };
         format!("light {:3.0} {word}", self.light)
     }
 
-    fn rate_words(&self, asked: u32) -> String {
-        let Some(rate) = self.rate else { return "one moment".into() };
-        let slow = rate < asked as f32 * SLOW;
-        let why =
-            if slow { format!(" (asked for {asked}: too dark, or a slow bus?)") } else { String::new() };
+    fn rate_text(&self, requested: u32) -> String {
+        let Some(rate) = self.rate else { return "rate not measured".into() };
+        let slow = rate < requested as f32 * SLOW;
+        let why = if slow {
+            format!(" (requested {requested}: add light, or use a faster USB port)")
+        } else {
+            String::new()
+        };
         format!("{rate:4.1} frames/s{why}")
     }
 
-    fn face_words(&self, face: &Sighting, narrowest: f32) -> String {
+    fn face_text(&self, face: &Sighting, narrowest: f32) -> String {
         let width = face.face.width();
         let metres = distance_m(width, self.width);
         let seen = face.quality.width > 0.0;
         let state = if width < narrowest {
-            format!("too far away (decided on from {narrowest:.0} px on)")
+            format!("too far away (at least {narrowest:.0} px)")
         } else {
             match face.quality.flaw().filter(|_| seen) {
                 Some(Flaw::Small) => "rather far away".to_owned(),
-                Some(Flaw::Turned) => "turned away: is the camera at eye height?".to_owned(),
-                Some(Flaw::Dark) => "face too dark: is there light behind it?".to_owned(),
-                Some(Flaw::Bright) => "face overexposed: softer light".to_owned(),
-                Some(Flaw::Blurred) => "face blurred: turn the lens until detail is largest".to_owned(),
+                Some(Flaw::Turned) => "turned away: mount the camera at eye height".to_owned(),
+                Some(Flaw::Dark) => "face too dark: avoid light behind it".to_owned(),
+                Some(Flaw::Bright) => "face overexposed: use softer light".to_owned(),
+                Some(Flaw::Blurred) => "face blurred: focus until detail is largest".to_owned(),
                 Some(Flaw::Covered) => "partly covered".to_owned(),
                 None if seen => "well seen".to_owned(),
-                None => "not looked at yet".to_owned(),
+                None => "not analysed yet".to_owned(),
             }
         };
         let who = match (face.verdict, face.candidate) {
-            (_, None) => "no roster to compare with",
+            (_, None) => "no gallery to compare with",
             (Verdict::Known, _) => "recognised",
-            (Verdict::Ambiguous, _) => "unsure who",
+            (Verdict::Ambiguous, _) => "ambiguous",
             (Verdict::Unknown, _) => "unknown",
         };
         format!("face at about {metres:.1} m ({width:.0} px), {state}, {who}")
     }
 
-    /// As JSON.
     pub fn json(&self) -> Value {
         json!({
             "kind": "second",
@@ -189,7 +186,7 @@ impl Scene {
     }
 }
 
-/// A number with as many places as `one` has zeros.
+/// Rounds to as many places as `one` has zeros.
 pub fn rounded(value: f32, one: f64) -> f64 {
     (f64::from(value) * one).round() / one
 }
@@ -210,14 +207,14 @@ mod tests {
     }
 
     #[test]
-    fn light_and_rate_are_told_in_words() {
+    fn light_and_rate_are_described() {
         let dark = scene(&frame(|_| 12), 5);
-        let words = dark.words(15, 60.0);
-        assert!(words.contains("too dark") && words.contains("asked for 15"), "{words}");
+        let text = dark.text(15, 60.0);
+        assert!(text.contains("too dark") && text.contains("requested 15"), "{text}");
         assert!(dark.rate.is_some_and(|rate| (rate - 5.0).abs() < 0.1));
-        let words = scene(&frame(|x| if x < 20 { 255 } else { 90 }), 15).words(15, 60.0);
-        assert!(words.contains("glares") && !words.contains("asked for"), "{words}");
-        assert!(scene(&frame(|_| 110), 15).words(15, 60.0).contains("good  |"));
+        let text = scene(&frame(|x| if x < 20 { 255 } else { 90 }), 15).text(15, 60.0);
+        assert!(text.contains("glare") && !text.contains("requested"), "{text}");
+        assert!(scene(&frame(|_| 110), 15).text(15, 60.0).contains("good  |"));
     }
 
     #[test]

@@ -1,13 +1,13 @@
-//! What lies where in the outbox's folder, and how one store takes another's place.
+//! The files in the outbox's folder, and how one store replaces another.
 //!
 //! ```text
 //! store/       the sled store
-//! next/        the one that is about to take its place
-//! damaged-1/   stores that broke, for support staff
-//! mark         how far the store had got, for `outbox status` and to notice a store cut short
-//! alarm        what the hub has not been told yet
-//! lock         held by whoever may touch all this
-//! ballast      space that is given up when the disk is full
+//! next/        the store that is about to replace it
+//! damaged-1/   damaged stores, for support staff
+//! mark         the store's counters, for `outbox status` and to detect a truncated store
+//! alarm        what the hub has not received yet
+//! lock         held by the daemon
+//! reserve      space that is freed when the disk is full
 //! ```
 
 use std::fs::{self, File};
@@ -17,21 +17,19 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
-/// Bytes that are kept for deleting on a full disk: sled writes a segment of 512 KiB at a time.
-pub const BALLAST_BYTES: u64 = 4 << 20;
+/// Space that deleting needs on a full disk: sled writes segments of 512 KiB.
+pub const RESERVE_BYTES: u64 = 4 << 20;
 /// Damaged stores that are kept.
 const DAMAGED: u32 = 2;
 /// Bytes of the mark.
 const MARK_BYTES: usize = 128;
 
-/// The outbox's folder.
 #[derive(Clone, Debug)]
 pub struct Layout(pub PathBuf);
 
-/// How far a store had got.
+/// The counters of a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mark {
-    /// The store's epoch.
     pub epoch: u64,
     /// The number of the last punch.
     pub last: u64,
@@ -39,22 +37,20 @@ pub struct Mark {
     pub through: u64,
     /// Punches without a Receipt.
     pub held: u64,
-    /// Their bytes.
+    /// Bytes of these punches.
     pub bytes: u64,
 }
 
 impl Layout {
-    /// The sled store.
     pub fn store(&self) -> PathBuf {
         self.0.join("store")
     }
 
-    /// The one that is about to take its place.
     pub fn next(&self) -> PathBuf {
         self.0.join("next")
     }
 
-    /// Takes the outbox for this process alone, for as long as the file is held. `None`: another has it.
+    /// Locks the outbox for as long as the file is open. `None`: another process has it.
     pub fn lock(&self) -> io::Result<Option<File>> {
         fs::create_dir_all(&self.0)?;
         let file = File::options().write(true).create(true).truncate(false).open(self.0.join("lock"))?;
@@ -65,12 +61,13 @@ impl Layout {
         }
     }
 
-    /// Makes the folder, and finishes an exchange that was interrupted.
+    /// Creates the folder, and completes an interrupted exchange.
     pub fn prepare(&self) -> io::Result<()> {
         fs::create_dir_all(&self.0)?;
+        let _ = fs::rename(self.0.join("ballast"), self.reserve()); // its earlier name
         if self.next().exists() {
             if self.store().exists() {
-                fs::remove_dir_all(self.next())?; // never finished
+                fs::remove_dir_all(self.next())?; // incomplete
             } else {
                 fs::rename(self.next(), self.store())?;
                 self.sync()?;
@@ -79,7 +76,7 @@ impl Layout {
         Ok(())
     }
 
-    /// Puts the finished `next` in the place of the store, which is kept as damaged or removed.
+    /// Replaces the store by `next`; the old one is kept as damaged or deleted.
     pub fn exchange(&self, damaged: bool) -> io::Result<()> {
         sync_tree(&self.next())?;
         if damaged {
@@ -92,7 +89,7 @@ impl Layout {
         self.sync()
     }
 
-    /// The stores that broke, the oldest first.
+    /// The damaged stores, the oldest first.
     pub fn damaged(&self) -> Vec<PathBuf> {
         let number =
             |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix("damaged-")?.parse::<u32>().ok();
@@ -103,7 +100,7 @@ impl Layout {
         found.into_iter().map(|(_, path)| path).collect()
     }
 
-    /// A name for another damaged store; the oldest goes where there are enough.
+    /// A name for another damaged store; deletes the oldest if there are enough.
     fn make_room(&self) -> io::Result<PathBuf> {
         let found = self.damaged();
         let last = found.last().and_then(|path| path.to_str()?.rsplit('-').next()?.parse::<u32>().ok());
@@ -115,8 +112,7 @@ impl Layout {
         Ok(self.0.join(format!("damaged-{number}")))
     }
 
-    /// Writes the mark. It is a hint: it may be older than the store, never newer, so that it need
-    /// not be made durable.
+    /// Writes the mark. It is a hint that may be older than the store, never newer, so it is not synced.
     pub fn mark(&self, mark: &Mark) {
         let Mark { epoch, last, through, held, bytes } = mark;
         let line = format!("{epoch} {last} {through} {held} {bytes}");
@@ -128,7 +124,6 @@ impl Layout {
         }
     }
 
-    /// The mark, where there is one.
     pub fn marked(&self) -> Option<Mark> {
         let mut text = String::new();
         File::open(self.0.join("mark")).ok()?.take(MARK_BYTES as u64).read_to_string(&mut text).ok()?;
@@ -137,43 +132,45 @@ impl Layout {
         Some(Mark { epoch, last, through, held, bytes })
     }
 
-    /// Takes the ballast on board, where it is not. An error means that the disk is full.
-    pub fn hold_ballast(&self) -> io::Result<()> {
-        let path = self.0.join("ballast");
-        if fs::metadata(&path).is_ok_and(|found| found.len() == BALLAST_BYTES) {
+    pub fn reserve(&self) -> PathBuf {
+        self.0.join("reserve")
+    }
+
+    /// Allocates the reserve, if it is missing. Fails on a full disk.
+    pub fn hold_reserve(&self) -> io::Result<()> {
+        let path = self.reserve();
+        if fs::metadata(&path).is_ok_and(|found| found.len() == RESERVE_BYTES) {
             return Ok(());
         }
         let write = || {
-            // Written, not only reserved: not every file system can reserve.
+            // Written, since not every file system can allocate.
             let mut file = File::create(&path)?;
             let block = vec![0; 1 << 16];
-            for _ in 0..BALLAST_BYTES / block.len() as u64 {
+            for _ in 0..RESERVE_BYTES / block.len() as u64 {
                 file.write_all(&block)?;
             }
             file.sync_all()
         };
-        write().inspect_err(|_| self.drop_ballast())
+        write().inspect_err(|_| self.drop_reserve())
     }
 
-    /// Gives the ballast's space to whoever deletes.
-    pub fn drop_ballast(&self) {
-        let _ = fs::remove_file(self.0.join("ballast"));
+    /// Frees the reserve.
+    pub fn drop_reserve(&self) {
+        let _ = fs::remove_file(self.reserve());
     }
 
-    /// Remembers an alarm, with those before it, until the hub has heard of it. A full disk does not
-    /// keep it. Returns all of them.
+    /// Adds an alarm to those that the hub has not received, and returns all. Lost on a full disk.
     pub fn write_alarm(&self, text: &str) -> String {
         let all = self.alarm().map_or_else(|| text.to_owned(), |before| format!("{before}; {text}"));
         let _ = fs::write(self.0.join("alarm"), &all);
         all
     }
 
-    /// The alarm of an earlier run.
+    /// The alarms of earlier runs.
     pub fn alarm(&self) -> Option<String> {
         fs::read_to_string(self.0.join("alarm")).ok().filter(|text| !text.is_empty())
     }
 
-    /// The hub has heard of it.
     pub fn clear_alarm(&self) {
         let _ = fs::remove_file(self.0.join("alarm"));
     }
@@ -210,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interrupted_exchange_is_finished_and_an_unfinished_one_forgotten() {
+    fn an_interrupted_exchange_is_completed_or_undone() {
         let folder = tempfile::tempdir().expect("folder");
         let layout = Layout(folder.path().to_owned());
         fs::create_dir(layout.next()).expect("makes");

@@ -1,31 +1,25 @@
-//! How a punch lies in the store: findable and checkable by itself, whatever happened around it.
-//!
-//! A record carries its length, a checksum and its number, so that salvage can find it in the bytes
-//! of a file that sled can't open any more. It knows nothing of files.
+//! The format of a stored punch: with magic bytes, length, checksum and number, so that salvage finds it in the bytes of a
+//! file that sled can't open any more.
 
-/// What every record begins with.
 const MAGIC: &[u8; 8] = b"RCpunch1";
 /// Bytes in front of the punch: magic, length, checksum, epoch, number, `through`.
 pub const OVERHEAD: usize = 8 + 4 + 4 + 3 * 8;
-/// A punch is about 150 bytes; whatever says that it is longer than this is no record.
+/// Bytes of a punch, at most; usually about 150.
 pub const LONGEST: usize = 16 << 10;
 
-/// A punch as it lies in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
     /// The store's epoch when it was written.
     pub epoch: u64,
-    /// Its number.
     pub seq: u64,
     /// Receipts covered all numbers up to this one when it was written.
     pub through: u64,
-    /// The punch as it travels.
+    /// The encoded punch.
     pub punch: &'a [u8],
 }
 
 impl<'a> Record<'a> {
-    /// The bytes to store.
-    pub fn seal(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let body = [
             &self.epoch.to_be_bytes(),
             &self.seq.to_be_bytes(),
@@ -37,8 +31,8 @@ impl<'a> Record<'a> {
         [MAGIC.as_slice(), &length, &crc32fast::hash(&body).to_be_bytes(), &body].concat()
     }
 
-    /// The record that `bytes` begin with; `None` where they begin with none, or a damaged one.
-    pub fn read(bytes: &'a [u8]) -> Option<Self> {
+    /// The intact record at the start of `bytes`, if there is one.
+    pub fn decode(bytes: &'a [u8]) -> Option<Self> {
         let (length, rest) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<4>()?;
         let (sum, rest) = rest.split_first_chunk::<4>()?;
         let length = u32::from_be_bytes(*length) as usize;
@@ -56,7 +50,7 @@ impl<'a> Record<'a> {
     /// All intact records anywhere in `bytes`, and where each begins.
     pub fn find(bytes: &'a [u8]) -> impl Iterator<Item = (usize, Self)> {
         let starts = bytes.windows(MAGIC.len()).enumerate().filter(|(_, window)| window == MAGIC);
-        starts.filter_map(|(at, _)| Some((at, Self::read(&bytes[at..])?)))
+        starts.filter_map(|(at, _)| Some((at, Self::decode(&bytes[at..])?)))
     }
 }
 
@@ -68,14 +62,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_record_is_found_in_rubbish_unless_a_bit_of_it_is_wrong(
+        fn a_record_is_found_among_other_bytes_unless_a_bit_of_it_is_wrong(
             punch in proptest::collection::vec(any::<u8>(), 0..300),
             before in proptest::collection::vec(any::<u8>(), 0..50),
             numbers in any::<(u64, u64, u64)>(),
             bit in any::<prop::sample::Index>(),
         ) {
             let record = Record { epoch: numbers.0, seq: numbers.1, through: numbers.2, punch: &punch };
-            let sealed = record.seal();
+            let sealed = record.encode();
             prop_assert_eq!(sealed.len(), OVERHEAD + punch.len());
             let bytes = [before.as_slice(), &sealed, b"rest"].concat();
             prop_assert_eq!(Record::find(&bytes).collect::<Vec<_>>(), vec![(before.len(), record)]);

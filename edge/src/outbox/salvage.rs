@@ -1,8 +1,7 @@
-//! What to do with a store that broke: take out of its bytes what is whole, and go on under a new
-//! epoch. Also how a store that has grown is made small again.
+//! Salvages a damaged store: finds the intact records in its bytes, and builds a new store of them under a new epoch.
+//! Also replaces an empty store whose file has grown.
 //!
-//! The new store is finished beside the old one before it takes its place, so that a power cut at
-//! any moment leaves one of the two.
+//! The new store is complete before it replaces the old one: a power cut leaves one of the two.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,38 +13,35 @@ use crate::outbox::layout::{Layout, Mark, files};
 use crate::outbox::record::{LONGEST, OVERHEAD, Record};
 use crate::outbox::store::{Failure, Store, guarded};
 
-/// Punches that are written at a time.
+/// Punches in one commit.
 const GROUP: usize = 256;
 /// Bytes that a broken card fails to read together.
 const PAGE: usize = 4096;
 
-/// What was found before sled saw the store, in the store's folder.
+/// File in the store's folder with the records that were found before sled opened it.
 const KEPT: &str = "found";
-/// Bytes of a file that are looked at together.
+/// Bytes of a file that are searched together.
 const WINDOW: usize = 1 << 20;
 
-/// What lies in the files of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Whole punches that no Receipt is known to cover, in the order of their numbers.
+    /// Intact punches that no Receipt is known to cover, by number.
     pub punches: Vec<Held>,
-    /// Numbers without a Receipt of whose punches nothing whole is left.
+    /// Numbers without a Receipt whose punches are lost.
     pub lost: u64,
 }
 
-/// A punch as it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// Its number.
     pub seq: u64,
     /// The store's epoch when it was written.
     pub epoch: u64,
-    /// The punch as it travels.
+    /// The encoded punch.
     pub punch: Vec<u8>,
 }
 
 impl Found {
-    /// The punches that follow on number `last` of a store without a gap.
+    /// The punches after number `last`, up to the first gap.
     pub fn tail(&self, epoch: u64, last: u64) -> Vec<Vec<u8>> {
         let beyond = self.punches.iter().filter(|held| held.epoch == epoch && held.seq > last);
         let follows = (last + 1..).zip(beyond).take_while(|(seq, held)| held.seq == *seq);
@@ -53,11 +49,10 @@ impl Found {
     }
 }
 
-/// Looks for punches in the files of a store, without sled.
+/// Searches the files of a store for punches, without sled.
 ///
-/// Deleted punches lie there until sled writes over them. Those that a Receipt covered when some
-/// other record was written are left out; the few after that are found again, and the hub knows
-/// them by their ids.
+/// Deleted punches stay there until sled overwrites them. Those that a Receipt covered when a later record was written are
+/// left out; the few others are sent again, and the hub knows their ids.
 pub fn search(folder: &Path, hint: Option<Mark>) -> io::Result<Found> {
     let mut found = BTreeMap::new();
     let mut through = 0;
@@ -69,7 +64,7 @@ pub fn search(folder: &Path, hint: Option<Mark>) -> io::Result<Found> {
     }
     let (last, epoch): (Option<u64>, Option<u64>) = found.keys().next_back().copied().unzip();
     let mut last = last.unwrap_or(0);
-    // A mark of another store says nothing of this one.
+    // A mark of another epoch says nothing about this one.
     if let Some(mark) = hint.filter(|mark| epoch.is_none_or(|epoch| epoch == mark.epoch)) {
         through = through.max(mark.through);
         last = last.max(mark.last);
@@ -82,7 +77,7 @@ pub fn search(folder: &Path, hint: Option<Mark>) -> io::Result<Found> {
     Ok(Found { punches: punches.collect(), lost: missing })
 }
 
-/// Shows every intact record of a file, in windows that overlap by the longest.
+/// Calls `show` for every intact record of a file, in windows that overlap by the longest record.
 fn scan(path: &Path, mut show: impl FnMut(Record<'_>)) -> io::Result<()> {
     let file = File::open(path)?;
     let mut bytes = vec![0; WINDOW + LONGEST + OVERHEAD];
@@ -98,7 +93,7 @@ fn scan(path: &Path, mut show: impl FnMut(Record<'_>)) -> io::Result<()> {
     }
 }
 
-/// Reads as much as there is; what can't be read counts as zeros.
+/// Reads as much as there is; unreadable pages become zeros.
 fn fill(file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
     let length = file.metadata()?.len();
     let wanted = (length.saturating_sub(at) as usize).min(bytes.len());
@@ -110,28 +105,27 @@ fn fill(file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
     Ok(wanted)
 }
 
-/// Keeps what was found beside the store, as records that [`search`] finds again: sled cuts off what
-/// it can't read, and the power may fail before a new store is finished. Support staff find it with
-/// the broken store.
+/// Writes what was found into the store's folder, where [`search`] finds it again: sled truncates what it can't read, and the
+/// power may fail before a new store is complete.
 pub fn keep(layout: &Layout, found: &Found) -> io::Result<()> {
     let file = layout.store().join(KEPT);
     if found.punches.is_empty() || !layout.store().exists() {
         return Ok(());
     }
-    let seal =
-        |held: &Held| Record { epoch: held.epoch, seq: held.seq, through: 0, punch: &held.punch }.seal();
+    let encode =
+        |held: &Held| Record { epoch: held.epoch, seq: held.seq, through: 0, punch: &held.punch }.encode();
     let mut kept = File::create(file)?;
-    kept.write_all(&found.punches.iter().flat_map(seal).collect::<Vec<_>>())?;
+    kept.write_all(&found.punches.iter().flat_map(encode).collect::<Vec<_>>())?;
     kept.sync_all()?;
     File::open(layout.store())?.sync_all()
 }
 
-/// The store is open and whole: what was kept is in it.
-pub fn forget(layout: &Layout) {
+/// Deletes that file: the store is open and intact.
+pub fn discard_kept(layout: &Layout) {
     let _ = std::fs::remove_file(layout.store().join(KEPT));
 }
 
-/// Puts a new store in the place of the broken one, with what was found in it.
+/// Replaces a damaged store by a new one with what was found.
 pub fn salvage(layout: &Layout, found: &Found) -> Result<(), Failure> {
     build(layout, |store| {
         for group in found.punches.chunks(GROUP) {
@@ -143,9 +137,9 @@ pub fn salvage(layout: &Layout, found: &Found) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Puts a fresh store in the place of one that is empty and large: sled's file never shrinks.
+/// Replaces an empty store by a new one: sled's file never shrinks.
 pub fn rebuild(layout: &Layout, mark: &Mark, born: u64) -> Result<(), Failure> {
-    build(layout, |store| store.follow(mark, born))?;
+    build(layout, |store| store.take_over(mark, born))?;
     layout.exchange(false)?;
     Ok(())
 }
@@ -177,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_a_store_tell_what_it_holds() {
+    fn a_search_finds_the_punches_of_a_store() {
         let (_folder, layout) = folder_with(9, 4);
         let found = search(&layout.store(), None).expect("searches");
         let texts: Vec<_> = found.punches.iter().map(|held| held.punch.as_slice()).collect();
@@ -211,7 +205,7 @@ mod tests {
     #[test]
     fn records_across_windows_are_found_once() {
         let folder = tempfile::tempdir().expect("folder");
-        let sealed = |seq| Record { epoch: 1, seq, through: 0, punch: &[7; 300] }.seal();
+        let sealed = |seq| Record { epoch: 1, seq, through: 0, punch: &[7; 300] }.encode();
         let mut bytes = vec![0; WINDOW - 10];
         for seq in 1..=4000 {
             bytes.extend(sealed(seq));

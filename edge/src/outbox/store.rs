@@ -1,6 +1,6 @@
 //! One open sled store: numbered punches, made durable, read back, deleted.
 //!
-//! It refuses to know threads, salvage and ballast; it says what failed.
+//! It does not know threads, salvage or the reserve; it reports what failed.
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,14 +20,10 @@ const THROUGH: &[u8] = b"m/through";
 const BORN: &[u8] = b"m/born";
 const PUNCH: &[u8] = b"p/";
 
-/// Why something was not done.
 #[derive(Debug)]
 pub enum Failure {
-    /// Another process has the store.
     InUse,
-    /// There is no space on the disk.
     Full,
-    /// What lies there is not what was written.
     Damaged(String),
     /// Anything else: a read-only disk, an I/O error.
     Other(String),
@@ -57,28 +53,26 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-/// The store.
 pub struct Store {
     db: Db,
     file: File,
-    /// How far it has got.
     pub mark: Mark,
     /// Numbers up to this one were used before the epoch was drawn.
     pub born: u64,
-    /// Whether punches are made durable. They are, but in a test that shows what happens else.
+    /// See `Options::sync`.
     pub sync: bool,
 }
 
-/// Calls sled, which panics on what it can't read.
+/// Turns a panic of sled, which panics on damage, into an error.
 pub fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Failure::Damaged("sled panicked".into())))
 }
 
 impl Store {
-    /// Opens the store in a folder, or makes one, and checks every punch in it.
+    /// Opens or creates the store in a folder, and checks every punch in it.
     pub fn open(folder: &Path) -> Result<Self, Failure> {
         guarded(|| {
-            forget_unfinished(folder)?;
+            delete_incomplete_snapshots(folder)?;
             let db =
                 sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(None).open()?;
             let file = File::options().write(true).open(folder.join("db"))?;
@@ -86,7 +80,7 @@ impl Store {
             match store.db.get(EPOCH)? {
                 Some(epoch) => store.mark.epoch = number(&epoch)?,
                 None if store.db.is_empty() => store.draw_epoch()?,
-                None => return Err(Failure::Damaged("it has no epoch".into())),
+                None => return Err(Failure::Damaged("the epoch is missing".into())),
             }
             store.mark.last = store.db.get(LAST)?.map_or(Ok(0), |last| number(&last))?;
             store.mark.through = store.db.get(THROUGH)?.map_or(Ok(0), |through| number(&through))?;
@@ -96,7 +90,7 @@ impl Store {
         })
     }
 
-    /// Counts the punches and checks that each is there and whole.
+    /// Counts the punches and checks that none is missing or damaged.
     fn check(&mut self) -> Result<(), Failure> {
         let mut expected = self.mark.through;
         for entry in self.db.scan_prefix(PUNCH) {
@@ -104,20 +98,23 @@ impl Store {
             let seq = checked(&key, &value)?.seq;
             expected += 1;
             if seq != expected {
-                return Err(Failure::Damaged(format!("punch {seq} stands where {expected} should")));
+                return Err(Failure::Damaged(format!("punch {seq} in place of {expected}")));
             }
             self.mark.held += 1;
             self.mark.bytes += value.len() as u64;
         }
         if expected != self.mark.last {
-            return Err(Failure::Damaged(format!("it ends with {expected} instead of {}", self.mark.last)));
+            return Err(Failure::Damaged(format!(
+                "it ends with punch {expected} instead of {}",
+                self.mark.last
+            )));
         }
         Ok(())
     }
 
     /// Draws a new epoch, durably.
     pub fn draw_epoch(&mut self) -> Result<(), Failure> {
-        // Below 2^63, so that it is a bigint on the other side as it stands.
+        // Below 2^63, so that it fits a bigint of the hub.
         let epoch = rand::random::<u64>() >> 1;
         let mut batch = Batch::default();
         batch.insert(EPOCH, &epoch.to_be_bytes());
@@ -128,8 +125,8 @@ impl Store {
         Ok(())
     }
 
-    /// Goes on as another store did: for the one that takes its place.
-    pub fn follow(&mut self, mark: &Mark, born: u64) -> Result<(), Failure> {
+    /// Takes over the numbers of the store that this one replaces.
+    pub fn take_over(&mut self, mark: &Mark, born: u64) -> Result<(), Failure> {
         let mut batch = Batch::default();
         batch.insert(BORN, &born.to_be_bytes());
         batch.insert(EPOCH, &mark.epoch.to_be_bytes());
@@ -142,12 +139,12 @@ impl Store {
         Ok(())
     }
 
-    /// Numbers punches, makes them durable and returns the first number.
+    /// Appends punches durably and returns the first number.
     pub fn append(&mut self, punches: &[Vec<u8>]) -> Result<u64, Failure> {
         let Mark { epoch, through, last, .. } = self.mark;
         let mut batch = Batch::default();
         for (seq, punch) in (last + 1..).zip(punches) {
-            batch.insert(key(seq), Record { epoch, seq, through, punch }.seal());
+            batch.insert(key(seq), Record { epoch, seq, through, punch }.encode());
         }
         let end = last + punches.len() as u64;
         batch.insert(LAST, &end.to_be_bytes());
@@ -201,8 +198,7 @@ impl Store {
         Ok(())
     }
 
-    /// sled's own flush does not reach the disk on Linux: it calls `sync_file_range`, which neither
-    /// writes what describes the file nor empties the disk's cache.
+    /// sled's own flush calls `sync_file_range` on Linux, which writes neither metadata nor the disk's cache.
     fn flush(&self) -> Result<(), Failure> {
         self.db.flush()?;
         if self.sync {
@@ -212,9 +208,9 @@ impl Store {
     }
 }
 
-/// Removes the snapshots that a full disk or a power cut left unfinished: sled 0.34 takes them for
-/// damaged ones. It needs none, its log has everything.
-fn forget_unfinished(folder: &Path) -> std::io::Result<()> {
+/// Deletes incomplete snapshots, which a full disk or a power cut leaves and sled 0.34 takes for damaged ones. The log has
+/// everything.
+fn delete_incomplete_snapshots(folder: &Path) -> std::io::Result<()> {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         if name.to_str().is_some_and(|name| name.starts_with("snap.") && name.ends_with(".generating")) {
@@ -234,15 +230,15 @@ fn key(seq: u64) -> Vec<u8> {
 }
 
 fn number(value: &[u8]) -> Result<u64, Failure> {
-    let bytes = value.try_into().map_err(|_| Failure::Damaged("a number of a wrong length".into()))?;
+    let bytes = value.try_into().map_err(|_| Failure::Damaged("number of a wrong length".into()))?;
     Ok(u64::from_be_bytes(bytes))
 }
 
-/// The record under a key, which must be the one that was put there.
+/// The record of a key, checked.
 fn checked<'a>(key: &[u8], value: &'a [u8]) -> Result<Record<'a>, Failure> {
     let seq = number(&key[PUNCH.len()..])?;
-    match Record::read(value) {
+    match Record::decode(value) {
         Some(record) if record.seq == seq => Ok(record),
-        _ => Err(Failure::Damaged(format!("punch {seq} is not what was written"))),
+        _ => Err(Failure::Damaged(format!("punch {seq} is damaged"))),
     }
 }

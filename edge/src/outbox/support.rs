@@ -1,7 +1,7 @@
-//! `rollcall-edge outbox`: what support staff ask of an outbox, its daemon running or not.
+//! `rollcall-edge outbox`, for support staff. Read-only.
 //!
-//! Status and export read the files' bytes without sled, so that they work beside a running daemon
-//! and on a store that sled can't open. Nothing here changes anything.
+//! Status and export read the files without sled, so that they work while the daemon runs, and on a store that sled can't
+//! open.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -17,28 +17,25 @@ use uuid::Uuid;
 use crate::outbox::layout::{Layout, Mark, files};
 use crate::outbox::salvage::{Found, search};
 use crate::outbox::store::{Failure, Store};
-use crate::outbox::writer::whole;
+use crate::outbox::writer::complete;
 
-/// What is asked.
 #[derive(Subcommand)]
-pub enum Question {
-    /// How many punches wait, as the daemon last wrote it down. Works while it runs; `verify` looks at
-    /// the punches themselves.
+pub enum Action {
+    /// Print how many punches wait, as the daemon last recorded it. Works while it runs.
     Status,
-    /// Read every punch and check it. The daemon must not run. Ends with 1 where something is wrong;
-    /// the daemon mends that by itself when it starts.
+    /// Read and check every punch. Stop the daemon first. Exits with 1 if the outbox is damaged; the daemon repairs it when
+    /// it starts.
     Verify,
-    /// Print every punch that waits as a line of JSON: device time, person, id, and the punch as the
-    /// hub would get it. Works while the daemon runs, and for a damaged store with --store. These
-    /// are personal data.
+    /// Print every waiting punch as a line of JSON: device time, person, id, and the encoded punch. Works while the daemon
+    /// runs. The output is personal data.
     Export {
-        /// A damaged store instead, as `status` names them.
+        /// Read this damaged store instead; `status` lists them.
         #[arg(long, value_name = "FOLDER")]
         store: Option<PathBuf>,
     },
 }
 
-/// What is asked as another user than the daemon's gets this answer, and no wrong one.
+/// Fails for a user who may not read the folder, instead of taking it for empty.
 pub fn may_read(folder: &Path) -> Result<()> {
     let denied = |path: &Path| match std::fs::metadata(path) {
         Err(error) => error.kind() == ErrorKind::PermissionDenied,
@@ -50,42 +47,41 @@ pub fn may_read(folder: &Path) -> Result<()> {
     let shut = [folder.to_owned(), folder.join("mark")].into_iter().find(|path| denied(path));
     ensure!(
         shut.is_none(),
-        "{} is not for this user: ask as the daemon's (sudo -u rollcall ...)",
+        "this user may not read {}: run as the daemon's user (sudo -u rollcall ...)",
         shut.unwrap_or_default().display()
     );
     Ok(())
 }
 
-/// What is wrong with an outbox, as far as its files tell: those that were damaged.
+/// The damaged stores of an outbox.
 pub fn damaged(folder: &Path) -> Vec<PathBuf> {
     Layout(folder.to_owned()).damaged()
 }
 
-/// Whether a daemon has the outbox in a folder open.
+/// Whether a daemon has the outbox open.
 pub fn is_open(folder: &Path) -> bool {
     folder.is_dir() && matches!(Layout(folder.to_owned()).lock(), Ok(None))
 }
 
-/// Megabytes of an outbox's files.
 pub fn size_mb(folder: &Path) -> u64 {
     Layout(folder.to_owned()).size() >> 20
 }
 
-/// Answers it for the outbox in a folder.
-pub fn answer(folder: &Path, question: &Question) -> Result<()> {
+pub fn run(folder: &Path, action: &Action) -> Result<()> {
     may_read(folder)?;
     ensure!(folder.is_dir(), "there is no outbox in {}", folder.display());
     let layout = Layout(folder.to_owned());
-    match question {
-        Question::Status => status(&layout),
-        Question::Verify => verify(&layout),
-        Question::Export { store: Some(damaged) } => export(damaged, None),
-        Question::Export { store: None } => export(&layout.store(), layout.marked()),
+    match action {
+        Action::Status => status(&layout),
+        Action::Verify => verify(&layout),
+        Action::Export { store: Some(damaged) } => export(damaged, None),
+        Action::Export { store: None } => export(&layout.store(), layout.marked()),
     }
 }
 
 fn status(layout: &Layout) -> Result<()> {
-    let mark = layout.marked().context("its mark is missing or damaged: stop the daemon and use verify")?;
+    let mark =
+        layout.marked().context("the file mark is missing or damaged: stop the daemon and use verify")?;
     let damaged: Vec<String> = layout.damaged().iter().map(|path| path.display().to_string()).collect();
     let status = json!({
         "waiting": mark.held,
@@ -94,19 +90,19 @@ fn status(layout: &Layout) -> Result<()> {
         "delivered_through": mark.through,
         "epoch": mark.epoch,
         "file_bytes": layout.size(),
-        "ballast": layout.0.join("ballast").exists(),
+        "reserve": layout.reserve().exists(),
         "damaged": damaged,
     });
     println!("{}", serde_json::to_string_pretty(&status)?);
     Ok(())
 }
 
-/// Looks at a copy: sled may cut off what it can't read, and here nothing may change.
+/// Checks a copy: sled may truncate what it can't read.
 fn verify(layout: &Layout) -> Result<()> {
     ensure!(layout.store().join("db").is_file(), "there is no store in {}", layout.0.display());
     let lock = layout.lock().context("cannot lock the outbox")?;
-    ensure!(lock.is_some(), "the daemon has this outbox open: stop it first (status works meanwhile)");
-    let copy = tempfile::tempdir().context("no room for a copy")?;
+    ensure!(lock.is_some(), "the daemon uses this outbox: stop it first (status works while it runs)");
+    let copy = tempfile::tempdir().context("cannot create a temporary folder")?;
     for path in files(&layout.store()) {
         let target = copy.path().join("store").join(path.strip_prefix(layout.store())?);
         std::fs::create_dir_all(target.parent().context("a file stands in a folder")?)?;
@@ -114,13 +110,13 @@ fn verify(layout: &Layout) -> Result<()> {
     }
     let found = search(&layout.store(), layout.marked())?;
     let opened = Store::open(&copy.path().join("store"));
-    match opened.and_then(|store| whole(store, &found, layout.marked())) {
+    match opened.and_then(|store| complete(store, &found, layout.marked())) {
         Ok(store) => {
-            println!("{} punches wait, all whole; the last is number {}", store.mark.held, store.mark.last);
+            println!("{} punches wait, all intact; the last is number {}", store.mark.held, store.mark.last);
             Ok(())
         }
         Err(Failure::Damaged(_)) => bail!(
-            "damaged: {} punches can be saved, {} can't; the daemon does that when it starts",
+            "damaged: {} punches can be saved, {} are lost; start the daemon to salvage them",
             found.punches.len(),
             found.lost
         ),
@@ -147,7 +143,7 @@ fn export(store: &Path, mark: Option<Mark>) -> Result<()> {
         writeln!(out, "{line}")?;
     }
     if lost > 0 {
-        bail!("{lost} punches of this store can't be read any more; all others were printed");
+        bail!("{lost} punches of this store are lost; all others were printed");
     }
     Ok(())
 }

@@ -1,38 +1,37 @@
-//! Whoever keeps the store, on a thread of its own: groups appends, opens the store anew after errors,
-//! salvages a damaged one, and refuses when there is no room.
+//! The thread that owns the store: groups appends, reopens the store after errors, salvages a damaged one, and refuses
+//! punches when there is no space.
 
 use std::fs::File;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
 use crate::outbox::layout::{Layout, Mark};
 use crate::outbox::request::{Answer, Batch, Command, GROUP, Options, OutboxError, Shared};
-use crate::outbox::salvage::{self, Found, search};
+use crate::outbox::salvage::{self, Found};
 use crate::outbox::store::{Failure, Store, guarded, stored_bytes};
 
-/// How long a commit waits for more punches: a card writes a page for one as for many.
+/// How long a commit waits for more punches: a card writes whole pages.
 const GATHER: Duration = Duration::from_millis(5);
-/// A store larger than this is made anew when it is empty.
+/// A larger store is rebuilt when it is empty.
 pub(super) const LARGE_BYTES: u64 = 8 << 20;
-/// How often the full outbox says so in the log.
+/// Between two log lines about a full outbox.
 const REMIND: Duration = Duration::from_mins(1);
 
-/// Whoever keeps the store, on its thread.
 pub(super) struct Writer {
     pub(super) layout: Layout,
     options: Options,
-    /// `None` after an error, until it is opened anew.
+    /// `None` after an error, until it is reopened.
     open: Option<Store>,
     shared: Arc<Shared>,
-    /// When the log last said that the outbox is full.
+    /// When a full outbox was last logged.
     reminded: Option<Instant>,
-    /// What was found before sled saw the store, until it is open.
+    /// What was found before sled opened the store, until it is open.
     found: Option<Found>,
-    /// Held from the first opening on: nobody else may put one store in the place of another.
+    /// Held from the first opening on: no other process may exchange stores.
     lock: Option<File>,
 }
 
@@ -42,9 +41,9 @@ impl Writer {
         Self { layout, options, open: None, shared, reminded: None, found: None, lock: None }
     }
 
-    /// What an earlier run found, and the hub may not have heard of.
-    pub(super) fn remember(&self) {
-        let mut alarm = self.shared.alarm.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Loads the alarm of an earlier run that the hub may not have received.
+    pub(super) fn load_alarm(&self) {
+        let mut alarm = self.shared.alarm.lock();
         if alarm.is_none() {
             *alarm = self.layout.alarm();
         }
@@ -78,9 +77,9 @@ impl Writer {
 
     fn commit(&mut self, group: Vec<(Vec<u8>, Answer<u64>)>) {
         let (punches, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-        let done = match self.take(&punches) {
+        let done = match self.append(&punches) {
             Err(OutboxError::Full(path)) => {
-                self.complain();
+                self.report_full();
                 Err(OutboxError::Full(path))
             }
             done => {
@@ -97,16 +96,16 @@ impl Writer {
         }
     }
 
-    /// Appends, if there is room: within the limit, and with the ballast on board.
-    fn take(&mut self, punches: &[Vec<u8>]) -> Result<u64, OutboxError> {
+    /// Appends if there is space: within the limit, and with the reserve allocated.
+    fn append(&mut self, punches: &[Vec<u8>]) -> Result<u64, OutboxError> {
         let held = self.ensure_open()?.mark.bytes;
         let full = || OutboxError::Full(self.layout.0.clone());
         if held + stored_bytes(punches) > self.options.limit_bytes {
             return Err(full());
         }
-        if let Err(error) = self.layout.hold_ballast() {
+        if let Err(error) = self.layout.hold_reserve() {
             let failure = Failure::from(error);
-            return Err(if matches!(failure, Failure::Full) { full() } else { self.told(failure) });
+            return Err(if matches!(failure, Failure::Full) { full() } else { self.outbox_error(failure) });
         }
         self.attempt(|store| store.append(punches))
     }
@@ -118,24 +117,24 @@ impl Writer {
         };
         let size = self.layout.size();
         if mark.held == 0 && size > LARGE_BYTES {
-            info!(path = %self.layout.0.display(), size, "the outbox is empty and large: it is made anew");
-            self.open = None; // before its folder goes
+            info!(path = %self.layout.0.display(), size, "rebuilding the outbox: it is empty and its file is large");
+            self.open = None; // before its folder is deleted
             if let Err(failure) = guarded(|| salvage::rebuild(&self.layout, &mark, born)) {
-                warn!(error = %self.told(failure), "the outbox stays large");
+                warn!(error = %self.outbox_error(failure), "cannot rebuild the outbox; its file stays large");
             }
         }
         Ok(())
     }
 
-    /// Does something with the open store; opens it first if an error closed it, and closes it on
-    /// an error or a panic of sled. On a full disk the ballast goes, and it is tried once more.
+    /// Runs `work` on the store, which is reopened first if an error closed it. On a full disk the reserve is freed and
+    /// `work` retried once.
     fn attempt<T>(&mut self, work: impl Fn(&mut Store) -> Result<T, Failure>) -> Result<T, OutboxError> {
         match self.try_once(&work) {
             Err(Failure::Full) => {
-                self.layout.drop_ballast();
-                self.try_once(&work).map_err(|failure| self.told(failure))
+                self.layout.drop_reserve();
+                self.try_once(&work).map_err(|failure| self.outbox_error(failure))
             }
-            done => done.map_err(|failure| self.told(failure)),
+            done => done.map_err(|failure| self.outbox_error(failure)),
         }
     }
 
@@ -146,7 +145,7 @@ impl Writer {
         match &done {
             Ok(_) => self.publish(),
             Err(failure) => {
-                error!(path = %self.layout.0.display(), ?failure, "the outbox failed; it will be opened anew");
+                error!(path = %self.layout.0.display(), ?failure, "the outbox failed; reopening it");
                 let closed = self.open.take();
                 let _ = guarded(|| {
                     drop(closed);
@@ -160,17 +159,17 @@ impl Writer {
     pub(super) fn ensure_open(&mut self) -> Result<&Store, OutboxError> {
         let mut opened = self.open_store();
         if let Err(Failure::Full) = opened {
-            self.layout.drop_ballast();
+            self.layout.drop_reserve();
             opened = self.open_store();
         }
-        opened.map_err(|failure| self.told(failure))?;
+        opened.map_err(|failure| self.outbox_error(failure))?;
         self.open.as_ref().ok_or(OutboxError::Stopped)
     }
 
-    /// Opens the store if it is not open. One that is damaged, or has lost its end, is salvaged.
+    /// Opens the store if it is closed, and salvages it if it is damaged or truncated.
     ///
-    /// The files are searched before sled sees them: where it finds damage it may open an earlier
-    /// state, or an empty one, and cut off the rest.
+    /// The files are searched before sled opens them: on damage it may open an earlier or empty state and truncate the
+    /// rest.
     fn open_store(&mut self) -> Result<(), Failure> {
         if self.open.is_some() {
             return Ok(());
@@ -180,12 +179,13 @@ impl Writer {
         }
         self.layout.prepare()?;
         let mark = self.layout.marked();
-        let found = self.look(mark)?;
-        let mut store = match Store::open(&self.layout.store()).and_then(|store| whole(store, &found, mark)) {
-            Err(Failure::Damaged(reason)) => self.salvage(&reason, &found)?,
-            opened => opened?,
-        };
-        salvage::forget(&self.layout);
+        let found = self.search(mark)?;
+        let mut store =
+            match Store::open(&self.layout.store()).and_then(|store| complete(store, &found, mark)) {
+                Err(Failure::Damaged(reason)) => self.salvage(&reason, &found)?,
+                opened => opened?,
+            };
+        salvage::discard_kept(&self.layout);
         self.found = None;
         store.sync = self.options.sync;
         info!(path = %self.layout.0.display(), epoch = store.mark.epoch, last = store.mark.last,
@@ -195,33 +195,33 @@ impl Writer {
         Ok(())
     }
 
-    /// What lies in the files. An attempt before this one may have seen more, before sled did.
-    fn look(&mut self, mark: Option<Mark>) -> Result<Found, Failure> {
-        let mut found = search(&self.layout.store(), mark)?;
+    /// Searches the files. An earlier attempt may have found more, before sled opened them.
+    fn search(&mut self, mark: Option<Mark>) -> Result<Found, Failure> {
+        let mut found = salvage::search(&self.layout.store(), mark)?;
         if let Some(before) = self.found.take().filter(|before| before.punches.len() > found.punches.len()) {
             found = before;
         }
         if let Err(error) = salvage::keep(&self.layout, &found) {
-            // A full disk, mostly. To deliver is the way out of that, so it goes on with the memory alone.
-            warn!(%error, "what waits in the outbox is not kept twice while it is opened");
+            // Probably a full disk. Delivery frees it, so go on without the copy.
+            warn!(%error, "cannot back up the waiting punches while the outbox is opened");
         }
         self.found = Some(found.clone());
         Ok(found)
     }
 
     fn salvage(&mut self, reason: &str, found: &Found) -> Result<Store, Failure> {
-        error!(path = %self.layout.0.display(), reason, "ALARM: the outbox is damaged");
+        error!(path = %self.layout.0.display(), reason, "ALARM: the outbox is damaged; salvaging it");
         guarded(|| salvage::salvage(&self.layout, found))?;
         let text =
             format!("the outbox was damaged: {} punches saved, {} lost", found.punches.len(), found.lost);
         error!(path = %self.layout.0.display(), saved = found.punches.len(), lost = found.lost,
-            "ALARM: the outbox goes on under a new epoch with what was saved");
+            "ALARM: the outbox was salvaged and goes on under a new epoch");
         let alarm = self.layout.write_alarm(&text);
-        *self.shared.alarm.lock().unwrap_or_else(PoisonError::into_inner) = Some(alarm);
+        *self.shared.alarm.lock() = Some(alarm);
         Store::open(&self.layout.store())
     }
 
-    /// Tells everybody how far the store has got.
+    /// Publishes the store's counters.
     fn publish(&self) {
         let Some(store) = &self.open else { return };
         self.shared.epoch.store(store.mark.epoch, Ordering::Release);
@@ -231,16 +231,16 @@ impl Writer {
         self.layout.mark(&store.mark);
     }
 
-    fn complain(&mut self) {
+    fn report_full(&mut self) {
         self.shared.full.store(true, Ordering::Release);
         if self.reminded.is_none_or(|at| at.elapsed() > REMIND) {
             error!(path = %self.layout.0.display(), limit_bytes = self.options.limit_bytes,
-                "ALARM: the outbox is full, or its disk: no punch is taken until the hub has taken some");
+                "ALARM: the outbox or its disk is full; no punch is taken: connect the hub or free space");
             self.reminded = Some(Instant::now());
         }
     }
 
-    fn told(&self, failure: Failure) -> OutboxError {
+    fn outbox_error(&self, failure: Failure) -> OutboxError {
         match failure {
             Failure::InUse => OutboxError::InUse(self.layout.0.clone()),
             Failure::Full => OutboxError::Full(self.layout.0.clone()),
@@ -253,13 +253,12 @@ impl Writer {
     }
 }
 
-/// A store that has all that is known to have been in it. What stood in the file beyond sled's idea
-/// of its end is put back under the same numbers: after a power cut these are punches that were
-/// written and not yet acknowledged.
-pub(super) fn whole(mut store: Store, found: &Found, mark: Option<Mark>) -> Result<Store, Failure> {
+/// Checks that a store has all that is known to have been in it. Records beyond sled's end of the log are appended again
+/// under the same numbers: after a power cut these are punches that were written and not yet acknowledged.
+pub(super) fn complete(mut store: Store, found: &Found, mark: Option<Mark>) -> Result<Store, Failure> {
     let tail = found.tail(store.mark.epoch, store.mark.last);
     if !tail.is_empty() {
-        info!(punches = tail.len(), "the end of the outbox is put back");
+        info!(punches = tail.len(), "restored the end of the outbox");
         for group in tail.chunks(GROUP) {
             guarded(|| store.append(group))?;
         }
@@ -268,17 +267,17 @@ pub(super) fn whole(mut store: Store, found: &Found, mark: Option<Mark>) -> Resu
     let marked = mark.filter(|mark| mark.epoch == store.mark.epoch).map_or(0, |mark| mark.last);
     let known = beyond.max(marked);
     if store.mark.last < known {
-        return Err(Failure::Damaged(format!("it ends with punch {}, and had {known}", store.mark.last)));
+        return Err(Failure::Damaged(format!("it ends with punch {}, but had {known}", store.mark.last)));
     }
     match mark {
         Some(mark) if store.mark.last == 0 && mark.held > 0 => {
-            Err(Failure::Damaged(format!("it is empty, and {} punches waited in it", mark.held)))
+            Err(Failure::Damaged(format!("it is empty, but held {} punches", mark.held)))
         }
         _ => Ok(store),
     }
 }
 
-/// Takes the punches that come within a moment; returns a command of another kind that ended it.
+/// Collects appends for a moment; returns a command of another kind that ended it.
 fn gather(commands: &mpsc::Receiver<Command>, group: &mut Vec<(Vec<u8>, Answer<u64>)>) -> Option<Command> {
     let until = Instant::now() + GATHER;
     while group.len() < GROUP {

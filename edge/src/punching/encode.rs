@@ -1,4 +1,4 @@
-//! Domain to bytes: a punch, encoded once when it is made.
+//! Encodes a punch, once, when it is made.
 
 use models::Candidate;
 use prost::Message;

@@ -1,7 +1,7 @@
 //! Faces that do not move: a poster, a badge on the wall, a portrait on a lobby's screen. Pure, without a clock.
 //!
-//! A face that has not moved for a minute is scenery, and is nobody until it moves. Where it was is remembered, with
-//! whom it shows: somebody who passes before it hides it, and it must not be somebody new afterwards.
+//! A face that has not moved for a minute is still, and is ignored until it moves. Its place and person are remembered:
+//! somebody who passes before it hides it, and afterwards it must not count as somebody new.
 //!
 //! Movement is measured in widths of the face, at its mean place and width over a second. The mesh of a still
 //! picture trembles less than that (`a_still_picture_trembles_less_than_people_sway`). Who stands as still as people
@@ -14,20 +14,20 @@ use models::geometry::Rect;
 use models::{Sighting, TrackId};
 use uuid::Uuid;
 
-/// A face that stayed where it was for so long is scenery.
+/// A face that stayed where it was for so long is still.
 const STILL: Duration = Duration::from_mins(1);
-/// Where it was: no further away than this, in its widths.
+/// How far, in its widths, a face may move and still be where it was.
 const SWAY: f32 = 0.05;
-/// What has been still for a minute has moved when it is further away than this: lamps and sun shift a picture's mesh
-/// over a day, doors shake walls, and whoever walks goes further at once.
-const WALKED: f32 = 0.25;
-/// The same for a face that appears where there was scenery: it may be the person.
-const STIRRED: f32 = 0.1;
-/// Such a face began no further away than this, in the first frames half hidden by whoever passed.
+/// The same once it has been still for a minute: lamps and sun shift a picture's mesh over a day, doors shake walls, and
+/// whoever walks moves further at once.
+const MOVED: f32 = 0.25;
+/// The same for a face that appears where there was a still one: it may be the person.
+const REAPPEARED: f32 = 0.1;
+/// How far away such a face may begin, half hidden by whoever passed.
 const NEAR: f32 = 0.5;
-/// Over how long places are averaged.
+/// Time constant of the mean place.
 const MEAN: Duration = Duration::from_secs(1);
-/// How long a place is remembered where nothing is seen: over dark holidays.
+/// How long a place is remembered while nothing is seen there: over dark holidays.
 const REMEMBERED: Duration = Duration::from_hours(24 * 7);
 /// Places that are remembered, at most: those that were seen last.
 const PLACES: usize = 32;
@@ -46,7 +46,7 @@ impl Place {
         Self { x: centre.x, y: centre.y, width: face.width().max(1.0) }
     }
 
-    /// How far apart two are, in widths: sideways, or nearer.
+    /// How far apart two are, in widths: sideways, or in size.
     fn apart(&self, other: &Self) -> f32 {
         let aside = (self.x - other.x).hypot(self.y - other.y);
         aside.max((self.width - other.width).abs()) / self.width.min(other.width)
@@ -64,147 +64,137 @@ struct Track {
     began: Place,
     mean: Place,
     seen: Duration,
-    /// Where it settled when it last moved, and when that was.
+    /// Where it was when it last moved, and when that was.
     settled: Place,
     since: Duration,
-    scenery: bool,
-    /// It shows somebody who was counted; cleared when it is told that they go on.
-    counted: bool,
+    still: bool,
+    /// It shows somebody who was punched; cleared when they move on.
+    punched: bool,
 }
 
 impl Track {
     fn begin(place: Place, at: Duration) -> Self {
-        Self {
-            began: place,
-            mean: place,
-            seen: at,
-            settled: place,
-            since: at,
-            scenery: false,
-            counted: false,
-        }
+        Self { began: place, mean: place, seen: at, settled: place, since: at, still: false, punched: false }
     }
 
-    /// Follows the face. `true`: it was scenery until now.
+    /// Follows the face. Returns whether it was still until now.
     fn follow(&mut self, place: &Place, at: Duration) -> bool {
         let share = at.saturating_sub(self.seen).div_duration_f32(MEAN).min(1.0);
         self.mean.approach(place, share);
         self.seen = at;
-        let limit = match (self.scenery, self.is_still()) {
+        let limit = match (self.still, self.is_still()) {
             (false, _) => SWAY,
-            (true, false) => STIRRED,
-            (true, true) => WALKED,
+            (true, false) => REAPPEARED,
+            (true, true) => MOVED,
         };
         if self.mean.apart(&self.settled) <= limit {
             return false;
         }
         (self.settled, self.since) = (self.mean, at);
-        std::mem::take(&mut self.scenery)
+        std::mem::take(&mut self.still)
     }
 
     fn is_still(&self) -> bool {
         self.seen.saturating_sub(self.since) >= STILL
     }
 
-    /// How a face moves that is no scenery. Who goes on is told of once.
+    /// The motion of a face that is not still. `Resumed` is reported once.
     fn moves(&mut self) -> Motion {
-        if std::mem::take(&mut self.counted) { Motion::Again } else { Motion::Moves }
+        if std::mem::take(&mut self.punched) { Motion::Resumed } else { Motion::Moves }
     }
 }
 
-/// A place at which there is scenery, and of whom.
+/// Where there is a still face, and of whom.
 struct Known {
     person: Uuid,
     place: Place,
     seen: Duration,
-    /// They were counted, and were not out of sight since.
-    counted: bool,
+    /// They were punched, and were not out of sight since.
+    punched: bool,
 }
 
 impl Known {
-    /// Whether who was counted here is still in view at `at`, or was so a moment ago: they are not armed again.
-    fn lingers(&self, at: Duration, rearm: Duration) -> bool {
-        self.counted && at.saturating_sub(self.seen) < rearm
+    /// Whether who was punched here is in view at `at`, or was so a moment ago: they are not armed again.
+    fn was_just_here(&self, at: Duration, rearm: Duration) -> bool {
+        self.punched && at.saturating_sub(self.seen) < rearm
     }
 }
 
-/// What a face is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Motion {
     /// It moves, or has not been still for long.
     Moves,
-    /// It is scenery, and was still since then.
+    /// It has been still since then.
     Still(Duration),
-    /// It moves, and is of somebody who was counted and then stood there like a picture: they are still here.
-    Again,
+    /// It moves again, and shows somebody who was punched and then stood still: they were never out of sight.
+    Resumed,
 }
 
-/// The faces in view, and the places of scenery.
+/// The faces in view, and the places of still ones.
 #[derive(Default)]
-pub struct Scenery {
+pub struct StillFaces {
     tracks: HashMap<TrackId, Track>,
     places: Vec<Known>,
 }
 
-impl Scenery {
-    /// Judges a face by how it has moved so far. Only one that is somebody's becomes scenery. `counted`: this track
-    /// is of somebody who was counted, and who is armed again after `rearm` out of sight.
-    pub fn judge(&mut self, sighting: &Sighting, counted: bool, rearm: Duration) -> Motion {
+impl StillFaces {
+    /// Classifies a face by how it has moved so far; only a recognised one can be still. `punched`: this track is of
+    /// somebody who was punched, and who is armed again after `rearm` out of sight.
+    pub fn classify(&mut self, sighting: &Sighting, punched: bool, rearm: Duration) -> Motion {
         let (at, place) = (sighting.at, Place::of(&sighting.face));
         let track = self.tracks.entry(sighting.track).or_insert_with(|| Track::begin(place, at));
-        let stirred = track.follow(&place, at);
+        let moved_again = track.follow(&place, at);
         let Some(person) = sighting.recognised().map(|candidate| candidate.person) else {
             return Motion::Moves;
         };
-        if stirred {
+        if moved_again {
             self.places.retain(|known| known.person != person || known.place.apart(&place) > NEAR);
             return track.moves();
         }
-        let (began, mean, scenery) = (track.began, track.mean, track.scenery);
+        let (began, mean, still) = (track.began, track.mean, track.still);
         let began_at = |known: &Known| known.person == person && known.place.apart(&began) <= NEAR;
-        // What became scenery here began anywhere.
+        // A track that became still here may have begun anywhere.
         let known = self.places.iter_mut().find(|known| {
-            let here = known.person == person && known.place.apart(&mean) <= WALKED;
-            here && (scenery || began_at(known))
+            let here = known.person == person && known.place.apart(&mean) <= MOVED;
+            here && (still || began_at(known))
         });
         match known {
             Some(known) => {
-                known.counted = known.lingers(at, rearm);
-                if !track.scenery {
-                    known.counted |= counted;
-                    (track.mean, track.settled, track.scenery) = (known.place, known.place, true);
+                known.punched = known.was_just_here(at, rearm);
+                if !track.still {
+                    known.punched |= punched;
+                    (track.mean, track.settled, track.still) = (known.place, known.place, true);
                 }
-                track.counted = known.counted;
+                track.punched = known.punched;
                 known.seen = at;
             }
             None if track.is_still() => {
-                track.scenery = true;
-                track.counted |= counted;
-                self.places.push(Known { person, place: track.settled, seen: at, counted: track.counted });
+                track.still = true;
+                track.punched |= punched;
+                self.places.push(Known { person, place: track.settled, seen: at, punched: track.punched });
                 self.places.sort_unstable_by_key(|known| std::cmp::Reverse(known.seen));
                 self.places.truncate(PLACES);
             }
             None => {
-                let lingers = self.places.iter().any(|known| began_at(known) && known.lingers(at, rearm));
-                return if lingers { Motion::Again } else { track.moves() };
+                let was_just_here =
+                    self.places.iter().any(|known| began_at(known) && known.was_just_here(at, rearm));
+                return if was_just_here { Motion::Resumed } else { track.moves() };
             }
         }
         Motion::Still(track.since)
     }
 
-    /// A face left.
-    pub fn part(&mut self, track: TrackId) {
+    pub fn depart(&mut self, track: TrackId) {
         self.tracks.remove(&track);
     }
 
-    /// How many places are remembered.
     #[cfg(test)]
     pub fn places(&self) -> usize {
         self.places.len()
     }
 
-    /// Drops what can no longer matter at `now`.
-    pub fn forget(&mut self, now: Duration) {
+    /// Drops what no longer matters at `now`.
+    pub fn expire(&mut self, now: Duration) {
         self.places.retain(|known| now.saturating_sub(known.seen) < REMEMBERED);
     }
 }
@@ -215,7 +205,7 @@ mod tests {
 
     use super::*;
 
-    /// A photo before a noisy sensor under a lamp that flickers, looked at by the real eyes.
+    /// A photo before a noisy sensor under a lamp that flickers, through the real models.
     #[test]
     fn a_still_picture_trembles_less_than_people_sway() {
         let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/photos/obama.jpg");

@@ -1,30 +1,25 @@
-//! Pictures out of the bytes that a program writes.
+//! Splits the byte stream of a program into pictures.
 
-/// Bytes of a JPEG, at most: a larger one is passed over.
+/// Bytes of a JPEG, at most: a larger one is skipped.
 const LARGEST: usize = 8 << 20;
 const MARKER: u8 = 0xFF;
 const START: u8 = 0xD8;
 const END: u8 = 0xD9;
 const SCAN: u8 = 0xDA;
 
-/// Cuts a stream into pictures.
-pub enum Cutter {
-    /// JPEGs one after the other; what is between them is passed over.
+/// Splits a stream into pictures.
+pub enum Splitter {
+    /// JPEGs; bytes between them are skipped.
     Jpegs(Jpegs),
-    /// Pictures of so many bytes each.
-    Sized {
-        /// Bytes of a picture.
-        size: usize,
-        /// The beginning of the next.
-        held: Vec<u8>,
-    },
+    /// Pictures of a fixed size.
+    Sized { size: usize, held: Vec<u8> },
 }
 
-impl Cutter {
-    /// Takes what was read, and gives the latest picture that it made whole: older ones are stale.
-    pub fn take(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+impl Splitter {
+    /// Adds bytes, and returns the latest picture that they completed.
+    pub fn push(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         match self {
-            Self::Jpegs(jpegs) => jpegs.take(bytes),
+            Self::Jpegs(jpegs) => jpegs.push(bytes),
             Self::Sized { size, held } => {
                 held.extend_from_slice(bytes);
                 let whole = held.len() / *size * *size;
@@ -36,40 +31,34 @@ impl Cutter {
     }
 }
 
-/// Finds where a JPEG ends by its segments: their contents (a small picture within a picture, for one)
-/// may look like an end.
+/// Finds the end of a JPEG by its segments: their contents, such as a thumbnail, may contain an end marker.
 #[derive(Default)]
 pub struct Jpegs {
-    /// From the picture's start on, if there is one.
+    /// Bytes since the start of the picture.
     held: Vec<u8>,
-    /// What was looked at already.
+    /// Up to where they were parsed.
     at: usize,
     inside: Inside,
 }
 
 #[derive(Clone, Copy, Default)]
 enum Inside {
-    /// Not a picture.
     #[default]
     Nothing,
-    /// Before a marker.
     Markers,
-    /// Compressed pixels.
+    /// Entropy-coded data.
     Scan,
 }
 
-/// What a look at the bytes found.
 enum Found {
-    /// More to look at.
     More,
-    /// A picture that ends here.
-    Whole(usize),
-    /// Bytes are missing to go on.
-    TooFew,
+    /// With the picture's length.
+    Complete(usize),
+    Incomplete,
 }
 
 impl Jpegs {
-    fn take(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+    fn push(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         self.held.extend_from_slice(bytes);
         let mut latest = None;
         loop {
@@ -80,67 +69,69 @@ impl Jpegs {
             };
             match found {
                 Found::More => {}
-                Found::Whole(end) => {
+                Found::Complete(end) => {
                     latest = Some(self.held.drain(..end).collect());
                     (self.at, self.inside) = (0, Inside::Nothing);
                 }
-                Found::TooFew if self.held.len() > LARGEST => self.restart(),
-                Found::TooFew => return latest,
+                Found::Incomplete if self.held.len() > LARGEST => self.restart(),
+                Found::Incomplete => return latest,
             }
         }
     }
 
-    /// Looks for a picture's start: the marker, and the beginning of the next one.
+    /// Searches for the start of a picture: its marker and the first byte of the next one.
     fn start(&mut self) -> Found {
         let start = self.held.windows(3).position(|three| three == [MARKER, START, MARKER]);
         self.held.drain(..start.unwrap_or(self.held.len().saturating_sub(2)));
         if start.is_none() {
-            return Found::TooFew;
+            return Found::Incomplete;
         }
         (self.at, self.inside) = (2, Inside::Markers);
         Found::More
     }
 
-    /// Looks at one marker, and beyond its segment.
+    /// Reads one marker and skips its segment.
     fn marker(&mut self) -> Found {
-        let Some([first, kind]) = self.held.get(self.at..self.at + 2) else { return Found::TooFew };
+        let Some([first, kind]) = self.held.get(self.at..self.at + 2) else { return Found::Incomplete };
         match (*first, *kind) {
             (MARKER, MARKER) => self.at += 1, // padding
-            // The picture before was cut off.
+            // The previous picture was truncated.
             (MARKER, START) => {
                 self.held.drain(..self.at);
                 self.at = 2;
             }
-            (MARKER, END) => return Found::Whole(self.at + 2),
+            (MARKER, END) => return Found::Complete(self.at + 2),
             (MARKER, 0x01 | 0xD0..=0xD7) => self.at += 2, // without a segment
             (MARKER, 0x02..) => {
-                let Some([high, low]) = self.held.get(self.at + 2..self.at + 4) else { return Found::TooFew };
+                let Some([high, low]) = self.held.get(self.at + 2..self.at + 4) else {
+                    return Found::Incomplete;
+                };
                 let length = usize::from(u16::from_be_bytes([*high, *low]));
                 self.inside = if *kind == SCAN { Inside::Scan } else { Inside::Markers };
                 self.at += 2 + length.max(2);
             }
-            _ => self.restart(), // it only looked like a picture
+            _ => self.restart(), // not a picture after all
         }
         Found::More
     }
 
-    /// Looks for the marker that ends a scan.
+    /// Searches for the marker that ends a scan.
     fn scan(&mut self) -> Found {
         let rest = self.held.get(self.at..).unwrap_or_default();
         let Some(marker) = rest.iter().position(|byte| *byte == MARKER) else {
             self.at = self.at.max(self.held.len());
-            return Found::TooFew;
+            return Found::Incomplete;
         };
         self.at += marker;
         match self.held.get(self.at + 1) {
-            None => return Found::TooFew,
-            Some(0x00 | 0xD0..=0xD7) => self.at += 2, // a pixel's 0xFF, a restart
+            None => return Found::Incomplete,
+            Some(0x00 | 0xD0..=0xD7) => self.at += 2, // stuffing, restart
             Some(_) => self.inside = Inside::Markers,
         }
         Found::More
     }
 
-    /// Looks for another start behind this one.
+    /// Gives this start up and searches for the next one.
     fn restart(&mut self) {
         self.held.drain(..2);
         (self.at, self.inside) = (0, Inside::Nothing);
@@ -162,8 +153,8 @@ mod tests {
     }
 
     fn all(stream: &[u8], piece: usize) -> Vec<Vec<u8>> {
-        let mut cutter = Cutter::Jpegs(Jpegs::default());
-        stream.chunks(piece).filter_map(|bytes| cutter.take(bytes)).collect()
+        let mut splitter = Splitter::Jpegs(Jpegs::default());
+        stream.chunks(piece).filter_map(|bytes| splitter.push(bytes)).collect()
     }
 
     #[test]
@@ -190,21 +181,21 @@ mod tests {
     fn what_never_ends_takes_no_more_memory_than_a_picture_may() {
         let mut jpegs = Jpegs::default();
         let scan = [0xFF, 0xD8, 0xFF, SCAN, 0, 2];
-        assert!(jpegs.take(&scan).is_none());
+        assert!(jpegs.push(&scan).is_none());
         let piece = vec![7; 1 << 16];
         for _ in 0..LARGEST / piece.len() + 10 {
-            assert!(jpegs.take(&piece).is_none());
+            assert!(jpegs.push(&piece).is_none());
             assert!(jpegs.held.len() <= LARGEST + piece.len());
         }
         let one = jpeg(3);
-        assert!(jpegs.take(&one) == Some(one));
+        assert!(jpegs.push(&one) == Some(one));
     }
 
     #[test]
     fn raw_pictures_have_their_size() {
-        let mut cutter = Cutter::Sized { size: 4, held: Vec::new() };
-        assert_eq!(cutter.take(&[1, 2, 3]), None);
-        assert_eq!(cutter.take(&[4, 5]), Some(vec![1, 2, 3, 4]));
-        assert_eq!(cutter.take(&[6, 7, 8, 1, 1, 1, 1, 9]), Some(vec![1; 4]));
+        let mut splitter = Splitter::Sized { size: 4, held: Vec::new() };
+        assert_eq!(splitter.push(&[1, 2, 3]), None);
+        assert_eq!(splitter.push(&[4, 5]), Some(vec![1, 2, 3, 4]));
+        assert_eq!(splitter.push(&[6, 7, 8, 1, 1, 1, 1, 9]), Some(vec![1; 4]));
     }
 }

@@ -1,78 +1,74 @@
-//! What a program said on its standard error, without the passwords and paths of addresses, the arguments in
-//! which there may be a password, and what follows an option that is called so.
+//! The end of a program's standard error, with secrets masked: passwords and paths of URLs, arguments that may contain
+//! one, and what follows an option that is named like one.
 
 use crate::config::Command;
 
-/// Bytes that are kept: the last ones.
+/// Last bytes that are kept.
 pub const KEPT: usize = 4096;
-/// Characters that are told.
-const TOLD: usize = 200;
-/// What stands in place of what is not told.
-const HIDDEN: &str = "***";
+/// Characters that are shown, at most.
+const SHOWN: usize = 200;
+const MASK: &str = "***";
 
-/// The last words.
-pub struct Words {
+pub struct Tail {
     text: Vec<u8>,
-    heard: usize,
-    /// Arguments that hold an address, or follow an option that is called like a secret.
+    total: usize,
+    /// Arguments that contain a URL, or follow an option that is named like a secret.
     secrets: Vec<String>,
 }
 
-impl Words {
-    /// None yet.
+impl Tail {
     pub fn new(command: &Command) -> Self {
         let arguments = command.arguments();
         let of_option = arguments.windows(2).filter(|pair| announces_secret(&pair[0])).map(|pair| &pair[1]);
         let addresses = arguments.iter().filter(|word| word.contains("://"));
         let secrets = addresses.chain(of_option).filter(|word| !word.is_empty()).cloned().collect();
-        Self { text: Vec::new(), heard: 0, secrets }
+        Self { text: Vec::new(), total: 0, secrets }
     }
 
-    /// Takes what was said, and forgets what was said long before.
-    pub fn hear(&mut self, said: &[u8]) {
-        self.heard += said.len();
-        self.text.extend_from_slice(said);
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.total += bytes.len();
+        self.text.extend_from_slice(bytes);
         let surplus = self.text.len().saturating_sub(KEPT);
         self.text.drain(..surplus);
     }
 
-    /// Bytes that were said in all.
-    pub fn heard(&self) -> usize {
-        self.heard
+    /// Bytes that were added in all.
+    pub fn total(&self) -> usize {
+        self.total
     }
 
-    /// The last line that speaks of an error, else the last one.
+    /// The last line with the word error, else the last one.
     pub fn last(&self) -> Option<String> {
         let text = String::from_utf8_lossy(&self.text);
-        // Of a line that lost its beginning nobody knows what it holds.
-        let skipped = usize::from(self.heard > KEPT);
+        // A truncated line may be the rest of a secret.
+        let skipped = usize::from(self.total > KEPT);
         let mut lines: Vec<String> = text
             .split(['\n', '\r'])
             .skip(skipped)
-            .map(|line| self.hide(line.trim()))
+            .map(|line| self.mask(line.trim()))
             .filter(|line| !line.is_empty())
             .collect();
         let error = lines.iter().rposition(|line| line.to_lowercase().contains("error"));
         let last = error.unwrap_or(lines.len().checked_sub(1)?);
-        Some(lines.swap_remove(last).chars().take(TOLD).collect())
+        Some(lines.swap_remove(last).chars().take(SHOWN).collect())
     }
 
-    /// Leaves of each address its scheme and host alone.
-    fn hide(&self, line: &str) -> String {
+    /// Masks secrets; of each URL only scheme and host are left.
+    fn mask(&self, line: &str) -> String {
         let mut line = line.replace(|letter: char| letter.is_control(), "");
         for secret in &self.secrets {
-            line = line.replace(secret.as_str(), HIDDEN);
+            line = line.replace(secret.as_str(), MASK);
         }
         let mut before = "";
-        let told = line.split(' ').map(|word| {
+        let masked = line.split(' ').map(|word| {
             if word.is_empty() {
                 return String::new(); // between two spaces
             }
-            let hidden = announces_secret(before);
+            let secret = announces_secret(before);
             before = word;
-            if hidden { HIDDEN.to_owned() } else { hide_in_word(word) }
+            if secret { MASK.to_owned() } else { mask_word(word) }
         });
-        told.collect::<Vec<_>>().join(" ")
+        masked.collect::<Vec<_>>().join(" ")
     }
 
     #[cfg(test)]
@@ -87,24 +83,23 @@ fn announces_secret(word: &str) -> bool {
     named && names_secret(word) || word.eq_ignore_ascii_case("bearer")
 }
 
-/// Whether a word holds what secrets are called.
 fn names_secret(word: &str) -> bool {
     let word = word.to_lowercase();
     ["pass", "pwd", "secret", "token"].iter().any(|name| word.contains(name))
 }
 
-fn hide_in_word(word: &str) -> String {
+fn mask_word(word: &str) -> String {
     let Some((scheme, rest)) = word.split_once("://") else {
         return match word.split_once('=') {
-            Some((name, _)) if names_secret(name) => format!("{name}={HIDDEN}"),
+            Some((name, _)) if names_secret(name) => format!("{name}={MASK}"),
             _ => word.to_owned(),
         };
     };
-    // Some write user and password unescaped, with any letter in them.
+    // User and password may be unescaped and contain any character.
     let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
     let host: String =
         place.chars().take_while(|c| c.is_ascii_alphanumeric() || ".-:[]".contains(*c)).collect();
-    let user = if place.len() < rest.len() { format!("{HIDDEN}@") } else { String::new() };
+    let user = if place.len() < rest.len() { format!("{MASK}@") } else { String::new() };
     let path = if host.len() < place.len() { "/..." } else { "" };
     format!("{scheme}://{user}{host}{path}")
 }
@@ -113,30 +108,30 @@ fn hide_in_word(word: &str) -> String {
 mod tests {
     use super::*;
 
-    fn words(arguments: &[&str], said: &[u8]) -> Words {
+    fn tail(arguments: &[&str], bytes: &[u8]) -> Tail {
         let words = ["ffmpeg"].iter().chain(arguments).map(|word| toml::Value::from(*word)).collect();
-        let mut words = Words::new(&Command::try_from(toml::Value::Array(words)).expect("a command"));
-        words.hear(said);
-        words
+        let mut tail = Tail::new(&Command::try_from(toml::Value::Array(words)).expect("a command"));
+        tail.push(bytes);
+        tail
     }
 
     fn last(arguments: &[&str], said: &str) -> String {
-        words(arguments, said.as_bytes()).last().expect("words")
+        tail(arguments, said.as_bytes()).last().expect("words")
     }
 
     #[test]
-    fn the_line_with_the_error_is_told() {
+    fn the_line_with_the_error_is_shown() {
         assert_eq!(
             last(&[], "one\nERROR: *** no cameras available ***\nbye\n"),
             "ERROR: *** no cameras available ***"
         );
         assert_eq!(last(&[], "frame=1\rframe=2\r\n\n"), "frame=2");
-        assert!(words(&[], b" \n").last().is_none());
-        assert_eq!(last(&[], &"x".repeat(900)).len(), TOLD);
+        assert!(tail(&[], b" \n").last().is_none());
+        assert_eq!(last(&[], &"x".repeat(900)).len(), SHOWN);
     }
 
     #[test]
-    fn no_password_is_told() {
+    fn no_password_is_shown() {
         let said = "rtsp://admin:hunter2@10.0.0.9:554/live?a=1: 401 Unauthorized";
         assert_eq!(last(&[], said), "rtsp://***@10.0.0.9:554/... 401 Unauthorized");
         let odd = "Error opening rtsp://admin:a/b@c@cam/x and rtsp://cam/user=admin&password=hunter2&x";
@@ -154,8 +149,8 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_lost_its_beginning_is_not_told() {
+    fn a_truncated_line_is_not_shown() {
         let said = format!("rtsp://admin:{}@cam\n", "p".repeat(KEPT));
-        assert!(words(&[], said.as_bytes()).last().is_none());
+        assert!(tail(&[], said.as_bytes()).last().is_none());
     }
 }
