@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Tries all that reads bytes with bytes that nobody meant: each target of fuzz/targets, one after the
-# other, the seconds shared among them. What is missing is installed first: Rust's nightly toolchain
-# and cargo-fuzz. The first crash, hang or memory hunger ends it with an error.
+# Runs each fuzz target in turn, sharing the seconds among them. Installs Rust's nightly toolchain and cargo-fuzz if
+# they are missing. The first crash, hang or excess of memory ends it with an error.
 set -euo pipefail
 
 case "${1-}" in
@@ -21,7 +20,7 @@ read -ra targets <<<"${TARGETS:-mjpeg yuyv photo manifest gallery}"
 seconds=$((${1:-3600} / ${#targets[@]}))
 ((seconds)) || { echo "fuzz: ${#targets[@]} targets take as many seconds at least" >&2; exit 2; }
 
-# The gallery's file is written anew for each try: not on a disk, if there is memory for it.
+# The gallery's file is rewritten for each input: in memory, if possible.
 [[ -w /dev/shm ]] && export TMPDIR=/dev/shm
 TMPDIR=$(mktemp -d) # the target that writes there leaves its folder behind
 export TMPDIR
