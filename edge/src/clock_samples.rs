@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use proto::Anchor;
+use proto::ClockSample;
 use tracing::warn;
 
 use crate::clock::Moment;
@@ -19,7 +19,7 @@ const STEP_US: i64 = 1_000_000;
 
 pub struct ClockSamples {
     file: PathBuf,
-    known: Vec<Anchor>,
+    known: Vec<ClockSample>,
 }
 
 impl ClockSamples {
@@ -30,14 +30,14 @@ impl ClockSamples {
         Self { known: text.lines().filter_map(read).collect(), file }
     }
 
-    pub fn all(&self) -> Vec<Anchor> {
+    pub fn all(&self) -> Vec<ClockSample> {
         self.known.clone()
     }
 
     /// Keeps a moment if its clock was synchronised and it says something new.
     pub fn add(&mut self, moment: &Moment) {
         let sample = of(moment);
-        let same = |known: &Anchor| {
+        let same = |known: &ClockSample| {
             known.boot == sample.boot && (boot_time(known) - boot_time(&sample)).abs() < STEP_US
         };
         if !sample.synchronised || self.known.iter().any(same) {
@@ -47,7 +47,8 @@ impl ClockSamples {
         self.known.push(sample);
         let surplus = self.known.len().saturating_sub(BOOTS);
         self.known.drain(..surplus);
-        let line = |sample: &Anchor| format!("{} {} {}\n", sample.boot, sample.monotonic_us, sample.at_us);
+        let line =
+            |sample: &ClockSample| format!("{} {} {}\n", sample.boot, sample.monotonic_us, sample.at_us);
         let text: String = self.known.iter().map(line).collect();
         if let Err(error) = replace(&self.file, text.as_bytes(), 0o644) {
             warn!(
@@ -58,8 +59,8 @@ impl ClockSamples {
     }
 }
 
-pub fn of(moment: &Moment) -> Anchor {
-    Anchor {
+pub fn of(moment: &Moment) -> ClockSample {
+    ClockSample {
         boot: moment.boot.clone(),
         monotonic_us: moment.monotonic_us,
         at_us: moment.wall_us,
@@ -68,15 +69,15 @@ pub fn of(moment: &Moment) -> Anchor {
 }
 
 /// When its boot was, in microseconds since 1970.
-fn boot_time(sample: &Anchor) -> i64 {
+fn boot_time(sample: &ClockSample) -> i64 {
     sample.at_us.saturating_sub_unsigned(sample.monotonic_us)
 }
 
-fn read(line: &str) -> Option<Anchor> {
+fn read(line: &str) -> Option<ClockSample> {
     let mut words = line.split_whitespace();
     let (boot, monotonic_us, at_us) =
         (words.next()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    Some(Anchor { boot: boot.to_owned(), monotonic_us, at_us, synchronised: true })
+    Some(ClockSample { boot: boot.to_owned(), monotonic_us, at_us, synchronised: true })
 }
 
 #[cfg(test)]

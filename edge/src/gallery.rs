@@ -101,7 +101,7 @@ impl GalleryStore {
 
     /// Applies an update of the hub. The file is replaced before the memory changes.
     pub fn apply(&mut self, message: &[u8]) -> Result<Applied> {
-        let update = proto::Roster::decode(message).context("malformed gallery update")?;
+        let update = proto::GalleryUpdate::decode(message).context("malformed gallery update")?;
         ensure!(update.version == proto::VERSION, "gallery update with unknown version {}", update.version);
         if update.embedder != self.embedder {
             bail!("gallery of another embedder: install the same release on hub and terminal");
@@ -150,12 +150,13 @@ impl GalleryStore {
         let plain = opened
             .map_err(|_| anyhow::anyhow!("{file} can't be decrypted: it has another key or is damaged"))?;
         let plain = Zeroizing::new(plain);
-        let held = proto::Roster::decode(plain.as_slice()).with_context(|| format!("{file} is damaged"))?;
+        let held =
+            proto::GalleryUpdate::decode(plain.as_slice()).with_context(|| format!("{file} is damaged"))?;
         if held.embedder != self.embedder {
             warn!("the gallery on disk is of another embedder; the hub will send it again");
             return Ok(());
         }
-        let entry = |entry: proto::RosterEntry| {
+        let entry = |entry: proto::GalleryEntry| {
             Ok((Uuid::from_slice(&entry.person)?, Zeroizing::new(entry.template)))
         };
         self.people = held.entries.into_iter().map(entry).collect::<Result<_>>()?;
@@ -164,11 +165,11 @@ impl GalleryStore {
     }
 
     fn write(&self, version: u64, people: &BTreeMap<Uuid, Zeroizing<Vec<u8>>>) -> Result<()> {
-        let entries = people.iter().map(|(person, template)| proto::RosterEntry {
+        let entries = people.iter().map(|(person, template)| proto::GalleryEntry {
             person: person.as_bytes().to_vec(),
             template: template.to_vec(),
         });
-        let plain = proto::Roster {
+        let plain = proto::GalleryUpdate {
             version: proto::VERSION,
             after: 0,
             through: version,
@@ -209,12 +210,12 @@ mod tests {
     use super::*;
 
     fn update(after: u64, through: u64, entries: &[(u128, &[f32])]) -> Vec<u8> {
-        let entries = entries.iter().map(|(person, values)| proto::RosterEntry {
+        let entries = entries.iter().map(|(person, values)| proto::GalleryEntry {
             person: Uuid::from_u128(*person).as_bytes().to_vec(),
             template: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
         });
         let entries = entries.collect();
-        proto::Roster { version: 1, after, through, embedder: "e".into(), entries }.encode_to_vec()
+        proto::GalleryUpdate { version: 1, after, through, embedder: "e".into(), entries }.encode_to_vec()
     }
 
     fn open(folder: &Path) -> Result<GalleryStore> {

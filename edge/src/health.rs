@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use proto::{Heartbeat, StrangerHour};
+use proto::{Heartbeat, UnknownFaceHour};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -236,9 +236,9 @@ impl Health {
             system: self.system.clone(),
             up_s: self.started.elapsed().as_secs(),
             frames: self.frames(),
-            strangers: unknown_faces
+            unknown_faces: unknown_faces
                 .iter()
-                .map(|(hour, count)| StrangerHour { hour: *hour, count: *count })
+                .map(|(hour, count)| UnknownFaceHour { hour: *hour, count: *count })
                 .collect(),
             camera: Some(proto::Camera { up: camera.up, fault: camera.fault, faults: camera.faults }),
             tampered: self.tampered.load(Ordering::Relaxed),
@@ -261,8 +261,8 @@ mod tests {
         }
         health.unknown_face(399 * 3600);
         let beat = health.heartbeat();
-        assert_eq!(beat.strangers.len(), HOURS);
-        assert_eq!(beat.strangers.last().map(|h| h.count), Some(2));
+        assert_eq!(beat.unknown_faces.len(), HOURS);
+        assert_eq!(beat.unknown_faces.last().map(|h| h.count), Some(2));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What only one terminal may read: sealed to the key of one of its hellos (HPKE, RFC 9180).
+//! Encryption for one terminal: to the key of one of its hellos (HPKE, RFC 9180).
 //!
 //! The key is drawn for the hello and lives in the terminal's memory: whoever records everything
 //! and steals the terminal later can't read what it was sent.
@@ -14,7 +14,7 @@ type Private = <X25519HkdfSha256 as Kem>::PrivateKey;
 type Public = <X25519HkdfSha256 as Kem>::PublicKey;
 type Encapsulated = <X25519HkdfSha256 as Kem>::EncappedKey;
 
-/// It was not sealed for this key, this terminal and this topic, or was changed.
+/// Sealed for another key, terminal or topic, or altered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is not sealed to this terminal's key")]
 pub struct NotOurs;
@@ -26,7 +26,7 @@ pub struct HelloKey {
 }
 
 impl HelloKey {
-    /// Draws one.
+    /// Draws a key pair.
     pub fn draw() -> Self {
         let (private, public) = X25519HkdfSha256::gen_keypair();
         Self { private, public: public.to_bytes().to_vec() }
@@ -55,7 +55,7 @@ impl HelloKey {
     }
 }
 
-/// Seals something to the key of a hello. An error means that the key is none.
+/// Seals to the key of a hello. An error means that the key is invalid.
 pub fn seal(topic: Topic, device: &DeviceId, key: &[u8], plain: &[u8]) -> Result<Sealed, NotOurs> {
     let public = Public::from_bytes(key).map_err(|_| NotOurs)?;
     let (encapsulated, ciphertext) = single_shot_seal::<AesGcm256, HkdfSha256, X25519HkdfSha256>(
@@ -76,16 +76,16 @@ mod tests {
     #[test]
     fn only_the_key_that_it_was_sealed_to_opens_it() {
         let (device, other) = (DeviceId::from_random([1; 16]), DeviceId::from_random([2; 16]));
-        let (key, stranger) = (HelloKey::draw(), HelloKey::draw());
-        let sealed = seal(Topic::Roster, &device, key.public(), b"a face").expect("seals");
+        let (key, other_key) = (HelloKey::draw(), HelloKey::draw());
+        let sealed = seal(Topic::Gallery, &device, key.public(), b"a face").expect("seals");
         assert!(!sealed.ciphertext.windows(6).any(|bytes| bytes == b"a face"));
-        assert_eq!(key.open(Topic::Roster, &device, &sealed), Ok(b"a face".to_vec()));
+        assert_eq!(key.open(Topic::Gallery, &device, &sealed), Ok(b"a face".to_vec()));
         assert_eq!(key.open(Topic::Answer, &device, &sealed), Err(NotOurs));
-        assert_eq!(key.open(Topic::Roster, &other, &sealed), Err(NotOurs));
-        assert_eq!(stranger.open(Topic::Roster, &device, &sealed), Err(NotOurs));
-        let stolen = Sealed { key: stranger.public().to_vec(), ..sealed };
-        assert_eq!(stranger.open(Topic::Roster, &device, &stolen), Err(NotOurs));
-        assert!(seal(Topic::Roster, &device, b"short", b"").is_err());
-        assert!(seal(Topic::Roster, &device, &[0; 32], b"").is_err(), "a key of low order");
+        assert_eq!(key.open(Topic::Gallery, &other, &sealed), Err(NotOurs));
+        assert_eq!(other_key.open(Topic::Gallery, &device, &sealed), Err(NotOurs));
+        let stolen = Sealed { key: other_key.public().to_vec(), ..sealed };
+        assert_eq!(other_key.open(Topic::Gallery, &device, &stolen), Err(NotOurs));
+        assert!(seal(Topic::Gallery, &device, b"short", b"").is_err());
+        assert!(seal(Topic::Gallery, &device, &[0; 32], b"").is_err(), "a key of low order");
     }
 }

@@ -1,4 +1,4 @@
-//! Who says what: every message travels as `Signed`, whatever broker carries it.
+//! Signatures: every message travels as `Signed`, whatever broker carries it.
 //!
 //! Terminals sign with the P-256 key of their certificate, the hub with an Ed25519 key that
 //! terminals are given together with the certificate of its authority.
@@ -22,7 +22,7 @@ const P256_SPKI: [u8; 26] = [
     0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 
-/// Why a message or a key does not count.
+/// Why a message or a key is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unsigned {
     /// It is no `Signed`.
@@ -148,7 +148,7 @@ mod tests {
             let message = signer.sign(Topic::Receipt, &device(1), b"body".to_vec());
             let author = signer.author();
             assert_eq!(author.verify(Topic::Receipt, &device(1), &message), Ok(b"body".to_vec()));
-            assert_eq!(author.verify(Topic::Roster, &device(1), &message), Err(Unsigned::Wrong));
+            assert_eq!(author.verify(Topic::Gallery, &device(1), &message), Err(Unsigned::Wrong));
             assert_eq!(author.verify(Topic::Receipt, &device(2), &message), Err(Unsigned::Wrong));
             assert_eq!(other.author().verify(Topic::Receipt, &device(1), &message), Err(Unsigned::Wrong));
             for (at, _) in message.iter().enumerate() {

@@ -6,7 +6,7 @@ use crate::device::DeviceId;
 /// What all hubs subscribe to.
 pub const ALL_UP: &str = "/tenants/+/up/#";
 
-/// What terminals hear.
+/// What terminals subscribe to, together.
 pub const ALL_DOWN: &str = "/tenants/+/down/#";
 
 /// A kind of message.
@@ -20,8 +20,8 @@ pub enum Topic {
     Heartbeat,
     /// `Receipt`, downwards.
     Receipt,
-    /// `Sealed` with a `Roster` in it, downwards.
-    Roster,
+    /// `Sealed` with a `GalleryUpdate` in it, downwards.
+    Gallery,
     /// `Answer`, downwards.
     Answer,
 }
@@ -30,7 +30,7 @@ impl Topic {
     /// What a terminal publishes to.
     pub const UP: [Self; 3] = [Self::Punches, Self::Hello, Self::Heartbeat];
     /// What a terminal subscribes to.
-    pub const DOWN: [Self; 3] = [Self::Receipt, Self::Roster, Self::Answer];
+    pub const DOWN: [Self; 3] = [Self::Receipt, Self::Gallery, Self::Answer];
 
     fn tail(self) -> &'static str {
         match self {
@@ -38,7 +38,7 @@ impl Topic {
             Self::Hello => "up/hello",
             Self::Heartbeat => "up/heartbeat",
             Self::Receipt => "down/receipt",
-            Self::Roster => "down/roster",
+            Self::Gallery => "down/roster",
             Self::Answer => "down/answer",
         }
     }

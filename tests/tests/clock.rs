@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use prost::Message;
-use proto::{Anchor, Hello, Punch, PunchBatch, PunchRecord, Topic};
+use proto::{ClockSample, Hello, Punch, PunchBatch, PunchRecord, Topic};
 use serde_json::json;
 use tests::api::{Api, expect_status};
 use tests::company::Company;
@@ -231,17 +231,17 @@ async fn a_later_clock_sample_dates_waiting_punches() -> Result<()> {
     })
     .await?;
     // Its clock was set 100 seconds after that boot, and it has rebooted since.
-    let anchor = Anchor {
+    let sample = ClockSample {
         boot: "earlier".into(),
         monotonic_us: 100_000_000,
         at_us: 1_741_000_000_000_000,
         synchronised: true,
     };
-    let now = Anchor { boot: "this".into(), monotonic_us: 5_000_000, at_us: 0, synchronised: false };
+    let now = ClockSample { boot: "this".into(), monotonic_us: 5_000_000, at_us: 0, synchronised: false };
     let hello = Hello {
         version: proto::VERSION,
         epoch: 9,
-        anchors: vec![anchor],
+        clock_samples: vec![sample],
         now: Some(now),
         ..Hello::default()
     };

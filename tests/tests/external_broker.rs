@@ -231,7 +231,7 @@ async fn messages_of_a_hostile_client_are_rejected() -> Result<()> {
         Ok(())
     })
     .await?;
-    let gallery = hostile.recorded(Topic::Roster, &device).await?;
+    let gallery = hostile.recorded(Topic::Gallery, &device).await?;
     let answer = hostile.recorded(Topic::Answer, &device).await?;
     let batch = hostile.recorded(Topic::Punches, &device).await?;
 
@@ -240,7 +240,7 @@ async fn messages_of_a_hostile_client_are_rejected() -> Result<()> {
     let command = Command { id: vec![7; 16], kind: 1, expires_us: i64::MAX };
     let forged = [
         (Topic::Receipt, Receipt { version: 1, through: 1 << 40, ..Receipt::default() }.encode_to_vec()),
-        (Topic::Roster, Sealed { key: vec![1; 32], ..Sealed::default() }.encode_to_vec()),
+        (Topic::Gallery, Sealed { key: vec![1; 32], ..Sealed::default() }.encode_to_vec()),
         (Topic::Answer, Answer { version: 1, commands: vec![command], ..Answer::default() }.encode_to_vec()),
     ];
     for (topic, body) in forged {
@@ -271,7 +271,7 @@ async fn messages_of_a_hostile_client_are_rejected() -> Result<()> {
     })
     .await?;
     let rejected = lines(&terminal.logged(), "answers no hello");
-    hostile.publish(Topic::Roster, &device, gallery).await?;
+    hostile.publish(Topic::Gallery, &device, gallery).await?;
     hostile.publish(Topic::Answer, &device, answer).await?;
     eventually("an old gallery and answer to be rejected", async || {
         ensure!(lines(&terminal.logged(), "answers no hello") >= rejected + 2, "{}", terminal.logged());

@@ -106,7 +106,7 @@ impl Hellos {
     fn open(&mut self, device: &DeviceId, sealed: &Sealed) -> Result<Vec<u8>> {
         let hello = self.of(&sealed.key).context("it answers no hello of this terminal")?;
         ensure!(!hello.used, "it answers a hello that was already answered");
-        Ok(hello.key.open(Topic::Roster, device, sealed)?)
+        Ok(hello.key.open(Topic::Gallery, device, sealed)?)
     }
 
     fn mark_used(&mut self, public: &[u8]) {
@@ -177,11 +177,11 @@ impl Session {
             version: proto::VERSION,
             software: env!("CARGO_PKG_VERSION").into(),
             epoch: self.outbox.epoch(),
-            roster: self.gallery_store.version(),
+            gallery_version: self.gallery_store.version(),
             embedder: self.embedder.clone(),
             key: self.history.hellos.draw(),
             now: Some(clock_samples::of(&now)),
-            anchors: self.history.samples.all(),
+            clock_samples: self.history.samples.all(),
             request: self.identity.renewal_request().unwrap_or_default(),
             done: self.history.commands.done(),
         };
@@ -197,7 +197,7 @@ impl Session {
         alarms.extend(self.outbox.alarm());
         let heartbeat = Heartbeat {
             queued: self.outbox.queued(),
-            roster: self.gallery_store.version(),
+            gallery_version: self.gallery_store.version(),
             at_us,
             alarm: alarms.join("; "),
             synchronised: now.synchronised,
@@ -212,7 +212,7 @@ impl Session {
     async fn handle(&mut self, topic: Topic, body: &[u8]) -> Result<()> {
         let done = match topic {
             Topic::Receipt => return self.delivery.receipt(body).await,
-            Topic::Roster => self.update_gallery(body),
+            Topic::Gallery => self.update_gallery(body),
             Topic::Answer => self.handle_answer(body).await,
             Topic::Punches | Topic::Hello | Topic::Heartbeat => Ok(()),
         };
@@ -294,7 +294,7 @@ mod tests {
         let device = DeviceId::from_random([1; 16]);
         let mut hellos = Hellos::default();
         let first = hellos.draw();
-        let sealed = proto::seal::seal(Topic::Roster, &device, &first, b"faces").expect("seals");
+        let sealed = proto::seal::seal(Topic::Gallery, &device, &first, b"faces").expect("seals");
         assert_eq!(hellos.open(&device, &sealed).expect("opens"), b"faces");
         let second = hellos.draw();
         assert!(hellos.open(&device, &sealed).is_ok(), "an answer that crossed the next hello");

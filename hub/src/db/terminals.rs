@@ -377,7 +377,7 @@ pub async fn beat(
         device.as_str(),
         short(&beat.software, 100),
         beat.queued as i64,
-        beat.roster as i64,
+        beat.gallery_version as i64,
         through.map(jiff::Timestamp::to_sqlx) as _,
         short(&beat.alarm, 500),
         Json(health) as _

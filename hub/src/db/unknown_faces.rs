@@ -1,6 +1,6 @@
 //! Unknown faces: hourly counts, nothing else.
 
-use proto::{DeviceId, StrangerHour};
+use proto::{DeviceId, UnknownFaceHour};
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
 
@@ -9,7 +9,7 @@ pub async fn count(
     conn: &mut PgConnection,
     device: &DeviceId,
     run: Uuid,
-    hours: &[StrangerHour],
+    hours: &[UnknownFaceHour],
 ) -> Result<()> {
     let starts: Vec<i64> = hours.iter().map(|hour| hour.hour).collect();
     let counts: Vec<i32> = hours.iter().map(|hour| i32::try_from(hour.count).unwrap_or(i32::MAX)).collect();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use models::{Embedding, Template};
-use proto::{Roster, RosterEntry};
+use proto::{GalleryEntry, GalleryUpdate};
 use sqlx::{PgConnection, PgPool};
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -46,10 +46,10 @@ pub async fn next(
     vault: &Vault,
     embedder: &str,
     after: u64,
-) -> Result<Option<Roster>> {
+) -> Result<Option<GalleryUpdate>> {
     let latest = db::gallery::version(conn).await? as u64;
     let after = if after > latest { 0 } else { after };
-    let limit = proto::ROSTER_ENTRIES as i64;
+    let limit = proto::GALLERY_ENTRIES as i64;
     let changes = db::gallery::changes(conn, i64::try_from(after).unwrap_or(i64::MAX), limit).await?;
     let Some(last) = changes.last() else { return Ok(None) };
     let through = last.version as u64;
@@ -68,11 +68,17 @@ pub async fn next(
         if template.is_none() && faces.contains_key(person) {
             warn!(%person, "photos that have no mean; the person can't be recognised");
         }
-        RosterEntry {
+        GalleryEntry {
             person: person.as_bytes().to_vec(),
             template: template.map_or_else(Vec::new, |template| template.embedding().to_bytes().to_vec()),
         }
     });
     let entries = entries.collect();
-    Ok(Some(Roster { version: proto::VERSION, after, through, embedder: embedder.to_owned(), entries }))
+    Ok(Some(GalleryUpdate {
+        version: proto::VERSION,
+        after,
+        through,
+        embedder: embedder.to_owned(),
+        entries,
+    }))
 }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use prost::Message as _;
-use proto::{Anchor, Answer, Command, CommandKind, DeviceId, Hello, Topic, seal};
+use proto::{Answer, ClockSample, Command, CommandKind, DeviceId, Hello, Topic, seal};
 use tracing::{info, warn};
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -35,7 +35,7 @@ impl Worker {
     async fn answer(&mut self, message: Authenticated) -> Result<()> {
         let hello = Hello::decode(message.body.as_slice()).context("a hello that can't be read")?;
         ensure!(hello.version == proto::VERSION, "a hello of version {}", hello.version);
-        ensure!(hello.anchors.len() <= STARTS, "a hello with {} starts", hello.anchors.len());
+        ensure!(hello.clock_samples.len() <= STARTS, "a hello with {} starts", hello.clock_samples.len());
         let Authenticated { device, key, .. } = message;
         self.take_down(&device, &hello).await?;
         let certificate = if hello.request.is_empty() {
@@ -43,7 +43,7 @@ impl Worker {
         } else {
             self.renew(&device, &key, &hello.request).await.context("its certificate is not renewed")?
         };
-        let held = Held { roster: hello.roster, embedder: hello.embedder, key: hello.key };
+        let held = Held { roster: hello.gallery_version, embedder: hello.embedder, key: hello.key };
         self.send_answer(&device, &held, certificate).await?;
         self.send_roster(&device, &held).await?;
         self.held.insert(device, held);
@@ -54,7 +54,7 @@ impl Worker {
     async fn take_down(&self, device: &DeviceId, hello: &Hello) -> Result<()> {
         let now = clock::now();
         let starts: HashMap<&str, Start<'_>> = hello
-            .anchors
+            .clock_samples
             .iter()
             .filter_map(|anchor| told(anchor, now))
             .chain(hello.now.as_ref().and_then(|anchor| told(anchor, now).or_else(|| overheard(anchor, now))))
@@ -148,13 +148,13 @@ impl Worker {
         let Some(update) = update else { return Ok(()) };
         info!(device.id = %device, after = update.after, through = update.through, "roster sent");
         let plain = Zeroizing::new(update.encode_to_vec());
-        let sealed = seal::seal(Topic::Roster, device, &held.key, &plain).context("the hello's key")?;
-        self.fleet.publisher.publish(device, Topic::Roster, sealed.encode_to_vec())
+        let sealed = seal::seal(Topic::Gallery, device, &held.key, &plain).context("the hello's key")?;
+        self.fleet.publisher.publish(device, Topic::Gallery, sealed.encode_to_vec())
     }
 }
 
 /// When a terminal started, by its own clock, if that was set and can be.
-fn told(anchor: &Anchor, now: Timestamp) -> Option<Start<'_>> {
+fn told(anchor: &ClockSample, now: Timestamp) -> Option<Start<'_>> {
     let latest = now.as_microsecond().saturating_add_unsigned(APART_US);
     let right = anchor.synchronised && (EARLIEST_US..=latest).contains(&anchor.at_us) && named(anchor);
     right.then(|| start(anchor, anchor.at_us, "terminal"))
@@ -162,15 +162,15 @@ fn told(anchor: &Anchor, now: Timestamp) -> Option<Start<'_>> {
 
 /// When it started, by when its hello arrived: some milliseconds too late, or as long as the hello
 /// was held up. The earliest of many is right.
-fn overheard(anchor: &Anchor, now: Timestamp) -> Option<Start<'_>> {
+fn overheard(anchor: &ClockSample, now: Timestamp) -> Option<Start<'_>> {
     named(anchor).then(|| start(anchor, now.as_microsecond(), "hub"))
 }
 
-fn named(anchor: &Anchor) -> bool {
+fn named(anchor: &ClockSample) -> bool {
     (1..=64).contains(&anchor.boot.len()) && i64::try_from(anchor.monotonic_us).is_ok()
 }
 
-fn start<'a>(anchor: &'a Anchor, at_us: i64, source: &'static str) -> Start<'a> {
+fn start<'a>(anchor: &'a ClockSample, at_us: i64, source: &'static str) -> Start<'a> {
     Start { boot: &anchor.boot, start_us: at_us.saturating_sub_unsigned(anchor.monotonic_us), source }
 }
 
@@ -181,7 +181,8 @@ mod tests {
     #[test]
     fn a_clock_is_believed_where_it_was_set_and_else_the_arrival() {
         let now = Timestamp::from_second(1_800_000_000).expect("a time");
-        let anchor = |at_us, synchronised| Anchor { boot: "b".into(), monotonic_us: 5, at_us, synchronised };
+        let anchor =
+            |at_us, synchronised| ClockSample { boot: "b".into(), monotonic_us: 5, at_us, synchronised };
         let at = now.as_microsecond() - 1000;
         let by_itself = anchor(at, true);
         assert!(told(&by_itself, now).is_some_and(|s| s.start_us == at - 5 && s.source == "terminal"));
@@ -190,7 +191,7 @@ mod tests {
             let heard = overheard(&wrong, now).expect("heard");
             assert_eq!((heard.start_us, heard.source), (now.as_microsecond() - 5, "hub"));
         }
-        let nameless = Anchor { boot: String::new(), ..anchor(at, true) };
+        let nameless = ClockSample { boot: String::new(), ..anchor(at, true) };
         assert!(told(&nameless, now).is_none() && overheard(&nameless, now).is_none());
     }
 }

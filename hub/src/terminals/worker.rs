@@ -226,7 +226,7 @@ impl Worker {
     async fn beat(&self, device: &DeviceId, body: &[u8]) -> Result<()> {
         let beat = Heartbeat::decode(body).context("a heartbeat that can't be read")?;
         ensure!(beat.version == proto::VERSION, "a heartbeat of version {}", beat.version);
-        ensure!(beat.strangers.len() <= 1000, "a heartbeat with {} hours", beat.strangers.len());
+        ensure!(beat.unknown_faces.len() <= 1000, "a heartbeat with {} hours", beat.unknown_faces.len());
         let run = Uuid::from_slice(&beat.run).context("a heartbeat without its run")?;
         if !beat.alarm.is_empty() {
             let alarm = db::terminals::short(&beat.alarm, 500);
@@ -242,7 +242,7 @@ impl Worker {
                 .await?;
         }
         db::terminals::beat(&mut transaction, device, &beat, &health, reported(&beat, clock::now())).await?;
-        db::unknown_faces::count(&mut transaction, device, run, &beat.strangers).await?;
+        db::unknown_faces::count(&mut transaction, device, run, &beat.unknown_faces).await?;
         transaction.commit().await?;
         Ok(())
     }
