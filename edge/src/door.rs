@@ -250,7 +250,7 @@ impl Door {
                 self.pulse(Line::Buzzer, IDENTIFY / 5);
             }
             Signal::Open if self.relay.is_none() => {
-                warn!("cannot open the door: door.relay is not configured")
+                warn!("cannot open the door: door.relay is not configured");
             }
             Signal::Open => self.unlock().await,
             Signal::Failed(fault) => self.raise(fault),

@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use crate::accounts::Actor;
 use crate::db;
 use crate::db::people::Known;
-use crate::error::Error;
+use crate::error::{Error, Problem};
 
 /// The person with a number, for somebody who may see them. Whether there is anybody of that
 /// number is not told to those who may not.
@@ -13,12 +13,8 @@ pub async fn seen_by(conn: &mut PgConnection, actor: &Actor, number: &str) -> Re
     let scope = actor.scope();
     match db::people::known(conn, number).await? {
         Some(person) if scope.holds(person.id, person.manager) => Ok(person),
-        None if actor.role.is_staff() => {
-            Err(Error::missing(format!("there is nobody with the number {number:?}")))
-        }
-        _ => Err(Error::forbidden(format!(
-            "there is nobody with the number {number:?} among those whom you may see"
-        ))),
+        None if actor.role.is_staff() => Err(Problem::PersonUnknown { number: number.to_owned() }.into()),
+        _ => Err(Problem::PersonOutOfScope { number: number.to_owned() }.into()),
     }
 }
 
@@ -27,7 +23,7 @@ pub async fn seen_by(conn: &mut PgConnection, actor: &Actor, number: &str) -> Re
 pub async fn someone_else(conn: &mut PgConnection, actor: &Actor, number: &str) -> Result<Known, Error> {
     let person = seen_by(conn, actor, number).await?;
     if actor.person == Some(person.id) {
-        return Err(Error::forbidden("nobody changes their own days: ask somebody else"));
+        return Err(Problem::OwnDays.into());
     }
     Ok(person)
 }

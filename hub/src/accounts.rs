@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::db;
 use crate::db::accounts::Account;
-use crate::error::Error;
+use crate::error::{Error, Problem};
 
 /// Who the audit names for what is done on the command line.
 pub const CLI: &str = "cli";
@@ -97,11 +97,8 @@ impl Actor {
     /// Who they are: somebody may have two accounts, so only people ask and decide.
     pub fn somebody(&self) -> Result<Uuid, Error> {
         self.person.ok_or_else(|| {
-            let (name, role) = (&self.name, self.role.as_str());
-            Error::forbidden(format!(
-                "whose eyes are these? Only accounts that belong to a person ask and decide: \
-                 rollcall-hub account create {name} --replace --role {role} --person NUMBER"
-            ))
+            let (account, role) = (self.name.clone(), self.role.as_str().to_owned());
+            Problem::AccountWithoutPerson { account, role }.into()
         })
     }
 
@@ -109,7 +106,7 @@ impl Actor {
     pub fn somebody_else(&self, person: Uuid) -> Result<Uuid, Error> {
         let decider = self.somebody()?;
         if decider == person {
-            return Err(Error::forbidden("nobody decides about their own days: ask somebody else"));
+            return Err(Problem::OwnDecision.into());
         }
         Ok(decider)
     }

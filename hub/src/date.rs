@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use crate::error::Error;
+use crate::error::{Error, Problem};
 
 /// The years that anybody may mean.
 const YEARS: RangeInclusive<i16> = 1900..=2199;
@@ -63,11 +63,11 @@ impl<'de> Deserialize<'de> for Moment {
 /// Two dates, the second not before the first, of at most so many days together.
 pub fn range(from: Day, to: Day, most: i32) -> Result<(Date, Date), Error> {
     if from > to {
-        return Err(Error::invalid(format!("from: {} is after to, {}", from.0, to.0)));
+        return Err(Problem::IntervalReversed { from: from.0, to: to.0 }.of("from"));
     }
     let days = from.0.until(to.0).map_or(i32::MAX, |span| span.get_days());
     if days >= most {
-        return Err(Error::invalid(format!("from and to: at most {most} days at a time")));
+        return Err(Problem::IntervalTooLong { days: most }.of("to"));
     }
     Ok((from.0, to.0))
 }

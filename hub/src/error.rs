@@ -1,25 +1,266 @@
-//! Why something was not done, as the one who asked should read it. Knows no rule and no HTTP.
+//! What can go wrong for the one who asks, as data: a code, its parameters, the field. The text of a code is the
+//! message `error-CODE` of `i18n`. Knows no rule and no HTTP.
 
-use models::photo::PhotoError;
+use std::borrow::Cow;
+use std::fmt;
 
-/// A refusal: one sentence, with the way out where there is one.
+use fluent_bundle::FluentArgs;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::i18n::Language;
+
+/// What kind of a problem it is, as a client tells them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The request is wrong: the same one will never do.
+    Invalid,
+    /// There is nobody logged in.
+    Unauthorized,
+    /// Not for the one who asked.
+    Forbidden,
+    /// There is no such thing.
+    NotFound,
+    /// Not as things stand.
+    Conflict,
+    /// The request is right, but the photo or the file in it can't be used.
+    Unusable,
+    /// Too much at once: later.
+    TooMany,
+    /// This program was built without it.
+    NotBuilt,
+}
+
+macro_rules! problems {
+    ($($kind:ident { $($variant:ident $({ $($name:ident: $type:ty),* })?,)* })*) => {
+        /// Everything that can go wrong for the one who asks.
+        #[derive(Clone, Debug, PartialEq, Serialize)]
+        #[serde(tag = "code", content = "parameters", rename_all = "kebab-case")]
+        pub enum Problem { $($( $variant $({ $($name: $type),* })?, )*)* }
+
+        impl Problem {
+            /// All variants, each with the names of its parameters.
+            const ALL: &[(&str, &[&str])] = &[$($((stringify!($variant), &[$($(stringify!($name)),*)?]),)*)*];
+
+            /// What kind of a problem it is.
+            pub fn kind(&self) -> Kind {
+                match self { $($(Self::$variant { .. } => Kind::$kind,)*)* }
+            }
+        }
+    };
+}
+
+problems! {
+    Invalid {
+        BodyInvalid { reason: String },
+        BreakRuleCount { most: usize },
+        CharacterNotStored,
+        CorrectionEmpty,
+        CorrectionTooLong { adds: usize, ignores: usize },
+        CorrectionNotApproved { id: i64 },
+        CycleLength { days: usize, cycle: i32 },
+        EmailInvalid { most: usize },
+        EmploymentEndsBeforeStart,
+        FormFile,
+        FormInvalid { reason: String },
+        FormPhotos { most: usize },
+        InFuture { at: Timestamp },
+        IntervalReversed { from: Date, to: Date },
+        IntervalTooLong { days: i32 },
+        NotEachOnce { allowed: String },
+        NotOneOf { allowed: String },
+        OneDateOnly,
+        OutOfRange { least: i64, most: i64 },
+        OwnManager,
+        PagesAreJson,
+        PairingCodeInvalid,
+        PairingKeyMismatch,
+        PairingRequestInvalid { reason: String },
+        PathInvalid { reason: String },
+        PdfTooLong { rows: usize },
+        PhotoCount { most: usize, kept: usize },
+        PhotoTooLarge { mebibytes: usize },
+        PunchesNotOfPerson { number: String },
+        QueryInvalid { reason: String },
+        ScheduleEndsBeforeStart,
+        ShiftTwice { shift: String },
+        TextInvalid { most: usize },
+        TimeZoneUnknown { zone: String },
+        TooFarFromDate { at: Timestamp, days: i32, date: Date },
+        TooManyRows { rows: i64 },
+        TooManyShifts { most: usize },
+    }
+    Unauthorized {
+        LoginFailed,
+        LoginRequired,
+    }
+    Forbidden {
+        AccountWithoutPerson { account: String, role: String },
+        ForAdmin,
+        ForStaff,
+        ForTheirManager,
+        OwnDays,
+        OwnDecision,
+        OwnEmployment,
+        OwnPunches,
+        OwnRequest,
+        PairingCodeWrong { attempts_left: i64 },
+        PersonOutOfScope { number: String },
+    }
+    NotFound {
+        AdjustmentUnknown { id: i64 },
+        CalendarUnknown { calendar: String },
+        CorrectionUnknown { id: i64 },
+        DepartmentUnknown { department: String },
+        HolidayUnknown { calendar: String, date: Date },
+        LeaveUnknown { number: String, from: Date, to: Date },
+        NotificationUnknown { id: Uuid },
+        OverrideUnknown { number: String, date: Date },
+        PairingUnknown { terminal: String },
+        PathUnknown,
+        PeriodUnknown { id: i64 },
+        PersonUnknown { number: String },
+        ScheduleUnknown { schedule: String },
+        ShiftUnknown { shift: String },
+        SiteUnknown { site: String },
+        TerminalNotAccepted { terminal: String },
+        TerminalUnknown { terminal: String },
+        UndatedPunchUnknown { id: Uuid },
+        WorkdayUnknown { number: String, date: Date },
+    }
+    Conflict {
+        AbsencesAwaitTerminal { absences: i64 },
+        AdjustmentChanged { id: i64 },
+        AdjustmentSettled { id: i64 },
+        ChangedMeanwhile,
+        ConsentMissing { number: String },
+        CorrectionDecided { id: i64, state: String, by: String },
+        CorrectionRevoked { id: i64 },
+        CorrectionsPending { number: String, most: i64 },
+        DoorMissing { terminal: String },
+        ImportRunning,
+        NotificationSent { id: Uuid },
+        NumberTaken { number: String },
+        PairingAccepted { terminal: String },
+        PairingNotPending { terminal: String, state: String },
+        PairingQueueFull,
+        PeriodApproved { id: i64 },
+        PeriodApprovedNotReopened { id: i64 },
+        PeriodAwaitsComputation { id: i64, requests: i64 },
+        PeriodHasOpenDays { id: i64, days: i64 },
+        PeriodLocked { id: i64 },
+        PeriodLockedNotReopened { id: i64 },
+        PeriodNotApproved { id: i64 },
+        PeriodNotOver { id: i64, last: Date, site: String },
+        PeriodOpen { id: i64 },
+        PeriodOverlaps { from: Date, to: Date },
+        SiteTaken { site: String },
+        WorkdayOpen { until: String },
+    }
+    Unusable {
+        FileHasProblems { count: usize },
+        FileInvalid { reason: String },
+        PhotoOfSomebodyElse { photo: String },
+        PhotoUnusable { photo: String, reason: String },
+    }
+    TooMany {
+        AccountBusy { most: usize },
+        AddressTooOften,
+        PdfQueueFull,
+        TooManyStreams { most: usize },
+    }
+    NotBuilt {
+        PdfNotBuilt,
+    }
+}
+
+impl Problem {
+    /// The codes of all problems.
+    pub fn codes() -> impl Iterator<Item = String> {
+        Self::ALL.iter().map(|(name, _)| code(name))
+    }
+
+    /// The code and the parameters, an object.
+    pub fn data(&self) -> (String, Value) {
+        let mut data = serde_json::to_value(self).unwrap_or_default();
+        let parameters = match data["parameters"].take() {
+            Value::Null => Value::Object(serde_json::Map::new()),
+            parameters => parameters,
+        };
+        (data["code"].as_str().unwrap_or_default().to_owned(), parameters)
+    }
+
+    /// One or two sentences for a person: what is wrong, and the way out.
+    pub fn text(&self, language: Language) -> String {
+        let (code, parameters) = self.data();
+        let mut arguments = FluentArgs::new();
+        for (name, value) in parameters.as_object().into_iter().flatten() {
+            match value {
+                Value::Number(number) => arguments.set(name.clone(), number.as_f64().unwrap_or_default()),
+                Value::String(text) => arguments.set(name.clone(), text.clone()),
+                other => arguments.set(name.clone(), other.to_string()),
+            }
+        }
+        language.text(&format!("error-{code}"), &arguments)
+    }
+
+    /// The problem as one of a field of the request, which then is wrong.
+    pub fn of(self, field: impl Into<Cow<'static, str>>) -> Error {
+        Error::Problem { problem: self, field: Some(field.into()) }
+    }
+}
+
+/// The code of a variant: `NotOneOf` is `not-one-of`, as serde writes it.
+fn code(variant: &str) -> String {
+    let mut code = String::with_capacity(variant.len() + 4);
+    for letter in variant.chars() {
+        if letter.is_ascii_uppercase() && !code.is_empty() {
+            code.push('-');
+        }
+        code.push(letter.to_ascii_lowercase());
+    }
+    code
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text(Language::English))
+    }
+}
+
+/// Why something was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no such thing.
-    #[error("{0}")]
-    Missing(String),
-    /// What was asked for makes no sense.
-    #[error("{0}")]
-    Invalid(String),
-    /// Not as things stand.
-    #[error("{0}")]
-    Conflict(String),
-    /// Not for the one who asked.
-    #[error("{0}")]
-    Forbidden(String),
-    /// Anything else.
+    /// The one who asked can do something about it.
+    #[error("{}{problem}", field.as_ref().map(|field| format!("{field}: ")).unwrap_or_default())]
+    Problem {
+        /// What is wrong.
+        problem: Problem,
+        /// The field of the request that it is wrong with.
+        field: Option<Cow<'static, str>>,
+    },
+    /// They can't: the log says what happened.
     #[error(transparent)]
     Other(#[from] anyhow::Error),
+}
+
+impl Error {
+    /// The problem, if it is one.
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Problem { problem, .. } => Some(problem),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        Self::Problem { problem, field: None }
+    }
 }
 
 impl From<sqlx::Error> for Error {
@@ -34,99 +275,43 @@ impl From<serde_json::Error> for Error {
     }
 }
 
-impl Error {
-    /// There is no such thing.
-    pub fn missing(message: impl Into<String>) -> Self {
-        Self::Missing(message.into())
-    }
-
-    /// What was asked for makes no sense.
-    pub fn invalid(message: impl Into<String>) -> Self {
-        Self::Invalid(message.into())
-    }
-
-    /// Not as things stand.
-    pub fn conflict(message: impl Into<String>) -> Self {
-        Self::Conflict(message.into())
-    }
-
-    /// Not for the one who asked.
-    pub fn forbidden(message: impl Into<String>) -> Self {
-        Self::Forbidden(message.into())
-    }
-}
-
-/// Why something about a person could not be done, as the one who asked should read it.
-#[derive(Debug, thiserror::Error)]
-pub enum PersonError {
-    /// There is nobody of that number.
-    #[error("there is nobody with the number {0}")]
-    Unknown(String),
-    /// Somebody has that number.
-    #[error("the number {0} is taken")]
-    Taken(String),
-    /// A number or a name is empty or too long.
-    #[error(
-        "a number has 1 to 64 characters and a name 1 to 200, no blanks at the ends and no control characters"
-    )]
-    Named,
-    /// Consent is missing.
-    #[error("{0} has not consented to the use of their face: record the consent first")]
-    NoConsent(String),
-    /// A photo can't be used.
-    #[error("{photo}: {reason}")]
-    Photo {
-        /// Which one.
-        photo: String,
-        /// Why not.
-        reason: PhotoError,
-    },
-    /// A photo shows somebody else than the others.
-    #[error(
-        "{0} shows somebody else than the other photos of this person: leave it out, or withdraw the consent and record it anew if those are wrong"
-    )]
-    SomebodyElse(String),
-    /// No photos, or too many.
-    #[error(
-        "one to {most} photos at a time, {kept} a person: withdraw the consent and record it anew to start again"
-    )]
-    Count {
-        /// Photos at a time, at most.
-        most: usize,
-        /// Photos of a person, at most.
-        kept: usize,
-    },
-    /// Anything else.
-    #[error(transparent)]
-    Other(#[from] anyhow::Error),
-}
-
-impl From<sqlx::Error> for PersonError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Other(error.into())
-    }
-}
-
 /// Refuses a text that is empty, too long, has blanks at its ends or holds control characters.
-pub fn check_text(what: &str, text: &str, most: usize) -> Result<(), Error> {
+pub fn check_text(field: &'static str, text: &str, most: usize) -> Result<(), Error> {
     let length = text.chars().count();
     if (1..=most).contains(&length) && text.trim() == text && !text.contains(char::is_control) {
         return Ok(());
     }
-    let rule = "characters, no blanks at its ends and no control characters";
-    Err(Error::invalid(format!("{what} has 1 to {most} {rule}")))
+    Err(Problem::TextInvalid { most }.of(field))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::i18n::tests::assert_given;
 
     #[test]
     fn texts_have_limits() {
-        assert!(check_text("a name", "Früh 1", 100).is_ok());
-        assert!(check_text("a name", &"ü".repeat(100), 100).is_ok());
+        assert!(check_text("name", "Früh 1", 100).is_ok());
+        assert!(check_text("name", &"ü".repeat(100), 100).is_ok());
         for wrong in ["", " ", "early ", "two\nlines", &"x".repeat(101)] {
-            assert!(matches!(check_text("a name", wrong, 100), Err(Error::Invalid(_))), "{wrong:?}");
+            let error = check_text("name", wrong, 100).expect_err("refused");
+            assert_eq!(error.problem(), Some(&Problem::TextInvalid { most: 100 }), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn every_problem_has_a_text() {
+        for (variant, parameters) in Problem::ALL {
+            let arguments = parameters.iter().map(|name| (*name, "")).collect();
+            assert_given(&format!("error-{}", code(variant)), &arguments);
+        }
+    }
+
+    #[test]
+    fn a_problem_is_a_code_with_parameters_and_a_sentence() {
+        let problem = Problem::IntervalTooLong { days: 366 };
+        assert_eq!(problem.data(), ("interval-too-long".into(), serde_json::json!({"days": 366})));
+        assert!(Problem::codes().any(|code| code == "interval-too-long"));
+        assert_eq!(problem.of("to").to_string(), "to: at most 366 days at a time");
     }
 }

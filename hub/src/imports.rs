@@ -24,12 +24,13 @@ use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
 use crate::db;
+use crate::error::Problem;
 use crate::imports::dates::Extent;
 use crate::imports::fields::Table;
 
 pub use importer::Importer;
 pub use outcome::{Change, Difference, Outcome};
-pub use problem::{ImportError, Problem, Problems};
+pub use problem::{ImportError, Problems, RowProblem};
 pub use run::{By, OWN, Run, people_with};
 pub use slot::Slot;
 pub use upload::{FILE_BYTES, Upload};
@@ -46,7 +47,7 @@ pub async fn import<I: Importer>(
     let (table, _turn) = read(file.clone(), I::COLUMNS, slot).await?;
     let mut transaction = pool.begin().await?;
     if !db::imports::alone(&mut transaction).await? {
-        return Err(ImportError::Busy);
+        return Err(Problem::ImportRunning.into());
     }
     match write::<I>(&mut transaction, by, dry, (file, table), now).await {
         Ok(outcome) => {
@@ -103,6 +104,6 @@ async fn read(
     // A workbook that its reader panics on is damaged, or made to do that.
     let read = move || Table::read(&file, columns).map(|table| (table, slot));
     tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| {
-        Err(ImportError::File(format!("{name} is damaged: open it in a spreadsheet and save it again")))
+        Err(ImportError::file(format!("{name} is damaged: open it in a spreadsheet and save it again")))
     })
 }

@@ -27,7 +27,7 @@ use crate::crypto::secret_file;
 use crate::db;
 use crate::db::channels::Kind;
 use crate::db::notifications::Notice;
-use crate::error::Error;
+use crate::error::{Error, Problem};
 
 pub use crate::notifications::enqueue::{enqueue_closed, enqueue_late};
 pub use crate::notifications::mail::MailSettings;
@@ -137,8 +137,8 @@ pub async fn list(
 pub async fn retry(pool: &PgPool, actor: &str, id: Uuid) -> Result<(), Error> {
     let mut transaction = pool.begin().await?;
     match db::notifications::lock(&mut transaction, id).await?.as_deref() {
-        None => return Err(Error::missing(format!("there is no notification {id}"))),
-        Some("sent") => return Err(Error::conflict(format!("the notification {id} has been sent"))),
+        None => return Err(Problem::NotificationUnknown { id }.into()),
+        Some("sent") => return Err(Problem::NotificationSent { id }.into()),
         Some(_) => db::notifications::revive(&mut transaction, id).await?,
     }
     db::audit::record(&mut transaction, actor, "notification.retry", &id.to_string(), json!({})).await?;

@@ -14,7 +14,7 @@ use crate::access::seen_by;
 use crate::accounts::Actor;
 use crate::db;
 use crate::db::people::{Entry, Person, Sought};
-use crate::error::{Error, PersonError, check_text};
+use crate::error::{Error, Problem, check_text};
 
 /// Characters of a number, at most.
 const NUMBER: usize = 64;
@@ -22,15 +22,17 @@ const NUMBER: usize = 64;
 const NAME: usize = 200;
 
 /// Adds a person.
-pub async fn add(pool: &PgPool, actor: &str, number: &str, name: &str) -> Result<Uuid, PersonError> {
-    let checked = check_text("number", number, NUMBER).and_then(|()| check_text("name", name, NAME));
-    checked.map_err(|_| PersonError::Named)?;
+pub async fn add(pool: &PgPool, actor: &str, number: &str, name: &str) -> Result<Uuid, Error> {
+    check_text("number", number, NUMBER)?;
+    check_text("name", name, NAME)?;
     let id = Uuid::now_v7();
     let mut transaction = pool.begin().await?;
     db::people::insert(&mut transaction, id, number, name).await.map_err(|error| {
         match error.as_database_error() {
-            Some(refusal) if refusal.is_unique_violation() => PersonError::Taken(number.to_owned()),
-            Some(refusal) if refusal.is_check_violation() => PersonError::Named,
+            Some(refusal) if refusal.is_unique_violation() => {
+                Problem::NumberTaken { number: number.to_owned() }.into()
+            }
+            Some(refusal) if refusal.is_check_violation() => Problem::TextInvalid { most: NAME }.of("name"),
             _ => error.into(),
         }
     })?;
@@ -41,7 +43,7 @@ pub async fn add(pool: &PgPool, actor: &str, number: &str, name: &str) -> Result
 }
 
 /// Everybody; a look at personal data, audited.
-pub async fn list(pool: &PgPool, actor: &str) -> Result<Vec<Person>, PersonError> {
+pub async fn list(pool: &PgPool, actor: &str) -> Result<Vec<Person>, Error> {
     let mut transaction = pool.begin().await?;
     let people = db::people::list(&mut transaction).await?;
     db::audit::record(&mut transaction, actor, "person.list", "people", json!({"count": people.len()}))
@@ -71,7 +73,7 @@ pub async fn entry(pool: &PgPool, actor: &Actor, number: &str) -> Result<Entry, 
     let mut transaction = pool.begin().await?;
     let person = seen_by(&mut transaction, actor, number).await?;
     let entry = db::people::entry(&mut transaction, person.id).await?;
-    let entry = entry.ok_or_else(|| Error::missing(format!("{number:?} is gone")))?;
+    let entry = entry.ok_or_else(|| Problem::PersonUnknown { number: number.to_owned() })?;
     let subject = person.id.to_string();
     db::audit::record(&mut transaction, &actor.name, "person.look", &subject, json!({})).await?;
     transaction.commit().await?;
@@ -79,7 +81,7 @@ pub async fn entry(pool: &PgPool, actor: &Actor, number: &str) -> Result<Entry, 
 }
 
 /// Records that a person consented to the use of their face.
-pub async fn consent(pool: &PgPool, actor: &str, number: &str) -> Result<(), PersonError> {
+pub async fn consent(pool: &PgPool, actor: &str, number: &str) -> Result<(), Error> {
     let mut transaction = pool.begin().await?;
     let person = locked(&mut transaction, number).await?;
     db::people::give_consent(&mut transaction, person.id, actor).await?;
@@ -89,7 +91,7 @@ pub async fn consent(pool: &PgPool, actor: &str, number: &str) -> Result<(), Per
 }
 
 /// Ends consent: the templates are deleted here and, as soon as they hear of it, on all terminals.
-pub async fn withdraw(pool: &PgPool, actor: &str, number: &str) -> Result<u64, PersonError> {
+pub async fn withdraw(pool: &PgPool, actor: &str, number: &str) -> Result<u64, Error> {
     let mut transaction = pool.begin().await?;
     let person = locked(&mut transaction, number).await?;
     db::people::withdraw_consent(&mut transaction, person.id).await?;
@@ -102,6 +104,8 @@ pub async fn withdraw(pool: &PgPool, actor: &str, number: &str) -> Result<u64, P
 }
 
 /// The person with a number, held until the transaction ends.
-pub async fn locked(conn: &mut PgConnection, number: &str) -> Result<Person, PersonError> {
-    db::people::lock(conn, number).await?.ok_or_else(|| PersonError::Unknown(number.to_owned()))
+pub async fn locked(conn: &mut PgConnection, number: &str) -> Result<Person, Error> {
+    db::people::lock(conn, number)
+        .await?
+        .ok_or_else(|| Problem::PersonUnknown { number: number.to_owned() }.into())
 }

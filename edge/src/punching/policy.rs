@@ -31,21 +31,21 @@ pub enum Decision {
 
 /// Decides on one sighting. `last_seen` is how long ago the candidate was last recognised, `None` if
 /// never.
-pub fn decide(sighting: &Sighting, policy: &Vision, last_seen: Option<Duration>) -> Decision {
+pub fn decide(sighting: &Sighting, config: &Vision, last_seen: Option<Duration>) -> Decision {
     let Some(candidate) = sighting.recognised() else { return Decision::Wait };
-    let near = sighting.looked && sighting.face.width() >= policy.narrowest_face;
-    let agreed = sighting.agreement >= policy.agreement;
-    let armed = last_seen.is_none_or(|ago| ago >= Duration::from_secs(policy.rearm_s));
+    let near = sighting.looked && sighting.face.width() >= config.narrowest_face;
+    let agreed = sighting.agreement >= config.agreement;
+    let armed = last_seen.is_none_or(|ago| ago >= Duration::from_secs(config.rearm_s));
     match (near && agreed && armed, sighting.alive) {
         (true, true) => Decision::Punch(candidate),
-        (true, false) if policy.liveness == liveness::Policy::Challenge => Decision::Challenge,
+        (true, false) if config.liveness == liveness::Policy::Challenge => Decision::Challenge,
         _ => Decision::Wait,
     }
 }
 
 /// Remembers who is in front of the terminal, and who was a moment ago.
 pub struct Policy {
-    policy: Vision,
+    config: Vision,
     /// When each person was last recognised, since the camera was opened, and by which track.
     seen: HashMap<Uuid, (Duration, TrackId)>,
     /// Tracks that were recognised, and whether they were punched.
@@ -54,8 +54,8 @@ pub struct Policy {
 }
 
 impl Policy {
-    pub fn new(policy: Vision) -> Self {
-        Self { policy, seen: HashMap::new(), known: HashMap::new(), still_faces: StillFaces::default() }
+    pub fn new(config: Vision) -> Self {
+        Self { config, seen: HashMap::new(), known: HashMap::new(), still_faces: StillFaces::default() }
     }
 
     /// Decides on a sighting and remembers it.
@@ -72,8 +72,8 @@ impl Policy {
             self.seen.insert(candidate.person, (sighting.at, sighting.track));
         }
         let last_seen = self.seen.get(&candidate.person).map(|(seen, _)| sighting.at.saturating_sub(*seen));
-        let decision = decide(sighting, &self.policy, last_seen);
-        let agreed = sighting.agreement >= self.policy.agreement;
+        let decision = decide(sighting, &self.config, last_seen);
+        let agreed = sighting.agreement >= self.config.agreement;
         let again = agreed && last_seen.is_some_and(|ago| ago < rearm);
         let punched = matches!(decision, Decision::Punch(_));
         if punched || again {
@@ -108,11 +108,11 @@ impl Policy {
     pub fn depart(&mut self, departure: &Departure) -> bool {
         self.still_faces.depart(departure.track);
         let known = self.known.remove(&departure.track).is_some();
-        !known && departure.frames >= SHORTEST && departure.width >= self.policy.narrowest_face
+        !known && departure.frames >= SHORTEST && departure.width >= self.config.narrowest_face
     }
 
     fn rearm(&self) -> Duration {
-        Duration::from_secs(self.policy.rearm_s)
+        Duration::from_secs(self.config.rearm_s)
     }
 
     /// Drops what no longer matters at `now`.

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::accounts::{self, Role, Scope};
 use crate::crypto::ca::Authority;
-use crate::error::PersonError;
+use crate::error::{Error, Problem};
 use crate::people::{self, enrolment};
 use crate::punches::listing;
 use crate::reports::timesheet::{Period, timesheet};
@@ -170,7 +170,7 @@ impl Show {
         let pool = &self.app.pool;
         for person in &ENROLLED {
             match people::add(pool, ACTOR, person.number, person.name).await {
-                Ok(_) | Err(PersonError::Taken(_)) => {}
+                Ok(_) | Err(Error::Problem { problem: Problem::NumberTaken { .. }, .. }) => {}
                 Err(error) => return Err(error.into()),
             }
             if people::list(pool, ACTOR).await?.iter().any(|p| p.number == person.number && p.photos > 0) {

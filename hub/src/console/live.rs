@@ -17,6 +17,7 @@ use tracing::warn;
 
 use crate::accounts::{self, Actor};
 use crate::console::visitor::Visitor;
+use crate::error::Problem;
 use crate::punches::listing;
 use crate::reports::timesheet;
 use crate::web::ApiError;
@@ -53,10 +54,10 @@ pub async fn live(
     State(app): State<App>,
     Visitor { actor, token }: Visitor,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
-    let turn = app.streams.take(accounts::token_hash(&token)).ok_or_else(|| {
-        let message = format!("{STREAMS} live pages of this session are open: close one");
-        ApiError::too_many(message, LONGEST.as_secs())
-    })?;
+    let turn = app
+        .streams
+        .take(accounts::token_hash(&token))
+        .ok_or_else(|| ApiError::from(Problem::TooManyStreams { most: STREAMS }).after(LONGEST.as_secs()))?;
     let mut conn = app.pool.acquire().await.map_err(anyhow::Error::from)?;
     let audited = db::audit::record(&mut conn, &actor.name, "report.live", "today", json!({})).await;
     audited.map_err(anyhow::Error::from)?;

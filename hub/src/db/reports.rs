@@ -1,6 +1,7 @@
 //! What reports read. The conditions differ from question to question, so these queries are put
 //! together here; every value is bound.
 
+use crate::error::Problem;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff_sqlx::{Date as SqlDate, Timestamp as SqlTimestamp, ToSqlx};
@@ -111,10 +112,7 @@ fn narrow(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
 }
 
 /// What a filter names and is not there: what that should be, and its name.
-pub async fn unknown<'a>(
-    conn: &mut PgConnection,
-    filter: &'a Filter,
-) -> Result<Option<(&'static str, &'a str)>> {
+pub async fn unknown(conn: &mut PgConnection, filter: &Filter) -> Result<Option<Problem>> {
     let there = sqlx::query!(
         r#"select exists (select from departments where name = $1) as "department!",
             exists (select from sites where name = $2) as "site!""#,
@@ -122,9 +120,11 @@ pub async fn unknown<'a>(
         filter.site
     );
     let there = there.fetch_one(conn).await?;
-    let named = [("department", &filter.department, there.department), ("site", &filter.site, there.site)];
-    let mut unknown = named.into_iter().filter(|(.., there)| !there);
-    Ok(unknown.find_map(|(what, name, _)| Some((what, name.as_deref()?))))
+    let department = filter.department.as_ref().filter(|_| !there.department);
+    let site = filter.site.as_ref().filter(|_| !there.site);
+    Ok(department
+        .map(|department| Problem::DepartmentUnknown { department: department.clone() })
+        .or_else(|| site.map(|site| Problem::SiteUnknown { site: site.clone() })))
 }
 
 fn dates(query: &mut QueryBuilder<Postgres>, column: &str, filter: &Filter) {

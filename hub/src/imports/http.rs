@@ -1,17 +1,18 @@
 //! Imports over HTTP.
 
-use axum::Json;
 use axum::extract::DefaultBodyLimit;
 use axum::extract::multipart::Multipart;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::clock;
-use crate::imports::{self, By, FILE_BYTES, ImportError, Importer, Outcome, Problem, Problems, Slot, Upload};
+use crate::error::Problem;
+use crate::imports::{
+    self, By, FILE_BYTES, ImportError, Importer, Outcome, Problems, RowProblem, Slot, Upload,
+};
+use crate::web::error::{Code, FieldProblem};
 use crate::web::state::App;
-use crate::web::{ApiError, Caller};
+use crate::web::{ApiError, Caller, Json};
 
 /// Bytes of a form around its file, at most.
 const FORM_BYTES: usize = 64 << 10;
@@ -40,53 +41,29 @@ pub struct ImportForm {
     file: Vec<u8>,
 }
 
-/// Why nothing was imported.
-#[derive(Serialize, ToSchema)]
-pub struct ImportProblem {
-    /// One sentence for a person.
-    error: String,
-    /// What is wrong with the rows; at most 1000 problems.
-    problems: Vec<Problem>,
-    /// How many problems more there are.
-    more: usize,
-}
-
-/// A refusal that may tell problems of rows.
-pub enum ImportFailure {
-    /// The file can't be imported.
-    Import(ImportProblem),
-    /// Anything else.
-    Other(ApiError),
-}
-
-impl IntoResponse for ImportFailure {
-    fn into_response(self) -> Response {
-        match self {
-            Self::Import(refusal) => (StatusCode::UNPROCESSABLE_ENTITY, Json(refusal)).into_response(),
-            Self::Other(error) => error.into_response(),
+impl From<ImportError> for ApiError {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::Problem(problem) => problem.into(),
+            ImportError::Rows(problems) => {
+                let refusal = Self::from(Problem::FileHasProblems { count: problems.count() });
+                let Problems { told, more } = problems;
+                let legacy = serde_json::to_value(&told).unwrap_or_default();
+                refusal.with_rows(told.into_iter().map(FieldProblem::from).collect(), legacy, more)
+            }
+            ImportError::Other(error) => error.into(),
         }
     }
 }
 
-impl From<ApiError> for ImportFailure {
-    fn from(error: ApiError) -> Self {
-        Self::Other(error)
-    }
-}
-
-impl From<ImportError> for ImportFailure {
-    fn from(error: ImportError) -> Self {
-        match error {
-            ImportError::File(error) => Self::Import(ImportProblem { error, problems: Vec::new(), more: 0 }),
-            ImportError::Rows(problems) => {
-                let error = format!("nothing was imported: the file has {} problems", problems.count());
-                let Problems { told, more } = problems;
-                Self::Import(ImportProblem { error, problems: told, more })
-            }
-            ImportError::Busy | ImportError::Meanwhile => {
-                Self::Other(ApiError::new(StatusCode::CONFLICT, error.to_string()))
-            }
-            ImportError::Other(error) => Self::Other(error.into()),
+impl From<RowProblem> for FieldProblem {
+    fn from(problem: RowProblem) -> Self {
+        Self {
+            field: problem.column,
+            row: Some(problem.row),
+            code: Code("cell-invalid".to_owned()),
+            parameters: serde_json::json!({"reason": problem.reason}),
+            detail: problem.reason,
         }
     }
 }
@@ -97,7 +74,7 @@ pub async fn import<I: Importer>(
     caller: &Caller,
     options: &Options,
     form: Multipart,
-) -> Result<Json<Outcome>, ImportFailure> {
+) -> Result<Json<Outcome>, ApiError> {
     let actor = caller.staff()?;
     let slot = Slot::take()?;
     let file = read(form).await?;
@@ -106,15 +83,14 @@ pub async fn import<I: Importer>(
 }
 
 async fn read(mut form: Multipart) -> Result<Upload, ApiError> {
-    let refused = || ApiError::bad("the form has one field, named file, and no others");
-    let field = form.next_field().await.map_err(ApiError::bad)?.ok_or_else(refused)?;
+    let field = form.next_field().await?.ok_or(Problem::FormFile)?;
     if field.name() != Some("file") {
-        return Err(refused());
+        return Err(Problem::FormFile.into());
     }
     let name = field.file_name().unwrap_or("the file").chars().take(100).collect();
-    let bytes = field.bytes().await.map_err(ApiError::bad)?;
-    if form.next_field().await.map_err(ApiError::bad)?.is_some() {
-        return Err(refused());
+    let bytes = field.bytes().await?;
+    if form.next_field().await?.is_some() {
+        return Err(Problem::FormFile.into());
     }
     Ok(Upload { name, bytes })
 }

@@ -5,33 +5,42 @@ use std::fmt;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::error::Problem;
+
 /// Problems that are told, at most; the others are counted.
 const TOLD: usize = 1000;
 
 /// Why nothing was imported, as the one who asked should read it.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// The file can't be read at all.
+    /// The file as a whole can't be imported now, or never.
     #[error("{0}")]
-    File(String),
+    Problem(Problem),
     /// Rows have problems: one line for each.
     #[error("{0}")]
     Rows(Problems),
-    /// It is not our turn.
-    #[error("another import is running: try again in a moment")]
-    Busy,
-    /// Somebody else was faster.
-    #[error("somebody else changed the same things meanwhile: nothing was imported, try again")]
-    Meanwhile,
     /// Anything else.
     #[error(transparent)]
     Other(#[from] anyhow::Error),
 }
 
+impl From<Problem> for ImportError {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl ImportError {
+    /// The file as a whole can't be read.
+    pub fn file(reason: impl Into<String>) -> Self {
+        Problem::FileInvalid { reason: reason.into() }.into()
+    }
+}
+
 impl From<sqlx::Error> for ImportError {
     fn from(error: sqlx::Error) -> Self {
         match error.as_database_error() {
-            Some(refusal) if refusal.is_unique_violation() => Self::Meanwhile,
+            Some(refusal) if refusal.is_unique_violation() => Problem::ChangedMeanwhile.into(),
             _ => Self::Other(error.into()),
         }
     }
@@ -39,8 +48,7 @@ impl From<sqlx::Error> for ImportError {
 
 /// What is wrong with a cell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(as = ImportProblem)]
-pub struct Problem {
+pub struct RowProblem {
     /// As the spreadsheet numbers its rows.
     pub row: u32,
     /// As the first row names it.
@@ -49,7 +57,7 @@ pub struct Problem {
     pub reason: String,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for RowProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "row {}, column {}: {}", self.row, self.column, self.reason)
     }
@@ -59,7 +67,7 @@ impl fmt::Display for Problem {
 #[derive(Debug, Default)]
 pub struct Problems {
     /// The first of them.
-    pub told: Vec<Problem>,
+    pub told: Vec<RowProblem>,
     /// How many more there are.
     pub more: usize,
 }
@@ -71,7 +79,7 @@ impl Problems {
             self.more += 1;
             return;
         }
-        self.told.push(Problem { row, column: column.to_owned(), reason: reason.into() });
+        self.told.push(RowProblem { row, column: column.to_owned(), reason: reason.into() });
     }
 
     /// How many there are.

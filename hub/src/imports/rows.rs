@@ -46,7 +46,7 @@ impl Rows {
         self.text +=
             cells.iter().map(|cell| cell.as_ref().map_or_else(String::len, String::len)).sum::<usize>();
         if self.text > TEXT {
-            return Err(ImportError::File(format!(
+            return Err(ImportError::file(format!(
                 "the file has more than {} MiB of text: divide it",
                 TEXT >> 20
             )));
@@ -57,7 +57,7 @@ impl Rows {
             return Ok(());
         }
         if self.others.len() == ROWS {
-            return Err(ImportError::File(format!("the file has more than {ROWS} rows: divide it")));
+            return Err(ImportError::file(format!("the file has more than {ROWS} rows: divide it")));
         }
         self.others.push(row);
         Ok(())
@@ -71,7 +71,7 @@ pub fn is_empty(cell: &Cell) -> bool {
 
 /// A row is too wide.
 pub fn too_wide(row: u32) -> ImportError {
-    ImportError::File(format!("row {row} has more than {COLUMNS} columns"))
+    ImportError::file(format!("row {row} has more than {COLUMNS} columns"))
 }
 
 /// The text of a cell.

@@ -24,7 +24,7 @@ pub struct Sheet {
 impl Sheet {
     /// Reads a file; of a workbook its first worksheet.
     pub fn read(file: &Upload) -> Result<Self, ImportError> {
-        let refused = |why: &str| Err(ImportError::File(format!("{} {why}", file.name)));
+        let refused = |why: &str| Err(ImportError::file(format!("{} {why}", file.name)));
         if file.bytes.len() > FILE_BYTES {
             return refused(&format!("is larger than {} MiB: divide it", FILE_BYTES >> 20));
         }
@@ -47,7 +47,7 @@ fn read_csv(bytes: &[u8], rows: &mut Rows) -> Result<(), ImportError> {
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let line = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).matches('\n').count() + 1;
-        ImportError::File(format!(
+        ImportError::file(format!(
             "the file is neither a workbook nor UTF-8 (line {line}): save it as CSV UTF-8, or as .xlsx"
         ))
     })?;
@@ -67,7 +67,7 @@ fn read_csv(bytes: &[u8], rows: &mut Rows) -> Result<(), ImportError> {
         }
         number += 1 + blank_lines(text.as_bytes(), begin);
         if unclosed.is_some_and(|mark| (mark as u64) < reader.position().byte()) {
-            return Err(ImportError::File(format!(
+            return Err(ImportError::file(format!(
                 "row {number} has a quotation mark that is not closed at the end of its cell: \
                 close it, or leave it out"
             )));

@@ -16,7 +16,7 @@ pub fn read(bytes: &[u8], rows: &mut Rows) -> Result<(), ImportError> {
     let mut book = Xlsx::new(Cursor::new(bytes)).map_err(unreadable)?;
     let seen = |sheet: &&Sheet| sheet.typ == SheetType::WorkSheet && sheet.visible == SheetVisible::Visible;
     let Some(name) = book.sheets_metadata().iter().find(seen).map(|sheet| sheet.name.clone()) else {
-        return Err(ImportError::File("the workbook has no worksheet that can be seen".into()));
+        return Err(ImportError::file("the workbook has no worksheet that can be seen"));
     };
     // Cell by cell: a range of the whole sheet would make room for every cell up to the last one,
     // wherever somebody put that.

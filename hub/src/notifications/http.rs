@@ -1,7 +1,6 @@
 //! Notifications over HTTP: what was told, what waits, and what could not be.
 
-use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -11,10 +10,11 @@ use uuid::Uuid;
 
 use crate::date::local;
 use crate::db::notifications::Notice;
+use crate::error::Problem;
 use crate::notifications;
 use crate::web::error::ProblemDetails;
 use crate::web::state::App;
-use crate::web::{ApiError, Caller};
+use crate::web::{ApiError, Caller, Json, Path, Query};
 
 /// Rows of one answer, unless somebody says otherwise, and at most.
 const ROWS: u16 = 100;
@@ -22,7 +22,7 @@ const MOST_ROWS: u16 = 500;
 
 /// Its routes.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(retry))
+    OpenApiRouter::new().routes(routes!(list_notifications)).routes(routes!(retry_notification))
 }
 
 /// Which ones.
@@ -63,9 +63,8 @@ pub struct Notification {
 
 /// Notifications, the oldest first.
 #[utoipa::path(get, path = "/notifications", params(Which), responses(
-    (status = 200, body = [Notification]), (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails),
-    (status = 403, body = ProblemDetails)))]
-pub async fn list(
+    (status = 200, body = [Notification])))]
+pub async fn list_notifications(
     State(app): State<App>,
     caller: Caller,
     Query(which): Query<Which>,
@@ -73,11 +72,11 @@ pub async fn list(
     caller.staff()?;
     let state = which.state.as_deref();
     if state.is_some_and(|state| !["pending", "sent", "dropped"].contains(&state)) {
-        return Err(ApiError::bad("state: pending, sent or dropped"));
+        return Err(Problem::NotOneOf { allowed: "pending, sent, dropped".into() }.of("state").into());
     }
     let rows = which.limit.unwrap_or(ROWS);
     if !(1..=MOST_ROWS).contains(&rows) {
-        return Err(ApiError::bad(format!("limit: 1 to {MOST_ROWS}")));
+        return Err(Problem::OutOfRange { least: 1, most: MOST_ROWS.into() }.of("limit").into());
     }
     let notices = notifications::list(&app.pool, &caller.0.name, state, which.after, rows.into()).await?;
     Ok(Json(notices.into_iter().map(|notice| shown(notice, &app)).collect()))
@@ -102,9 +101,8 @@ fn shown(notice: Notice, app: &App) -> Notification {
 
 /// Have a notification tried again at once.
 #[utoipa::path(post, path = "/notifications/{id}/retry", params(("id" = Uuid, Path)), responses(
-    (status = 204), (status = 401, body = ProblemDetails), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
-    (status = 409, body = ProblemDetails, description = "it has been sent")))]
-pub async fn retry(
+    (status = 204), (status = 409, body = ProblemDetails, description = "it has been sent")))]
+pub async fn retry_notification(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<Uuid>,

@@ -18,7 +18,7 @@ use crate::crypto::vault::{Label, Vault};
 use crate::db;
 use crate::db::people::Person;
 use crate::db::templates::Sealed;
-use crate::error::PersonError;
+use crate::error::{Error, Problem};
 use crate::people::locked;
 
 /// Photos of one enrolment, at most.
@@ -71,10 +71,10 @@ pub async fn enrol(
     actor: &str,
     number: &str,
     photos: Vec<Photo>,
-) -> Result<Enrolled, PersonError> {
+) -> Result<Enrolled, Error> {
     let count = photos.len();
     if count == 0 || count > PHOTOS {
-        return Err(PersonError::Count { most: PHOTOS, kept: KEPT });
+        return Err(Problem::PhotoCount { most: PHOTOS, kept: KEPT }.into());
     }
     // Before the work: nothing is looked at without consent.
     let mut transaction = pool.begin().await?;
@@ -114,13 +114,13 @@ async fn compare(
     actor: &str,
     number: &str,
     found: &Faces,
-) -> Result<Option<Uuid>, PersonError> {
+) -> Result<Option<Uuid>, Error> {
     let mut conn = pool.acquire().await?;
     let person = db::people::known(&mut conn, number).await?;
-    let person = person.ok_or_else(|| PersonError::Unknown(number.to_owned()))?.id;
+    let person = person.ok_or_else(|| Problem::PersonUnknown { number: number.to_owned() })?.id;
     match of_one_person(&mut conn, vault, person, found).await {
         Ok(template) => lookalike(&mut conn, vault, person, found, &template).await,
-        Err(refusal @ PersonError::SomebodyElse(_)) => {
+        Err(refusal @ Error::Problem { problem: Problem::PhotoOfSomebodyElse { .. }, .. }) => {
             let detail = json!({"photos": found.named.len()});
             let (action, subject) = ("person.enrol.refused", person.to_string());
             db::audit::record(&mut conn, actor, action, &subject, detail).await?;
@@ -130,8 +130,12 @@ async fn compare(
     }
 }
 
-fn allowed(person: &Person) -> Result<(), PersonError> {
-    if person.consent { Ok(()) } else { Err(PersonError::NoConsent(person.number.clone())) }
+fn allowed(person: &Person) -> Result<(), Error> {
+    if person.consent {
+        Ok(())
+    } else {
+        Err(Problem::ConsentMissing { number: person.number.clone() }.into())
+    }
 }
 
 /// The template of all photos of a person, the new ones and those that are known to this embedder; an
@@ -141,13 +145,13 @@ async fn of_one_person(
     vault: &Vault,
     person: Uuid,
     found: &Faces,
-) -> Result<Template, PersonError> {
+) -> Result<Template, Error> {
     let mut known = Vec::new();
     for row in db::templates::of(conn, &[person], &found.embedder).await? {
         known.push(unseal(vault, &row, &found.embedder)?);
     }
     if known.len() + found.named.len() > KEPT {
-        return Err(PersonError::Count { most: PHOTOS, kept: KEPT });
+        return Err(Problem::PhotoCount { most: PHOTOS, kept: KEPT }.into());
     }
     // Of several new photos of somebody else each has company: those that are known count by themselves, too.
     let before = Template::mean(&known);
@@ -163,7 +167,7 @@ async fn of_one_person(
         }
     }
     if let Some((_, name)) = furthest.filter(|(distance, _)| *distance > found.apart) {
-        return Err(PersonError::SomebodyElse(name.to_owned()));
+        return Err(Problem::PhotoOfSomebodyElse { photo: name.to_owned() }.into());
     }
     let all = found.named.iter().map(|(_, face)| face).chain(&known);
     Ok(Template::mean(all).context("photos that have no mean")?)
@@ -176,7 +180,7 @@ async fn lookalike(
     person: Uuid,
     found: &Faces,
     template: &Template,
-) -> Result<Option<Uuid>, PersonError> {
+) -> Result<Option<Uuid>, Error> {
     let mut people: Vec<(Uuid, Template)> = Vec::new();
     let mut faces: Vec<Embedding> = Vec::new();
     let mut rows = db::templates::of_others(conn, person, &found.embedder);
@@ -201,7 +205,7 @@ fn unseal(vault: &Vault, row: &Sealed, embedder: &str) -> anyhow::Result<Embeddi
     Ok(Embedding::from_bytes(&bytes, bytes.len() / size_of::<f32>())?)
 }
 
-async fn embed(models: Option<PathBuf>, photos: Vec<Photo>) -> Result<Faces, PersonError> {
+async fn embed(models: Option<PathBuf>, photos: Vec<Photo>) -> Result<Faces, Error> {
     let place = EYES.clone().acquire_owned().await.map_err(anyhow::Error::from)?;
     tokio::task::spawn_blocking(move || {
         let _place = place; // kept as long as the work lasts, whether or not anybody still waits
@@ -211,7 +215,7 @@ async fn embed(models: Option<PathBuf>, photos: Vec<Photo>) -> Result<Faces, Per
             let face = Frame::decode(&photo.bytes)
                 .map_err(PhotoError::from)
                 .and_then(|frame| embed_photo(&mut eyes, &frame))
-                .map_err(|reason| PersonError::Photo { photo: photo.name.clone(), reason })?;
+                .map_err(|reason| unusable(&photo.name, reason))?;
             faces.push((photo.name, face));
         }
         let embedder = eyes.embedder();
@@ -224,6 +228,16 @@ async fn embed(models: Option<PathBuf>, photos: Vec<Photo>) -> Result<Faces, Per
     })
     .await
     .map_err(anyhow::Error::from)?
+}
+
+/// Why a photo can't be used. Its name is often a person's: it is told to the one who sent it, and not logged.
+fn unusable(photo: &str, reason: PhotoError) -> Error {
+    match reason {
+        PhotoError::Eyes(error) if !matches!(error, models::Error::Picture(_)) => {
+            anyhow::anyhow!("a photo could not be looked at: {error}").into()
+        }
+        reason => Problem::PhotoUnusable { photo: photo.to_owned(), reason: reason.to_string() }.into(),
+    }
 }
 
 /// Reads photos from files.

@@ -1,8 +1,7 @@
 //! People over HTTP.
 
-use axum::Json;
 use axum::extract::multipart::Multipart;
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::civil::Date;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -13,9 +12,10 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::db::people::{Entry, Sought};
+use crate::error::Problem;
 use crate::imports::Outcome;
 use crate::imports::http as imports;
-use crate::imports::http::{ImportFailure, ImportForm, ImportProblem, Options, file_limit};
+use crate::imports::http::{ImportForm, Options, file_limit};
 use crate::people;
 use crate::people::enrolment::{self, PHOTO_BYTES, PHOTOS, Photo};
 use crate::people::import::Plan;
@@ -24,7 +24,7 @@ use crate::schedules::Effect;
 use crate::web::error::ProblemDetails;
 use crate::web::query::DryRun;
 use crate::web::state::App;
-use crate::web::{ApiError, Caller};
+use crate::web::{ApiError, Caller, Json, Path, Query};
 
 /// People of a page, where nothing is said.
 const PAGE: i64 = 1000;
@@ -36,10 +36,10 @@ const ENROLMENT_BYTES: usize = 4 * PHOTO_BYTES;
 /// Its routes.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(list, add))
-        .routes(routes!(one, set))
-        .routes(routes!(consent, withdraw))
-        .merge(OpenApiRouter::new().routes(routes!(enrol)).layer(photo_limit()))
+        .routes(routes!(list_people, add_person))
+        .routes(routes!(get_person, change_person))
+        .routes(routes!(record_consent, withdraw_consent))
+        .merge(OpenApiRouter::new().routes(routes!(enrol_person)).layer(photo_limit()))
         .merge(OpenApiRouter::new().routes(routes!(import_people)).layer(file_limit()))
 }
 
@@ -118,9 +118,8 @@ pub struct Search {
 /// People, by number.
 #[utoipa::path(get, path = "/people", params(Search), responses(
     (status = 200, body = [Person], headers(
-        ("x-next-after" = String, description = "where there may be more: the `after` of the next page, percent-encoded"))),
-    (status = 401, body = ProblemDetails), (status = 403, body = ProblemDetails)))]
-pub async fn list(
+        ("x-next-after" = String, description = "where there may be more: the `after` of the next page, percent-encoded")))))]
+pub async fn list_people(
     State(app): State<App>,
     caller: Caller,
     Query(search): Query<Search>,
@@ -151,8 +150,8 @@ fn percent_encoded(text: &str) -> String {
 
 /// One person.
 #[utoipa::path(get, path = "/people/{number}", params(("number" = String, Path)), responses(
-    (status = 200, body = Person), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails)))]
-pub async fn one(
+    (status = 200, body = Person)))]
+pub async fn get_person(
     State(app): State<App>,
     caller: Caller,
     Path(number): Path<String>,
@@ -163,10 +162,8 @@ pub async fn one(
 /// Change what is said of a person. A change of site or employment lets all their days be computed
 /// again.
 #[utoipa::path(patch, path = "/people/{number}", params(("number" = String, Path), DryRun), request_body = PersonSetting,
-    responses((status = 200, body = Effect), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails),
-    (status = 404, body = ProblemDetails),
-    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
-pub async fn set(
+    responses((status = 200, body = Effect), (status = 429, body = ProblemDetails)))]
+pub async fn change_person(
     State(app): State<App>,
     caller: Caller,
     Path(number): Path<String>,
@@ -195,8 +192,8 @@ pub struct Added {
 
 /// Add a person.
 #[utoipa::path(post, path = "/people", request_body = NewPerson, responses(
-    (status = 201, body = Added), (status = 400, body = ProblemDetails), (status = 409, body = ProblemDetails)))]
-pub async fn add(
+    (status = 201, body = Added), (status = 409, body = ProblemDetails)))]
+pub async fn add_person(
     State(app): State<App>,
     caller: Caller,
     Json(person): Json<NewPerson>,
@@ -207,8 +204,8 @@ pub async fn add(
 
 /// Record that a person consented to the use of their face.
 #[utoipa::path(put, path = "/people/{number}/consent", params(("number" = String, Path)), responses(
-    (status = 204), (status = 404, body = ProblemDetails)))]
-pub async fn consent(
+    (status = 204)))]
+pub async fn record_consent(
     State(app): State<App>,
     caller: Caller,
     Path(number): Path<String>,
@@ -219,8 +216,8 @@ pub async fn consent(
 
 /// End consent: the templates are deleted, on the terminals too.
 #[utoipa::path(delete, path = "/people/{number}/consent", params(("number" = String, Path)), responses(
-    (status = 204), (status = 404, body = ProblemDetails)))]
-pub async fn withdraw(
+    (status = 204)))]
+pub async fn withdraw_consent(
     State(app): State<App>,
     caller: Caller,
     Path(number): Path<String>,
@@ -252,9 +249,9 @@ pub struct PhotoForm {
 /// Enrol a person from photos of their face; the photos are not kept.
 #[utoipa::path(post, path = "/people/{number}/photos", params(("number" = String, Path)),
     request_body(content = PhotoForm, content_type = "multipart/form-data"), responses(
-    (status = 200, body = Enrolled), (status = 404, body = ProblemDetails), (status = 409, body = ProblemDetails, description = "no consent"),
+    (status = 200, body = Enrolled), (status = 409, body = ProblemDetails, description = "no consent"),
     (status = 422, body = ProblemDetails, description = "a photo can't be used")))]
-pub async fn enrol(
+pub async fn enrol_person(
     State(app): State<App>,
     caller: Caller,
     Path(number): Path<String>,
@@ -262,16 +259,14 @@ pub async fn enrol(
 ) -> Result<Json<Enrolled>, ApiError> {
     let actor = caller.staff()?;
     let mut photos = Vec::new();
-    while let Some(field) = form.next_field().await.map_err(ApiError::bad)? {
+    while let Some(field) = form.next_field().await? {
         if field.name() != Some("photo") || photos.len() == PHOTOS {
-            return Err(ApiError::bad(format!(
-                "the form has one to {PHOTOS} fields named photo, and no others"
-            )));
+            return Err(Problem::FormPhotos { most: PHOTOS }.into());
         }
         let name = field.file_name().unwrap_or("photo").chars().take(100).collect();
-        let bytes = field.bytes().await.map_err(ApiError::bad)?;
+        let bytes = field.bytes().await?;
         if bytes.len() > PHOTO_BYTES {
-            return Err(ApiError::bad(format!("a photo has at most {} MiB", PHOTO_BYTES >> 20)));
+            return Err(Problem::PhotoTooLarge { mebibytes: PHOTO_BYTES >> 20 }.into());
         }
         photos.push(Photo { name, bytes: bytes.into() });
     }
@@ -291,16 +286,14 @@ pub async fn enrol(
 /// cells that are formatted as text only. One import runs at a time.
 #[utoipa::path(post, path = "/imports/people",
     params(Options), request_body(content = ImportForm, content_type = "multipart/form-data"), responses(
-    (status = 200, body = Outcome), (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails),
-    (status = 403, body = ProblemDetails),
-    (status = 409, body = ProblemDetails, description = "another import is running, or somebody else changed the same things meanwhile"),
-    (status = 422, body = ImportProblem, description = "the file has problems")))]
+    (status = 200, body = Outcome), (status = 409, body = ProblemDetails, description = "another import is running, or somebody else changed the same things meanwhile"),
+    (status = 422, body = ProblemDetails, description = "the file has problems")))]
 pub async fn import_people(
     State(app): State<App>,
     caller: Caller,
     Query(options): Query<Options>,
     form: Multipart,
-) -> Result<Json<Outcome>, ImportFailure> {
+) -> Result<Json<Outcome>, ApiError> {
     imports::import::<Plan>(&app, &caller, &options, form).await
 }
 

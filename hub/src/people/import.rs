@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::db;
 use crate::db::imports::Record;
+use crate::error::Problem;
 use crate::i18n::LANGUAGES;
 use crate::imports::fields::{Column, Fields, quoted};
 use crate::imports::{Change, Difference, ImportError, Importer, OWN, Outcome, Problems, Run, people_with};
@@ -237,7 +238,7 @@ impl Importer for Plan {
         let written = db::imports::add_people(conn, &self.added).await?
             + db::imports::change_people(conn, &self.changed).await?;
         if written != (self.added.len() + self.changed.len()) as u64 {
-            return Err(ImportError::Meanwhile); // a site was renamed
+            return Err(Problem::ChangedMeanwhile.into()); // a site was renamed
         }
         db::audit::record_many(conn, run.by.name, "person.add", &self.told_added).await?;
         db::audit::record_many(conn, run.by.name, "person.change", &self.told_changed).await?;

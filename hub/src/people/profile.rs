@@ -15,7 +15,7 @@ use crate::date::Day;
 use crate::db;
 use crate::db::channels::Kind;
 use crate::db::people::Entry;
-use crate::error::{Error, check_text};
+use crate::error::{Error, Problem, check_text};
 use crate::i18n::LANGUAGES;
 use crate::schedules::{Change, Dates, Effect, NAME, Touched};
 
@@ -89,14 +89,13 @@ pub async fn set(change: &Change<'_>, number: &str, setting: PersonSetting) -> R
     let person = seen_by(&mut transaction, change.actor, number).await?;
     db::recompute_queue::hold(&mut transaction, &[person.id]).await?;
     let before = db::people::entry(&mut transaction, person.id).await?;
-    let before = before.ok_or_else(|| Error::missing(format!("{number:?} is gone")))?;
+    let before = before.ok_or_else(|| Problem::PersonUnknown { number: number.to_owned() })?;
     let mut after = before.clone();
     setting.onto(&mut after);
     check(&after)?;
     let bound = terms(&before) != terms(&after) || before.manager != after.manager;
     if change.actor.person == Some(person.id) && bound {
-        let message = "nobody changes their own manager, site or employment: ask somebody else";
-        return Err(Error::forbidden(message));
+        return Err(Problem::OwnEmployment.into());
     }
     find(&mut transaction, &before, &after).await?;
     if before.site != after.site {
@@ -135,28 +134,25 @@ impl PersonSetting {
 
 /// Refuses what makes no sense, whatever else there is.
 fn check(entry: &Entry) -> Result<(), Error> {
-    check_text("a person's name", &entry.name, PERSON_NAME)?;
+    check_text("name", &entry.name, PERSON_NAME)?;
     if let Some(department) = &entry.department {
-        check_text("a department's name", department, NAME)?;
+        check_text("department", department, NAME)?;
     }
     if entry.email.as_deref().is_some_and(|email| !is_address(email)) {
-        return Err(Error::invalid(format!("email: write NAME@HOST, at most {EMAIL} characters")));
+        return Err(Problem::EmailInvalid { most: EMAIL }.of("email"));
     }
     if !LANGUAGES.contains(&entry.language.as_str()) {
-        return Err(Error::invalid(format!("language: one of {}", LANGUAGES.join(", "))));
+        return Err(Problem::NotOneOf { allowed: LANGUAGES.join(", ") }.of("language"));
     }
     if entry.employed_from.zip(entry.employed_to).is_some_and(|(from, to)| from > to) {
-        return Err(Error::invalid("employed_to: the employment would end before it begins"));
+        return Err(Problem::EmploymentEndsBeforeStart.of("employed_to"));
     }
     let mut seen = BTreeSet::new();
     if !entry.muted.iter().all(|kind| Kind::read(kind).is_some() && seen.insert(kind)) {
-        return Err(Error::invalid(format!(
-            "muted: each of {} at most once",
-            Kind::ALL.map(Kind::as_str).join(", ")
-        )));
+        return Err(Problem::NotEachOnce { allowed: Kind::ALL.map(Kind::as_str).join(", ") }.of("muted"));
     }
     if entry.manager.as_ref() == Some(&entry.number) {
-        return Err(Error::invalid("manager: nobody is their own manager"));
+        return Err(Problem::OwnManager.of("manager"));
     }
     Ok(())
 }
@@ -176,11 +172,10 @@ async fn find(conn: &mut PgConnection, before: &Entry, after: &Entry) -> Result<
         after.manager.as_deref().filter(|manager| before.manager.as_deref() != Some(*manager))
         && db::people::id_of(conn, manager).await?.is_none()
     {
-        return Err(Error::invalid(format!("manager: there is nobody with the number {manager:?}")));
+        return Err(Problem::PersonUnknown { number: manager.to_owned() }.of("manager"));
     }
     if after.site != before.site && !db::sites::list(conn).await?.iter().any(|site| site.name == after.site) {
-        let site = &after.site;
-        return Err(Error::invalid(format!("there is no site {site:?}: PUT /api/v1/sites/NAME makes one")));
+        return Err(Problem::SiteUnknown { site: after.site.clone() }.of("site"));
     }
     if let Some(department) = &after.department {
         db::sites::put_departments(conn, std::slice::from_ref(department)).await?;

@@ -1,7 +1,6 @@
 //! Punches over HTTP.
 
-use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -12,13 +11,15 @@ use crate::clock;
 use crate::date::{Day, Moment, local};
 use crate::punches::listing::{self, Row};
 use crate::punches::undated;
-use crate::web::error::ProblemDetails;
 use crate::web::state::App;
-use crate::web::{ApiError, Caller};
+use crate::web::{ApiError, Caller, Json, Path, Query};
 
 /// Its routes.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(unplaced)).routes(routes!(place))
+    OpenApiRouter::new()
+        .routes(routes!(list_punches))
+        .routes(routes!(list_undated_punches))
+        .routes(routes!(date_punch))
 }
 
 /// Which day.
@@ -32,9 +33,8 @@ pub struct Parameters {
 
 /// The punches of a day, the latest first.
 #[utoipa::path(get, path = "/punches", params(Parameters), responses(
-    (status = 200, body = [Row]), (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails),
-    (status = 403, body = ProblemDetails)))]
-pub async fn list(
+    (status = 200, body = [Row])))]
+pub async fn list_punches(
     State(app): State<App>,
     caller: Caller,
     Query(wanted): Query<Parameters>,
@@ -78,9 +78,11 @@ pub struct Placed {
 }
 
 /// Punches whose time nobody knows: their terminal's clock was not set before it started again.
-#[utoipa::path(get, path = "/punches/unplaced", responses((status = 200, body = [Undated]),
-    (status = 401, body = ProblemDetails), (status = 403, body = ProblemDetails)))]
-pub async fn unplaced(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Undated>>, ApiError> {
+#[utoipa::path(get, path = "/punches/unplaced", responses((status = 200, body = [Undated])))]
+pub async fn list_undated_punches(
+    State(app): State<App>,
+    caller: Caller,
+) -> Result<Json<Vec<Undated>>, ApiError> {
     let row = |punch: crate::db::boots::Waiting| Undated {
         id: punch.id,
         number: punch.number,
@@ -97,9 +99,8 @@ pub async fn unplaced(State(app): State<App>, caller: Caller) -> Result<Json<Vec
 /// Say when one of them was made: it and all others of the same start are placed, as estimated. Nobody dates
 /// their own punches: of a start that holds one, somebody else says it.
 #[utoipa::path(post, path = "/punches/unplaced/{id}", params(("id" = Uuid, Path)), request_body = Placement,
-    responses((status = 200, body = Placed), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails),
-    (status = 404, body = ProblemDetails)))]
-pub async fn place(
+    responses((status = 200, body = Placed)))]
+pub async fn date_punch(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<Uuid>,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::accounts::Actor;
 use crate::db;
 use crate::db::boots::{Start, Waiting};
-use crate::error::Error;
+use crate::error::{Error, Problem};
 use crate::punches::date_waiting;
 
 /// The worklist. Whoever looks at it is audited.
@@ -35,18 +35,16 @@ pub async fn place(
     now: Timestamp,
 ) -> Result<usize, Error> {
     if at > now {
-        return Err(Error::invalid("nobody has punched in the future"));
+        return Err(Problem::InFuture { at }.of("at"));
     }
     let mut transaction = pool.begin().await?;
     let waiting = db::boots::waiting(&mut transaction).await?;
     let Some(punch) = waiting.into_iter().find(|punch| punch.id == id) else {
-        return Err(Error::missing(format!("no punch {id} waits to be placed")));
+        return Err(Problem::UndatedPunchUnknown { id }.into());
     };
     let (device, boot) = (&punch.device, &punch.boot);
     if db::boots::waits_for(&mut transaction, device, boot, actor.somebody()?).await? {
-        return Err(Error::forbidden(
-            "punches of your own are among those of that start: nobody dates their own, ask somebody else",
-        ));
+        return Err(Problem::OwnPunches.into());
     }
     let device: DeviceId = punch.device.parse().map_err(anyhow::Error::from)?;
     let start_us = at.as_microsecond() - punch.monotonic_us;

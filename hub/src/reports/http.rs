@@ -4,7 +4,7 @@ pub mod timesheet;
 
 use anyhow::Context;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
@@ -20,7 +20,7 @@ use crate::access::seen_by;
 use crate::accounts::{Actor, Scope};
 use crate::date::Day;
 use crate::db::reports::Filter;
-use crate::error::Error;
+use crate::error::{Error, Problem};
 #[cfg(feature = "pdf")]
 use crate::reports::pdf;
 use crate::reports::table::{Cell, Column, Cursor, Page};
@@ -29,7 +29,7 @@ use crate::reports::{Question, Report, Step, csv, json, xlsx};
 use crate::web::error::ProblemDetails;
 use crate::web::heavy::HeavyPermit;
 use crate::web::state::App;
-use crate::web::{ApiError, Caller};
+use crate::web::{ApiError, Caller, Path, Query};
 use crate::{clock, db};
 
 /// Rows that are read at once.
@@ -37,7 +37,7 @@ const PAGE: i64 = 5000;
 
 /// Its routes.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(report)).merge(timesheet::routes())
+    OpenApiRouter::new().routes(routes!(get_report)).merge(timesheet::routes())
 }
 
 /// How a report comes.
@@ -86,10 +86,9 @@ pub struct Parameters {
 /// silence (terminals that absences wait for). Managers see their people in it, employees themselves.
 #[utoipa::path(get, path = "/reports/{report}", params(("report" = Report, Path), Parameters), responses(
     (status = 200, description = "a list of objects, or the file", body = Vec<serde_json::Value>),
-    (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails), (status = 403, body = ProblemDetails),
     (status = 404, body = ProblemDetails, description = "there is no such person, department or site"),
     (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way, or too many PDFs wait")))]
-pub async fn report(
+pub async fn get_report(
     State(app): State<App>,
     caller: Caller,
     Path(report): Path<Report>,
@@ -97,7 +96,12 @@ pub async fn report(
 ) -> Result<Response, ApiError> {
     let permit = caller.permit(&app)?;
     let question = question(&app, report, &parameters, caller.scope())?;
-    let after = parameters.after.as_deref().map(Cursor::read).transpose().map_err(ApiError::bad)?;
+    let after = parameters
+        .after
+        .as_deref()
+        .map(Cursor::read)
+        .transpose()
+        .map_err(|error| Problem::QueryInvalid { reason: error.to_string() }.of("after"))?;
     let shape = parameters.format.unwrap_or_default();
     let detail = json!({"from": question.filter.from.to_string(), "to": question.filter.to.to_string(),
         "number": question.filter.number, "department": question.filter.department, "site": question.filter.site});
@@ -108,7 +112,7 @@ pub async fn report(
     audited.map_err(anyhow::Error::from)?;
     if let Some(limit) = parameters.limit {
         if shape != Shape::Json {
-            return Err(ApiError::bad("limit: pages come as JSON"));
+            return Err(Problem::PagesAreJson.of("limit").into());
         }
         let most = i64::from(limit).clamp(1, PAGE);
         drop(conn);
@@ -134,7 +138,7 @@ pub async fn report(
 fn question(app: &App, report: Report, parameters: &Parameters, scope: Scope) -> Result<Question, ApiError> {
     let period = Period::asked(parameters.from, parameters.to, app.today())?;
     if report == Report::Daily && period.from != period.to {
-        return Err(ApiError::bad("to: the daily report is of one date; ask for the timesheet"));
+        return Err(Problem::OneDateOnly.of("to").into());
     }
     let filter = Filter {
         from: period.from,
@@ -161,7 +165,7 @@ async fn exists(conn: &mut PgConnection, actor: &Actor, filter: &Filter) -> Resu
         seen_by(conn, actor, number).await?;
     }
     match db::reports::unknown(conn, filter).await? {
-        Some((what, name)) => Err(Error::missing(format!("{what}: there is no {what} {name:?}"))),
+        Some(problem) => Err(problem.into()),
         None => Ok(()),
     }
 }
@@ -308,18 +312,14 @@ async fn workbook(permit: &HeavyPermit, pool: &PgPool, question: &Question) -> R
 /// What is printed: dates and when it was made, then the rows.
 #[cfg(feature = "pdf")]
 async fn pages(permit: &HeavyPermit, app: &App, question: Question) -> Result<Vec<u8>, ApiError> {
-    let full = || {
-        let message = "format: other PDFs are printed first: ask again in a minute, or for CSV or XLSX";
-        ApiError::too_many(message, 60)
-    };
+    let full = || ApiError::from(Problem::PdfQueueFull).after(60);
     let _place = pdf::queue().ok_or_else(full)?;
     let made = question.now.to_zoned(app.zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string();
     let subtitle = format!("{} to {}, made {made}", question.filter.from, question.filter.to);
     let (title, columns) = (question.report.title(), question.report.columns());
     let page = page(permit, &app.pool, &question, None, pdf::ROWS as i64 + 1).await?;
     if page.rows.len() > pdf::ROWS {
-        let way_out = "ask for CSV or XLSX, or for fewer days or people";
-        return Err(ApiError::bad(format!("format: a PDF has at most {} rows: {way_out}", pdf::ROWS)));
+        return Err(Problem::PdfTooLong { rows: pdf::ROWS }.of("format").into());
     }
     Ok(pdf::Document::new(&title, &subtitle, columns, &page.rows).print().await?)
 }
@@ -327,8 +327,5 @@ async fn pages(permit: &HeavyPermit, app: &App, question: Question) -> Result<Ve
 #[cfg(not(feature = "pdf"))]
 #[expect(clippy::unused_async, reason = "as with the feature")]
 async fn pages(_: &HeavyPermit, _: &App, _: Question) -> Result<Vec<u8>, ApiError> {
-    Err(ApiError::new(
-        axum::http::StatusCode::NOT_IMPLEMENTED,
-        "format: this hub was built without PDF (the feature `pdf`): ask for xlsx or csv",
-    ))
+    Err(Problem::PdfNotBuilt.into())
 }

@@ -112,8 +112,8 @@ impl Cursor {
 
     /// Reads what [`Cursor::write`] wrote.
     pub fn read(text: &str) -> Result<Self> {
-        let bytes = hex::decode(text).ok().context("after: take it from the answer before")?;
-        serde_json::from_slice(&bytes).map(Self).ok().context("after: take it from the answer before")
+        let bytes = hex::decode(text).ok().context("take it from the answer before")?;
+        serde_json::from_slice(&bytes).map(Self).ok().context("take it from the answer before")
     }
 }
 

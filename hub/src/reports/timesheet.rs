@@ -14,7 +14,7 @@ use crate::date::{self, Day, local, time_of_day};
 use crate::db;
 use crate::db::reports::{self, DayRow, Filter, Which};
 use crate::db::workdays::EXPECTED;
-use crate::error::Error;
+use crate::error::{Error, Problem};
 
 /// Days of one timesheet, at most.
 const DAYS: i32 = 366;
@@ -126,8 +126,7 @@ pub async fn unaudited(
     let filter = Filter { manager: scope.manager, own: scope.own, ..whole };
     let days = reports::days(conn, &filter, Which::All, None, ROWS + 1, now).await?;
     if days.len() as i64 > ROWS {
-        let way_out = "ask for fewer days, or /api/v1/reports/timesheet, which comes in pieces";
-        return Err(Error::invalid(format!("more than {ROWS} rows: {way_out}")));
+        return Err(Problem::TooManyRows { rows: ROWS }.into());
     }
     Ok(days.into_iter().map(Row::read).collect::<Result<_>>()?)
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::db;
 use crate::db::recompute_queue::Whose;
-use crate::error::{Error, check_text};
+use crate::error::{Error, Problem, check_text};
 use crate::schedules::{Change, Dates, Effect, NAME, Touched};
 
 /// A holiday.
@@ -38,7 +38,7 @@ pub async fn calendars(pool: &PgPool) -> Result<Vec<String>, Error> {
 pub async fn holidays(pool: &PgPool, calendar: &str) -> Result<Vec<Holiday>, Error> {
     let mut conn = pool.acquire().await?;
     if !db::sites::calendars(&mut conn).await?.iter().any(|name| name == calendar) {
-        return Err(Error::missing(format!("there is no calendar {calendar:?}")));
+        return Err(Problem::CalendarUnknown { calendar: calendar.to_owned() }.into());
     }
     let holidays = db::sites::holidays(&mut conn, calendar).await?;
     let holiday = |holiday: db::sites::Holiday| Holiday { date: holiday.date, name: holiday.name };
@@ -52,8 +52,8 @@ pub async fn put(
     date: Date,
     setting: &HolidaySetting,
 ) -> Result<Effect, Error> {
-    check_text("a calendar's name", calendar, NAME)?;
-    check_text("a holiday's name", &setting.name, NAME)?;
+    check_text("calendar", calendar, NAME)?;
+    check_text("name", &setting.name, NAME)?;
     let mut transaction = change.begin().await?;
     let holiday = db::sites::Holiday { date, name: setting.name.clone() };
     let before = db::sites::put_holiday(&mut transaction, calendar, &holiday).await?;
@@ -69,7 +69,7 @@ pub async fn remove(change: &Change<'_>, calendar: &str, date: Date) -> Result<E
     let mut transaction = change.begin().await?;
     let before = db::sites::drop_holiday(&mut transaction, calendar, date)
         .await?
-        .ok_or_else(|| Error::missing(format!("{date} is no holiday of a calendar {calendar:?}")))?;
+        .ok_or_else(|| Error::from(Problem::HolidayUnknown { calendar: calendar.to_owned(), date }))?;
     let people =
         change.ask(&mut transaction, Touched::Many(Whose::Calendar(calendar)), Dates::one(date)).await?;
     let detail = json!({"date": date, "before": before});

@@ -4,9 +4,8 @@ pub mod person;
 pub mod sites;
 
 use attendance::Rules;
-use axum::Json;
+use axum::extract::State;
 use axum::extract::multipart::Multipart;
-use axum::extract::{Path, Query, State};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -14,21 +13,21 @@ use crate::accounts::Actor;
 use crate::clock;
 use crate::imports::Outcome;
 use crate::imports::http as imports;
-use crate::imports::http::{ImportFailure, ImportForm, ImportProblem, Options, file_limit};
+use crate::imports::http::{ImportForm, Options, file_limit};
 use crate::schedules::patterns::{self, Pattern, PatternSetting};
 use crate::schedules::shifts::{self, NamedShift};
 use crate::schedules::{Change, Effect, import};
 use crate::web::error::ProblemDetails;
 use crate::web::query::DryRun;
 use crate::web::state::App;
-use crate::web::{ApiError, Caller};
+use crate::web::{ApiError, Caller, Json, Path, Query};
 
 /// Its routes.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(list))
-        .routes(routes!(put))
-        .routes(routes!(schedules))
+        .routes(routes!(list_shifts))
+        .routes(routes!(put_shift))
+        .routes(routes!(list_schedules))
         .routes(routes!(put_schedule))
         .merge(sites::routes())
         .merge(person::routes())
@@ -47,17 +46,16 @@ impl App {
 
 /// All shifts.
 #[utoipa::path(get, path = "/shifts", responses(
-    (status = 200, body = [NamedShift]), (status = 401, body = ProblemDetails), (status = 403, body = ProblemDetails)))]
-pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<NamedShift>>, ApiError> {
+    (status = 200, body = [NamedShift])))]
+pub async fn list_shifts(State(app): State<App>, caller: Caller) -> Result<Json<Vec<NamedShift>>, ApiError> {
     caller.staff()?;
     Ok(Json(shifts::shifts(&app.pool).await?))
 }
 
 /// Make a shift or change it. The days of all who work it are computed again.
 #[utoipa::path(put, path = "/shifts/{name}", params(("name" = String, Path), DryRun), request_body = Rules,
-    responses((status = 200, body = Effect), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails),
-    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
-pub async fn put(
+    responses((status = 200, body = Effect), (status = 429, body = ProblemDetails)))]
+pub async fn put_shift(
     State(app): State<App>,
     caller: Caller,
     Path(name): Path<String>,
@@ -69,17 +67,15 @@ pub async fn put(
 
 /// All patterns of shifts.
 #[utoipa::path(get, path = "/schedules", responses(
-    (status = 200, body = [Pattern]), (status = 401, body = ProblemDetails), (status = 403, body = ProblemDetails)))]
-pub async fn schedules(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Pattern>>, ApiError> {
+    (status = 200, body = [Pattern])))]
+pub async fn list_schedules(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Pattern>>, ApiError> {
     caller.staff()?;
     Ok(Json(patterns::schedules(&app.pool).await?))
 }
 
 /// Make a pattern of shifts or replace it. The days of all who follow it are computed again.
 #[utoipa::path(put, path = "/schedules/{name}", params(("name" = String, Path), DryRun),
-    request_body = PatternSetting, responses((status = 200, body = Effect), (status = 400, body = ProblemDetails),
-    (status = 403, body = ProblemDetails),
-    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
+    request_body = PatternSetting, responses((status = 200, body = Effect), (status = 429, body = ProblemDetails)))]
 pub async fn put_schedule(
     State(app): State<App>,
     caller: Caller,
@@ -98,16 +94,14 @@ pub async fn put_schedule(
 /// cells that are formatted as text only. One import runs at a time.
 #[utoipa::path(post, path = "/imports/schedules",
     params(Options), request_body(content = ImportForm, content_type = "multipart/form-data"), responses(
-    (status = 200, body = Outcome), (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails),
-    (status = 403, body = ProblemDetails),
-    (status = 409, body = ProblemDetails, description = "another import is running, or somebody else changed the same things meanwhile"),
-    (status = 422, body = ImportProblem, description = "the file has problems")))]
+    (status = 200, body = Outcome), (status = 409, body = ProblemDetails, description = "another import is running, or somebody else changed the same things meanwhile"),
+    (status = 422, body = ProblemDetails, description = "the file has problems")))]
 pub async fn import_schedules(
     State(app): State<App>,
     caller: Caller,
     Query(options): Query<Options>,
     form: Multipart,
-) -> Result<Json<Outcome>, ImportFailure> {
+) -> Result<Json<Outcome>, ApiError> {
     imports::import::<import::Plan>(&app, &caller, &options, form).await
 }
 
@@ -119,15 +113,13 @@ pub async fn import_schedules(
 /// cells that are formatted as text only. One import runs at a time.
 #[utoipa::path(post, path = "/imports/leave",
     params(Options), request_body(content = ImportForm, content_type = "multipart/form-data"), responses(
-    (status = 200, body = Outcome), (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails),
-    (status = 403, body = ProblemDetails),
-    (status = 409, body = ProblemDetails, description = "another import is running, or somebody else changed the same things meanwhile"),
-    (status = 422, body = ImportProblem, description = "the file has problems")))]
+    (status = 200, body = Outcome), (status = 409, body = ProblemDetails, description = "another import is running, or somebody else changed the same things meanwhile"),
+    (status = 422, body = ProblemDetails, description = "the file has problems")))]
 pub async fn import_leave(
     State(app): State<App>,
     caller: Caller,
     Query(options): Query<Options>,
     form: Multipart,
-) -> Result<Json<Outcome>, ImportFailure> {
+) -> Result<Json<Outcome>, ApiError> {
     imports::import::<import::leave::Plan>(&app, &caller, &options, form).await
 }

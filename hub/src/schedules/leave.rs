@@ -12,7 +12,7 @@ use crate::access::{seen_by, someone_else};
 use crate::accounts::Actor;
 use crate::date::{Day, range};
 use crate::db;
-use crate::error::{Error, check_text};
+use crate::error::{Error, Problem, check_text};
 use crate::schedules::{Change, Dates, Effect, Touched};
 
 /// Days of leave at a time, at most.
@@ -77,7 +77,7 @@ async fn known(conn: &mut PgConnection, person: Uuid, (from, to): (Date, Date)) 
 pub async fn put(change: &Change<'_>, number: &str, setting: &LeaveSetting) -> Result<Effect, Error> {
     let (from, to) = range(setting.from, setting.to, DAYS)?;
     if !setting.reason.is_empty() {
-        check_text("a reason", &setting.reason, REASON)?;
+        check_text("reason", &setting.reason, REASON)?;
     }
     let mut transaction = change.begin().await?;
     let person = someone_else(&mut transaction, change.actor, number).await?;
@@ -105,7 +105,7 @@ pub async fn remove(change: &Change<'_>, number: &str, (from, to): (Date, Date))
     let before = known(&mut transaction, person.id, (from, to)).await?;
     let days = db::leave::remove(&mut transaction, person.id, from, to).await?;
     if days == 0 {
-        return Err(Error::missing(format!("{number} has no leave from {from} to {to}")));
+        return Err(Problem::LeaveUnknown { number: number.to_owned(), from, to }.into());
     }
     let dates = Dates::between(from, Some(to));
     let people = change.ask(&mut transaction, Touched::Person(person.id), dates).await?;

@@ -15,7 +15,7 @@ use crate::date::Day;
 use crate::db;
 use crate::db::recompute_queue::Whose;
 use crate::db::schedules::Assignment;
-use crate::error::{Error, check_text};
+use crate::error::{Error, Problem, check_text};
 use crate::schedules::{Change, Dates, Effect, NAME, Touched};
 
 /// Days of a cycle, at most.
@@ -139,11 +139,11 @@ impl PatternSetting {
     /// Days of the cycle with the names of their shifts.
     fn check(&self) -> Result<Vec<(i32, String)>, Error> {
         if !(1..=CYCLE).contains(&self.cycle_days) {
-            return Err(Error::invalid(format!("cycle_days: a number from 1 to {CYCLE}")));
+            return Err(Problem::OutOfRange { least: 1, most: CYCLE.into() }.of("cycle_days"));
         }
         if usize::try_from(self.cycle_days) != Ok(self.days.len()) {
             let (days, cycle) = (self.days.len(), self.cycle_days);
-            return Err(Error::invalid(format!("days: {days} lists of shifts for a cycle of {cycle} days")));
+            return Err(Problem::CycleLength { days, cycle }.of("days"));
         }
         for (i, shifts) in self.days.iter().enumerate() {
             distinct(&format!("days[{i}]"), shifts)?;
@@ -156,11 +156,11 @@ impl PatternSetting {
 /// Refuses too many shifts, and one that stands twice.
 fn distinct(place: &str, shifts: &[String]) -> Result<(), Error> {
     if shifts.len() > SHIFTS {
-        return Err(Error::invalid(format!("{place}: at most {SHIFTS} shifts a day")));
+        return Err(Problem::TooManyShifts { most: SHIFTS }.of(place.to_owned()));
     }
     let mut seen = BTreeSet::new();
     match shifts.iter().find(|shift| !seen.insert(shift.as_str())) {
-        Some(twice) => Err(Error::invalid(format!("{place}: the shift {twice:?} stands twice"))),
+        Some(twice) => Err(Problem::ShiftTwice { shift: twice.clone() }.of(place.to_owned())),
         None => Ok(()),
     }
 }
@@ -170,16 +170,14 @@ async fn exist(conn: &mut PgConnection, wanted: &[&str]) -> Result<(), Error> {
     let known = db::schedules::shifts(conn).await?;
     let known: BTreeSet<&str> = known.iter().map(|shift| shift.name.as_str()).collect();
     match wanted.iter().find(|shift| !known.contains(**shift)) {
-        Some(shift) => {
-            Err(Error::invalid(format!("there is no shift {shift:?}: PUT /api/v1/shifts/NAME makes one")))
-        }
+        Some(shift) => Err(Problem::ShiftUnknown { shift: (*shift).to_owned() }.of("shifts")),
         None => Ok(()),
     }
 }
 
 /// Makes or replaces a pattern.
 pub async fn put(change: &Change<'_>, name: &str, setting: &PatternSetting) -> Result<Effect, Error> {
-    check_text("a schedule's name", name, NAME)?;
+    check_text("name", name, NAME)?;
     let days = setting.check()?;
     let mut transaction = change.begin().await?;
     let names: Vec<&str> = days.iter().map(|(_, shift)| shift.as_str()).collect();
@@ -201,7 +199,7 @@ pub async fn put(change: &Change<'_>, name: &str, setting: &PatternSetting) -> R
 pub async fn assign(change: &Change<'_>, number: &str, setting: &AssignmentSetting) -> Result<Effect, Error> {
     let (from, to) = (setting.from.0, setting.to.map(|to| to.0));
     if to.is_some_and(|to| to < from) {
-        return Err(Error::invalid("to: the schedule would end before it begins"));
+        return Err(Problem::ScheduleEndsBeforeStart.of("to"));
     }
     let mut transaction = change.begin().await?;
     let person = someone_else(&mut transaction, change.actor, number).await?;
@@ -211,9 +209,9 @@ pub async fn assign(change: &Change<'_>, number: &str, setting: &AssignmentSetti
     let before = followed(&mut transaction, person.id, (from, to.unwrap_or(Date::MAX))).await?;
     match &setting.schedule {
         Some(name) => {
-            let schedule = db::schedules::id_of(&mut transaction, name).await?.ok_or_else(|| {
-                Error::invalid(format!("there is no schedule {name:?}: PUT /api/v1/schedules/NAME makes one"))
-            })?;
+            let schedule = db::schedules::id_of(&mut transaction, name)
+                .await?
+                .ok_or_else(|| Problem::ScheduleUnknown { schedule: name.to_owned() }.of("schedule"))?;
             db::schedules::assign(&mut transaction, &[person.id], schedule, from, to).await?;
         }
         None => db::schedules::unassign(&mut transaction, &[person.id], from, to).await?,
@@ -344,7 +342,7 @@ pub async fn remove_day(change: &Change<'_>, number: &str, date: Date) -> Result
     let had = scheduled(&mut transaction, person.id).await?;
     let before = single_day(&mut transaction, person.id, date).await?;
     if !db::schedules::drop_single_day(&mut transaction, person.id, date).await? {
-        return Err(Error::missing(format!("{date} of {number} follows the pattern already")));
+        return Err(Problem::OverrideUnknown { number: number.to_owned(), date }.into());
     }
     let people = replanned(change, &mut transaction, (person.id, had), Dates::one(date)).await?;
     let detail = json!({"date": date, "before": before});
@@ -369,7 +367,7 @@ mod tests {
         let named: Vec<(i32, &str)> = good.iter().map(|(day, shift)| (*day, shift.as_str())).collect();
         assert_eq!(named, [(0, "A"), (0, "B"), (2, "A")]);
         for wrong in [setting(0, &[]), setting(-1, &[]), setting(2, &[&["A"]]), setting(1, &[&["A", "A"]])] {
-            assert!(matches!(wrong.check(), Err(Error::Invalid(_))), "{wrong:?}");
+            assert!(matches!(wrong.check(), Err(Error::Problem { field: Some(_), .. })), "{wrong:?}");
         }
         let off: &[&str] = &[];
         assert!(setting(367, &[off; 367]).check().is_err());

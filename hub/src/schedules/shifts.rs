@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::db;
 use crate::db::recompute_queue::Whose;
-use crate::error::{Error, check_text};
+use crate::error::{Error, Problem, check_text};
 use crate::schedules::{Change, Dates, Effect, NAME, Touched};
 
 /// Rules for breaks, at most.
@@ -36,9 +36,9 @@ pub async fn shifts(pool: &PgPool) -> Result<Vec<NamedShift>, Error> {
 
 /// Makes or changes a shift.
 pub async fn put(change: &Change<'_>, name: &str, rules: &Rules) -> Result<Effect, Error> {
-    check_text("a shift's name", name, NAME)?;
+    check_text("name", name, NAME)?;
     if rules.break_rules.len() > BREAKS {
-        return Err(Error::invalid(format!("break_rules: at most {BREAKS}")));
+        return Err(Problem::BreakRuleCount { most: BREAKS }.of("break_rules"));
     }
     let after = serde_json::to_value(rules)?;
     let mut transaction = change.begin().await?;

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::db;
 use crate::db::recompute_queue::Whose;
-use crate::error::{Error, check_text};
+use crate::error::{Error, Problem, check_text};
 use crate::schedules::{Change, Dates, Effect, NAME, Touched};
 use crate::workdays::horizon::horizon;
 
@@ -68,17 +68,14 @@ pub async fn departments(pool: &PgPool) -> Result<Vec<String>, Error> {
 
 /// Makes or changes a site.
 pub async fn put(change: &Change<'_>, name: &str, setting: &SiteSetting) -> Result<Effect, Error> {
-    check_text("a site's name", name, NAME)?;
+    check_text("name", name, NAME)?;
     let zone = canonical(&setting.zone)?;
     let calendar = setting.calendar.as_deref();
     let mut transaction = change.begin().await?;
     let before = db::sites::list(&mut transaction).await?.into_iter().find(|site| site.name == name);
     if !db::sites::put(&mut transaction, name, &zone, calendar).await? {
         let calendar = calendar.unwrap_or_default();
-        return Err(Error::invalid(format!(
-            "there is no calendar {calendar:?}: it is made by its first holiday, \
-             PUT /api/v1/calendars/NAME/holidays/DATE"
-        )));
+        return Err(Problem::CalendarUnknown { calendar: calendar.to_owned() }.of("calendar"));
     }
     let same =
         before.as_ref().is_some_and(|before| before.zone == zone && before.calendar.as_deref() == calendar);
@@ -88,7 +85,7 @@ pub async fn put(change: &Change<'_>, name: &str, setting: &SiteSetting) -> Resu
         change.ask(&mut transaction, Touched::Many(Whose::Site(name)), Dates::ALL).await?
     };
     if let Some(new) = setting.name.as_deref().filter(|new| *new != name) {
-        check_text("a site's name", new, NAME)?;
+        check_text("name", new, NAME)?;
         // Tried, it would keep others waiting for the name until everybody's days have been weighed.
         if change.trial.is_none() {
             rename(&mut transaction, name, new).await?;
@@ -103,9 +100,7 @@ pub async fn put(change: &Change<'_>, name: &str, setting: &SiteSetting) -> Resu
 async fn rename(conn: &mut sqlx::PgConnection, name: &str, new: &str) -> Result<(), Error> {
     let renamed = db::sites::rename(conn, name, new).await;
     renamed.map(drop).map_err(|error| match error.as_database_error() {
-        Some(refusal) if refusal.is_unique_violation() => {
-            Error::conflict(format!("there is a site {new:?} already"))
-        }
+        Some(refusal) if refusal.is_unique_violation() => Problem::SiteTaken { site: new.to_owned() }.into(),
         _ => error.into(),
     })
 }
@@ -125,9 +120,9 @@ pub async fn follow(pool: &PgPool, zone: &str, now: Timestamp) -> Result<()> {
 
 /// The name of a zone as IANA writes it.
 fn canonical(zone: &str) -> Result<String, Error> {
-    let unknown = || Error::invalid(format!("there is no time zone {zone:?}: write it as Europe/Berlin"));
+    let unknown = || Problem::TimeZoneUnknown { zone: zone.chars().take(NAME).collect() }.of("zone");
     if zone.len() > NAME {
-        return Err(Error::invalid(format!("a time zone has at most {NAME} letters")));
+        return Err(unknown());
     }
     let found = TimeZone::get(zone).map_err(|_| unknown())?;
     found.iana_name().map(str::to_owned).ok_or_else(unknown)
@@ -135,19 +130,19 @@ fn canonical(zone: &str) -> Result<String, Error> {
 
 /// Sets where a terminal hangs and which way its door is used.
 pub async fn set_terminal(change: &Change<'_>, device: &str, wanted: &TerminalSetting) -> Result<(), Error> {
-    let unknown = || Error::missing(format!("there is no terminal {device:?}"));
+    let unknown = || Error::from(Problem::TerminalUnknown { terminal: device.to_owned() });
     let id: DeviceId = device.parse().map_err(|_| unknown())?;
     if let Some(name) = &wanted.name {
-        check_text("a terminal's name", name, TERMINAL_NAME)?;
+        check_text("name", name, TERMINAL_NAME)?;
     }
     if wanted.direction.as_deref().is_some_and(|way| !["in", "out", "unknown"].contains(&way)) {
-        return Err(Error::invalid("direction: write in, out or unknown"));
+        return Err(Problem::NotOneOf { allowed: "in, out, unknown".into() }.of("direction"));
     }
     let mut transaction = change.begin().await?;
     if let Some(site) = &wanted.site
         && !db::sites::list(&mut transaction).await?.iter().any(|known| known.name == *site)
     {
-        return Err(Error::invalid(format!("there is no site {site:?}: PUT /api/v1/sites/NAME makes one")));
+        return Err(Problem::SiteUnknown { site: site.clone() }.of("site"));
     }
     let known = db::terminals::list(&mut transaction).await?.into_iter();
     let known = known.into_iter().find(|terminal| terminal.device == id.as_str()).ok_or_else(unknown)?;
@@ -171,9 +166,7 @@ pub async fn set_terminal(change: &Change<'_>, device: &str, wanted: &TerminalSe
 async fn nothing_hangs_on(conn: &mut sqlx::PgConnection, id: &DeviceId, now: Timestamp) -> Result<(), Error> {
     match db::terminals::awaited(conn, id, now).await? {
         0 => Ok(()),
-        absences => Err(Error::conflict(format!(
-            "{absences} absences at its site wait for what this terminal saw: let it report, or finalise those days once their shifts can be worked no more"
-        ))),
+        absences => Err(Problem::AbsencesAwaitTerminal { absences }.into()),
     }
 }
 

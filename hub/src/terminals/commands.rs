@@ -5,7 +5,7 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use crate::db;
-use crate::error::Error;
+use crate::error::{Error, Problem};
 
 /// What a terminal can be asked for.
 pub const COMMANDS: [&str; 4] = ["identify", "resync", "open", "restart"];
@@ -24,7 +24,7 @@ fn expires_s(kind: &str) -> i64 {
 pub async fn revoke(pool: &PgPool, actor: &str, device: &DeviceId) -> Result<(), Error> {
     let mut transaction = pool.begin().await?;
     if !db::terminals::revoke(&mut transaction, device).await? {
-        return Err(Error::missing(format!("there is no terminal {device}")));
+        return Err(Problem::TerminalUnknown { terminal: device.to_string() }.into());
     }
     db::audit::record(&mut transaction, actor, "terminal.revoke", device.as_str(), json!({})).await?;
     Ok(transaction.commit().await?)
@@ -33,16 +33,14 @@ pub async fn revoke(pool: &PgPool, actor: &str, device: &DeviceId) -> Result<(),
 /// Asks a terminal for something.
 pub async fn command(pool: &PgPool, actor: &str, device: &DeviceId, kind: &str) -> Result<(), Error> {
     if !COMMANDS.contains(&kind) {
-        return Err(Error::invalid(format!("a terminal can {}, not {kind:?}", COMMANDS.join(", "))));
+        return Err(Problem::NotOneOf { allowed: COMMANDS.join(", ") }.of("kind"));
     }
     let mut transaction = pool.begin().await?;
     if kind == "open" && !db::terminals::has_relay(&mut transaction, device).await? {
-        return Err(Error::conflict(format!(
-            "terminal {device} has no relay to open a door with (door.relay)"
-        )));
+        return Err(Problem::DoorMissing { terminal: device.to_string() }.into());
     }
     if !db::commands::ask(&mut transaction, device, kind, actor, expires_s(kind)).await? {
-        return Err(Error::missing(format!("there is no accepted terminal {device}")));
+        return Err(Problem::TerminalNotAccepted { terminal: device.to_string() }.into());
     }
     db::audit::record(&mut transaction, actor, "terminal.command", device.as_str(), json!({"kind": kind}))
         .await?;

@@ -2,8 +2,7 @@
 
 pub mod pairing;
 
-use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -19,16 +18,16 @@ use crate::terminals::http::pairing::named;
 use crate::web::error::ProblemDetails;
 use crate::web::query::DryRun;
 use crate::web::state::App;
-use crate::web::{ApiError, Caller};
+use crate::web::{ApiError, Caller, Json, Path, Query};
 
 /// Its routes.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(list))
-        .routes(routes!(set))
-        .routes(routes!(revoke))
-        .routes(routes!(command))
-        .routes(routes!(rejections))
+        .routes(routes!(list_terminals))
+        .routes(routes!(change_terminal))
+        .routes(routes!(revoke_terminal))
+        .routes(routes!(command_terminal))
+        .routes(routes!(list_rejections))
         .merge(pairing::routes())
 }
 
@@ -76,9 +75,8 @@ pub struct Rejections {
 }
 
 /// All terminals.
-#[utoipa::path(get, path = "/terminals", responses((status = 200, body = [Terminal]), (status = 401, body = ProblemDetails),
-    (status = 403, body = ProblemDetails)))]
-pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Terminal>>, ApiError> {
+#[utoipa::path(get, path = "/terminals", responses((status = 200, body = [Terminal])))]
+pub async fn list_terminals(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Terminal>>, ApiError> {
     caller.staff()?;
     let mut conn = app.pool.acquire().await.map_err(anyhow::Error::from)?;
     let terminals = db::terminals::list(&mut conn).await.map_err(anyhow::Error::from)?;
@@ -101,11 +99,9 @@ pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Ter
 
 /// Say where a terminal hangs and which way its door is used.
 #[utoipa::path(patch, path = "/terminals/{device}", params(("device" = String, Path), DryRun),
-    request_body = TerminalSetting, responses((status = 204), (status = 400, body = ProblemDetails),
-    (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
-    (status = 409, body = ProblemDetails, description = "absences wait for it"),
-    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
-pub async fn set(
+    request_body = TerminalSetting, responses((status = 204), (status = 409, body = ProblemDetails, description = "absences wait for it"),
+    (status = 429, body = ProblemDetails)))]
+pub async fn change_terminal(
     State(app): State<App>,
     caller: Caller,
     Path(device): Path<String>,
@@ -118,8 +114,8 @@ pub async fn set(
 
 /// Revoke a terminal: its connection ends within a second, and it is not heard any more.
 #[utoipa::path(post, path = "/terminals/{device}/revoke", params(("device" = String, Path)), responses(
-    (status = 204), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails)))]
-pub async fn revoke(
+    (status = 204)))]
+pub async fn revoke_terminal(
     State(app): State<App>,
     caller: Caller,
     Path(device): Path<String>,
@@ -130,9 +126,8 @@ pub async fn revoke(
 
 /// Have a terminal do something, once, within five minutes (open: 40 seconds).
 #[utoipa::path(post, path = "/terminals/{device}/commands", params(("device" = String, Path)), request_body = Command,
-    responses((status = 202), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
-    (status = 409, body = ProblemDetails, description = "it has no door to open")))]
-pub async fn command(
+    responses((status = 202), (status = 409, body = ProblemDetails, description = "it has no door to open")))]
+pub async fn command_terminal(
     State(app): State<App>,
     caller: Caller,
     Path(device): Path<String>,
@@ -143,8 +138,11 @@ pub async fn command(
 }
 
 /// Who was not let in, by this hub since it started: counts by reason. The log has each.
-#[utoipa::path(get, path = "/terminals/refusals", responses((status = 200, body = [Rejections]), (status = 403, body = ProblemDetails)))]
-pub async fn rejections(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Rejections>>, ApiError> {
+#[utoipa::path(get, path = "/terminals/refusals", responses((status = 200, body = [Rejections])))]
+pub async fn list_rejections(
+    State(app): State<App>,
+    caller: Caller,
+) -> Result<Json<Vec<Rejections>>, ApiError> {
     caller.admin()?;
     Ok(Json(app.rejections.counts().into_iter().map(|(kind, count)| Rejections { kind, count }).collect()))
 }

@@ -3,7 +3,6 @@
 //! A device shows a code that nobody else knows. Whoever accepts it reads that code from its screen:
 //! so the device on the wall is accepted, and not another one that asked at the same time.
 
-use anyhow::Context;
 use jiff::ToSpan;
 use jiff_sqlx::Timestamp;
 use proto::DeviceId;
@@ -15,7 +14,7 @@ use tracing::info;
 
 use crate::crypto::ca::{Authority, Requested};
 use crate::db::pairing::{Claim, NewRequest};
-use crate::error::{Error, check_text};
+use crate::error::{Error, Problem, check_text};
 use crate::web::state::App;
 use crate::{clock, db};
 
@@ -48,12 +47,13 @@ pub enum Outcome {
 /// A device asks, again and again until somebody has decided. A terminal whose certificate ended while
 /// it was off needs nobody: it proves the key that was accepted.
 pub async fn ask(app: &App, request: &str, code: &str, address: &str) -> Result<Outcome, Error> {
-    let requested = Requested::read(request).map_err(|error| Error::invalid(format!("{error:#}")))?;
+    let requested = Requested::read(request)
+        .map_err(|error| Problem::PairingRequestInvalid { reason: format!("{error:#}") }.of("request"))?;
     // The request is signed with its key, and the name is made of the key: nobody asks for another.
     if !requested.names_itself() {
-        return Err(Error::invalid("the request's name does not come from its key"));
+        return Err(Problem::PairingKeyMismatch.of("request"));
     }
-    let code_sha256 = hash(code).ok_or_else(|| Error::invalid("a code has 8 letters and digits"))?;
+    let code_sha256 = hash(code).ok_or_else(|| Problem::PairingCodeInvalid.of("code"))?;
     let mut transaction = app.pool.begin().await?;
     let device = &requested.device;
     let waiting = db::pairing::sweep(&mut transaction, FORGOTTEN_H).await?;
@@ -72,7 +72,7 @@ pub async fn ask(app: &App, request: &str, code: &str, address: &str) -> Result<
             None => {
                 let of_address = db::pairing::of_address(&mut transaction, address).await?;
                 if !waits && (waiting >= PENDING || of_address >= OF_ADDRESS) {
-                    return Err(Error::conflict("too many devices ask already; try again later"));
+                    return Err(Problem::PairingQueueFull.into());
                 }
                 let asking = NewRequest { device, request, code_sha256: &code_sha256, address };
                 db::pairing::ask(&mut transaction, &asking).await?;
@@ -150,12 +150,7 @@ pub async fn accept(
         .await?;
         transaction.commit().await?;
         info!(device.id = %device, left, "a wrong code for a device");
-        return Err(Error::forbidden(match left {
-            0 => "that is not the code that the device shows, for the last time: the claim is rejected; \
-                start the device again, and it asks with another code"
-                .to_owned(),
-            left => format!("that is not the code that the device shows; {left} more attempts"),
-        }));
+        return Err(Problem::PairingCodeWrong { attempts_left: left.into() }.into());
     }
     let signed = authority.sign_terminal(&claim.request, clock::now())?;
     db::terminals::accept(&mut transaction, device, name, &signed.certificate(), true).await?;
@@ -169,7 +164,7 @@ pub async fn accept(
 
 /// Refuses what is no name for a terminal.
 pub fn named(name: &str) -> Result<(), Error> {
-    check_text("a terminal's name", name, NAME)
+    check_text("name", name, NAME)
 }
 
 /// A device is not wanted.
@@ -183,13 +178,13 @@ pub async fn reject(pool: &PgPool, actor: &str, device: &DeviceId) -> Result<(),
 
 async fn pending(conn: &mut PgConnection, device: &DeviceId) -> Result<Claim, Error> {
     let claim = db::pairing::hold(conn, device).await?;
-    let claim = claim.with_context(|| device.to_string()).map_err(|_| {
-        Error::missing(format!("no device {device} asks: `rollcall-hub terminal claims` lists those that do"))
-    })?;
+    let claim = claim.ok_or_else(|| Problem::PairingUnknown { terminal: device.to_string() })?;
     match claim.state.as_str() {
         "pending" => Ok(claim),
-        "accepted" => Err(Error::conflict(format!("{device} was accepted already"))),
-        state => Err(Error::conflict(format!("the claim of {device} is {state}"))),
+        "accepted" => Err(Problem::PairingAccepted { terminal: device.to_string() }.into()),
+        state => {
+            Err(Problem::PairingNotPending { terminal: device.to_string(), state: state.to_owned() }.into())
+        }
     }
 }
 

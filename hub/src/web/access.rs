@@ -1,22 +1,18 @@
 //! Who may call what. Whose data they see is decided by their scope.
 
-use axum::http::StatusCode;
-
 use crate::accounts::{Actor, Role, Scope};
-use crate::web::error::ApiError;
+use crate::error::Problem;
 use crate::web::session::Caller;
 
 impl Caller {
     /// For admin and hr alone.
-    pub fn staff(&self) -> Result<&Actor, ApiError> {
-        let refused = || ApiError::new(StatusCode::FORBIDDEN, "that is for admin and hr");
-        self.0.role.is_staff().then_some(&self.0).ok_or_else(refused)
+    pub fn staff(&self) -> Result<&Actor, Problem> {
+        self.0.role.is_staff().then_some(&self.0).ok_or(Problem::ForStaff)
     }
 
     /// For admin alone.
-    pub fn admin(&self) -> Result<&Actor, ApiError> {
-        let refused = || ApiError::new(StatusCode::FORBIDDEN, "that is for admin");
-        (self.0.role == Role::Admin).then_some(&self.0).ok_or_else(refused)
+    pub fn admin(&self) -> Result<&Actor, Problem> {
+        (self.0.role == Role::Admin).then_some(&self.0).ok_or(Problem::ForAdmin)
     }
 
     /// Whose data they may see.

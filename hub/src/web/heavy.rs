@@ -12,6 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::accounts::Actor;
+use crate::error::Problem;
 use crate::limits::Permit;
 use crate::web::error::ApiError;
 use crate::web::session::Caller;
@@ -19,8 +20,6 @@ use crate::web::state::App;
 
 /// Heavy requests of one account at a time.
 pub const OF_ACCOUNT: usize = 2;
-/// When to try again, in seconds: most reports take less.
-const RETRY_AFTER_S: u64 = 2;
 
 /// An account's permit for a heavy request.
 #[derive(Clone)]
@@ -31,13 +30,8 @@ pub struct HeavyPermit {
 impl App {
     /// A permit for a heavy request; 429 where the account has enough of them under way.
     pub fn permit(&self, actor: &Actor) -> Result<Permit<String>, ApiError> {
-        let busy = || {
-            let message = format!(
-                "{OF_ACCOUNT} reports or dry runs of this account are under way: wait for one to end"
-            );
-            ApiError::too_many(message, RETRY_AFTER_S)
-        };
-        self.heavy.take(actor.name.clone()).ok_or_else(busy)
+        let permit = self.heavy.take(actor.name.clone());
+        Ok(permit.ok_or(Problem::AccountBusy { most: OF_ACCOUNT })?)
     }
 }
 

@@ -10,6 +10,7 @@ use tower_governor::governor::GovernorConfigBuilder;
 use tower_governor::key_extractor::{KeyExtractor, PeerIpKeyExtractor};
 use tower_governor::{GovernorError, GovernorLayer};
 
+use crate::error::Problem;
 use crate::limits::network;
 use crate::web::error::ApiError;
 
@@ -41,5 +42,5 @@ fn refuse(error: GovernorError) -> Response {
         GovernorError::TooManyRequests { wait_time, .. } => wait_time.max(1),
         _ => 1,
     };
-    ApiError::too_many("too many requests from this address: wait a moment", wait_s).into_response()
+    ApiError::from(Problem::AddressTooOften).after(wait_s).into_response()
 }

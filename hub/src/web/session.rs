@@ -1,6 +1,5 @@
 //! Logging in and out, and who is asking.
 
-use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
@@ -14,7 +13,9 @@ use zeroize::Zeroizing;
 
 use crate::accounts::{self, Actor};
 use crate::clock;
+use crate::error::Problem;
 use crate::web::error::{ApiError, ProblemDetails};
+use crate::web::extract::Json;
 use crate::web::rate::{Limit, limit};
 use crate::web::state::App;
 
@@ -27,8 +28,8 @@ const MILLISECONDS_AN_ATTEMPT: u64 = 3000;
 /// Its routes.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(close))
-        .merge(OpenApiRouter::new().routes(routes!(open)).layer(login_limit()))
+        .routes(routes!(log_out))
+        .merge(OpenApiRouter::new().routes(routes!(log_in)).layer(login_limit()))
 }
 
 /// A limit on attempts to log in.
@@ -43,9 +44,8 @@ impl FromRequestParts<App> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let refused = || ApiError::new(StatusCode::UNAUTHORIZED, "log in first: POST /api/v1/sessions");
-        let token = token_of(parts).ok_or_else(refused)?;
-        Ok(Self(accounts::recognise(&app.pool, &token).await?.ok_or_else(refused)?))
+        let token = token_of(parts).ok_or(Problem::LoginRequired)?;
+        Ok(Self(accounts::recognise(&app.pool, &token).await?.ok_or(Problem::LoginRequired)?))
     }
 }
 
@@ -79,19 +79,18 @@ pub struct Opened {
 }
 
 /// Log in.
-#[utoipa::path(post, path = "/sessions", request_body = Login, responses(
-    (status = 200, body = Opened), (status = 401, body = ProblemDetails), (status = 429, body = ProblemDetails, description = "too many attempts")))]
-pub async fn open(State(app): State<App>, Json(login): Json<Login>) -> Result<Json<Opened>, ApiError> {
+#[utoipa::path(post, path = "/sessions", request_body = Login, security(()), responses(
+    (status = 200, body = Opened), (status = 429, body = ProblemDetails, description = "too many attempts")))]
+pub async fn log_in(State(app): State<App>, Json(login): Json<Login>) -> Result<Json<Opened>, ApiError> {
     let password = Zeroizing::new(login.password);
     let token = accounts::log_in(&app.pool, &login.name, password, clock::now()).await?;
-    let token =
-        token.ok_or_else(|| ApiError::new(StatusCode::UNAUTHORIZED, "the name or the password is wrong"))?;
+    let token = token.ok_or(Problem::LoginFailed)?;
     Ok(Json(Opened { token: token.0, expires_in_s: accounts::SESSION.as_secs() }))
 }
 
 /// Log out.
-#[utoipa::path(delete, path = "/sessions", responses((status = 204), (status = 401, body = ProblemDetails)))]
-pub async fn close(State(app): State<App>, _caller: Caller, parts: Parts) -> Result<StatusCode, ApiError> {
+#[utoipa::path(delete, path = "/sessions", responses((status = 204)))]
+pub async fn log_out(State(app): State<App>, _caller: Caller, parts: Parts) -> Result<StatusCode, ApiError> {
     if let Some(token) = token_of(&parts) {
         accounts::log_out(&app.pool, &token).await?;
     }

@@ -19,7 +19,7 @@ use crate::db;
 use crate::db::channels::Channels;
 use crate::db::corrections::Decision;
 use crate::db::recompute_queue::Job;
-use crate::error::{Error, check_text};
+use crate::error::{Error, Problem, check_text};
 use crate::workdays;
 use crate::workdays::facts::NEAR;
 
@@ -132,7 +132,7 @@ impl From<db::corrections::Correction> for Correction {
 
 /// Asks for a correction, and returns its id.
 pub async fn request(pool: &PgPool, actor: &Actor, wish: &Request, now: Timestamp) -> Result<i64, Error> {
-    check_text("a reason", &wish.reason, REASON)?;
+    check_text("reason", &wish.reason, REASON)?;
     actor.somebody()?;
     let mut transaction = pool.begin().await?;
     let person = seen_by(&mut transaction, actor, &wish.number).await?;
@@ -144,7 +144,7 @@ pub async fn request(pool: &PgPool, actor: &Actor, wish: &Request, now: Timestam
     }
     if db::corrections::open(&mut transaction, person.id).await? >= OPEN {
         let number = &wish.number;
-        return Err(Error::conflict(format!("{OPEN} requests about {number} wait for a decision already")));
+        return Err(Problem::CorrectionsPending { number: number.clone(), most: OPEN }.into());
     }
     let adds = serde_json::to_value(&wish.adds)?;
     let stored = db::corrections::NewCorrection {
@@ -174,10 +174,10 @@ async fn revocable(conn: &mut PgConnection, id: i64, day: (Uuid, Date)) -> Resul
     // One that did nothing but revoke is not revoked: ask for what it took away again.
     let nothing = |it: &db::corrections::Correction| it.adds == json!([]) && it.ignores.is_empty();
     if theirs.is_none_or(|it| nothing(&it)) {
-        return Err(Error::invalid(format!("revokes: {id} is no approved correction of that day")));
+        return Err(Problem::CorrectionNotApproved { id }.of("revokes"));
     }
     if db::corrections::revoked(conn, id).await? {
-        return Err(Error::conflict(format!("correction {id} has been revoked already")));
+        return Err(Problem::CorrectionRevoked { id }.into());
     }
     Ok(())
 }
@@ -186,28 +186,22 @@ async fn revocable(conn: &mut PgConnection, id: i64, day: (Uuid, Date)) -> Resul
 /// person's.
 fn check(wish: &Request, ignored: &[Timestamp], zone: &TimeZone, now: Timestamp) -> Result<(), Error> {
     if wish.adds.is_empty() && wish.ignores.is_empty() && wish.revokes.is_none() {
-        let rule = "a correction adds a time, ignores a punch or revokes a correction: name at least one";
-        return Err(Error::invalid(rule));
+        return Err(Problem::CorrectionEmpty.into());
     }
     if wish.adds.len() > ADDS || wish.ignores.len() > IGNORES {
-        return Err(Error::invalid(format!(
-            "a correction adds at most {ADDS} times and ignores at most {IGNORES} punches"
-        )));
+        return Err(Problem::CorrectionTooLong { adds: ADDS, ignores: IGNORES }.into());
     }
     if ignored.len() != wish.ignores.len() {
-        return Err(Error::invalid(format!(
-            "ignores: each must be the id of a punch of {}, and stand once",
-            wish.number
-        )));
+        return Err(Problem::PunchesNotOfPerson { number: wish.number.clone() }.of("ignores"));
     }
     if let Some(add) = wish.adds.iter().find(|add| add.at > now) {
-        return Err(Error::invalid(format!("adds: {} has not come yet", add.at)));
+        return Err(Problem::InFuture { at: add.at }.of("adds"));
     }
     let date = wish.date.0;
     let near = date.saturating_sub(NEAR.days())..=date.saturating_add(NEAR.days());
     let mut times = wish.adds.iter().map(|add| add.at).chain(ignored.iter().copied());
     match times.find(|at| !near.contains(&zone.to_datetime(*at).date())) {
-        Some(far) => Err(Error::invalid(format!("{far} lies more than {NEAR} days from {date}"))),
+        Some(far) => Err(Problem::TooFarFromDate { at: far, days: NEAR, date }.into()),
         None => Ok(()),
     }
 }
@@ -221,7 +215,7 @@ pub async fn list(
     most: i64,
 ) -> Result<Vec<Correction>, Error> {
     if state.is_some_and(|state| !["requested", "approved", "rejected"].contains(&state)) {
-        return Err(Error::invalid("state: write requested, approved or rejected"));
+        return Err(Problem::NotOneOf { allowed: "requested, approved, rejected".into() }.of("state"));
     }
     let mut transaction = pool.begin().await?;
     let whose = (scope.manager, scope.own);
@@ -283,11 +277,11 @@ async fn undecided(
     note: Option<&str>,
 ) -> Result<(Transaction<'static, Postgres>, db::corrections::Correction), Error> {
     if let Some(note) = note {
-        check_text("a note", note, REASON)?;
+        check_text("note", note, REASON)?;
     }
     let mut transaction = pool.begin().await?;
     let asked = db::corrections::lock(&mut transaction, id).await?;
-    let asked = asked.ok_or_else(|| Error::missing(format!("there is no correction {id}")))?;
+    let asked = asked.ok_or(Problem::CorrectionUnknown { id })?;
     let parties = Parties {
         person: asked.person,
         manager: db::people::manager_of(&mut transaction, asked.person).await?,
@@ -296,10 +290,8 @@ async fn undecided(
     };
     may_decide(actor, &parties)?;
     if let Some(by) = &asked.decided_by {
-        let state = &asked.state;
-        return Err(Error::conflict(format!(
-            "correction {id} was {state} by {by} already: ask for another one to change the day again"
-        )));
+        let (state, by) = (asked.state.clone(), by.clone());
+        return Err(Problem::CorrectionDecided { id, state, by }.into());
     }
     Ok((transaction, asked))
 }
@@ -319,11 +311,11 @@ struct Parties<'a> {
 /// Four eyes: the one who decides is neither the one who asked nor the one it is about.
 fn may_decide(actor: &Actor, parties: &Parties<'_>) -> Result<(), Error> {
     if actor.role == Role::Employee || !actor.scope().holds(parties.person, parties.manager) {
-        return Err(Error::forbidden("that is for the person's manager, admin and hr"));
+        return Err(Problem::ForTheirManager.into());
     }
     let decider = actor.somebody_else(parties.person)?;
     if actor.name == parties.requested_by || parties.requester == Some(decider) {
-        return Err(Error::forbidden("nobody decides what they asked for themselves: ask somebody else"));
+        return Err(Problem::OwnRequest.into());
     }
     Ok(())
 }
@@ -377,6 +369,7 @@ async fn decided(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
 
     const NOW: &str = "2025-03-05T12:00:00Z";
 
@@ -397,7 +390,7 @@ mod tests {
 
     fn refused(wish: &Request, ignored: &[Timestamp]) -> bool {
         let zone = TimeZone::get("Europe/Berlin").expect("a zone");
-        matches!(check(wish, ignored, &zone, at(NOW)), Err(Error::Invalid(_)))
+        matches!(check(wish, ignored, &zone, at(NOW)), Err(Error::Problem { problem, .. }) if problem.kind() == Kind::Invalid)
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::date::{self, local};
 use crate::db;
 use crate::db::revisions::Revision;
 use crate::db::workdays::{EXPECTED, Figures};
-use crate::error::Error;
+use crate::error::{Error, Problem};
 use crate::i18n::Language;
 use crate::workdays::facts::NEAR;
 use crate::workdays::reasons::sentence;
@@ -283,12 +283,12 @@ pub async fn finalise(
     db::recompute_queue::hold(&mut transaction, &[person.id]).await?;
     let stands = db::revisions::of_day(&mut transaction, person.id, date, now).await?;
     if stands.is_empty() {
-        return Err(Error::missing(format!("{number} has no workday on {date}")));
+        return Err(Problem::WorkdayUnknown { number: number.to_owned(), date }.into());
     }
     let closes = stands.iter().filter_map(|day| day.closes_at).map(jiff_sqlx::Timestamp::to_jiff).max();
     if let Some(closes) = closes.filter(|closes| *closes > now) {
-        let rule = "punches still count for this day: finalise it after";
-        return Err(Error::conflict(format!("{rule} {}", local(closes, &date::zone(&person.zone)?))));
+        let until = local(closes, &date::zone(&person.zone)?);
+        return Err(Problem::WorkdayOpen { until }.into());
     }
     let days = db::workdays::finalise(&mut transaction, person.id, date, &actor.name, now).await?;
     if days > 0 {

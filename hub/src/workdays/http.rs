@@ -3,8 +3,7 @@
 pub mod corrections;
 pub mod pay_periods;
 
-use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -13,14 +12,14 @@ use crate::clock;
 use crate::date::Day;
 use crate::web::error::ProblemDetails;
 use crate::web::state::App;
-use crate::web::{ApiError, Caller};
+use crate::web::{ApiError, Caller, Json, Path};
 use crate::workdays::day::{self, PersonDay};
 
 /// Its routes.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(look))
-        .routes(routes!(finalise))
+        .routes(routes!(get_workday))
+        .routes(routes!(finalise_workday))
         .merge(corrections::routes())
         .merge(pay_periods::routes())
 }
@@ -29,8 +28,8 @@ pub fn routes() -> OpenApiRouter<App> {
 /// themselves, their manager, admin and hr.
 #[utoipa::path(get, path = "/workdays/{number}/{date}",
     params(("number" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`")), responses(
-    (status = 200, body = PersonDay), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails)))]
-pub async fn look(
+    (status = 200, body = PersonDay)))]
+pub async fn get_workday(
     State(app): State<App>,
     Caller(actor): Caller,
     Path((number, date)): Path<(String, Day)>,
@@ -42,9 +41,8 @@ pub async fn look(
 /// Make a person's day final once its windows have closed, whatever terminals still have to report.
 #[utoipa::path(post, path = "/workdays/{number}/{date}/finalise",
     params(("number" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`")), responses(
-    (status = 204), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
-    (status = 409, body = ProblemDetails, description = "a window is open still")))]
-pub async fn finalise(
+    (status = 204), (status = 409, body = ProblemDetails, description = "a window is open still")))]
+pub async fn finalise_workday(
     State(app): State<App>,
     caller: Caller,
     Path((number, date)): Path<(String, Day)>,

@@ -11,7 +11,7 @@ use crate::accounts::Scope;
 use crate::date::{self, local};
 use crate::db;
 use crate::db::corrections::Gap;
-use crate::error::Error;
+use crate::error::{Error, Problem};
 
 /// Rows of a worklist, at most.
 const ROWS: i64 = 10_000;
@@ -63,7 +63,7 @@ pub async fn worklist(
     let whose = (scope.manager, scope.own);
     let gaps = db::corrections::gaps(&mut transaction, flag, (from, to), whose, ROWS + 1, now).await?;
     if gaps.len() as i64 > ROWS {
-        return Err(Error::invalid(format!("more than {ROWS} workdays: ask for fewer dates")));
+        return Err(Problem::TooManyRows { rows: ROWS }.into());
     }
     let detail = json!({"flag": flag, "from": from, "to": to, "count": gaps.len()});
     db::audit::record(&mut transaction, actor, "worklist.look", "workdays", detail).await?;

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::accounts::Actor;
 use crate::date::{Day, Moment, range, zone};
 use crate::db;
-use crate::error::{Error, check_text};
+use crate::error::{Error, Problem, check_text};
 use crate::workdays::horizon::REACH;
 
 /// Days of a period, at most.
@@ -116,19 +116,16 @@ impl Step {
     }
 
     /// The state after the step, or why there is none.
-    fn after(self, state: &str) -> Result<&'static str, &'static str> {
+    fn after(self, id: i64, state: &str) -> Result<&'static str, Problem> {
         match (self, state) {
             (Self::Approve, "open") => Ok("approved"),
             (Self::Lock, "approved") => Ok("locked"),
-            (Self::Lock, "open") => Err("it is open: approve it first"),
-            (Self::Approve, _) => Err("it was approved already"),
-            (Self::Reopen, "open") => Err("it is open"),
-            (Self::Reopen, "approved") => Err(
-                "an approved period is not reopened: until it is locked, corrections still change its days",
-            ),
-            (Self::Reopen, _) => Err("a locked period is not reopened: ask for corrections, \
-                which become adjustments, and settle those"),
-            (Self::Lock, _) => Err("it was locked already"),
+            (Self::Lock, "open") => Err(Problem::PeriodNotApproved { id }),
+            (Self::Approve, _) => Err(Problem::PeriodApproved { id }),
+            (Self::Reopen, "open") => Err(Problem::PeriodOpen { id }),
+            (Self::Reopen, "approved") => Err(Problem::PeriodApprovedNotReopened { id }),
+            (Self::Reopen, _) => Err(Problem::PeriodLockedNotReopened { id }),
+            (Self::Lock, _) => Err(Problem::PeriodLocked { id }),
         }
     }
 }
@@ -166,14 +163,10 @@ pub async fn open(
     if let Some(site) = site
         && !db::sites::list(&mut transaction).await?.iter().any(|known| known.name == site)
     {
-        return Err(Error::invalid(format!("there is no site {site:?}: PUT /api/v1/sites/NAME makes one")));
+        return Err(Problem::SiteUnknown { site: site.to_owned() }.of("site"));
     }
     let id = db::pay_periods::open(&mut transaction, site, (from, to), actor, now).await?;
-    let id = id.ok_or_else(|| {
-        Error::conflict(format!(
-            "a period that holds some of {from} to {to} is there already: see /api/v1/periods"
-        ))
-    })?;
+    let id = id.ok_or(Problem::PeriodOverlaps { from, to })?;
     let detail = json!({"site": site, "from": from, "to": to});
     db::audit::record(&mut transaction, actor, "period.open", &id.to_string(), detail).await?;
     let period = db::pay_periods::find(&mut transaction, id).await?.ok_or_else(|| unknown(id))?;
@@ -193,18 +186,14 @@ pub async fn step(pool: &PgPool, actor: &str, id: i64, step: Step, now: Timestam
         ended(&mut transaction, &before, now).await?;
         let open = db::pay_periods::unclosed(&mut transaction, id, now).await?;
         if open > 0 {
-            return Err(Error::conflict(format!(
-                "period {id}: the shifts of {open} workdays may still be worked"
-            )));
+            return Err(Problem::PeriodHasOpenDays { id, days: open }.into());
         }
         db::pay_periods::note_people(&mut transaction, id).await?;
         finalised = Some(db::pay_periods::finalise(&mut transaction, id, actor, now).await?);
     }
     let waiting = db::pay_periods::awaited(&mut transaction, id, REACH).await?;
     if waiting > 0 {
-        return Err(Error::conflict(format!(
-            "period {id}: {waiting} requests to compute days of its people wait: try again in a moment"
-        )));
+        return Err(Problem::PeriodAwaitsComputation { id, requests: waiting }.into());
     }
     db::pay_periods::change(&mut transaction, id, state, actor, now).await?;
     let mut detail = json!({"before": before.state, "after": state});
@@ -224,8 +213,7 @@ async fn moved(
     step: Step,
 ) -> Result<(db::pay_periods::Period, &'static str), Error> {
     let period = db::pay_periods::find(conn, id).await?.ok_or_else(|| unknown(id))?;
-    let state =
-        step.after(&period.state).map_err(|reason| Error::conflict(format!("period {id}: {reason}")))?;
+    let state = step.after(id, &period.state)?;
     Ok((period, state))
 }
 
@@ -240,14 +228,14 @@ async fn ended(
         let theirs = period.site.as_ref().is_none_or(|name| *name == site.name);
         if theirs && zone(&site.zone)?.to_datetime(now).date() <= last {
             let name = site.name;
-            return Err(Error::conflict(format!("period {id}: {last} is not over yet at {name}")));
+            return Err(Problem::PeriodNotOver { id, last, site: name }.into());
         }
     }
     Ok(())
 }
 
 fn unknown(id: i64) -> Error {
-    Error::missing(format!("there is no period {id}"))
+    Problem::PeriodUnknown { id }.into()
 }
 
 /// Adjustments in a state (or all), the oldest first, after an id. The look is audited.
@@ -259,7 +247,7 @@ pub async fn adjustments(
     most: i64,
 ) -> Result<Vec<Adjustment>, Error> {
     if state.is_some_and(|state| !["pending", "settled"].contains(&state)) {
-        return Err(Error::invalid("state: write pending or settled"));
+        return Err(Problem::NotOneOf { allowed: "pending, settled".into() }.of("state"));
     }
     let mut transaction = pool.begin().await?;
     let rows = db::pay_periods::adjustments(&mut transaction, state, after, most).await?;
@@ -284,7 +272,7 @@ pub async fn adjustments(
 /// Says that an adjustment has been dealt with, such as in the next payroll. Not by the one it is about.
 pub async fn settle(pool: &PgPool, actor: &Actor, id: i64, settlement: &Settlement) -> Result<(), Error> {
     let Settlement { note, changed_at: Moment(changed_at) } = settlement;
-    check_text("a note", note, NOTE)?;
+    check_text("note", note, NOTE)?;
     let mut transaction = pool.begin().await?;
     // Whoever computes this person's days has read what is pending: wait for them.
     if let Some(person) = db::pay_periods::whose(&mut transaction, id).await? {
@@ -293,11 +281,9 @@ pub async fn settle(pool: &PgPool, actor: &Actor, id: i64, settlement: &Settleme
     }
     if !db::pay_periods::settle(&mut transaction, id, *changed_at, &actor.name, note).await? {
         return Err(match db::pay_periods::adjustment_state(&mut transaction, id).await? {
-            Some(state) if state == "settled" => {
-                Error::conflict(format!("adjustment {id} is settled already"))
-            }
-            Some(_) => Error::conflict(format!("adjustment {id} has changed since: read it again")),
-            None => Error::missing(format!("there is no adjustment {id}")),
+            Some(state) if state == "settled" => Problem::AdjustmentSettled { id }.into(),
+            Some(_) => Problem::AdjustmentChanged { id }.into(),
+            None => Problem::AdjustmentUnknown { id }.into(),
         });
     }
     let detail = json!({"note": note, "changed_at": changed_at});
@@ -312,8 +298,8 @@ mod tests {
 
     #[test]
     fn periods_move_in_one_direction() {
-        assert_eq!(Step::Approve.after("open"), Ok("approved"));
-        assert_eq!(Step::Lock.after("approved"), Ok("locked"));
+        assert_eq!(Step::Approve.after(1, "open"), Ok("approved"));
+        assert_eq!(Step::Lock.after(1, "approved"), Ok("locked"));
         for (step, state) in [
             (Step::Lock, "open"),
             (Step::Approve, "approved"),
@@ -323,7 +309,7 @@ mod tests {
             (Step::Reopen, "approved"),
             (Step::Reopen, "locked"),
         ] {
-            assert!(step.after(state).is_err(), "{step:?} after {state}");
+            assert!(step.after(1, state).is_err(), "{step:?} after {state}");
         }
     }
 }

@@ -53,11 +53,11 @@ fn check_within(bytes: &[u8], most: u64) -> Result<(), ImportError> {
 /// A workbook is not what its reader takes.
 pub fn unreadable(error: impl std::fmt::Display) -> ImportError {
     let way_out = "save it again as .xlsx or as CSV UTF-8";
-    ImportError::File(format!("the workbook can't be read ({error}): {way_out}"))
+    ImportError::file(format!("the workbook can't be read ({error}): {way_out}"))
 }
 
 fn too_much(what: &str) -> ImportError {
-    ImportError::File(format!("the workbook {what}: copy its rows into a new one, or save them as CSV UTF-8"))
+    ImportError::file(format!("the workbook {what}: copy its rows into a new one, or save them as CSV UTF-8"))
 }
 
 /// Measures an entry as far as it is XML; its reader gets no further.

@@ -1,7 +1,6 @@
 //! The timesheet over HTTP.
 
-use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::IntoResponse;
 use serde::Deserialize;
@@ -13,12 +12,12 @@ use crate::date::Day;
 use crate::reports::timesheet::{Period, Row, timesheet};
 use crate::web::error::ProblemDetails;
 use crate::web::state::App;
-use crate::web::{ApiError, Caller};
+use crate::web::{ApiError, Caller, Json, Query};
 use crate::{clock, reports};
 
 /// Its routes.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(json)).routes(routes!(csv))
+    OpenApiRouter::new().routes(routes!(get_timesheet)).routes(routes!(get_timesheet_csv))
 }
 
 /// Which days, both inclusive, in the site's zone.
@@ -46,9 +45,8 @@ async fn rows(app: App, caller: &Caller, period: Period) -> Result<Vec<Row>, Api
 
 /// The timesheet.
 #[utoipa::path(get, path = "/timesheet", params(Days), responses(
-    (status = 200, body = [Row]), (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails),
-    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
-pub async fn json(
+    (status = 200, body = [Row]), (status = 429, body = ProblemDetails)))]
+pub async fn get_timesheet(
     State(app): State<App>,
     caller: Caller,
     Query(days): Query<Days>,
@@ -58,9 +56,8 @@ pub async fn json(
 
 /// The timesheet as CSV.
 #[utoipa::path(get, path = "/timesheet.csv", params(Days), responses(
-    (status = 200, body = String, content_type = "text/csv"), (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails),
-    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
-pub async fn csv(
+    (status = 200, body = String, content_type = "text/csv"), (status = 429, body = ProblemDetails)))]
+pub async fn get_timesheet_csv(
     State(app): State<App>,
     caller: Caller,
     Query(days): Query<Days>,

@@ -1,7 +1,6 @@
 //! What one person is to work, and when they are on leave, over HTTP.
 
-use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -14,7 +13,7 @@ use crate::schedules::{self, Effect};
 use crate::web::error::ProblemDetails;
 use crate::web::query::{Between, DryRun};
 use crate::web::state::App;
-use crate::web::{ApiError, Caller};
+use crate::web::{ApiError, Caller, Json, Path, Query};
 
 /// Days to be computed again at a time, at most: some ten years.
 const RECOMPUTED_DAYS: i32 = 3660;
@@ -22,17 +21,16 @@ const RECOMPUTED_DAYS: i32 = 3660;
 /// Its routes.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(plan, assign))
-        .routes(routes!(put_day, remove_day))
-        .routes(routes!(leave, put_leave, remove_leave))
-        .routes(routes!(recompute))
+        .routes(routes!(get_plan, assign_schedule))
+        .routes(routes!(put_override, remove_override))
+        .routes(routes!(list_leave, put_leave, remove_leave))
+        .routes(routes!(recompute_workdays))
 }
 
 /// What a person is to work: for themselves, their manager, admin and hr.
 #[utoipa::path(get, path = "/people/{number}/schedule", params(("number" = String, Path), Between), responses(
-    (status = 200, body = Plan), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails),
-    (status = 404, body = ProblemDetails)))]
-pub async fn plan(
+    (status = 200, body = Plan)))]
+pub async fn get_plan(
     State(app): State<App>,
     Caller(actor): Caller,
     Path(number): Path<String>,
@@ -43,10 +41,8 @@ pub async fn plan(
 
 /// Let a person follow a pattern of shifts, or none, from one date to another.
 #[utoipa::path(put, path = "/people/{number}/schedule", params(("number" = String, Path), DryRun),
-    request_body = AssignmentSetting, responses((status = 200, body = Effect), (status = 400, body = ProblemDetails),
-    (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
-    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
-pub async fn assign(
+    request_body = AssignmentSetting, responses((status = 200, body = Effect), (status = 429, body = ProblemDetails)))]
+pub async fn assign_schedule(
     State(app): State<App>,
     caller: Caller,
     Path(number): Path<String>,
@@ -59,10 +55,8 @@ pub async fn assign(
 /// Set what one date of a person holds, whatever the pattern says.
 #[utoipa::path(put, path = "/people/{number}/days/{date}",
     params(("number" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`"), DryRun),
-    request_body = Override, responses((status = 200, body = Effect), (status = 400, body = ProblemDetails),
-    (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
-    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
-pub async fn put_day(
+    request_body = Override, responses((status = 200, body = Effect), (status = 429, body = ProblemDetails)))]
+pub async fn put_override(
     State(app): State<App>,
     caller: Caller,
     Path((number, date)): Path<(String, Day)>,
@@ -76,9 +70,8 @@ pub async fn put_day(
 /// Let the pattern hold again on one date of a person.
 #[utoipa::path(delete, path = "/people/{number}/days/{date}",
     params(("number" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`"), DryRun),
-    responses((status = 200, body = Effect), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
-    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
-pub async fn remove_day(
+    responses((status = 200, body = Effect), (status = 429, body = ProblemDetails)))]
+pub async fn remove_override(
     State(app): State<App>,
     caller: Caller,
     Path((number, date)): Path<(String, Day)>,
@@ -90,9 +83,8 @@ pub async fn remove_day(
 
 /// A person's leave: for themselves, their manager, admin and hr.
 #[utoipa::path(get, path = "/people/{number}/leave", params(("number" = String, Path), Between), responses(
-    (status = 200, body = [LeaveDay]), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails),
-    (status = 404, body = ProblemDetails)))]
-pub async fn leave(
+    (status = 200, body = [LeaveDay])))]
+pub async fn list_leave(
     State(app): State<App>,
     Caller(actor): Caller,
     Path(number): Path<String>,
@@ -103,9 +95,7 @@ pub async fn leave(
 
 /// Give a person leave, or change it.
 #[utoipa::path(put, path = "/people/{number}/leave", params(("number" = String, Path), DryRun),
-    request_body = LeaveSetting, responses((status = 200, body = Effect), (status = 400, body = ProblemDetails),
-    (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
-    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
+    request_body = LeaveSetting, responses((status = 200, body = Effect), (status = 429, body = ProblemDetails)))]
 pub async fn put_leave(
     State(app): State<App>,
     caller: Caller,
@@ -118,8 +108,7 @@ pub async fn put_leave(
 
 /// Take back a person's leave.
 #[utoipa::path(delete, path = "/people/{number}/leave", params(("number" = String, Path), Between), responses(
-    (status = 200, body = Effect), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails),
-    (status = 404, body = ProblemDetails)))]
+    (status = 200, body = Effect)))]
 pub async fn remove_leave(
     State(app): State<App>,
     caller: Caller,
@@ -146,10 +135,8 @@ pub struct Recomputation {
 
 /// Let workdays be computed again. Where nothing changed since, they stay as they are.
 #[utoipa::path(post, path = "/recompute", params(DryRun), request_body = Recomputation, responses(
-    (status = 200, body = Effect), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails),
-    (status = 404, body = ProblemDetails),
-    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
-pub async fn recompute(
+    (status = 200, body = Effect), (status = 429, body = ProblemDetails)))]
+pub async fn recompute_workdays(
     State(app): State<App>,
     caller: Caller,
     Query(trial): Query<DryRun>,

@@ -1,7 +1,6 @@
 //! Sites, departments and calendars over HTTP.
 
-use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -12,33 +11,32 @@ use crate::schedules::sites::{self, Site, SiteSetting};
 use crate::web::error::ProblemDetails;
 use crate::web::query::DryRun;
 use crate::web::state::App;
-use crate::web::{ApiError, Caller};
+use crate::web::{ApiError, Caller, Json, Path, Query};
 
 /// Its routes.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(list))
-        .routes(routes!(put))
-        .routes(routes!(departments))
-        .routes(routes!(calendars))
-        .routes(routes!(holidays))
+        .routes(routes!(list_sites))
+        .routes(routes!(put_site))
+        .routes(routes!(list_departments))
+        .routes(routes!(list_calendars))
+        .routes(routes!(list_holidays))
         .routes(routes!(put_holiday, remove_holiday))
 }
 
 /// All sites.
 #[utoipa::path(get, path = "/sites", responses(
-    (status = 200, body = [Site]), (status = 401, body = ProblemDetails), (status = 403, body = ProblemDetails)))]
-pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Site>>, ApiError> {
+    (status = 200, body = [Site])))]
+pub async fn list_sites(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Site>>, ApiError> {
     caller.staff()?;
     Ok(Json(sites::sites(&app.pool).await?))
 }
 
 /// Make a site or change it. Another zone or calendar lets all its people's days be computed again.
 #[utoipa::path(put, path = "/sites/{name}", params(("name" = String, Path), DryRun), request_body = SiteSetting,
-    responses((status = 200, body = Effect), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails),
-    (status = 409, body = ProblemDetails),
-    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
-pub async fn put(
+    responses((status = 200, body = Effect), (status = 409, body = ProblemDetails),
+    (status = 429, body = ProblemDetails)))]
+pub async fn put_site(
     State(app): State<App>,
     caller: Caller,
     Path(name): Path<String>,
@@ -50,24 +48,24 @@ pub async fn put(
 
 /// The names of all departments.
 #[utoipa::path(get, path = "/departments", responses(
-    (status = 200, body = [String]), (status = 401, body = ProblemDetails), (status = 403, body = ProblemDetails)))]
-pub async fn departments(State(app): State<App>, caller: Caller) -> Result<Json<Vec<String>>, ApiError> {
+    (status = 200, body = [String])))]
+pub async fn list_departments(State(app): State<App>, caller: Caller) -> Result<Json<Vec<String>>, ApiError> {
     caller.staff()?;
     Ok(Json(sites::departments(&app.pool).await?))
 }
 
 /// The names of all calendars of holidays.
 #[utoipa::path(get, path = "/calendars", responses(
-    (status = 200, body = [String]), (status = 401, body = ProblemDetails), (status = 403, body = ProblemDetails)))]
-pub async fn calendars(State(app): State<App>, caller: Caller) -> Result<Json<Vec<String>>, ApiError> {
+    (status = 200, body = [String])))]
+pub async fn list_calendars(State(app): State<App>, caller: Caller) -> Result<Json<Vec<String>>, ApiError> {
     caller.staff()?;
     Ok(Json(calendars::calendars(&app.pool).await?))
 }
 
 /// The holidays of a calendar.
 #[utoipa::path(get, path = "/calendars/{name}", params(("name" = String, Path)), responses(
-    (status = 200, body = [Holiday]), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails)))]
-pub async fn holidays(
+    (status = 200, body = [Holiday])))]
+pub async fn list_holidays(
     State(app): State<App>,
     caller: Caller,
     Path(name): Path<String>,
@@ -79,9 +77,7 @@ pub async fn holidays(
 /// Add a holiday to a calendar, which is made if it is not there.
 #[utoipa::path(put, path = "/calendars/{name}/holidays/{date}",
     params(("name" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`"), DryRun),
-    request_body = HolidaySetting, responses((status = 200, body = Effect), (status = 400, body = ProblemDetails),
-    (status = 403, body = ProblemDetails),
-    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
+    request_body = HolidaySetting, responses((status = 200, body = Effect), (status = 429, body = ProblemDetails)))]
 pub async fn put_holiday(
     State(app): State<App>,
     caller: Caller,
@@ -96,8 +92,7 @@ pub async fn put_holiday(
 /// Make a holiday an ordinary day again.
 #[utoipa::path(delete, path = "/calendars/{name}/holidays/{date}",
     params(("name" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`"), DryRun),
-    responses((status = 200, body = Effect), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
-    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
+    responses((status = 200, body = Effect), (status = 429, body = ProblemDetails)))]
 pub async fn remove_holiday(
     State(app): State<App>,
     caller: Caller,

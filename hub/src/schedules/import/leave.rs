@@ -104,7 +104,7 @@ impl Importer for Plan {
         let days =
             ranges.clone().fold(0usize, |sum, (from, to)| sum.saturating_add(count(from, to) as usize));
         if days > FILE_DAYS {
-            return Err(ImportError::File(format!("the file has more than {FILE_DAYS} days: divide it")));
+            return Err(ImportError::file(format!("the file has more than {FILE_DAYS} days: divide it")));
         }
         let numbers = drafts.iter().filter_map(|draft| draft.number.clone()).collect();
         let people = people_with(conn, run, numbers).await?;

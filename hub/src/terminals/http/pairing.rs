@@ -2,8 +2,7 @@
 
 use std::net::SocketAddr;
 
-use axum::Json;
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
 use proto::DeviceId;
 use serde::{Deserialize, Serialize};
@@ -12,11 +11,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::date::local;
+use crate::error::Problem;
 use crate::terminals::pairing::{self, Outcome};
 use crate::web::error::ProblemDetails;
 use crate::web::rate::{Limit, limit};
 use crate::web::state::App;
-use crate::web::{ApiError, Caller};
+use crate::web::{ApiError, Caller, Json, Path};
 
 /// Questions of one address: so many at once, then one every so many milliseconds. A hundred new
 /// terminals behind one address ask every ten seconds.
@@ -26,10 +26,10 @@ const MILLISECONDS: u64 = 50;
 /// Its routes.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(list))
-        .routes(routes!(accept))
-        .routes(routes!(reject))
-        .merge(OpenApiRouter::new().routes(routes!(ask)).layer(claim_limit()))
+        .routes(routes!(list_claims))
+        .routes(routes!(accept_terminal))
+        .routes(routes!(reject_terminal))
+        .merge(OpenApiRouter::new().routes(routes!(request_pairing)).layer(claim_limit()))
 }
 
 /// A limit on asking.
@@ -87,10 +87,10 @@ pub struct Acceptance {
 }
 
 /// Ask to become a terminal. Nobody needs to log in for it; repeat it until somebody has decided.
-#[utoipa::path(post, path = "/claims", request_body = Claim, responses(
+#[utoipa::path(post, path = "/claims", security(()), request_body = Claim, responses(
     (status = 200, body = Answer, description = "accepted or rejected"), (status = 202, body = Answer, description = "nobody has decided"),
-    (status = 400, body = ProblemDetails), (status = 429, body = ProblemDetails, description = "too often")))]
-pub async fn ask(
+    (status = 429, body = ProblemDetails, description = "too often")))]
+pub async fn request_pairing(
     State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Json(claim): Json<Claim>,
@@ -111,9 +111,8 @@ pub async fn ask(
 }
 
 /// Devices that ask.
-#[utoipa::path(get, path = "/claims", responses((status = 200, body = [Waiting]), (status = 401, body = ProblemDetails),
-    (status = 403, body = ProblemDetails)))]
-pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Waiting>>, ApiError> {
+#[utoipa::path(get, path = "/claims", responses((status = 200, body = [Waiting])))]
+pub async fn list_claims(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Waiting>>, ApiError> {
     caller.admin()?;
     let waiting = |claim: crate::db::pairing::Claim| Waiting {
         device: claim.device,
@@ -128,9 +127,9 @@ pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Wai
 
 /// Accept a device, with the code that it shows.
 #[utoipa::path(post, path = "/claims/{device}/accept", params(("device" = String, Path)), request_body = Acceptance,
-    responses((status = 204), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails, description = "the code is wrong"),
-    (status = 404, body = ProblemDetails), (status = 409, body = ProblemDetails)))]
-pub async fn accept(
+    responses((status = 204), (status = 403, body = ProblemDetails, description = "the code is wrong"),
+    (status = 409, body = ProblemDetails)))]
+pub async fn accept_terminal(
     State(app): State<App>,
     caller: Caller,
     Path(device): Path<String>,
@@ -147,8 +146,8 @@ pub async fn accept(
 
 /// Reject a device.
 #[utoipa::path(post, path = "/claims/{device}/reject", params(("device" = String, Path)), responses((status = 204),
-    (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails), (status = 409, body = ProblemDetails)))]
-pub async fn reject(
+    (status = 409, body = ProblemDetails)))]
+pub async fn reject_terminal(
     State(app): State<App>,
     caller: Caller,
     Path(device): Path<String>,
@@ -159,5 +158,7 @@ pub async fn reject(
 
 /// A terminal's id in a path.
 pub fn named(device: &str) -> Result<DeviceId, ApiError> {
-    device.parse().map_err(ApiError::bad)
+    device.parse().map_err(|error: <DeviceId as std::str::FromStr>::Err| {
+        Problem::PathInvalid { reason: error.to_string() }.into()
+    })
 }

@@ -1,7 +1,6 @@
 //! Corrections, and the worklists that call for them, over HTTP.
 
-use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -12,7 +11,7 @@ use crate::clock;
 use crate::web::error::ProblemDetails;
 use crate::web::query::Between;
 use crate::web::state::App;
-use crate::web::{ApiError, Caller};
+use crate::web::{ApiError, Caller, Json, Path, Query};
 use crate::workdays::corrections::{self, Correction, Request};
 use crate::workdays::missing_punches::{self, Missing, Side};
 
@@ -24,11 +23,11 @@ const LONGEST_PAGE: i64 = 1000;
 /// Its routes.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(list, request))
-        .routes(routes!(approve))
-        .routes(routes!(reject))
-        .routes(routes!(missing_in))
-        .routes(routes!(missing_out))
+        .routes(routes!(list_corrections, request_correction))
+        .routes(routes!(approve_correction))
+        .routes(routes!(reject_correction))
+        .routes(routes!(list_missing_in))
+        .routes(routes!(list_missing_out))
 }
 
 /// Which rows.
@@ -60,9 +59,8 @@ pub struct Requested {
 
 /// Ask for a correction: for oneself; managers for their people, too; admin and hr for everybody.
 #[utoipa::path(post, path = "/corrections", request_body = Request, responses(
-    (status = 201, body = Requested), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails),
-    (status = 404, body = ProblemDetails)))]
-pub async fn request(
+    (status = 201, body = Requested)))]
+pub async fn request_correction(
     State(app): State<App>,
     Caller(actor): Caller,
     Json(wish): Json<Request>,
@@ -73,8 +71,8 @@ pub async fn request(
 
 /// Requests, the oldest first: those that concern people whom the caller may see.
 #[utoipa::path(get, path = "/corrections", params(Listed), responses(
-    (status = 200, body = [Correction]), (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails)))]
-pub async fn list(
+    (status = 200, body = [Correction])))]
+pub async fn list_corrections(
     State(app): State<App>,
     caller: Caller,
     Query(listed): Query<Listed>,
@@ -94,9 +92,8 @@ pub struct Verdict {
 /// Approve a request: it is laid over the punches, and the day computed again. For the person's
 /// manager, admin and hr, but neither for the one who asked nor for the person.
 #[utoipa::path(post, path = "/corrections/{id}/approve", params(("id" = i64, Path)), request_body = Verdict,
-    responses((status = 200, body = Correction), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
-    (status = 409, body = ProblemDetails, description = "decided already")))]
-pub async fn approve(
+    responses((status = 200, body = Correction), (status = 409, body = ProblemDetails, description = "decided already")))]
+pub async fn approve_correction(
     State(app): State<App>,
     Caller(actor): Caller,
     Path(id): Path<i64>,
@@ -111,9 +108,8 @@ pub async fn approve(
 
 /// Reject a request; for the same people.
 #[utoipa::path(post, path = "/corrections/{id}/reject", params(("id" = i64, Path)), request_body = Verdict,
-    responses((status = 200, body = Correction), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
-    (status = 409, body = ProblemDetails, description = "decided already")))]
-pub async fn reject(
+    responses((status = 200, body = Correction), (status = 409, body = ProblemDetails, description = "decided already")))]
+pub async fn reject_correction(
     State(app): State<App>,
     Caller(actor): Caller,
     Path(id): Path<i64>,
@@ -125,9 +121,8 @@ pub async fn reject(
 
 /// Workdays without a punch of coming, of people whom the caller may see.
 #[utoipa::path(get, path = "/worklists/missing_in", params(Between), responses(
-    (status = 200, body = [Missing]), (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails),
-    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
-pub async fn missing_in(
+    (status = 200, body = [Missing]), (status = 429, body = ProblemDetails)))]
+pub async fn list_missing_in(
     State(app): State<App>,
     caller: Caller,
     Query(between): Query<Between>,
@@ -137,9 +132,8 @@ pub async fn missing_in(
 
 /// Workdays without a punch of leaving, of people whom the caller may see.
 #[utoipa::path(get, path = "/worklists/missing_out", params(Between), responses(
-    (status = 200, body = [Missing]), (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails),
-    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way")))]
-pub async fn missing_out(
+    (status = 200, body = [Missing]), (status = 429, body = ProblemDetails)))]
+pub async fn list_missing_out(
     State(app): State<App>,
     caller: Caller,
     Query(between): Query<Between>,

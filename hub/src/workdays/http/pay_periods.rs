@@ -1,7 +1,6 @@
 //! Periods and adjustments over HTTP.
 
-use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -9,34 +8,33 @@ use utoipa_axum::routes;
 use crate::clock;
 use crate::web::error::ProblemDetails;
 use crate::web::state::App;
-use crate::web::{ApiError, Caller};
+use crate::web::{ApiError, Caller, Json, Path, Query};
 use crate::workdays::http::corrections::Listed;
 use crate::workdays::pay_periods::{self, Adjustment, Period, PeriodSetting, Settlement, Step};
 
 /// Its routes.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(list, open))
-        .routes(routes!(approve))
-        .routes(routes!(lock))
-        .routes(routes!(reopen))
-        .routes(routes!(adjustments))
-        .routes(routes!(settle))
+        .routes(routes!(list_periods, open_period))
+        .routes(routes!(approve_period))
+        .routes(routes!(lock_period))
+        .routes(routes!(reopen_period))
+        .routes(routes!(list_adjustments))
+        .routes(routes!(settle_adjustment))
 }
 
 /// All periods, the latest first.
 #[utoipa::path(get, path = "/periods", responses(
-    (status = 200, body = [Period]), (status = 401, body = ProblemDetails), (status = 403, body = ProblemDetails)))]
-pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Period>>, ApiError> {
+    (status = 200, body = [Period])))]
+pub async fn list_periods(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Period>>, ApiError> {
     caller.staff()?;
     Ok(Json(pay_periods::list(&app.pool).await?))
 }
 
 /// Open a period of one site, or of all.
 #[utoipa::path(post, path = "/periods", request_body = PeriodSetting, responses(
-    (status = 201, body = Period), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails),
-    (status = 409, body = ProblemDetails, description = "one that overlaps is there")))]
-pub async fn open(
+    (status = 201, body = Period), (status = 409, body = ProblemDetails, description = "one that overlaps is there")))]
+pub async fn open_period(
     State(app): State<App>,
     caller: Caller,
     Json(setting): Json<PeriodSetting>,
@@ -47,9 +45,8 @@ pub async fn open(
 
 /// Approve an open period. Its days still follow the facts.
 #[utoipa::path(post, path = "/periods/{id}/approve", params(("id" = i64, Path)), responses(
-    (status = 200, body = Period), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
-    (status = 409, body = ProblemDetails, description = "not open, or days wait to be computed")))]
-pub async fn approve(
+    (status = 200, body = Period), (status = 409, body = ProblemDetails, description = "not open, or days wait to be computed")))]
+pub async fn approve_period(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<i64>,
@@ -60,9 +57,8 @@ pub async fn approve(
 /// Lock an approved period. Its days never change again, absences that wait for a terminal included: what
 /// facts say against them becomes an adjustment.
 #[utoipa::path(post, path = "/periods/{id}/lock", params(("id" = i64, Path)), responses(
-    (status = 200, body = Period), (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
-    (status = 409, body = ProblemDetails, description = "not approved, not over, or days wait to be computed")))]
-pub async fn lock(
+    (status = 200, body = Period), (status = 409, body = ProblemDetails, description = "not approved, not over, or days wait to be computed")))]
+pub async fn lock_period(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<i64>,
@@ -72,8 +68,8 @@ pub async fn lock(
 
 /// Always refused, with the way out: periods are not reopened.
 #[utoipa::path(post, path = "/periods/{id}/reopen", params(("id" = i64, Path)), responses(
-    (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails), (status = 409, body = ProblemDetails)))]
-pub async fn reopen(
+    (status = 409, body = ProblemDetails)))]
+pub async fn reopen_period(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<i64>,
@@ -87,8 +83,8 @@ async fn step(app: &App, caller: &Caller, id: i64, step: Step) -> Result<Json<Pe
 
 /// What facts say against locked days, the oldest first.
 #[utoipa::path(get, path = "/adjustments", params(Listed), responses(
-    (status = 200, body = [Adjustment]), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails)))]
-pub async fn adjustments(
+    (status = 200, body = [Adjustment])))]
+pub async fn list_adjustments(
     State(app): State<App>,
     caller: Caller,
     Query(listed): Query<Listed>,
@@ -100,9 +96,8 @@ pub async fn adjustments(
 
 /// Say that an adjustment has been dealt with. Nobody settles their own.
 #[utoipa::path(post, path = "/adjustments/{id}/settle", params(("id" = i64, Path)), request_body = Settlement,
-    responses((status = 204), (status = 400, body = ProblemDetails), (status = 403, body = ProblemDetails),
-    (status = 404, body = ProblemDetails), (status = 409, body = ProblemDetails, description = "settled already, or changed since it was read")))]
-pub async fn settle(
+    responses((status = 204), (status = 409, body = ProblemDetails, description = "settled already, or changed since it was read")))]
+pub async fn settle_adjustment(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<i64>,
