@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use uuid::Uuid;
 
 use crate::dir::TestDir;
@@ -132,6 +132,29 @@ impl Terminal {
         let text = std::fs::read_to_string(self.folder.join("out")).unwrap_or_default();
         let id = |line: &str| line.strip_prefix("punch ")?.split(' ').next()?.parse().ok();
         text.split_inclusive('\n').filter(|line| line.ends_with('\n')).filter_map(id).collect()
+    }
+
+    pub async fn wait_until_durable(&self, count: usize) -> Result<()> {
+        eventually(&format!("{count} durable punches"), async || {
+            let found = self.durable().len();
+            ensure!(found >= count, "{found} punches; {}", self.logged());
+            Ok(())
+        })
+        .await
+    }
+
+    /// Waits until each of its durable punches is in PostgreSQL. No punch may be there twice.
+    pub async fn wait_until_delivered(&self, hub: &Hub) -> Result<()> {
+        let durable = self.durable();
+        eventually("every durable punch in PostgreSQL", async || {
+            let stored = hub.cluster().punches().await?;
+            ensure!(stored.values().all(|count| *count == 1), "a punch is stored twice");
+            let missing = durable.iter().filter(|id| !stored.contains_key(id)).count();
+            let of = durable.len();
+            ensure!(missing == 0, "{missing} of {of} missing: {} {}", hub.logged(), self.logged());
+            Ok(())
+        })
+        .await
     }
 
     /// Waits for a line of its output that starts with `word`; returns the rest of the line.

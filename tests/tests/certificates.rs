@@ -10,21 +10,9 @@ use tests::{check_error, eventually};
 const WALK: Walk<'_> = Walk { photos: &[("obama3.jpg", false)], rate: 30, rearm_s: 0, for_ever: true };
 const DAY: i64 = 86_400;
 
-async fn arrive(terminal: &Terminal, hub: &Hub, more: usize) -> Result<()> {
-    let before = terminal.durable().len();
-    eventually("punches", async || {
-        ensure!(terminal.durable().len() >= before + more, "{}", terminal.logged());
-        Ok(())
-    })
-    .await?;
-    let durable = terminal.durable();
-    eventually("every durable punch in PostgreSQL", async || {
-        let arrived = hub.cluster().punches().await?;
-        let missing = durable.iter().filter(|id| arrived.get(id) != Some(&1)).count();
-        ensure!(missing == 0, "{missing} missing: {} {}", hub.logged(), terminal.logged());
-        Ok(())
-    })
-    .await
+async fn punches_are_delivered(terminal: &Terminal, hub: &Hub, more: usize) -> Result<()> {
+    terminal.wait_until_durable(terminal.durable().len() + more).await?;
+    terminal.wait_until_delivered(hub).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,14 +31,14 @@ async fn a_terminal_offline_for_thirteen_months_reconnects_to_a_hub_that_never_r
         hub.must(&["terminal", "accept", &device, "--code", &code, "--name", "Door"]).map(drop)
     })
     .await?;
-    arrive(&terminal, &hub, 5).await?;
+    punches_are_delivered(&terminal, &hub, 5).await?;
     terminal.kill()?;
 
     // The hub's first certificate and the terminal's have expired.
     let process = hub.process()?;
     clock.set(400 * DAY)?;
     terminal.start()?;
-    arrive(&terminal, &hub, 10).await?;
+    punches_are_delivered(&terminal, &hub, 10).await?;
     ensure!(hub.process()? == process && hub.logged().contains("the hub's certificate is renewed"));
     ensure!(hub.logged().contains("certificate renewed for a terminal that asked with its key"));
     ensure!(hub.must(&["terminal", "claims"])?.lines().count() == 1, "the terminal had to be paired again");

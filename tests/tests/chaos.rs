@@ -4,7 +4,6 @@
 //! `ROLLCALL_CHAOS_ROUNDS` (10) is the number of faults, `ROLLCALL_CHAOS_SEED` their seed (random and printed). A
 //! seed replays the faults and their durations, but not the speed of the programs.
 
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -16,7 +15,6 @@ use tests::eventually;
 use tests::hub::Hub;
 use tests::proxy::{Fault, Proxy, Side, Upstream};
 use tests::terminal::{Terminal, Walk};
-use uuid::Uuid;
 
 #[derive(Clone, Copy, Debug)]
 enum Disruption {
@@ -46,7 +44,7 @@ fn disruptions() -> Vec<Disruption> {
 }
 
 /// A hub, its database and a terminal, with proxies between them.
-struct World {
+struct Setup {
     terminal: Terminal,
     hub: Hub,
     network: Proxy,
@@ -56,7 +54,7 @@ struct World {
     _dir: TestDir,
 }
 
-impl World {
+impl Setup {
     fn new(seed: u64) -> Result<Self> {
         let dir = TestDir::new()?;
         let mut hub = Hub::start_new(&dir)?;
@@ -82,7 +80,7 @@ impl World {
     }
 
     /// Causes a fault, waits, and ends it.
-    async fn strike(&mut self, disruption: Disruption, pause: Duration) -> Result<()> {
+    async fn disrupt(&mut self, disruption: Disruption, pause: Duration) -> Result<()> {
         match disruption {
             Disruption::KillTerminal => {
                 self.terminal.kill()?;
@@ -118,27 +116,15 @@ impl World {
         Ok(())
     }
 
-    async fn punches_flow(&self) -> Result<()> {
-        let before = self.terminal.durable().len();
-        eventually("punches", async || {
-            let now = self.terminal.durable().len();
-            ensure!(now >= before + 10, "{before} punches, then {now}: {}", self.terminal.logged());
-            Ok(())
-        })
-        .await
+    async fn wait_for_punches(&self) -> Result<()> {
+        self.terminal.wait_until_durable(self.terminal.durable().len() + 10).await
     }
 
     /// Every punch that has had a green light is stored once. There may be others that a killed terminal had no time to
     /// print: one group of punches for each kill.
-    async fn all_arrive_once(&self) -> Result<usize> {
+    async fn check_delivery(&self) -> Result<usize> {
         let durable = self.terminal.durable();
-        eventually("every durable punch in PostgreSQL", async || {
-            let arrived = self.hub.cluster().punches().await?;
-            let missing: HashSet<&Uuid> = durable.iter().filter(|id| !arrived.contains_key(id)).collect();
-            ensure!(missing.is_empty(), "{} of {} missing", missing.len(), durable.len());
-            Ok(())
-        })
-        .await?;
+        self.terminal.wait_until_delivered(&self.hub).await?;
         let arrived = self.hub.cluster().punches().await?;
         tokio::time::sleep(Duration::from_millis(300)).await; // punches that have just arrived are printed by then
         let printed = self.terminal.durable();
@@ -165,9 +151,9 @@ fn setting(name: &str) -> Result<Option<u64>> {
 async fn rounds(seed: u64, count: u64) -> Result<()> {
     let mut chance = StdRng::seed_from_u64(seed);
     let disruptions = disruptions();
-    let mut world = World::new(seed)?;
-    world.terminal.start()?;
-    world.punches_flow().await?;
+    let mut setup = Setup::new(seed)?;
+    setup.terminal.start()?;
+    setup.wait_for_punches().await?;
     for round in 1..=count {
         let begun = Instant::now();
         let mut struck = Vec::new();
@@ -175,11 +161,11 @@ async fn rounds(seed: u64, count: u64) -> Result<()> {
             let disruption = *disruptions.choose(&mut chance).context("a disruption")?;
             let pause = Duration::from_millis(chance.random_range(50..1500));
             struck.push((disruption, pause));
-            world.strike(disruption, pause).await.with_context(|| format!("round {round}: {struck:?}"))?;
+            setup.disrupt(disruption, pause).await.with_context(|| format!("round {round}: {struck:?}"))?;
         }
         let told = || format!("round {round}: {struck:?}");
-        world.punches_flow().await.with_context(told)?;
-        let arrived = world.all_arrive_once().await.with_context(told)?;
+        setup.wait_for_punches().await.with_context(told)?;
+        let arrived = setup.check_delivery().await.with_context(told)?;
         println!("round {round}: {arrived} punches, {:.1} s, {struck:?}", begun.elapsed().as_secs_f64());
     }
     Ok(())

@@ -27,13 +27,8 @@ async fn offline_punches_with_an_unset_clock_are_dated_later() -> Result<()> {
     let text = std::fs::read_to_string(&terminal.config)?;
     std::fs::write(&terminal.config, text.replace("\"always\"", "\"timesyncd\""))?;
     terminal.start()?;
-    let more = async |terminal: &Terminal, count: usize| {
-        let before = terminal.durable().len();
-        eventually("punches", async || {
-            ensure!(terminal.durable().len() >= before + count, "{}", terminal.logged());
-            Ok(())
-        })
-        .await
+    let more = async |terminal: &Terminal, count| {
+        terminal.wait_until_durable(terminal.durable().len() + count).await
     };
     more(&terminal, 5).await?;
     hub.kill()?;

@@ -7,15 +7,15 @@ use tests::company::Company;
 use uuid::Uuid;
 
 /// Requests a correction of the time of leaving.
-fn wish(at: &str) -> Value {
+fn correction(at: &str) -> Value {
     json!({"number": "101", "date": "2025-03-03", "reason": "forgot to punch",
         "adds": [{"at": at, "direction": "out"}]})
 }
 
 /// Invalid requests, and requests about others.
-async fn nonsense_is_not_stored(company: &Company, ada: &Api, punch_of_another: Uuid) -> Result<()> {
+async fn invalid_requests_are_rejected(company: &Company, ada: &Api, punch_of_another: Uuid) -> Result<()> {
     let with = |key: &str, value: Value| {
-        let mut wish = wish("2025-03-03T18:05:00+01:00");
+        let mut wish = correction("2025-03-03T18:05:00+01:00");
         wish[key] = value;
         wish
     };
@@ -38,7 +38,7 @@ async fn nonsense_is_not_stored(company: &Company, ada: &Api, punch_of_another: 
 async fn a_rejected_correction_changes_nothing(company: &Company, boss: &Api) -> Result<()> {
     let hr = &company.hr;
     let before = hr.day("101", "2025-03-03").await?;
-    let asked = expect_status(201, hr.post("/corrections", &wish("2025-03-03T17:00:00+01:00")).await?)?;
+    let asked = expect_status(201, hr.post("/corrections", &correction("2025-03-03T17:00:00+01:00")).await?)?;
     expect_status(403, hr.post(&format!("/corrections/{}/approve", asked["id"]), &Value::Null).await?)?;
     let verdict = json!({"note": "she stayed longer"});
     let rejected =
@@ -91,10 +91,11 @@ async fn a_correction_needs_two_people_and_changes_the_day() -> Result<()> {
     }
     let expected = json!({"status": "incomplete", "first_in": "2025-03-03T08:58:00+01:00", "open": false});
     contains_fields(&ada.list(worklist).await?[0], &expected)?;
-    nonsense_is_not_stored(&company, &ada, punch_of_another).await?;
+    invalid_requests_are_rejected(&company, &ada, punch_of_another).await?;
     a_rejected_correction_changes_nothing(&company, &boss).await?;
 
-    let asked = expect_status(201, ada.post("/corrections", &wish("2025-03-03T18:05:00+01:00")).await?)?;
+    let asked =
+        expect_status(201, ada.post("/corrections", &correction("2025-03-03T18:05:00+01:00")).await?)?;
     let (approve, reject) =
         (format!("/corrections/{}/approve", asked["id"]), format!("/corrections/{}/reject", asked["id"]));
     expect_status(403, ada.post(&approve, &Value::Null).await?)?;

@@ -1,6 +1,5 @@
 //! No punch is lost or duplicated, whatever is killed.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -11,7 +10,7 @@ use tests::{check_error, eventually, program, run};
 use uuid::Uuid;
 
 /// Two enrolled people who are punched in almost every frame, forever.
-fn crowd(dir: &TestDir, hub: &Hub) -> Result<Terminal> {
+fn terminal_with_two_people(dir: &TestDir, hub: &Hub) -> Result<Terminal> {
     hub.enrol("1001", "One", &["obama.jpg", "obama2.jpg"])?;
     hub.enrol("1002", "Two", &["biden.jpg"])?;
     let walk =
@@ -19,26 +18,9 @@ fn crowd(dir: &TestDir, hub: &Hub) -> Result<Terminal> {
     Terminal::new(dir, hub, &walk)
 }
 
-async fn until_durable(terminal: &Terminal, count: usize) -> Result<()> {
-    eventually(&format!("{count} durable punches"), async || {
-        let found = terminal.durable().len();
-        ensure!(found >= count, "{found} punches; {}", terminal.logged());
-        Ok(())
-    })
-    .await
-}
-
-async fn all_arrive_once(terminal: &Terminal, hub: &Hub) -> Result<()> {
-    let durable = terminal.durable();
-    eventually("every durable punch in PostgreSQL", async || {
-        let arrived = hub.cluster().punches().await?;
-        let missing: HashSet<&Uuid> = durable.iter().filter(|id| !arrived.contains_key(id)).collect();
-        ensure!(missing.is_empty(), "{} of {} missing", missing.len(), durable.len());
-        Ok(())
-    })
-    .await?;
+async fn check_delivery(terminal: &Terminal, hub: &Hub) -> Result<()> {
+    terminal.wait_until_delivered(hub).await?;
     let arrived = hub.cluster().punches().await?;
-    ensure!(arrived.values().all(|count| *count == 1), "a punch stands twice");
     // A punch that was durable but not printed when the terminal was killed is delivered, too.
     let unprinted = arrived.keys().filter(|id| !terminal.durable().contains(id)).count();
     ensure!(unprinted <= 6, "{unprinted} punches that no terminal printed");
@@ -51,43 +33,43 @@ async fn all_arrive_once(terminal: &Terminal, hub: &Hub) -> Result<()> {
 async fn killing_hub_and_terminal_loses_and_duplicates_no_punch() -> Result<()> {
     let dir = TestDir::new()?;
     let mut hub = Hub::start_new(&dir)?;
-    let mut terminal = crowd(&dir, &hub)?;
+    let mut terminal = terminal_with_two_people(&dir, &hub)?;
     terminal.start()?;
-    until_durable(&terminal, 20).await?;
+    terminal.wait_until_durable(20).await?;
     hub.kill()?;
     let offline = terminal.durable().len();
-    until_durable(&terminal, offline + 20).await?;
+    terminal.wait_until_durable(offline + 20).await?;
     terminal.kill()?;
     terminal.start()?;
-    until_durable(&terminal, offline + 40).await?;
+    terminal.wait_until_durable(offline + 40).await?;
     hub.start()?;
-    until_durable(&terminal, offline + 60).await?;
+    terminal.wait_until_durable(offline + 60).await?;
     for round in 0..3 {
         hub.kill()?;
         hub.start()?;
         terminal.kill()?;
         terminal.start()?;
-        until_durable(&terminal, offline + 80 + round * 10).await?;
+        terminal.wait_until_durable(offline + 80 + round * 10).await?;
     }
     terminal.kill()?;
     terminal.start()?;
-    all_arrive_once(&terminal, &hub).await
+    check_delivery(&terminal, &hub).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_restored_from_a_backup_does_not_stop_delivery() -> Result<()> {
     let dir = TestDir::new()?;
     let hub = Hub::start_new(&dir)?;
-    let mut terminal = crowd(&dir, &hub)?;
+    let mut terminal = terminal_with_two_people(&dir, &hub)?;
     terminal.start()?;
-    until_durable(&terminal, 20).await?;
-    all_arrive_once(&terminal, &hub).await?;
+    terminal.wait_until_durable(20).await?;
+    check_delivery(&terminal, &hub).await?;
     terminal.kill()?;
     // A restore from before the first punch: the terminal has deleted punches with a Receipt.
     hub.cluster().execute("delete from punches; update streams set watermark = 0").await?;
     terminal.start()?;
     let before = terminal.durable().len();
-    until_durable(&terminal, before + 10).await?;
+    terminal.wait_until_durable(before + 10).await?;
     terminal.kill()?;
     terminal.start()?;
     eventually("an outbox that drains", async || {
@@ -109,23 +91,23 @@ async fn a_database_restored_from_a_backup_does_not_stop_delivery() -> Result<()
 async fn an_outbox_restored_from_a_copy_loses_no_punch() -> Result<()> {
     let dir = TestDir::new()?;
     let hub = Hub::start_new(&dir)?;
-    let mut terminal = crowd(&dir, &hub)?;
+    let mut terminal = terminal_with_two_people(&dir, &hub)?;
     terminal.start()?;
-    until_durable(&terminal, 10).await?;
+    terminal.wait_until_durable(10).await?;
     terminal.kill()?;
     let (store, copy) = (dir.join("terminal/outbox"), dir.join("copy"));
     copy_folder(&store, &copy)?;
     terminal.start()?;
     let before = terminal.durable().len();
-    until_durable(&terminal, before + 40).await?;
-    all_arrive_once(&terminal, &hub).await?;
+    terminal.wait_until_durable(before + 40).await?;
+    check_delivery(&terminal, &hub).await?;
     terminal.kill()?;
     // An old copy: its sequence numbers have been used for other punches since.
     std::fs::remove_dir_all(&store)?;
     copy_folder(&copy, &store)?;
     terminal.start()?;
     let before = terminal.durable().len();
-    until_durable(&terminal, before + 60).await?;
+    terminal.wait_until_durable(before + 60).await?;
     let durable = terminal.durable();
     eventually("all punches of both stores", async || {
         let arrived = hub.cluster().punches().await?;
@@ -141,22 +123,22 @@ async fn an_outbox_restored_from_a_copy_loses_no_punch() -> Result<()> {
 async fn a_card_restored_from_an_image_loses_no_punch_made_before_or_after() -> Result<()> {
     let dir = TestDir::new()?;
     let mut hub = Hub::start_new(&dir)?;
-    let mut terminal = crowd(&dir, &hub)?;
+    let mut terminal = terminal_with_two_people(&dir, &hub)?;
     let (store, copy) = (dir.join("terminal/outbox"), dir.join("copy"));
     terminal.start()?;
-    until_durable(&terminal, 5).await?;
-    all_arrive_once(&terminal, &hub).await?;
+    terminal.wait_until_durable(5).await?;
+    check_delivery(&terminal, &hub).await?;
     // The image is taken while punches wait; these and many more are delivered afterwards.
     hub.kill()?;
     let before = terminal.durable().len();
-    until_durable(&terminal, before + 20).await?;
+    terminal.wait_until_durable(before + 20).await?;
     terminal.kill()?;
     copy_folder(&store, &copy)?;
     hub.start()?;
     terminal.start()?;
     let before = terminal.durable().len();
-    until_durable(&terminal, before + 60).await?;
-    all_arrive_once(&terminal, &hub).await?;
+    terminal.wait_until_durable(before + 60).await?;
+    check_delivery(&terminal, &hub).await?;
     terminal.kill()?;
     // Restored, it assigns the same numbers again, offline, until they exceed what the hub has.
     hub.kill()?;
@@ -164,7 +146,7 @@ async fn a_card_restored_from_an_image_loses_no_punch_made_before_or_after() -> 
     copy_folder(&copy, &store)?;
     let arrived = terminal.durable().len();
     terminal.start()?;
-    until_durable(&terminal, arrived + 100).await?;
+    terminal.wait_until_durable(arrived + 100).await?;
     hub.start()?;
     let durable = terminal.durable();
     eventually("all punches of both lives", async || {
@@ -198,30 +180,30 @@ fn copy_folder(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
 async fn a_second_terminal_on_the_same_outbox_is_rejected() -> Result<()> {
     let dir = TestDir::new()?;
     let hub = Hub::start_new(&dir)?;
-    let mut terminal = crowd(&dir, &hub)?;
+    let mut terminal = terminal_with_two_people(&dir, &hub)?;
     terminal.start()?;
-    until_durable(&terminal, 1).await?;
+    terminal.wait_until_durable(1).await?;
     let second = terminal.run_second()?;
     ensure!(!second.status.success(), "it ran");
     let errors = String::from_utf8_lossy(&second.stderr);
     let last = errors.lines().last().unwrap_or_default();
     ensure!(last.starts_with("error: ") && last.contains("in use by another rollcall-edge"), "{errors}");
     let before = terminal.durable().len();
-    until_durable(&terminal, before + 5).await
+    terminal.wait_until_durable(before + 5).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn delivery_continues_after_postgresql_was_away() -> Result<()> {
     let dir = TestDir::new()?;
     let mut hub = Hub::start_new(&dir)?;
-    let mut terminal = crowd(&dir, &hub)?;
+    let mut terminal = terminal_with_two_people(&dir, &hub)?;
     terminal.start()?;
-    until_durable(&terminal, 10).await?;
+    terminal.wait_until_durable(10).await?;
     // The private cluster: the hub restarts it.
     hub.cluster().kill()?;
     let before = terminal.durable().len();
-    until_durable(&terminal, before + 20).await?;
-    all_arrive_once(&terminal, &hub).await?;
+    terminal.wait_until_durable(before + 20).await?;
+    check_delivery(&terminal, &hub).await?;
     // An external one, which is unavailable when the hub starts and once again later.
     hub.kill()?;
     hub.cluster().control(&["stop", "-s", "-w", "-m", "fast"])?;
@@ -238,14 +220,14 @@ async fn delivery_continues_after_postgresql_was_away() -> Result<()> {
     let start = ["start", "-s", "-w", "-l", "/dev/null"];
     hub.cluster().control(&start)?;
     let before = terminal.durable().len();
-    until_durable(&terminal, before + 10).await?;
-    all_arrive_once(&terminal, &hub).await?;
+    terminal.wait_until_durable(before + 10).await?;
+    check_delivery(&terminal, &hub).await?;
     hub.cluster().control(&["stop", "-s", "-w", "-m", "immediate"])?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     hub.cluster().control(&start)?;
     let before = terminal.durable().len();
-    until_durable(&terminal, before + 10).await?;
-    let done = all_arrive_once(&terminal, &hub).await;
+    terminal.wait_until_durable(before + 10).await?;
+    let done = check_delivery(&terminal, &hub).await;
     waiting.kill()?;
     waiting.wait()?;
     done
@@ -263,7 +245,7 @@ async fn a_full_disk_shows_red_and_loses_no_punch() -> Result<()> {
     let walk = Walk { photos: &[("obama3.jpg", false)], rate: 30, rearm_s: 0, for_ever: true };
     let mut terminal = Terminal::with_state(&dir, &hub, &walk, &disk.0.join("state"))?;
     terminal.start()?;
-    until_durable(&terminal, 5).await?;
+    terminal.wait_until_durable(5).await?;
     // Offline and out of space: durable punches stay, and no other gets a green light.
     disk.fill()?;
     eventually("the alarm", async || {
@@ -276,7 +258,7 @@ async fn a_full_disk_shows_red_and_loses_no_punch() -> Result<()> {
     tokio::time::sleep(Duration::from_secs(2)).await;
     ensure!(terminal.durable().len() == stuck, "a green light on a full disk");
     disk.clear()?;
-    until_durable(&terminal, stuck + 5).await?;
+    terminal.wait_until_durable(stuck + 5).await?;
     ensure!(terminal.logged().contains("all faults cleared"));
     let alarmed = terminal.logged();
     let id = alarmed
@@ -298,9 +280,9 @@ async fn a_full_disk_shows_red_and_loses_no_punch() -> Result<()> {
     disk.clear()?;
     terminal.start()?;
     let before = terminal.durable().len();
-    until_durable(&terminal, before + 5).await?;
+    terminal.wait_until_durable(before + 5).await?;
     ensure!(!terminal.logged().contains("damaged"), "{}", terminal.logged());
-    all_arrive_once(&terminal, &hub).await
+    check_delivery(&terminal, &hub).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -315,7 +297,7 @@ async fn a_read_only_disk_is_reported_and_recovered_from() -> Result<()> {
     let walk = Walk { photos: &[("obama3.jpg", false)], rate: 30, rearm_s: 0, for_ever: true };
     let mut terminal = Terminal::with_state(&dir, &hub, &walk, &disk.0.join("state"))?;
     terminal.start()?;
-    until_durable(&terminal, 5).await?;
+    terminal.wait_until_durable(5).await?;
     terminal.kill()?;
     disk.remount("ro")?;
     let refused = terminal.run_second()?;
@@ -325,20 +307,20 @@ async fn a_read_only_disk_is_reported_and_recovered_from() -> Result<()> {
     disk.remount("rw")?;
     terminal.start()?;
     let before = terminal.durable().len();
-    until_durable(&terminal, before + 5).await?;
-    all_arrive_once(&terminal, &hub).await
+    terminal.wait_until_durable(before + 5).await?;
+    check_delivery(&terminal, &hub).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_outbox_is_salvaged_and_reported() -> Result<()> {
     let dir = TestDir::new()?;
     let mut hub = Hub::start_new(&dir)?;
-    let mut terminal = crowd(&dir, &hub)?;
+    let mut terminal = terminal_with_two_people(&dir, &hub)?;
     terminal.start()?;
-    until_durable(&terminal, 10).await?;
+    terminal.wait_until_durable(10).await?;
     hub.kill()?;
     let online = terminal.durable().len();
-    until_durable(&terminal, online + 60).await?;
+    terminal.wait_until_durable(online + 60).await?;
     terminal.kill()?;
     let outbox = dir.join("terminal/outbox");
     let support = |question: &[&str]| {
@@ -359,7 +341,7 @@ async fn a_damaged_outbox_is_salvaged_and_reported() -> Result<()> {
     terminal.start()?;
     hub.start()?;
     let before = terminal.durable().len();
-    until_durable(&terminal, before + 10).await?;
+    terminal.wait_until_durable(before + 10).await?;
     let log = terminal.logged();
     let alarm = log.lines().find(|line| line.contains("ALARM: the outbox was salvaged")).unwrap_or_default();
     let lost =

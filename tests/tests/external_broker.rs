@@ -55,7 +55,7 @@ impl BrokerSetup {
         std::fs::write(&broker.list, serde_json::to_string_pretty(&list)? + "\n")?;
         broker.start()?;
         let broker_certificates = certificates.clone();
-        join(&hub, &broker, &broker_certificates, "hub")?;
+        configure_external(&hub, &broker, &broker_certificates, "hub")?;
         hub.start()?;
         Ok(Self { hub, broker, certificates, dir })
     }
@@ -70,7 +70,7 @@ impl BrokerSetup {
         for name in ["pki/ca.pem", "pki/ca.key", "pki/signing.key", "vault.key"] {
             std::fs::copy(self.hub.state.join(name), second.state.join(name))?;
         }
-        join(&second, &self.broker, &self.certificates, "hub-2")?;
+        configure_external(&second, &self.broker, &self.certificates, "hub-2")?;
         second.start()?;
         Ok(second)
     }
@@ -88,7 +88,7 @@ impl BrokerSetup {
 }
 
 /// Configures a hub for the broker, with its own certificate.
-fn join(hub: &Hub, broker: &Mosquitto, certificates: &Path, name: &str) -> Result<()> {
+fn configure_external(hub: &Hub, broker: &Mosquitto, certificates: &Path, name: &str) -> Result<()> {
     let folder = certificates.join(name);
     hub.must(&["authority", "client", name, "--out", folder.to_str().context("a path in UTF-8")?])?;
     let text = std::fs::read_to_string(&hub.config)?;
@@ -210,7 +210,7 @@ impl Hostile {
     }
 }
 
-fn lines(text: &str, part: &str) -> usize {
+fn count_rejections(text: &str, part: &str) -> usize {
     text.lines().filter(|line| line.contains("REFUSED") && line.contains(part)).count()
 }
 
@@ -244,20 +244,24 @@ async fn messages_of_a_hostile_client_are_rejected() -> Result<()> {
         (Topic::Answer, Answer { version: 1, commands: vec![command], ..Answer::default() }.encode_to_vec()),
     ];
     for (topic, body) in forged {
-        let rejected = lines(&terminal.logged(), "did not sign");
+        let rejected = count_rejections(&terminal.logged(), "did not sign");
         hostile.publish(topic, &device, body.clone()).await?; // unsigned
         hostile.publish(topic, &device, own.sign(topic, &device, body)).await?;
         eventually(&format!("{topic:?} rejected twice"), async || {
-            ensure!(lines(&terminal.logged(), "did not sign") >= rejected + 2, "{}", terminal.logged());
+            ensure!(
+                count_rejections(&terminal.logged(), "did not sign") >= rejected + 2,
+                "{}",
+                terminal.logged()
+            );
             Ok(())
         })
         .await?;
     }
     // Messages of the hub to another terminal, or on another topic.
-    let rejected = lines(&terminal.logged(), "did not sign");
+    let rejected = count_rejections(&terminal.logged(), "did not sign");
     hostile.publish(Topic::Answer, &device, gallery.clone()).await?;
     eventually("a message of another topic to be rejected", async || {
-        ensure!(lines(&terminal.logged(), "did not sign") > rejected);
+        ensure!(count_rejections(&terminal.logged(), "did not sign") > rejected);
         Ok(())
     })
     .await?;
@@ -270,11 +274,15 @@ async fn messages_of_a_hostile_client_are_rejected() -> Result<()> {
         Ok(())
     })
     .await?;
-    let rejected = lines(&terminal.logged(), "answers no hello");
+    let rejected = count_rejections(&terminal.logged(), "answers no hello");
     hostile.publish(Topic::Gallery, &device, gallery).await?;
     hostile.publish(Topic::Answer, &device, answer).await?;
     eventually("an old gallery and answer to be rejected", async || {
-        ensure!(lines(&terminal.logged(), "answers no hello") >= rejected + 2, "{}", terminal.logged());
+        ensure!(
+            count_rejections(&terminal.logged(), "answers no hello") >= rejected + 2,
+            "{}",
+            terminal.logged()
+        );
         Ok(())
     })
     .await?;
@@ -293,7 +301,10 @@ async fn messages_of_a_hostile_client_are_rejected() -> Result<()> {
     }
     eventually("the hub to reject it", async || {
         let log = setup.hub.logged();
-        ensure!(lines(&log, "kind=\"signature\"") >= 2 && lines(&log, "not accepted") >= 1, "{log}");
+        ensure!(
+            count_rejections(&log, "kind=\"signature\"") >= 2 && count_rejections(&log, "not accepted") >= 1,
+            "{log}"
+        );
         Ok(())
     })
     .await?;

@@ -74,7 +74,7 @@ fn import(hub: &Hub, kind: &str, file: &str) -> Result<String> {
 }
 
 /// The same as a dry run.
-fn try_out(hub: &Hub, kind: &str, file: &str) -> Result<String> {
+fn dry_run(hub: &Hub, kind: &str, file: &str) -> Result<String> {
     let said = hub.must(&["import", kind, file, "--dry-run"])?;
     Ok(said.lines().last().unwrap_or_default().to_owned())
 }
@@ -93,7 +93,7 @@ fn problems(output: &Output) -> Result<Vec<String>> {
 }
 
 /// The number of rows that an import of people wrote, without its own audit entry.
-async fn written(hub: &Hub) -> Result<i64> {
+async fn rows_written(hub: &Hub) -> Result<i64> {
     let query = "select (select count(*) from people) + (select count(*) from departments)
         + (select count(*) from audit where action like 'person.%')";
     hub.cluster().number(query).await
@@ -109,7 +109,7 @@ async fn upload(api: &Api, file: impl Into<Vec<u8>>) -> Result<Answer> {
 }
 
 /// Uploads a file of people that is rejected, and returns the error.
-async fn turned_down(api: &Api, file: impl Into<Vec<u8>>, expected: &str) -> Result<()> {
+async fn rejected(api: &Api, file: impl Into<Vec<u8>>, expected: &str) -> Result<()> {
     let (status, answer) = upload(api, file).await?;
     let told = answer["error"].as_str().unwrap_or_default();
     let rejections =
@@ -120,7 +120,7 @@ async fn turned_down(api: &Api, file: impl Into<Vec<u8>>, expected: &str) -> Res
 }
 
 /// Checks the counts of rows added, changed and unchanged.
-fn counted((status, answer): &Answer, expected: [usize; 3]) -> Result<()> {
+fn check_counts((status, answer): &Answer, expected: [usize; 3]) -> Result<()> {
     let counts = [&answer["added"], &answer["changed"], &answer["unchanged"]];
     ensure!(*status == StatusCode::OK && counts.into_iter().eq(&expected.map(Value::from)), "{answer}");
     Ok(())
@@ -146,7 +146,7 @@ async fn an_import_with_invalid_rows_writes_nothing() -> Result<()> {
     for (told, (place, reason)) in told.iter().zip(expected) {
         ensure!(told.starts_with(place) && told.contains(reason), "{told} instead of {place}{reason}");
     }
-    ensure!(written(&hub).await? == 0, "something was written");
+    ensure!(rows_written(&hub).await? == 0, "something was written");
     let claims = "select count(*) from audit where action like 'import.%'";
     ensure!(hub.cluster().number(claims).await? == 0, "the audit tells of an import");
 
@@ -173,22 +173,22 @@ async fn a_repeated_import_changes_nothing_and_a_dry_run_writes_nothing() -> Res
     let hub = Hub::start_new(&dir)?;
     let mut people = people(100);
     let first = file(&dir, "people.csv", csv(&people))?;
-    let said = try_out(&hub, "people", &first)?;
+    let said = dry_run(&hub, "people", &first)?;
     ensure!(said == "would be added 100, changed 0, unchanged 0: nothing was written", "{said}");
-    ensure!(written(&hub).await? == 0, "a dry run wrote something");
+    ensure!(rows_written(&hub).await? == 0, "a dry run wrote something");
     let said = import(&hub, "people", &first)?;
     ensure!(said == imported(100, 0, 0), "{said}");
-    let before = written(&hub).await?;
+    let before = rows_written(&hub).await?;
     // The transaction that last wrote a row.
     let newest = "select max(xmin::text::bigint) from people";
     let touched = hub.cluster().number(newest).await?;
     let said = import(&hub, "people", &first)?;
     ensure!(said == imported(0, 0, 100), "{said}");
-    ensure!(written(&hub).await? == before && hub.cluster().number(newest).await? == touched);
+    ensure!(rows_written(&hub).await? == before && hub.cluster().number(newest).await? == touched);
 
     people[7][2] = "new@example.org".into();
     let second = file(&dir, "changed.csv", csv(&people))?;
-    let said = try_out(&hub, "people", &second)?;
+    let said = dry_run(&hub, "people", &second)?;
     ensure!(said == "would be added 0, changed 1, unchanged 99: nothing was written", "{said}");
     let edited = "select count(*) from people where number = '100007' and email = 'new@example.org'";
     ensure!(hub.cluster().number(edited).await? == 0 && hub.cluster().number(newest).await? == touched);
@@ -273,7 +273,7 @@ async fn days(api: &Api, number: &str) -> Result<Vec<String>> {
     Ok(api.list(&path).await?.iter().map(day).collect())
 }
 
-async fn become_days(api: &Api, number: &str, expected: &[&str]) -> Result<()> {
+async fn wait_for_days(api: &Api, number: &str, expected: &[&str]) -> Result<()> {
     eventually("the days to follow", async || {
         let days = days(api, number).await?;
         ensure!(days == expected, "{number}: {days:#?}");
@@ -283,7 +283,7 @@ async fn become_days(api: &Api, number: &str, expected: &[&str]) -> Result<()> {
 }
 
 /// Shifts and patterns with a shift on every day.
-async fn plan(api: &Api) -> Result<()> {
+async fn add_shifts(api: &Api) -> Result<()> {
     expect_status(200, api.put("/shifts/D", &json!({"start": "09:00", "end": "18:00"})).await?)?;
     expect_status(200, api.put("/shifts/N", &json!({"start": "22:00", "end": "06:00"})).await?)?;
     for (pattern, shift) in [("Days", "D"), ("Nights", "N")] {
@@ -294,7 +294,7 @@ async fn plan(api: &Api) -> Result<()> {
 }
 
 /// 1001 worked on 3 March 2025 from nine to seven in Berlin.
-async fn came(hub: &Hub) -> Result<()> {
+async fn add_punches(hub: &Hub) -> Result<()> {
     let punches =
         "insert into terminals (device, name, state, certificate_sha256, expires_at, reported_through)
             values (md5('1'), 'Door', 'accepted', ''::bytea, now() + interval '1 year', now());
@@ -312,30 +312,30 @@ async fn imported_schedules_and_leave_recompute_days() -> Result<()> {
     let hub = Hub::start_new(&dir)?;
     hub.account("hr", "hr", None)?;
     let api = Api::login(&hub, "hr").await?;
-    plan(&api).await?;
+    add_shifts(&api).await?;
     let people = "number,name,employed_from\n1001,Ada,2025-01-01\n1002,Émile,2025-01-01\n";
     import(&hub, "people", &file(&dir, "people.csv", people)?)?;
-    came(&hub).await?;
+    add_punches(&hub).await?;
 
     let schedules =
         file(&dir, "s.csv", "number,schedule,from\n1001,Days,2025-01-01\n1002,Days,2025-03-04\n")?;
     let said = import(&hub, "schedules", &schedules)?;
     ensure!(said == imported(2, 0, 0), "{said}");
     let absent = ["2025-03-04 D absent", "2025-03-05 D absent", "2025-03-06 D absent", "2025-03-07 D absent"];
-    become_days(&api, "1001", &[["2025-03-03 D present"].as_slice(), &absent].concat()).await?;
-    become_days(&api, "1002", &absent).await?;
+    wait_for_days(&api, "1001", &[["2025-03-03 D present"].as_slice(), &absent].concat()).await?;
+    wait_for_days(&api, "1002", &absent).await?;
 
     let leave = "number;from;to;half;reason\n1001;2025-03-04;2025-03-05;;Skiurlaub\n\
         1002;2025-03-05;;no;\n1002;2031-01-02;;yes;\n";
     let leave = file(&dir, "leave.csv", leave)?;
-    let said = try_out(&hub, "leave", &leave)?;
+    let said = dry_run(&hub, "leave", &leave)?;
     ensure!(said == "would be added 3, changed 0, unchanged 0: nothing was written", "{said}");
     ensure!(hub.cluster().number("select count(*) from leave_days").await? == 0);
     let said = import(&hub, "leave", &leave)?;
     ensure!(said == imported(3, 0, 0), "{said}");
     let after = ["2025-03-03 D present", "2025-03-04 D leave", "2025-03-05 D leave", absent[2], absent[3]];
-    become_days(&api, "1001", &after).await?;
-    become_days(&api, "1002", &[absent[0], "2025-03-05 D leave", absent[2], absent[3]]).await?;
+    wait_for_days(&api, "1001", &after).await?;
+    wait_for_days(&api, "1002", &[absent[0], "2025-03-05 D leave", absent[2], absent[3]]).await?;
     ensure!(hub.cluster().number("select count(*) from leave_days where half").await? == 1);
 
     // An assignment of one night overrides the days, which continue after it.
@@ -343,7 +343,7 @@ async fn imported_schedules_and_leave_recompute_days() -> Result<()> {
     let said = import(&hub, "schedules", &file(&dir, "night.csv", night)?)?;
     ensure!(said == imported(0, 1, 0), "{said}");
     let after = [after[0], after[1], after[2], "2025-03-06 N absent", after[4]];
-    become_days(&api, "1001", &after).await?;
+    wait_for_days(&api, "1001", &after).await?;
     ensure!(hub.cluster().number("select count(*) from assignments").await? == 4);
     let said = import(&hub, "leave", &leave)?;
     ensure!(said == imported(0, 0, 3), "{said}");
@@ -366,14 +366,14 @@ async fn imports_work_over_the_api() -> Result<()> {
     let hr = Api::login(&hub, "hr").await?;
     let good = "number,name,manager\n1,Ada Öz,2\n2,Bo,\n3,Čeněk,2\n";
     let tried = hr.upload("/imports/people?dry_run=true", form("file", good.into())).await?;
-    counted(&tried, [3, 0, 0])?;
+    check_counts(&tried, [3, 0, 0])?;
     let change = &tried.1["changes"][0];
     ensure!(change["row"] == 2 && change["number"] == "1" && change["added"] == true, "{change}");
     let name = json!({"column": "name", "old": null, "new": "Ada Öz"});
     ensure!(change["columns"].as_array().is_some_and(|columns| columns.contains(&name)), "{change}");
-    ensure!(written(&hub).await? == 0, "a dry run wrote something");
-    counted(&upload(&hr, good).await?, [3, 0, 0])?;
-    counted(&upload(&hr, good).await?, [0, 0, 3])?;
+    ensure!(rows_written(&hub).await? == 0, "a dry run wrote something");
+    check_counts(&upload(&hr, good).await?, [3, 0, 0])?;
+    check_counts(&upload(&hr, good).await?, [0, 0, 3])?;
 
     let (status, answer) = upload(&hr, "number,name,manager\n4,Dora,99\n4,Dora,2\n").await?;
     ensure!(status == StatusCode::UNPROCESSABLE_ENTITY && answer["more"] == 0, "{status}: {answer}");
@@ -383,10 +383,10 @@ async fn imports_work_over_the_api() -> Result<()> {
     ensure!(places.iter().copied().eq(expected.iter().map(|(row, column)| (row, column))), "{answer}");
     ensure!(problems[0]["reason"].as_str().is_some_and(|reason| reason.contains("\"99\"")), "{answer}");
 
-    not_for_everybody(&hub).await?;
-    what_is_no_file_is_refused(&hr).await?;
+    only_hr_may_import(&hub).await?;
+    invalid_files_are_rejected(&hr).await?;
     // The hub still runs, and nothing has changed.
-    eventually("the hub", async || counted(&upload(&hr, good).await?, [0, 0, 3])).await?;
+    eventually("the hub", async || check_counts(&upload(&hr, good).await?, [0, 0, 3])).await?;
     ensure!(hub.cluster().number("select count(*) from people").await? == 3);
     let audited = "select count(*) from audit where action = 'import.people' and actor = 'hr'
         and detail->'dry_run' = 'false'";
@@ -395,7 +395,7 @@ async fn imports_work_over_the_api() -> Result<()> {
 }
 
 /// Only HR may import.
-async fn not_for_everybody(hub: &Hub) -> Result<()> {
+async fn only_hr_may_import(hub: &Hub) -> Result<()> {
     let more = "number,name\n5,Eve\n";
     for (role, number) in [("employee", "1"), ("manager", "2")] {
         hub.account(role, role, Some(number))?;
@@ -410,7 +410,7 @@ async fn not_for_everybody(hub: &Hub) -> Result<()> {
     Ok(())
 }
 
-async fn what_is_no_file_is_refused(hr: &Api) -> Result<()> {
+async fn invalid_files_are_rejected(hr: &Api) -> Result<()> {
     for (path, field, expected) in [
         ("/imports/wages", "file", StatusCode::NOT_FOUND),
         ("/imports/people?dry_run=perhaps", "file", StatusCode::BAD_REQUEST),
@@ -420,12 +420,12 @@ async fn what_is_no_file_is_refused(hr: &Api) -> Result<()> {
         let (status, answer) = hr.upload(path, form(field, b"number,name\n5,Eve\n".to_vec())).await?;
         ensure!(status == expected, "{path}: {status}: {answer}");
     }
-    turned_down(hr, "", "is empty").await?;
-    turned_down(hr, b"\xff\xfe\x00\x9d\n\x00".as_slice(), "neither a workbook nor UTF-8").await?;
-    turned_down(hr, b"PK\x03\x04rubbish".as_slice(), "can't be read").await?;
-    turned_down(hr, "number,name\n5,\"Eve\n6,Fay\n", "row 2 has a quotation mark that is not closed").await?;
-    turned_down(hr, b"\xd0\xcf\x11\xe0rubbish".as_slice(), "save it as .xlsx").await?;
-    turned_down(hr, vec![b'a'; FILE_BYTES + 1], "larger than 16 MiB").await?;
+    rejected(hr, "", "is empty").await?;
+    rejected(hr, b"\xff\xfe\x00\x9d\n\x00".as_slice(), "neither a workbook nor UTF-8").await?;
+    rejected(hr, b"PK\x03\x04rubbish".as_slice(), "can't be read").await?;
+    rejected(hr, "number,name\n5,\"Eve\n6,Fay\n", "row 2 has a quotation mark that is not closed").await?;
+    rejected(hr, b"\xd0\xcf\x11\xe0rubbish".as_slice(), "save it as .xlsx").await?;
+    rejected(hr, vec![b'a'; FILE_BYTES + 1], "larger than 16 MiB").await?;
     // The hub may close the connection before a far larger file is sent.
     match upload(hr, vec![b'a'; FILE_BYTES * 3 / 2]).await {
         Ok((status, answer)) => {
@@ -468,7 +468,7 @@ async fn concurrent_imports_are_rejected_instead_of_waiting() -> Result<()> {
     let people = "select count(*) from people";
     ensure!(hub.cluster().number(people).await? == 0, "a person was imported");
     sqlx::query("select pg_advisory_unlock(x'494D504F'::bigint)").execute(&mut other).await?;
-    counted(&upload(&hr, good).await?, [1, 0, 0])
+    check_counts(&upload(&hr, good).await?, [1, 0, 0])
 }
 
 /// The error for rows about the person who imports them.
@@ -486,7 +486,7 @@ async fn nobody_imports_their_own_days() -> Result<()> {
     let people = "number,name,employed_from\n1001,Ada,2025-01-01\n1002,Bo,2025-01-01\n";
     import(&hub, "people", &file(&dir, "people.csv", people)?)?;
     hub.account("boss", "hr", None)?;
-    plan(&Api::login(&hub, "boss").await?).await?;
+    add_shifts(&Api::login(&hub, "boss").await?).await?;
     hub.account("ada", "hr", Some("1001"))?;
     let ada = Api::login(&hub, "ada").await?;
     let schedules = "number,schedule,from\n1002,Days,2025-01-01\n1001,Days,2025-01-01\n";
@@ -503,8 +503,8 @@ async fn nobody_imports_their_own_days() -> Result<()> {
     // Others' days and her own name are permitted.
     let others =
         ada.upload("/imports/leave", form("file", b"number,from\n1002,2025-03-04\n".to_vec())).await?;
-    counted(&others, [1, 0, 0])?;
-    counted(&upload(&ada, "number,name\n1001,Ada L.\n").await?, [0, 1, 0])?;
+    check_counts(&others, [1, 0, 0])?;
+    check_counts(&upload(&ada, "number,name\n1001,Ada L.\n").await?, [0, 1, 0])?;
     // The command line has no person.
     let said = import(&hub, "schedules", &file(&dir, "s.csv", schedules)?)?;
     ensure!(said == imported(2, 0, 0), "{said}");

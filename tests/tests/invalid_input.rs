@@ -83,7 +83,7 @@ fn an_unknown_key_in_a_configuration_is_named() -> Result<()> {
 }
 
 /// Pictures without a face, with two, and with one too far away; a text file; a truncated file.
-fn bad_photos(dir: &TestDir) -> Result<[(std::path::PathBuf, &'static str); 5]> {
+fn unusable_photos(dir: &TestDir) -> Result<[(std::path::PathBuf, &'static str); 5]> {
     let grey = image::RgbImage::from_fn(600, 400, |x, y| image::Rgb([(x / 4) as u8, (y / 3) as u8, 128]));
     grey.save(dir.join("nobody.png"))?;
     let (one, two) =
@@ -128,7 +128,7 @@ async fn unusable_photos_enrol_nobody() -> Result<()> {
     check_error(&hub.command(&["person", "add", "7", "Another"])?, "is taken")?;
     check_error(&hub.command(&["person", "add", " ", "Blank"])?, "number")?;
     hub.must(&["person", "consent", "7"])?;
-    for (bad, reason) in bad_photos(&dir)? {
+    for (bad, reason) in unusable_photos(&dir)? {
         let bad = bad.display().to_string();
         check_error(&hub.command(&["person", "enrol", "7", &good, &bad])?, reason)?;
         check_error(&hub.command(&["person", "enrol", "7", &bad])?, reason)?;

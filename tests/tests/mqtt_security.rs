@@ -22,7 +22,7 @@ use tokio_rustls::TlsConnector;
 /// Idle sockets, some in the middle of a handshake.
 const IDLE: usize = 1000;
 
-async fn hub_says(hub: &Hub, expected: &str) -> Result<()> {
+async fn wait_for_log(hub: &Hub, expected: &str) -> Result<()> {
     eventually(expected, async || {
         ensure!(hub.logged().contains(expected), "{}", hub.logged());
         Ok(())
@@ -31,14 +31,14 @@ async fn hub_says(hub: &Hub, expected: &str) -> Result<()> {
 }
 
 /// Raises the limit of open files: both ends of the sockets are on this machine.
-fn allow_sockets() {
+fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::Nofile).maximum;
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 /// A key and a certificate for `device`, signed by an unknown CA.
-fn foreign(dir: &TestDir, device: &str) -> Result<std::path::PathBuf> {
+fn sign_with_unknown_ca(dir: &TestDir, device: &str) -> Result<std::path::PathBuf> {
     let folder = dir.join("foreign");
     std::fs::create_dir(&folder)?;
     let mut authority = CertificateParams::new(Vec::<String>::new())?;
@@ -59,7 +59,7 @@ async fn only_accepted_terminals_connect_and_only_as_themselves() -> Result<()> 
     let hub = Hub::start_new(&dir)?;
     let (one, other) = (dir.join("one"), dir.join("other"));
     let (device, neighbour) = (hub.sign(&one, "One")?, hub.sign(&other, "Other")?);
-    let foreign = foreign(&dir, &device)?;
+    let foreign = sign_with_unknown_ca(&dir, &device)?;
     let honest = MqttClient { identity: Some(&one), client_id: &device, will: false };
     drop(honest.connect(&hub).await?);
 
@@ -75,12 +75,12 @@ async fn only_accepted_terminals_connect_and_only_as_themselves() -> Result<()> 
     ];
     for (what, mqtt_client, reason) in attempts {
         ensure!(mqtt_client.connect(&hub).await.is_err(), "{what} was let in");
-        hub_says(&hub, reason).await?;
+        wait_for_log(&hub, reason).await?;
     }
     // Certificates of the hub's CA: of a revoked terminal, and one that was replaced.
     hub.must(&["terminal", "revoke", &device])?;
     ensure!(honest.connect(&hub).await.is_err(), "a revoked terminal was let in");
-    hub_says(&hub, "is revoked").await?;
+    wait_for_log(&hub, "is revoked").await?;
     let request = other.join("terminal.csr").display().to_string();
     let elsewhere = dir.join("elsewhere").display().to_string();
     let refused = hub.command(&["terminal", "sign", &request, "--name", "Thief", "--out", &elsewhere])?;
@@ -88,7 +88,7 @@ async fn only_accepted_terminals_connect_and_only_as_themselves() -> Result<()> 
     hub.must(&["terminal", "sign", &request, "--name", "Other", "--out", &elsewhere, "--replace"])?;
     let replaced = MqttClient { identity: Some(&other), client_id: &neighbour, will: false };
     ensure!(replaced.connect(&hub).await.is_err(), "a replaced certificate was let in");
-    hub_says(&hub, "came with a replaced certificate").await
+    wait_for_log(&hub, "came with a replaced certificate").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,7 +113,7 @@ async fn a_terminal_uses_only_its_own_topics() -> Result<()> {
         let (client, mut events) = me.connect(&hub).await?;
         client.publish(&topic, QoS::AtLeastOnce, false, "x").await?;
         ensure!(!acknowledged(&mut events).await?, "it published to {topic}");
-        hub_says(&hub, &format!("it may not publish to {topic}")).await?;
+        wait_for_log(&hub, &format!("it may not publish to {topic}")).await?;
     }
     let (client, mut events) = me.connect(&hub).await?;
     client.publish(format!("/tenants/{device}/up/hello"), QoS::AtLeastOnce, true, "x").await?;
@@ -122,7 +122,7 @@ async fn a_terminal_uses_only_its_own_topics() -> Result<()> {
     let (client, mut events) = me.connect(&hub).await?;
     client.publish(format!("/tenants/{device}/up/hello"), QoS::ExactlyOnce, false, "x").await?;
     ensure!(!acknowledged(&mut events).await?, "it published with QoS 2");
-    hub_says(&hub, "it may not publish with QoS 2").await?;
+    wait_for_log(&hub, "it may not publish with QoS 2").await?;
     let foreign = [
         "#".to_owned(),
         "/tenants/+/down/#".to_owned(),
@@ -134,7 +134,7 @@ async fn a_terminal_uses_only_its_own_topics() -> Result<()> {
         let (client, mut events) = me.connect(&hub).await?;
         client.subscribe(filter, QoS::AtMostOnce).await?;
         ensure!(!acknowledged(&mut events).await?, "it subscribed to {filter}");
-        hub_says(&hub, &format!("it may not subscribe to {filter}")).await?;
+        wait_for_log(&hub, &format!("it may not subscribe to {filter}")).await?;
     }
     let (client, mut events) = me.connect(&hub).await?;
     client.subscribe(format!("/tenants/{device}/down/receipt"), QoS::AtMostOnce).await?;
@@ -144,14 +144,14 @@ async fn a_terminal_uses_only_its_own_topics() -> Result<()> {
         .publish(format!("/tenants/{device}/up/punches"), QoS::AtLeastOnce, false, vec![0; 400 << 10])
         .await?;
     ensure!(!acknowledged(&mut events).await?, "it sent 400 KiB");
-    hub_says(&hub, "kind=\"too-large\"").await?;
+    wait_for_log(&hub, "kind=\"too-large\"").await?;
     ensure!(hub.cluster().number("select count(*) from punches").await? == 0);
     drop(me.connect(&hub).await?);
     Ok(())
 }
 
 /// Random bytes that begin like MQTT; the seed is printed.
-fn nonsense(chance: &mut StdRng) -> Vec<u8> {
+fn malformed_packet(chance: &mut StdRng) -> Vec<u8> {
     let kind = chance.random_range(0..16_u8) << 4;
     let length = chance.random_range(0..200_usize);
     let mut bytes = vec![kind | chance.random_range(0..16_u8)];
@@ -194,13 +194,13 @@ async fn malformed_packets_end_only_their_own_connection() -> Result<()> {
             stream.write_all(&connect).await?;
         }
         for _ in 0..20 {
-            if stream.write_all(&nonsense(&mut chance)).await.is_err() {
+            if stream.write_all(&malformed_packet(&mut chance)).await.is_err() {
                 break;
             }
         }
         let _ = stream.shutdown().await;
     }
-    hub_says(&hub, "kind=\"not-mqtt\"").await?;
+    wait_for_log(&hub, "kind=\"not-mqtt\"").await?;
     client.publish(format!("/tenants/{neighbour}/up/hello"), QoS::AtLeastOnce, false, "x").await?;
     ensure!(acknowledged(&mut events).await?, "a neighbour lost its connection");
     Ok(())
@@ -231,7 +231,7 @@ async fn expired_future_and_revoked_certificates_are_rejected() -> Result<()> {
         std::fs::write(folder.join("terminal.pem"), ca.certificate(name, &key, from, until)?)?;
         let mqtt_client = MqttClient { identity: Some(&folder), client_id: name, will: false };
         ensure!(mqtt_client.connect(&hub).await.is_err(), "a certificate {what} was let in");
-        hub_says(&hub, reason).await?;
+        wait_for_log(&hub, reason).await?;
     }
     // The valid connection stays and ends within a second of being revoked.
     let revoked = Instant::now();
@@ -240,7 +240,7 @@ async fn expired_future_and_revoked_certificates_are_rejected() -> Result<()> {
     while tokio::time::timeout(Duration::from_secs(5), events.poll()).await.context("it stands")?.is_ok() {}
     ensure!(revoked.elapsed() < command + Duration::from_secs(1), "it took {:?}", revoked.elapsed());
     ensure!(honest.connect(&hub).await.is_err(), "it came again");
-    hub_says(&hub, "is revoked").await
+    wait_for_log(&hub, "is revoked").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -249,7 +249,7 @@ async fn a_thousand_idle_sockets_do_not_delay_a_terminal() -> Result<()> {
     let hub = Hub::start_new(&dir)?;
     let one = dir.join("one");
     let device = hub.sign(&one, "One")?;
-    allow_sockets();
+    raise_file_limit();
     let mut idle = Vec::new();
     for number in 0..IDLE {
         let mut socket = TcpStream::connect(hub.mqtt)?;
@@ -263,7 +263,7 @@ async fn a_thousand_idle_sockets_do_not_delay_a_terminal() -> Result<()> {
     drop(honest.connect(&hub).await?);
     // Far less than the timeout of a handshake, five seconds.
     ensure!(begun.elapsed() < Duration::from_secs(3), "it took {:?}", begun.elapsed());
-    hub_says(&hub, "no handshake in time").await?;
+    wait_for_log(&hub, "no handshake in time").await?;
     for mut socket in idle {
         use std::io::Read;
         socket.set_read_timeout(Some(Duration::from_secs(20)))?;

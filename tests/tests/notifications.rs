@@ -13,7 +13,7 @@ use tests::notifications::{
 use tests::smtp::Smtp;
 
 /// Waits until this many workdays match a condition.
-async fn workdays(hub: &Hub, number: i64, which: &str) -> Result<()> {
+async fn wait_for_workdays(hub: &Hub, number: i64, which: &str) -> Result<()> {
     let query = format!("select count(*) from workdays where shift = 'Early' and {which}");
     eventually("the workdays", async || {
         let found = hub.cluster().number(&query).await?;
@@ -24,7 +24,7 @@ async fn workdays(hub: &Hub, number: i64, which: &str) -> Result<()> {
 }
 
 /// Lets the hub check for final days, which it does at most every five seconds.
-async fn look(hub: &Hub) -> Result<()> {
+async fn check_final_days(hub: &Hub) -> Result<()> {
     tokio::time::sleep(Duration::from_secs(6)).await;
     hub.cluster().execute("select pg_notify('rollcall_job', '')").await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -69,8 +69,8 @@ async fn absences_are_notified_once_every_terminal_has_reported() -> Result<()> 
     add_workday(&hub, "1001", 1, "").await?;
     add_workday(&hub, "1002", 1, "'09:00'").await?;
     add_workday(&hub, "1003", 1, "'09:00', '17:00'").await?;
-    workdays(&hub, 3, "true").await?;
-    look(&hub).await?;
+    wait_for_workdays(&hub, 3, "true").await?;
+    check_final_days(&hub).await?;
     ensure!(count_messages(&hub, "true").await? == 0, "an absence was notified before the terminal reported");
     let reported = "update terminals set reported_through = now(); select pg_notify('rollcall_job', '')";
     hub.cluster().execute(reported).await?;
@@ -90,7 +90,7 @@ async fn no_absence_is_notified_while_punches_wait() -> Result<()> {
     let smtp = Smtp::start_new(&dir)?;
     let hub = start_hub(&dir, &smtp.configuration("starttls")).await?;
     add_absent_people(&hub, 201).await?;
-    workdays(&hub, 201, "status = 'absent'").await?;
+    wait_for_workdays(&hub, 201, "status = 'absent'").await?;
     // Another hub is computing one of them.
     let mut other = hub.cluster().connect().await?;
     let take = "begin; select from people where number = '2000' for no key update";
@@ -98,15 +98,15 @@ async fn no_absence_is_notified_while_punches_wait() -> Result<()> {
     deliver_punches(&hub, 200, "'09:00', '17:00'").await?;
     let jobs = "delete from jobs where person = (select id from people where number = '2000')";
     ensure!(sqlx::raw_sql(jobs).execute(&mut other).await?.rows_affected() == 1, "no job to take");
-    workdays(&hub, 199, "status = 'present'").await?;
+    wait_for_workdays(&hub, 199, "status = 'present'").await?;
     // Only the last person did not come.
     wait_until_sent(&hub, 1).await?;
-    look(&hub).await?;
+    check_final_days(&hub).await?;
     ensure!(count_messages(&hub, "true").await? == 1, "an absence was notified while punches waited");
     sqlx::raw_sql("rollback").execute(&mut other).await?;
     hub.cluster().execute("select pg_notify('rollcall_job', '')").await?;
-    workdays(&hub, 200, "status = 'present'").await?;
-    look(&hub).await?;
+    wait_for_workdays(&hub, 200, "status = 'present'").await?;
+    check_final_days(&hub).await?;
     ensure!(count_messages(&hub, "true").await? == 1, "an absence was notified that was none");
     check_inbox(&smtp, vec!["2200@example.org".into()])
 }
@@ -122,15 +122,15 @@ async fn a_missing_punch_is_notified_after_the_window_closes_unless_on_leave() -
     for number in ["1001", "1002"] {
         add_workday(&hub, number, 1, "'09:00'").await?;
     }
-    workdays(&hub, 2, "'missing_out' = any(flags)").await?;
+    wait_for_workdays(&hub, 2, "'missing_out' = any(flags)").await?;
     let finalise = "update workdays set finalised_by = 'hr', finalised_at = now(), closes_at = now() + interval '1 hour';
         update workdays set status = 'leave' where person = (select id from people where number = '1002')";
     hub.cluster().execute(finalise).await?;
-    look(&hub).await?;
+    check_final_days(&hub).await?;
     ensure!(count_messages(&hub, "true").await? == 0, "notified before the window closed");
     // The terminal has not reported, but HR has declared the day final.
     hub.cluster().execute("update workdays set closes_at = now()").await?;
-    look(&hub).await?;
+    check_final_days(&hub).await?;
     wait_until_sent(&hub, 1).await?;
     check_inbox(&smtp, vec!["open@example.org".into()])
 }
@@ -144,12 +144,12 @@ async fn old_events_are_not_notified() -> Result<()> {
         ann(number, &format!("absent{days_ago}@example.org")).insert(&hub).await?;
         add_workday(&hub, number, days_ago, "").await?;
     }
-    workdays(&hub, 3, "status = 'absent'").await?;
-    look(&hub).await?;
+    wait_for_workdays(&hub, 3, "status = 'absent'").await?;
+    check_final_days(&hub).await?;
     wait_until_sent(&hub, 1).await?;
     // The same days with notifications enabled for longer: a terminal was offline over a long weekend.
     hub.cluster().execute("update notices set from_date = from_date - 30").await?;
-    look(&hub).await?;
+    check_final_days(&hub).await?;
     wait_until_sent(&hub, 2).await?;
     check_inbox(&smtp, vec!["absent1@example.org".into(), "absent4@example.org".into()])
 }
@@ -179,15 +179,15 @@ async fn an_obsolete_notification_is_dropped_and_sent_if_it_becomes_true_again()
         Ok(())
     })
     .await?;
-    look(&hub).await?;
+    check_final_days(&hub).await?;
     smtp.behave("accept")?;
     ensure!(smtp.inbox()?.is_empty() && count_messages(&hub, "state = 'dropped'").await? == 2);
     // Recomputed, both are as before.
     let again = "insert into jobs (person, from_date, to_date) select person, date, date from workdays;
         select pg_notify('rollcall_job', '')";
     hub.cluster().execute(again).await?;
-    workdays(&hub, 1, "status = 'absent'").await?;
-    look(&hub).await?;
+    wait_for_workdays(&hub, 1, "status = 'absent'").await?;
+    check_final_days(&hub).await?;
     wait_until_sent(&hub, 2).await?;
     check_inbox(&smtp, vec!["absent@example.org".into(), "late@example.org".into()])
 }

@@ -20,26 +20,6 @@ use tests::{check_error, eventually};
 
 const WALK: Walk<'_> = Walk { photos: &[("obama3.jpg", false)], rate: 30, rearm_s: 0, for_ever: true };
 
-async fn until_durable(terminal: &Terminal, count: usize) -> Result<()> {
-    eventually("durable punches", async || {
-        ensure!(terminal.durable().len() >= count, "{}", terminal.logged());
-        Ok(())
-    })
-    .await
-}
-
-async fn all_arrive_once(terminal: &Terminal, hub: &Hub) -> Result<()> {
-    let durable = terminal.durable();
-    eventually("every durable punch in PostgreSQL", async || {
-        let arrived = hub.cluster().punches().await?;
-        let missing = durable.iter().filter(|id| !arrived.contains_key(id)).count();
-        ensure!(missing == 0, "{missing} missing: {} {}", hub.logged(), terminal.logged());
-        ensure!(arrived.values().all(|count| *count == 1));
-        Ok(())
-    })
-    .await
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_terminal_is_accepted_with_its_code() -> Result<()> {
     let dir = TestDir::new()?;
@@ -83,8 +63,8 @@ async fn a_new_terminal_is_accepted_with_its_code() -> Result<()> {
 
     expect_status(204, admin.post(&format!("/claims/{device}/accept"), &acceptance).await?)?;
     terminal.wait_for_line("accepted").await?;
-    until_durable(&terminal, 10).await?;
-    all_arrive_once(&terminal, &hub).await?;
+    terminal.wait_until_durable(10).await?;
+    terminal.wait_until_delivered(&hub).await?;
     check_error(
         &hub.command(&["terminal", "accept", &device, "--code", &code, "--name", "Door"])?,
         "was accepted already",
@@ -113,7 +93,7 @@ async fn a_new_terminal_is_accepted_with_its_code() -> Result<()> {
     std::fs::write(dir.join("identity/roster.key"), "5c".repeat(32))?;
     terminal.start()?;
     let before = terminal.durable().len();
-    until_durable(&terminal, before + 10).await?;
+    terminal.wait_until_durable(before + 10).await?;
     ensure!(terminal.logged().contains("ALARM: the gallery can't be opened"), "{}", terminal.logged());
     ensure!(terminal.logged().matches("command of the hub kind=Identify").count() == 1, "done twice");
 
@@ -161,8 +141,8 @@ async fn a_hub_may_be_known_by_an_ipv6_address_alone() -> Result<()> {
     })
     .await?;
     hub.must(&["terminal", "accept", &device, "--code", &code, "--name", "Door"])?;
-    until_durable(&terminal, 3).await?;
-    all_arrive_once(&terminal, &hub).await
+    terminal.wait_until_durable(3).await?;
+    terminal.wait_until_delivered(&hub).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -245,15 +225,15 @@ async fn a_certificate_is_renewed_while_punches_flow() -> Result<()> {
         Ok(())
     })
     .await?;
-    until_durable(&terminal, 10).await?;
+    terminal.wait_until_durable(10).await?;
     // The connection with the old certificate stays; the next uses the new one, and the old one is invalid.
     let renewed = "select count(*) from terminals where renewed_sha256 is not null";
     ensure!(hub.cluster().number(renewed).await? == 1, "not renewed");
     terminal.kill()?;
     terminal.start()?;
     let before = terminal.durable().len();
-    until_durable(&terminal, before + 10).await?;
-    all_arrive_once(&terminal, &hub).await?;
+    terminal.wait_until_durable(before + 10).await?;
+    terminal.wait_until_delivered(&hub).await?;
     let current = hash(&std::fs::read_to_string(file("terminal.pem"))?)?;
     let promoted = format!(
         "select count(*) from terminals where certificate_sha256 = '\\x{current}' and renewed_sha256 is null"
@@ -281,7 +261,7 @@ async fn a_terminal_with_a_long_expired_certificate_punches_and_is_paired_again(
     let ports = format!("https_port = {}\nport =", hub.https.port());
     std::fs::write(&terminal.config, text.replacen("port =", &ports, 1))?;
     terminal.start()?;
-    until_durable(&terminal, 3).await?;
+    terminal.wait_until_durable(3).await?;
     terminal.kill()?;
     let file = |name: &str| terminal.folder.join(name);
     let key = KeyPair::from_pem(&std::fs::read_to_string(file("terminal.key"))?)?;
@@ -296,7 +276,7 @@ async fn a_terminal_with_a_long_expired_certificate_punches_and_is_paired_again(
     terminal.start()?;
     let code = terminal.wait_for_line("code ").await?;
     let before = terminal.durable().len();
-    until_durable(&terminal, before + 10).await?;
+    terminal.wait_until_durable(before + 10).await?;
     hub.must(&["terminal", "accept", &terminal.device, "--code", &code, "--name", "Door"])?;
     eventually("another certificate", async || {
         ensure!(std::fs::read_to_string(terminal.folder.join("terminal.pem"))? != ended);
@@ -304,7 +284,7 @@ async fn a_terminal_with_a_long_expired_certificate_punches_and_is_paired_again(
         Ok(())
     })
     .await?;
-    all_arrive_once(&terminal, &hub).await
+    terminal.wait_until_delivered(&hub).await
 }
 
 fn time_now_year() -> Result<i32> {

@@ -9,7 +9,7 @@ use tests::dir::TestDir;
 use tests::hub::Hub;
 
 /// The only row of a daily report.
-async fn absence(hr: &Api, date: &str) -> Result<Value> {
+async fn daily_report(hr: &Api, date: &str) -> Result<Value> {
     let mut rows = hr.list(&format!("/reports/daily?from={date}")).await?;
     ensure!(rows.len() == 1, "{rows:?}");
     let row = rows.remove(0);
@@ -27,7 +27,7 @@ async fn an_absence_is_provisional_until_the_terminals_have_reported() -> Result
     company.assign_week_schedule("101", "2025-03-03", "2025-03-03").await?;
     company.assign_week_schedule("102", "2025-03-04", "2025-03-04").await?;
 
-    assert_eq!(absence(hr, "2025-03-03").await?["provisional"], true);
+    assert_eq!(daily_report(hr, "2025-03-03").await?["provisional"], true);
     let silence = "/reports/silence?from=2025-03-03&to=2025-03-03";
     let silent = hr.list(silence).await?;
     assert_eq!(silent.len(), 1, "{silent:?}");
@@ -40,20 +40,20 @@ async fn an_absence_is_provisional_until_the_terminals_have_reported() -> Result
 
     // The last second of the window still belongs to it.
     hub.cluster().execute("update terminals set reported_through = '2025-03-04 01:59:59+01'").await?;
-    assert_eq!(absence(hr, "2025-03-03").await?["provisional"], true);
+    assert_eq!(daily_report(hr, "2025-03-03").await?["provisional"], true);
     hub.cluster().execute("update terminals set reported_through = '2025-03-04 03:00+01'").await?;
-    assert_eq!(absence(hr, "2025-03-03").await?["provisional"], false);
+    assert_eq!(daily_report(hr, "2025-03-03").await?["provisional"], false);
     ensure!(hr.list(silence).await?.is_empty(), "no absence waits for the terminal");
 
-    assert_eq!(absence(hr, "2025-03-04").await?["provisional"], true);
+    assert_eq!(daily_report(hr, "2025-03-04").await?["provisional"], true);
     expect_status(404, hr.post("/workdays/101/2025-03-04/finalise", &Value::Null).await?)?;
     expect_status(204, hr.post("/workdays/102/2025-03-04/finalise", &Value::Null).await?)?;
-    assert_eq!(absence(hr, "2025-03-04").await?["provisional"], false);
+    assert_eq!(daily_report(hr, "2025-03-04").await?["provisional"], false);
     contains_fields(&hr.day("102", "2025-03-04").await?["workdays"][0], &json!({"finalised_by": "hr"}))?;
     ensure!(hr.list("/reports/silence?from=2025-03-03&to=2025-03-04").await?.is_empty(), "it is final");
     // A later punch makes another revision, which is not final.
     company.punches("102", &["2025-03-04 09:00", "2025-03-04 10:00"]).await?;
-    assert_eq!(absence(hr, "2025-03-04").await?["provisional"], true);
+    assert_eq!(daily_report(hr, "2025-03-04").await?["provisional"], true);
     contains_fields(&hr.day("102", "2025-03-04").await?["workdays"][0], &json!({"finalised_by": null}))?;
     // A terminal that absences wait for is not deleted.
     let admin = company.login("admin", "admin", None).await?;
@@ -99,7 +99,7 @@ const ARRIVALS: &str = "create temporary table arrivals as
     from seen";
 
 /// Stores them in 60 transactions with their jobs. Returns their number.
-async fn arrive(hub: &Hub) -> Result<i64> {
+async fn store_punches(hub: &Hub) -> Result<i64> {
     let mut database = hub.cluster().connect().await?;
     sqlx::query(ARRIVALS).execute(&mut database).await?;
     for batch in 0..60 {
@@ -136,7 +136,7 @@ async fn two_hubs_compute_the_same_workdays_as_one() -> Result<()> {
         first.cluster().execute(statement).await?;
     }
 
-    let arrived = arrive(&first).await?;
+    let arrived = store_punches(&first).await?;
     ensure!(arrived > 9000, "{arrived} punches");
     first.cluster().wait_until_computed().await?;
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;

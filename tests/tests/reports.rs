@@ -46,15 +46,15 @@ const DAYS: &str = r#"
 "#;
 
 /// A report as JSON on its date.
-async fn ask(hr: &Api, report: &str, format: &str, more: &str) -> Result<Response> {
+async fn get_report(hr: &Api, report: &str, format: &str, more: &str) -> Result<Response> {
     let date = if report == "absence" { "2025-03-04" } else { "2025-03-03" };
     let path = format!("/reports/{report}?from={date}&to={date}&format={format}{more}");
     Ok(hr.request(Method::GET, &path).send().await?)
 }
 
 /// A report in a format; checks its content type.
-async fn bytes(hr: &Api, name: &str, format: &str, kind: &str) -> Result<Vec<u8>> {
-    let answer = ask(hr, name, format, "").await?;
+async fn report_bytes(hr: &Api, name: &str, format: &str, kind: &str) -> Result<Vec<u8>> {
+    let answer = get_report(hr, name, format, "").await?;
     let status = answer.status();
     let found = answer.headers()["content-type"].to_str()?.to_owned();
     let bytes = answer.bytes().await?.to_vec();
@@ -95,27 +95,27 @@ async fn names_are_unchanged_in_every_report_and_format() -> Result<()> {
     let hr = Api::login(&hub, "hr").await?;
     for report in OF_PEOPLE {
         let rows: Vec<Value> =
-            serde_json::from_slice(&bytes(&hr, report, "json", "application/json").await?)?;
+            serde_json::from_slice(&report_bytes(&hr, report, "json", "application/json").await?)?;
         let names: Vec<&str> = rows.iter().filter_map(|row| row["name"].as_str()).collect();
         assert_eq!(names, NAMES, "{report}");
 
-        let text = String::from_utf8(bytes(&hr, report, "csv", "text/csv").await?)?;
+        let text = String::from_utf8(report_bytes(&hr, report, "csv", "text/csv").await?)?;
         for name in NAMES {
             let quoted = name.replace('"', "\"\"").replace(";=", ";'=");
             let cell = if name.starts_with(['=', '+', '-', '@']) { format!("'{quoted}") } else { quoted };
             ensure!(text.contains(&format!("\"{cell}\"")), "{report}: {cell} is not in {text}");
         }
 
-        let workbook = bytes(&hr, report, "xlsx", "application/vnd.openxmlformats").await?;
+        let workbook = report_bytes(&hr, report, "xlsx", "application/vnd.openxmlformats").await?;
         assert_eq!(names_in(workbook)?, NAMES, "{report}");
 
-        let pages = bytes(&hr, report, "pdf", "application/pdf").await?;
+        let pages = report_bytes(&hr, report, "pdf", "application/pdf").await?;
         ensure!(pages.starts_with(b"%PDF-") && pages.len() > 5000, "{report}: {} bytes", pages.len());
     }
     for report in ["punctuality", "silence"] {
         for (format, kind) in [("json", "application/json"), ("csv", "text/csv"), ("pdf", "application/pdf")]
         {
-            bytes(&hr, report, format, kind).await?;
+            report_bytes(&hr, report, format, kind).await?;
         }
     }
     Ok(())
@@ -129,7 +129,7 @@ async fn the_pages_of_a_report_add_up_to_the_report() -> Result<()> {
     for report in ["timesheet", "overtime", "exceptions"] {
         let (mut seen, mut more) = (Vec::new(), "&limit=3".to_owned());
         loop {
-            let answer = ask(&hr, report, "json", &more).await?.error_for_status()?;
+            let answer = get_report(&hr, report, "json", &more).await?.error_for_status()?;
             let next = answer.headers().get("x-next-after").map(|value| value.to_str().map(str::to_owned));
             let page: Vec<Value> = answer.json().await?;
             ensure!(page.len() <= 3, "{report}: {} rows", page.len());
@@ -138,7 +138,7 @@ async fn the_pages_of_a_report_add_up_to_the_report() -> Result<()> {
             more = format!("&limit=3&after={next}");
         }
         let whole: Vec<Value> =
-            serde_json::from_slice(&bytes(&hr, report, "json", "application/json").await?)?;
+            serde_json::from_slice(&report_bytes(&hr, report, "json", "application/json").await?)?;
         assert_eq!(seen, whole, "{report}");
     }
     Ok(())
@@ -162,7 +162,7 @@ struct Said {
 
 /// Compares a report that LibreOffice has read with the API's JSON: each value has its type, and the last row has the
 /// sums.
-fn check(Said { report, columns, rows }: &Said, sheet: &calamine::Range<Data>) -> Result<()> {
+fn compare(Said { report, columns, rows }: &Said, sheet: &calamine::Range<Data>) -> Result<()> {
     let mut lines = sheet.rows();
     let header = lines.next().context("a header")?;
     let lines: Vec<_> = lines.collect();
@@ -226,7 +226,7 @@ async fn sums_in_a_spreadsheet_equal_those_of_the_api() -> Result<()> {
     }
     calc::computed(&files, dir.path(), None)?;
     for said in &answers {
-        check(said, &calc::sheet(&dir.join(&format!("{}.ods", said.report)))?)?;
+        compare(said, &calc::sheet(&dir.join(&format!("{}.ods", said.report)))?)?;
     }
     let balances = answers.iter().flat_map(|said| &said.rows).filter_map(|row| row["balance_s"].as_i64());
     let (less, more): (Vec<i64>, Vec<i64>) = balances.partition(|balance| *balance < 0);
@@ -290,7 +290,7 @@ async fn csv_read_with_semicolons_contains_no_formula() -> Result<()> {
     let mut files = Vec::new();
     for report in ["timesheet", "presence"] {
         files.push(dir.join(&format!("{report}.csv")));
-        std::fs::write(&files[files.len() - 1], bytes(&hr, report, "csv", "text/csv").await?)?;
+        std::fs::write(&files[files.len() - 1], report_bytes(&hr, report, "csv", "text/csv").await?)?;
     }
     files.push(dir.join("plain.csv"));
     let plain = hr.request(Method::GET, "/timesheet.csv?from=2025-03-03").send().await?.error_for_status()?;

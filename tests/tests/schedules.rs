@@ -7,7 +7,7 @@ use tests::api::{Api, contains_fields, expect_status, texts};
 use tests::company::{Company, DEVICE, week};
 
 /// Creates a calendar, a site, two shifts (with a dry run first) and a weekly schedule.
-async fn lay_down_rules(admin: &Api, hr: &Api) -> Result<()> {
+async fn create_shifts(admin: &Api, hr: &Api) -> Result<()> {
     for name in ["Founder's Day", "Founders' Day"] {
         let holiday = json!({"name": name});
         expect_status(200, hr.put("/calendars/Berlin/holidays/2025-03-05", &holiday).await?)?;
@@ -34,7 +34,7 @@ async fn lay_down_rules(admin: &Api, hr: &Api) -> Result<()> {
 }
 
 /// Assigns the schedule to a person for March, with overrides: a short Thursday and a free Friday.
-async fn plan_march(hr: &Api) -> Result<()> {
+async fn assign_march(hr: &Api) -> Result<()> {
     let about = json!({"department": "Kitchen", "email": "ada@example.org"});
     expect_status(200, hr.patch("/people/101", &about).await?)?;
     let person = expect_status(200, hr.get("/people/101").await?)?;
@@ -61,7 +61,7 @@ async fn plan_march(hr: &Api) -> Result<()> {
 }
 
 /// Checks the first week: a long Monday, an absence, a holiday, a short Thursday, leave.
-async fn the_first_week_stands(hr: &Api) -> Result<()> {
+async fn check_first_week(hr: &Api) -> Result<()> {
     let monday = hr.day("101", "2025-03-03").await?;
     let expected = json!({"shift": "D", "status": "present", "worked_s": 33_900, "expected_s": 32_400,
         "late_s": 0, "early_s": 0, "overtime_s": 1200, "balance_s": 1200, "flags": [],
@@ -86,7 +86,7 @@ async fn the_first_week_stands(hr: &Api) -> Result<()> {
 }
 
 /// Changes the start of the shift: a dry run changes nothing, the change gives each day a new revision.
-async fn the_shift_begins_earlier(company: &Company) -> Result<()> {
+async fn change_shift_start(company: &Company) -> Result<()> {
     let hr = &company.hr;
     let before = hr.day("101", "2025-03-03").await?;
     let earlier = json!({"start": "08:30", "end": "18:00"});
@@ -115,20 +115,20 @@ async fn schedules_become_workdays_with_reasons() -> Result<()> {
     let company = Company::open().await?;
     let (hub, hr) = (&company.hub, &company.hr);
     let admin = company.login("admin", "admin", None).await?;
-    lay_down_rules(&admin, hr).await?;
+    create_shifts(&admin, hr).await?;
     let renamed = "select count(*) from audit where action = 'holiday.put' and subject = 'Berlin'
         and detail->>'before' = 'Founder''s Day' and detail->>'name' = 'Founders'' Day'";
     assert_eq!(hub.cluster().number(renamed).await?, 1);
     company.add_people(&[("100", "Boss"), ("101", "Ada")]).await?;
-    plan_march(hr).await?;
+    assign_march(hr).await?;
     let times = ["2025-03-03 08:55", "2025-03-03 18:20", "2025-03-06 12:05", "2025-03-06 16:00"];
     company.punches("101", &times).await?;
     let march = json!({"from": "2025-03-01", "to": "2025-03-31"});
     expect_status(200, hr.post("/recompute", &march).await?)?;
     hub.cluster().wait_until_computed().await?;
     assert_eq!(hub.cluster().number("select count(*) from workdays").await?, 20);
-    the_first_week_stands(hr).await?;
-    the_shift_begins_earlier(&company).await?;
+    check_first_week(hr).await?;
+    change_shift_start(&company).await?;
 
     let revisions = "select row(person, date, shift, revision)::text from workdays order by 1";
     let before = hub.cluster().column(revisions).await?;

@@ -21,7 +21,7 @@ fn reconfigure(terminal: &Terminal, change: impl FnOnce(String) -> String) -> Re
     Ok(std::fs::write(&terminal.config, change(text))?)
 }
 
-fn give_camera(terminal: &Terminal, camera: &str) -> Result<()> {
+fn set_camera(terminal: &Terminal, camera: &str) -> Result<()> {
     reconfigure(terminal, |text| {
         let before = text.split("[camera]").next().unwrap_or_default().to_owned();
         format!("{before}[camera]\n{camera}\n")
@@ -66,7 +66,7 @@ async fn the_watchdog_is_notified_only_while_frames_advance() -> Result<()> {
     for name in ["a.jpg", "b.jpg"] {
         std::fs::copy(photo("biden.jpg")?, frames.join(name))?;
     }
-    give_camera(&terminal, &format!("kind = \"replay\"\nfolder = {frames:?}\nrepeat = true"))?;
+    set_camera(&terminal, &format!("kind = \"replay\"\nfolder = {frames:?}\nrepeat = true"))?;
     let manager = Manager::bind(&dir, &mut terminal, Duration::from_secs(2))?;
     terminal.start()?;
     let mut said = String::new();
@@ -98,7 +98,7 @@ async fn a_missing_camera_is_in_the_heartbeat_and_does_not_restart_the_daemon() 
     hub.account("root", "admin", None)?;
     let admin = Api::login(&hub, "root").await?;
     let mut terminal = Terminal::new(&dir, &hub, &WALK)?;
-    give_camera(&terminal, "kind = \"v4l2\"\ndevice = \"/dev/rollcall-none\"")?;
+    set_camera(&terminal, "kind = \"v4l2\"\ndevice = \"/dev/rollcall-none\"")?;
     let manager = Manager::bind(&dir, &mut terminal, Duration::from_secs(8))?;
     terminal.start()?;
     let health = eventually("the fault", async || {
@@ -135,7 +135,7 @@ async fn a_camera_program_is_restarted_and_ends_with_the_terminal() -> Result<()
     std::fs::copy(photo("obama3.jpg")?, &frame)?;
     let script = "for n in $(seq 50); do cat \"$1\"; sleep 0.1; done; \
         echo 'ERROR: no answer from rtsp://admin:hunter2@192.0.2.9/live' >&2; exit 3";
-    give_camera(
+    set_camera(
         &terminal,
         &format!("kind = \"program\"\ncommand = [\"sh\", \"-c\", {script:?}, \"camera\", {frame:?}]"),
     )?;
@@ -306,7 +306,7 @@ async fn the_doctor_reports_problems_and_remedies() -> Result<()> {
     ensure!(terminal.runs()?, "the doctor disturbed the daemon");
     ensure!(!hub.logged().contains("REFUSED"), "the doctor is taken for an attacker: {}", hub.logged());
 
-    give_camera(&terminal, "kind = \"v4l2\"\ndevice = \"/dev/rollcall-none\"")?;
+    set_camera(&terminal, "kind = \"v4l2\"\ndevice = \"/dev/rollcall-none\"")?;
     reconfigure(&terminal, |text| {
         format!(
             "{text}[door]\nkind = \"gpio\"\nchip = \"/dev/rollcall-chip\"\nbackend = \"gpiocdev\"\nrelay = 3\n"
