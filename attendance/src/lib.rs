@@ -22,4 +22,4 @@ pub use reason::{ExpectedBasis, PunchRole, Reason};
 pub use scenario::{InvalidScenario, Scenario};
 pub use shift::{Rules, Shift};
 pub use why::why;
-pub use workday::{Assessment, Employment, Entry, Facts, Flag, Leave, Workday, assess};
+pub use workday::{Assessment, Employment, Entry, Facts, Flag, Leave, Status, Workday, assess};

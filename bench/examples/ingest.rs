@@ -150,7 +150,7 @@ fn now() -> Timestamp {
 
 async fn one_terminal(pool: &PgPool, batches: &[Batch]) -> Result<()> {
     for group in batches.chunks(WINDOW) {
-        ingest(pool, group, now()).await?;
+        ingest(pool, group, now().into()).await?;
     }
     Ok(())
 }
@@ -167,7 +167,7 @@ async fn many_terminals(pool: &PgPool, people: &[Uuid], punches: usize) -> Resul
     let start = Instant::now();
     let work = workers.iter().map(|batches| async move {
         for group in batches.chunks(64) {
-            ingest(pool, group, now()).await?;
+            ingest(pool, group, now().into()).await?;
         }
         anyhow::Ok(())
     });

@@ -17,8 +17,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use sqlx::PgPool;
 use zeroize::Zeroizing;
 
-use crate::accounts::{self, Role, Scope};
-use crate::date::{Day, today};
+use crate::accounts::{self, Role};
+use crate::date::Date;
 use crate::i18n::Language;
 use crate::reports::timesheet::{Period, timesheet};
 use crate::server::config::Config;
@@ -86,20 +86,20 @@ pub enum Command {
     Timesheet {
         /// First day, YYYY-MM-DD [default: today].
         #[arg(long, value_name = "DATE")]
-        from: Option<Day>,
+        from: Option<Date>,
         /// Last day [default: the first].
         #[arg(long, value_name = "DATE")]
-        to: Option<Day>,
+        to: Option<Date>,
     },
     /// Compute workdays again from the punches, schedules and corrections. Only what changed is
     /// written, as a new revision with its audit; locked periods get adjustments instead.
     Recompute {
         /// First day, YYYY-MM-DD [default: the first on which anything happened].
         #[arg(long, value_name = "DATE")]
-        from: Option<Day>,
+        from: Option<Date>,
         /// Last day [default: today].
         #[arg(long, value_name = "DATE")]
-        to: Option<Day>,
+        to: Option<Date>,
         /// Only say how many workdays would change.
         #[arg(long)]
         dry_run: bool,
@@ -238,13 +238,13 @@ async fn with_database(config: &Config, pool: &PgPool, command: Command) -> Resu
         Command::Import(import) => import.run(pool).await,
         Command::Timesheet { from, to } => {
             let zone = config.time_zone()?;
-            let period = Period::asked(from, to, today(clock::now(), &zone))?;
-            let rows = timesheet(pool, period, (accounts::CLI, Scope::default()), clock::now()).await?;
-            print!("{}", reports::csv::timesheet(&rows));
+            let period = Period::asked(from, to, clock::now().date_in(&zone))?;
+            let rows = timesheet(pool, period, &accounts::CLI, clock::now()).await?;
+            print!("{}", reports::timesheet::csv(rows));
             Ok(())
         }
         Command::Recompute { from, to, dry_run } => {
-            recompute::recompute(config, pool, from.map(|day| day.0), to.map(|day| day.0), dry_run).await
+            recompute::recompute(config, pool, from, to, dry_run).await
         }
         _ => {
             bail!("not a command for the database")

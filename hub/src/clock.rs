@@ -1,9 +1,9 @@
 //! The only place that asks what time it is.
 
-use jiff::Timestamp;
+use crate::date::Timestamp;
 
 /// Now.
 #[expect(clippy::disallowed_methods, reason = "the one place that may ask")]
 pub fn now() -> Timestamp {
-    Timestamp::now()
+    jiff::Timestamp::now().into()
 }

@@ -13,8 +13,6 @@ use axum::routing::{get, post};
 use axum::{Form, Router};
 use axum_extra::extract::CookieJar;
 use axum_extra::extract::cookie::{Cookie, SameSite};
-use jiff::ToSpan;
-use jiff::civil::Date;
 use rust_embed::RustEmbed;
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -23,6 +21,8 @@ use crate::accounts::{self, Actor};
 use crate::clock;
 use crate::console::live::SHOWN;
 use crate::console::visitor::Visitor;
+use crate::date::Date;
+use crate::db::punches::Punch;
 use crate::db::reports::Filter;
 use crate::punches::listing;
 use crate::reports::{silence, timesheet};
@@ -50,8 +50,8 @@ struct TodayPage {
     /// Whether they see everybody, and the punches as they come.
     staff: bool,
     date: String,
-    punches: Vec<listing::Row>,
-    timesheet: Vec<timesheet::Row>,
+    punches: Vec<Punch>,
+    timesheet: Vec<timesheet::Day>,
     /// Terminals that absences wait for.
     notices: Vec<String>,
 }
@@ -72,13 +72,12 @@ async fn today(State(app): State<App>, Visitor { actor, .. }: Visitor) -> Result
     let period = timesheet::Period::of(date);
     // The raw punches are for those who see everybody.
     let mut punches = if actor.role.is_staff() {
-        listing::of_date(&app.pool, &app.zone, date, &actor.name).await?
+        listing::of_date(&app.pool, &app.zone, date, &actor).await?
     } else {
         Vec::new()
     };
     punches.truncate(SHOWN);
-    let who = (actor.name.as_str(), actor.scope());
-    let timesheet = timesheet::timesheet(&app.pool, period, who, clock::now()).await?;
+    let timesheet = timesheet::timesheet(&app.pool, period, &actor, clock::now()).await?;
     let notices = notices(&app, &actor, date).await?;
     Ok(TodayPage {
         actor: format!("{} ({})", actor.name, actor.role.as_str()),
@@ -95,9 +94,9 @@ async fn notices(app: &App, actor: &Actor, date: Date) -> Result<Vec<String>, Ap
     if !actor.role.is_staff() {
         return Ok(Vec::new());
     }
-    let filter = Filter::between(date.saturating_sub(NOTICED_DAYS.days()), date);
+    let filter = Filter::between(date.plus(-NOTICED_DAYS), date);
     let mut conn = app.pool.acquire().await.map_err(anyhow::Error::from)?;
-    Ok(silence::notices(&mut conn, &filter, clock::now()).await?)
+    Ok(silence::silent(&mut conn, &filter, clock::now()).await?.into_iter().map(|row| row.notice).collect())
 }
 
 /// The form of the login. No `Debug`.

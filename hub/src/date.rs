@@ -1,30 +1,121 @@
-//! Calendar dates as people write them, and the zones they are in.
+//! Dates, instants and local times, as the database keeps them, people write them and the API shows them; and the
+//! zones they are in. What is done with them is jiff's.
 
-use std::ops::RangeInclusive;
+use std::fmt;
+use std::ops::{Deref, RangeInclusive};
 use std::str::FromStr;
 
 use anyhow::Context;
-use jiff::Timestamp;
-use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{Span, ToSpan};
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::types::PgRecordDecoder;
+use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueRef, Postgres};
+use sqlx::{Decode, Encode, Type};
 
 use crate::error::{Error, Problem};
 
 /// The years that anybody may mean.
 const YEARS: RangeInclusive<i16> = 1900..=2199;
 
-/// A date that somebody wrote: `YYYY-MM-DD`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Day(pub Date);
+/// One of jiff's types, which the database keeps.
+macro_rules! stored {
+    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(pub $inner);
+
+        impl Deref for $name {
+            type Target = $inner;
+
+            fn deref(&self) -> &$inner {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl From<$inner> for $name {
+            fn from(inner: $inner) -> Self {
+                Self(inner)
+            }
+        }
+
+        impl Type<Postgres> for $name {
+            fn type_info() -> PgTypeInfo {
+                jiff_sqlx::$name::type_info()
+            }
+        }
+
+        impl PgHasArrayType for $name {
+            fn array_type_info() -> PgTypeInfo {
+                jiff_sqlx::$name::array_type_info()
+            }
+        }
+
+        impl Encode<'_, Postgres> for $name {
+            fn encode_by_ref(&self, into: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+                jiff_sqlx::$name::from(self.0).encode_by_ref(into)
+            }
+        }
+
+        impl Decode<'_, Postgres> for $name {
+            fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
+                Ok(Self(jiff_sqlx::$name::decode(value)?.to_jiff()))
+            }
+        }
+    };
+}
+
+stored! {
+    /// A date: `YYYY-MM-DD`.
+    Date(jiff::civil::Date)
+}
+
+stored! {
+    /// An instant; where somebody writes one, with its offset.
+    Timestamp(jiff::Timestamp)
+}
 
 /// Why a text is no date.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is no date: write YYYY-MM-DD, from {first} to {last}", first = YEARS.start(), last = YEARS.end())]
 pub struct NoDate(String);
 
-impl FromStr for Day {
+impl Date {
+    /// The last there is.
+    pub const MAX: Self = Self(jiff::civil::Date::MAX);
+
+    /// So many days later, or earlier; the first or the last there is where that is beyond.
+    pub fn plus(self, days: i32) -> Self {
+        Self(self.0.saturating_add(days.days()))
+    }
+
+    /// All dates from this one to another.
+    pub fn through(self, last: Self) -> impl Iterator<Item = Self> {
+        self.0.series(1.day()).map(Self).take_while(move |date| *date <= last)
+    }
+
+    /// How many days later another date is.
+    pub fn days_until(self, other: Self) -> i32 {
+        self.0.until(other.0).map_or(i32::MAX, |span| span.get_days())
+    }
+
+    /// When it begins in a zone.
+    pub fn begins(self, zone: &TimeZone) -> anyhow::Result<Timestamp> {
+        Ok(self.0.to_zoned(zone.clone())?.timestamp().into())
+    }
+}
+
+impl FromStr for Date {
     type Err = NoDate;
 
     fn from_str(text: &str) -> Result<Self, NoDate> {
@@ -33,25 +124,45 @@ impl FromStr for Day {
                 4 | 7 => byte == b'-',
                 _ => byte.is_ascii_digit(),
             });
-        let date = text.parse().ok().filter(|date: &Date| shaped && YEARS.contains(&date.year()));
+        let date =
+            text.parse().ok().filter(|date: &jiff::civil::Date| shaped && YEARS.contains(&date.year()));
         date.map(Self).ok_or_else(|| NoDate(text.to_owned()))
     }
 }
 
-impl<'de> Deserialize<'de> for Day {
+impl<'de> Deserialize<'de> for Date {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        text.parse().map_err(D::Error::custom)
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
     }
 }
 
-/// An instant that somebody wrote, with its offset.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment(pub Timestamp);
+impl Timestamp {
+    /// So many seconds after 1970, which a test writes.
+    #[cfg(test)]
+    pub fn from_second(second: i64) -> Self {
+        Self(jiff::Timestamp::from_second(second).expect("a time"))
+    }
 
-impl<'de> Deserialize<'de> for Moment {
+    /// The local date in a zone.
+    pub fn date_in(self, zone: &TimeZone) -> Date {
+        zone.to_datetime(self.0).date().into()
+    }
+
+    /// In a zone.
+    pub fn in_zone(self, zone: &TimeZone) -> Zoned {
+        Zoned(self.0.to_zoned(zone.clone()))
+    }
+
+    /// So much later, or earlier; the first or the last there is where that is beyond.
+    pub fn plus(self, span: Span) -> Self {
+        let beyond = if span.is_negative() { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
+        self.0.checked_add(span).unwrap_or(beyond).into()
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let at = Timestamp::deserialize(from)?;
+        let at = jiff::Timestamp::deserialize(from)?;
         let (first, last) = (YEARS.start(), YEARS.end());
         let meant = YEARS.contains(&at.to_zoned(TimeZone::UTC).year());
         meant
@@ -60,16 +171,52 @@ impl<'de> Deserialize<'de> for Moment {
     }
 }
 
+/// An instant in a zone. It is written as local time with its offset, to the second.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zoned(pub jiff::Zoned);
+
+impl Zoned {
+    /// The `HH:MM:SS`.
+    pub fn time_of_day(&self) -> String {
+        self.0.strftime("%H:%M:%S").to_string()
+    }
+}
+
+impl fmt::Display for Zoned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.strftime("%Y-%m-%dT%H:%M:%S%:z").fmt(f)
+    }
+}
+
+impl Serialize for Zoned {
+    fn serialize<S: Serializer>(&self, into: S) -> Result<S::Ok, S::Error> {
+        into.collect_str(self)
+    }
+}
+
+impl Type<Postgres> for Zoned {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_name("zoned")
+    }
+}
+
+impl Decode<'_, Postgres> for Zoned {
+    fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
+        let mut pair = PgRecordDecoder::new(value)?;
+        let at: Timestamp = pair.try_decode()?;
+        Ok(at.in_zone(&zone(&pair.try_decode::<String>()?)?))
+    }
+}
+
 /// Two dates, the second not before the first, of at most so many days together.
-pub fn range(from: Day, to: Day, most: i32) -> Result<(Date, Date), Error> {
+pub fn range(from: Date, to: Date, most: i32) -> Result<(Date, Date), Error> {
     if from > to {
         return Err(Problem::IntervalReversed { from: from.0, to: to.0 }.of("from"));
     }
-    let days = from.0.until(to.0).map_or(i32::MAX, |span| span.get_days());
-    if days >= most {
+    if from.days_until(to) >= most {
         return Err(Problem::IntervalTooLong { days: most }.of("to"));
     }
-    Ok((from.0, to.0))
+    Ok((from, to))
 }
 
 /// A zone of the database.
@@ -77,32 +224,17 @@ pub fn zone(name: &str) -> anyhow::Result<TimeZone> {
     TimeZone::get(name).with_context(|| format!("there is no time zone {name:?}"))
 }
 
-/// Local time with its offset, to the second.
-pub fn local(at: Timestamp, zone: &TimeZone) -> String {
-    at.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
-}
-
-/// The `HH:MM:SS` of what [`local`] wrote.
-pub fn time_of_day(local: &str) -> &str {
-    local.get(11..19).unwrap_or(local)
-}
-
-/// The local date of an instant.
-pub fn today(now: Timestamp, zone: &TimeZone) -> Date {
-    zone.to_datetime(now).date()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Day, serde_json::Error> {
+    fn read(text: &str) -> Result<Date, serde_json::Error> {
         serde_json::from_value(serde_json::json!(text))
     }
 
     #[test]
     fn a_date_is_written_in_one_way() {
-        assert_eq!(read("2025-03-03").expect("a date"), Day(jiff::civil::date(2025, 3, 3)));
+        assert_eq!(read("2025-03-03").expect("a date"), Date(jiff::civil::date(2025, 3, 3)));
         for wrong in [
             "",
             "2025-3-3",
@@ -119,7 +251,7 @@ mod tests {
 
     #[test]
     fn an_instant_is_of_our_times() {
-        let read = |text: &str| serde_json::from_value::<Moment>(serde_json::json!(text)).is_ok();
+        let read = |text: &str| serde_json::from_value::<Timestamp>(serde_json::json!(text)).is_ok();
         assert!(read("2025-03-03T09:00:00+01:00"));
         assert!(!read("0001-01-01T00:00:00Z") && !read("-009998-01-01T00:00:00Z") && !read("2025-03-03"));
     }

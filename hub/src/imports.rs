@@ -19,10 +19,11 @@ mod slot;
 mod upload;
 mod workbook;
 
-use jiff::Timestamp;
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
+use crate::accounts::Actor;
+use crate::date::Timestamp;
 use crate::db;
 use crate::error::Problem;
 use crate::imports::dates::Extent;
@@ -31,7 +32,7 @@ use crate::imports::fields::Table;
 pub use importer::Importer;
 pub use outcome::{Change, Difference, Outcome};
 pub use problem::{ImportError, Problems, RowProblem};
-pub use run::{By, OWN, Run, people_with};
+pub use run::{OWN, Run, people_with};
 pub use slot::Slot;
 pub use upload::{FILE_BYTES, Upload};
 
@@ -39,7 +40,7 @@ pub use upload::{FILE_BYTES, Upload};
 pub async fn import<I: Importer>(
     pool: &PgPool,
     slot: Slot,
-    by: By<'_>,
+    by: &Actor,
     dry: bool,
     file: &Upload,
     now: Timestamp,
@@ -64,7 +65,7 @@ pub async fn import<I: Importer>(
 
 async fn write<I: Importer>(
     conn: &mut PgConnection,
-    by: By<'_>,
+    by: &Actor,
     dry: bool,
     (file, table): (&Upload, Table),
     now: Timestamp,
@@ -89,7 +90,7 @@ async fn write<I: Importer>(
         "changed": outcome.changed,
         "unchanged": outcome.unchanged,
     });
-    db::audit::record(conn, run.by.name, &format!("import.{}", I::KIND), &file.name, detail).await?;
+    db::audit::record(conn, run.by, &format!("import.{}", I::KIND), &file.name, detail).await?;
     Ok(outcome)
 }
 

@@ -20,6 +20,7 @@ mod reports;
 mod schedules;
 mod server;
 mod terminals;
+mod text;
 mod web;
 mod workdays;
 

@@ -15,18 +15,18 @@ mod worker;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use jiff::Timestamp;
-use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::accounts::Actor;
 use crate::crypto::secret_file;
+use crate::date::{Date, Timestamp};
 use crate::db;
 use crate::db::channels::Kind;
-use crate::db::notifications::Notice;
+use crate::db::notifications::{MessageState, Notification};
 use crate::error::{Error, Problem};
 
 pub use crate::notifications::enqueue::{enqueue_closed, enqueue_late};
@@ -120,13 +120,14 @@ fn read_secret(path: &Path) -> Result<Zeroizing<String>> {
 /// Messages in a state (or all), the oldest first, after a row. The look is audited.
 pub async fn list(
     pool: &PgPool,
-    actor: &str,
-    state: Option<&str>,
+    actor: &Actor,
+    state: Option<MessageState>,
     after: Option<Uuid>,
     most: i64,
-) -> Result<Vec<Notice>> {
+    zone: &str,
+) -> Result<Vec<Notification>> {
     let mut transaction = pool.begin().await?;
-    let notices = db::notifications::list(&mut transaction, state, after, most).await?;
+    let notices = db::notifications::list(&mut transaction, state, after, most, zone).await?;
     let detail = json!({"state": state, "count": notices.len()});
     db::audit::record(&mut transaction, actor, "notification.list", "notifications", detail).await?;
     transaction.commit().await?;
@@ -134,12 +135,14 @@ pub async fn list(
 }
 
 /// Has a message that was dropped or put off tried at once.
-pub async fn retry(pool: &PgPool, actor: &str, id: Uuid) -> Result<(), Error> {
+pub async fn retry(pool: &PgPool, actor: &Actor, id: Uuid) -> Result<(), Error> {
     let mut transaction = pool.begin().await?;
-    match db::notifications::lock(&mut transaction, id).await?.as_deref() {
+    match db::notifications::lock(&mut transaction, id).await? {
         None => return Err(Problem::NotificationUnknown { id }.into()),
-        Some("sent") => return Err(Problem::NotificationSent { id }.into()),
-        Some(_) => db::notifications::revive(&mut transaction, id).await?,
+        Some(MessageState::Sent) => return Err(Problem::NotificationSent { id }.into()),
+        Some(MessageState::Pending | MessageState::Dropped) => {
+            db::notifications::revive(&mut transaction, id).await?;
+        }
     }
     db::audit::record(&mut transaction, actor, "notification.retry", &id.to_string(), json!({})).await?;
     transaction.commit().await?;

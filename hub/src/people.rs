@@ -13,43 +13,29 @@ use uuid::Uuid;
 use crate::access::seen_by;
 use crate::accounts::Actor;
 use crate::db;
-use crate::db::people::{Entry, Person, Sought};
+use crate::db::people::{Person, Sought};
 use crate::error::{Error, Problem, check_text};
-
-/// Characters of a number, at most.
-const NUMBER: usize = 64;
-/// Characters of a name, at most.
-const NAME: usize = 200;
+use crate::text::{NAME, NUMBER};
 
 /// Adds a person.
-pub async fn add(pool: &PgPool, actor: &str, number: &str, name: &str) -> Result<Uuid, Error> {
+pub async fn add(pool: &PgPool, actor: &Actor, number: &str, name: &str) -> Result<Uuid, Error> {
     check_text("number", number, NUMBER)?;
     check_text("name", name, NAME)?;
-    let id = Uuid::now_v7();
     let mut transaction = pool.begin().await?;
-    db::people::insert(&mut transaction, id, number, name).await.map_err(|error| {
-        match error.as_database_error() {
-            Some(refusal) if refusal.is_unique_violation() => {
-                Problem::NumberTaken { number: number.to_owned() }.into()
-            }
-            Some(refusal) if refusal.is_check_violation() => Problem::TextInvalid { most: NAME }.of("name"),
-            _ => error.into(),
+    let site = db::sites::default(&mut transaction).await?;
+    let person = Person::new(number, name, &site);
+    let id = person.id;
+    db::people::add(&mut transaction, &[person]).await.map_err(|error| match error.as_database_error() {
+        Some(refusal) if refusal.is_unique_violation() => {
+            Problem::NumberTaken { number: number.to_owned() }.into()
         }
+        Some(refusal) if refusal.is_check_violation() => Problem::TextInvalid { most: NAME }.of("name"),
+        _ => error.into(),
     })?;
     db::audit::record(&mut transaction, actor, "person.add", &id.to_string(), json!({"number": number}))
         .await?;
     transaction.commit().await?;
     Ok(id)
-}
-
-/// Everybody; a look at personal data, audited.
-pub async fn list(pool: &PgPool, actor: &str) -> Result<Vec<Person>, Error> {
-    let mut transaction = pool.begin().await?;
-    let people = db::people::list(&mut transaction).await?;
-    db::audit::record(&mut transaction, actor, "person.list", "people", json!({"count": people.len()}))
-        .await?;
-    transaction.commit().await?;
-    Ok(people)
 }
 
 /// People by number, at most so many; a look at personal data, audited.
@@ -58,40 +44,38 @@ pub async fn search(
     actor: &Actor,
     sought: Sought<'_>,
     most: i64,
-) -> Result<Vec<Entry>, Error> {
+) -> Result<Vec<Person>, Error> {
     let mut transaction = pool.begin().await?;
     let people = db::people::search(&mut transaction, sought, most).await?;
     let detail = json!({"count": people.len(), "department": sought.department, "site": sought.site,
         "manager": sought.manager, "text": sought.text});
-    db::audit::record(&mut transaction, &actor.name, "person.list", "people", detail).await?;
+    db::audit::record(&mut transaction, actor, "person.list", "people", detail).await?;
     transaction.commit().await?;
     Ok(people)
 }
 
 /// All that is kept of a person; a look at personal data, audited.
-pub async fn entry(pool: &PgPool, actor: &Actor, number: &str) -> Result<Entry, Error> {
+pub async fn look(pool: &PgPool, actor: &Actor, number: &str) -> Result<Person, Error> {
     let mut transaction = pool.begin().await?;
     let person = seen_by(&mut transaction, actor, number).await?;
-    let entry = db::people::entry(&mut transaction, person.id).await?;
-    let entry = entry.ok_or_else(|| Problem::PersonUnknown { number: number.to_owned() })?;
     let subject = person.id.to_string();
-    db::audit::record(&mut transaction, &actor.name, "person.look", &subject, json!({})).await?;
+    db::audit::record(&mut transaction, actor, "person.look", &subject, json!({})).await?;
     transaction.commit().await?;
-    Ok(entry)
+    Ok(person)
 }
 
 /// Records that a person consented to the use of their face.
-pub async fn consent(pool: &PgPool, actor: &str, number: &str) -> Result<(), Error> {
+pub async fn consent(pool: &PgPool, actor: &Actor, number: &str) -> Result<(), Error> {
     let mut transaction = pool.begin().await?;
     let person = locked(&mut transaction, number).await?;
-    db::people::give_consent(&mut transaction, person.id, actor).await?;
+    db::people::give_consent(&mut transaction, person.id, &actor.name).await?;
     db::audit::record(&mut transaction, actor, "consent.give", &person.id.to_string(), json!({})).await?;
     transaction.commit().await?;
     Ok(())
 }
 
 /// Ends consent: the templates are deleted here and, as soon as they hear of it, on all terminals.
-pub async fn withdraw(pool: &PgPool, actor: &str, number: &str) -> Result<u64, Error> {
+pub async fn withdraw(pool: &PgPool, actor: &Actor, number: &str) -> Result<u64, Error> {
     let mut transaction = pool.begin().await?;
     let person = locked(&mut transaction, number).await?;
     db::people::withdraw_consent(&mut transaction, person.id).await?;

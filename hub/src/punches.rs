@@ -14,7 +14,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use anyhow::{Context, Result, bail, ensure};
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
 use prost::Message;
 use proto::{DeviceId, PunchBatch, Receipt};
 use serde_json::json;
@@ -23,6 +22,7 @@ use sqlx::{PgConnection, PgPool};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use crate::date::Timestamp;
 use crate::db;
 use crate::db::boots::Undated;
 use crate::db::punches::{Arrival, DeadLetter, Number, Stream};
@@ -315,9 +315,9 @@ pub async fn date_waiting(conn: &mut PgConnection, device: &str) -> Result<usize
 
 /// The days that a punch may touch: its date in any zone.
 fn days(person: Uuid, at_us: i64) -> Job {
-    let at = Timestamp::from_microsecond(at_us).unwrap_or(Timestamp::UNIX_EPOCH);
-    let date = TimeZone::UTC.to_datetime(at).date();
-    Job { person, from: date.saturating_sub(1.day()), to: date.saturating_add(1.day()) }
+    let date =
+        Timestamp(jiff::Timestamp::from_microsecond(at_us).unwrap_or_default()).date_in(&TimeZone::UTC);
+    Job { person, from: date.plus(-1), to: date.plus(1) }
 }
 
 fn job(punch: &Arrival) -> Job {

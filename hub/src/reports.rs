@@ -19,49 +19,47 @@ mod totals;
 pub mod xlsx;
 
 use anyhow::Result;
-use jiff::Timestamp;
-use serde::Deserialize;
 use sqlx::PgConnection;
-use utoipa::ToSchema;
 
+use crate::date::Timestamp;
 use crate::db::reports::{Filter, Which};
-use crate::reports::table::{Column, Cursor, Page};
+use crate::reports::table::{Column, Cursor, Page, Row, whole};
+use crate::text::words;
 
-/// Which report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Report {
-    /// Everybody's workdays of a date.
-    Daily,
-    /// Workdays.
-    Timesheet,
-    /// Workdays on which somebody came late or went early.
-    Lateness,
-    /// Absences.
-    Absence,
-    /// Each person's totals, overtime among them.
-    Overtime,
-    /// What somebody must look at.
-    Exceptions,
-    /// Who is in now, and who perhaps is.
-    Presence,
-    /// How many came late, by day, week or month.
-    Punctuality,
-    /// Terminals that absences wait for.
-    Silence,
+words! {
+    /// Which report.
+    pub enum Report {
+        /// Everybody's workdays of a date.
+        Daily = "daily",
+        /// Workdays.
+        Timesheet = "timesheet",
+        /// Workdays on which somebody came late or went early.
+        Lateness = "lateness",
+        /// Absences.
+        Absence = "absence",
+        /// Each person's totals, overtime among them.
+        Overtime = "overtime",
+        /// What somebody must look at.
+        Exceptions = "exceptions",
+        /// Who is in now, and who perhaps is.
+        Presence = "presence",
+        /// How many came late, by day, week or month.
+        Punctuality = "punctuality",
+        /// Terminals that absences wait for.
+        Silence = "silence",
+    }
 }
 
-/// The steps of a trend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Step {
-    /// Days.
-    Day,
-    /// Weeks from Monday.
-    #[default]
-    Week,
-    /// Months.
-    Month,
+words! {
+    /// The steps of a trend.
+    #[derive(Default)]
+    pub enum Step {
+        Day = "day",
+        /// Weeks from Monday.
+        #[default]
+        Week = "week",
+        Month = "month",
+    }
 }
 
 /// What is asked for.
@@ -80,37 +78,22 @@ pub struct Question {
 }
 
 impl Report {
-    /// Its name, in files and in the audit.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Daily => "daily",
-            Self::Timesheet => "timesheet",
-            Self::Lateness => "lateness",
-            Self::Absence => "absence",
-            Self::Overtime => "overtime",
-            Self::Exceptions => "exceptions",
-            Self::Presence => "presence",
-            Self::Punctuality => "punctuality",
-            Self::Silence => "silence",
-        }
-    }
-
     /// Its name as people read it.
     #[cfg(feature = "pdf")]
     pub fn title(self) -> String {
-        let mut letters = self.name().chars();
+        let mut letters = self.as_str().chars();
         letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
     }
 
     /// Its columns.
     pub fn columns(self) -> &'static [Column] {
         match self {
-            Self::Daily | Self::Timesheet | Self::Lateness | Self::Absence => days::COLUMNS,
-            Self::Overtime => totals::COLUMNS,
-            Self::Exceptions => exceptions::COLUMNS,
-            Self::Presence => presence::COLUMNS,
-            Self::Punctuality => punctuality::COLUMNS,
-            Self::Silence => silence::COLUMNS,
+            Self::Daily | Self::Timesheet | Self::Lateness | Self::Absence => days::Day::COLUMNS,
+            Self::Overtime => totals::Totals::COLUMNS,
+            Self::Exceptions => exceptions::Exception::COLUMNS,
+            Self::Presence => presence::Present::COLUMNS,
+            Self::Punctuality => punctuality::Trend::COLUMNS,
+            Self::Silence => silence::Silent::COLUMNS,
         }
     }
 }
@@ -128,15 +111,8 @@ impl Question {
             Report::Overtime => totals::page(conn, filter, after, most, *now).await,
             Report::Exceptions => exceptions::page(conn, filter, after, most).await,
             Report::Presence => presence::page(conn, filter, self.duplicate_within_s, *now).await,
-            Report::Silence => silence::page(conn, filter, *now).await,
-            Report::Punctuality => {
-                let step = match self.step {
-                    Step::Day => "day",
-                    Step::Week => "week",
-                    Step::Month => "month",
-                };
-                punctuality::page(conn, filter, step, *now).await
-            }
+            Report::Silence => Ok(whole(silence::silent(conn, filter, *now).await?)),
+            Report::Punctuality => punctuality::page(conn, filter, self.step.as_str(), *now).await,
         }
     }
 }

@@ -13,9 +13,7 @@ pub mod shifts;
 pub mod sites;
 
 use attendance::Policy;
-use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
@@ -23,7 +21,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::accounts::Actor;
-use crate::date::today;
+use crate::date::{Date, Timestamp};
 use crate::db;
 use crate::db::recompute_queue::{Job, Whose};
 use crate::error::Error;
@@ -31,8 +29,6 @@ use crate::limits::Permit;
 use crate::workdays::horizon::{AHEAD, REACH, horizon};
 use crate::workdays::{self, Tally};
 
-/// Letters of a name, at most.
-pub const NAME: usize = 100;
 /// Jobs of a trial that are computed at once.
 const AT_ONCE: usize = 200;
 /// A trial that touches more people looks at the last days only: somebody waits for its answer.
@@ -68,7 +64,6 @@ pub struct Effect {
     adjustments: Option<usize>,
     /// Only of a trial that touches many people: earlier dates than this were not looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = Date)]
     since: Option<Date>,
 }
 
@@ -104,10 +99,7 @@ impl Dates {
 
     /// With all dates whose punches the shifts of these may take from their neighbours.
     pub fn widened(self) -> Self {
-        Self {
-            from: self.from.map(|from| from.saturating_sub(REACH.days())),
-            to: self.to.map(|to| to.saturating_add(REACH.days())),
-        }
+        Self { from: self.from.map(|from| from.plus(-REACH)), to: self.to.map(|to| to.plus(REACH)) }
     }
 
     /// What of them lies between two dates.
@@ -158,9 +150,8 @@ impl Change<'_> {
             return Ok(Effect { people, workdays_changed: None, adjustments: None, since: None });
         };
         let mut tally = Tally::default();
-        let mut jobs = db::dry_run::asked(&mut transaction).await?;
-        let since =
-            (jobs.len() > MANY).then(|| today(self.now, &TimeZone::UTC).saturating_sub(LOOKED_AT.days()));
+        let mut jobs = db::recompute_queue::asked(&mut transaction).await?;
+        let since = (jobs.len() > MANY).then(|| self.now.date_in(&TimeZone::UTC).plus(-LOOKED_AT));
         if let Some(since) = since {
             jobs.retain(|job| job.to >= since);
             for job in &mut jobs {
@@ -191,7 +182,7 @@ pub async fn recompute(
         None => (Touched::Many(Whose::Everybody), "people".to_owned()),
     };
     // Exactly what was asked for, also before anything happened; but nothing that lies far ahead.
-    let to = to.min(today(change.now, &TimeZone::UTC).saturating_add(AHEAD.days()));
+    let to = to.min(change.now.date_in(&TimeZone::UTC).plus(AHEAD));
     let people = if from > to {
         0
     } else {
@@ -210,9 +201,11 @@ pub async fn recompute(
 
 #[cfg(test)]
 mod tests {
-    use jiff::civil::date;
-
     use super::*;
+
+    fn date(year: i16, month: i8, day: i8) -> Date {
+        jiff::civil::date(year, month, day).into()
+    }
 
     #[test]
     fn days_are_asked_for_where_workdays_may_be() {
@@ -224,6 +217,9 @@ mod tests {
         assert_eq!(for_good.within(span), Some((date(2025, 2, 1), span.1)));
         let wide = Dates::one(date(2025, 1, 5)).widened();
         assert_eq!(wide.within(span), Some((span.0, date(2025, 1, 13))));
-        assert_eq!(Dates::between(Date::MIN, Some(Date::MAX)).widened().within(span), Some(span));
+        assert_eq!(
+            Dates::between(Date(jiff::civil::Date::MIN), Some(Date::MAX)).widened().within(span),
+            Some(span)
+        );
     }
 }

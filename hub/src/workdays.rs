@@ -17,19 +17,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use attendance::{Assessment, Policy, Reason, Shift, Workday, assess, timestamp, why};
-use jiff::civil::Date;
+use attendance::{Assessment, Policy, Reason, Shift, assess, timestamp, why};
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::watch;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use crate::date::{Date, Timestamp};
 use crate::db::channels::Channels;
-use crate::db::recompute_queue::Job;
-use crate::db::workdays::{Figures, Standing};
+use crate::db::pay_periods::AdjustmentState;
+use crate::db::recompute_queue::{Job, Whose};
+use crate::db::workdays::Workday;
 use crate::notifications;
 use crate::workdays::facts::KnownFacts;
 use crate::{clock, date, db};
@@ -168,15 +168,14 @@ async fn batch(pool: &PgPool, policy: &Policy, channels: &Channels, now: Timesta
 /// When a site's date has moved on, everybody there gets a day.
 async fn sweep(pool: &PgPool, now: Timestamp) -> Result<()> {
     let mut transaction = pool.begin().await?;
-    for (id, name, zone, swept) in db::sites::behind(&mut transaction).await? {
-        let today = date::zone(&zone)?.to_datetime(now).date();
-        if swept.is_some_and(|swept| swept >= today) {
+    for site in db::sites::behind(&mut transaction).await? {
+        let today = now.date_in(&date::zone(&site.zone)?);
+        if site.through.is_some_and(|through| through >= today) {
             continue;
         }
-        let from = swept.map_or(today, |swept| swept.tomorrow().unwrap_or(today));
-        db::recompute_queue::ask_many(&mut transaction, db::recompute_queue::Whose::Site(&name), from, today)
-            .await?;
-        db::sites::swept(&mut transaction, id, today).await?;
+        let from = site.through.map_or(today, |through| through.plus(1));
+        db::recompute_queue::ask_many(&mut transaction, Whose::Site(&site.name), from, today).await?;
+        db::sites::swept(&mut transaction, site.id, today).await?;
     }
     transaction.commit().await?;
     Ok(())
@@ -229,7 +228,7 @@ fn grouped(jobs: &[Job]) -> BTreeMap<(Date, Date), Vec<Uuid>> {
         let mut merged: Vec<(Date, Date)> = Vec::new();
         for (from, to) in ranges {
             match merged.last_mut() {
-                Some(last) if from <= last.1.saturating_add(GAP.days()) => last.1 = last.1.max(to),
+                Some(last) if from <= last.1.plus(GAP) => last.1 = last.1.max(to),
                 _ => merged.push((from, to)),
             }
         }
@@ -250,7 +249,7 @@ async fn judge(
 ) -> Result<Changes> {
     let book = KnownFacts::load(conn, people, touched, policy).await?;
     let (from, to) = book.days;
-    let mut before: HashMap<Uuid, Vec<Standing>> = HashMap::new();
+    let mut before: HashMap<Uuid, Vec<Workday>> = HashMap::new();
     for day in db::workdays::standing(conn, people, from, to).await? {
         before.entry(day.person).or_default().push(day);
     }
@@ -259,15 +258,16 @@ async fn judge(
     for person in book.people() {
         let assessment = assess(&book.facts(person)?);
         let zone = book.zone(person)?;
-        let today = zone.to_datetime(now).date();
-        let after = assessment.workdays.iter().filter(|day| (from..=to).contains(&day.date));
+        let today = now.date_in(zone);
+        let after = assessment.workdays.iter().filter(|day| (from.0..=to.0).contains(&day.date));
         let stands = before.remove(&person).unwrap_or_default();
-        let there = |date: Date| {
-            (touched.0..=touched.1).contains(&date) || stands.iter().any(|day| day.figures.date == date)
-        };
+        let there =
+            |date: Date| (touched.0..=touched.1).contains(&date) || stands.iter().any(|day| day.date == date);
         // Tomorrow's shift is nobody's absence yet, and a neighbour's is none that was asked for.
-        let due = |day: &&Workday| !day.punches.is_empty() || (day.date <= today && there(day.date));
-        let after = after.filter(due).map(|day| Standing { person, figures: figures(day, zone) }).collect();
+        let due = |day: &&attendance::Workday| {
+            !day.punches.is_empty() || (day.date <= today.0 && there(day.date.into()))
+        };
+        let after = after.filter(due).map(|day| workday(person, day, zone)).collect();
         changes.compare(person, stands, after, &book)?;
         changes.loose(person, &assessment, zone);
     }
@@ -279,8 +279,8 @@ async fn judge(
 struct Changes {
     /// The dates that were looked at.
     days: (Date, Date),
-    written: Vec<Standing>,
-    removed: Vec<Standing>,
+    written: Vec<Workday>,
+    removed: Vec<Workday>,
     /// Whose workdays changed, for the audit: before and after.
     revisions: Vec<(Uuid, Value)>,
     /// Days in locked periods: what counts, and what the facts say.
@@ -310,7 +310,7 @@ impl Changes {
     async fn recall(&mut self, conn: &mut PgConnection, book: &KnownFacts) -> Result<()> {
         let people: Vec<Uuid> = book.people().collect();
         for noted in db::pay_periods::noted(conn, &people, self.days.0, self.days.1).await? {
-            if noted.pending {
+            if noted.state == AdjustmentState::Pending {
                 let adjusted = Adjusted { before: noted.before, after: noted.after };
                 self.pending.insert((noted.person, noted.date), adjusted);
             } else {
@@ -323,25 +323,25 @@ impl Changes {
     fn compare(
         &mut self,
         person: Uuid,
-        before: Vec<Standing>,
-        after: Vec<Standing>,
+        before: Vec<Workday>,
+        after: Vec<Workday>,
         book: &KnownFacts,
     ) -> Result<()> {
-        type Days = BTreeMap<Date, (Vec<Standing>, Vec<Standing>)>;
+        type Days = BTreeMap<Date, (Vec<Workday>, Vec<Workday>)>;
         let mut days = Days::new();
         let mut settled = self.settled.remove(&person).unwrap_or_default();
         for date in settled.keys() {
             days.entry(*date).or_default();
         }
         for day in before {
-            days.entry(day.figures.date).or_default().0.push(day);
+            days.entry(day.date).or_default().0.push(day);
         }
         for day in after {
-            days.entry(day.figures.date).or_default().1.push(day);
+            days.entry(day.date).or_default().1.push(day);
         }
         for (date, (mut before, mut after)) in days {
-            before.sort_by(|one, other| one.figures.shift.cmp(&other.figures.shift));
-            after.sort_by(|one, other| one.figures.shift.cmp(&other.figures.shift));
+            before.sort_by(|one, other| one.shift.cmp(&other.shift));
+            after.sort_by(|one, other| one.shift.cmp(&other.shift));
             if book.locked(person, date) {
                 let counts = settled.remove(&date).map_or_else(|| shown(&before), Ok)?;
                 let adjusted = Adjusted { before: counts, after: shown(&after)? };
@@ -355,12 +355,12 @@ impl Changes {
         Ok(())
     }
 
-    fn revise(&mut self, person: Uuid, before: &[Standing], after: &[Standing]) -> Result<()> {
-        let same_shift = |one: &Standing, other: &Standing| one.figures.shift == other.figures.shift;
-        let agree = |old: &Standing, new: &Standing| old.figures.agrees(&new.figures);
-        let gone: Vec<&Standing> =
+    fn revise(&mut self, person: Uuid, before: &[Workday], after: &[Workday]) -> Result<()> {
+        let same_shift = |one: &Workday, other: &Workday| one.shift == other.shift;
+        let agree = |old: &Workday, new: &Workday| old.agrees(new);
+        let gone: Vec<&Workday> =
             before.iter().filter(|old| !after.iter().any(|new| same_shift(old, new))).collect();
-        let fresh: Vec<&Standing> =
+        let fresh: Vec<&Workday> =
             after.iter().filter(|new| !before.iter().any(|old| agree(old, new))).collect();
         let changed = !gone.is_empty() || !fresh.is_empty();
         if changed && !before.is_empty() {
@@ -375,8 +375,8 @@ impl Changes {
     fn loose(&mut self, person: Uuid, found: &Assessment, zone: &TimeZone) {
         let (from, to) = self.days;
         for punch in &found.unassigned {
-            let at = timestamp(punch.at);
-            let date = zone.to_datetime(at).date();
+            let at = Timestamp(timestamp(punch.at));
+            let date = at.date_in(zone);
             if (from..=to).contains(&date) {
                 self.unassigned.push((person, date, at));
             }
@@ -422,8 +422,8 @@ impl Changes {
 }
 
 /// Workdays as the audit and adjustments show them.
-fn shown(days: &[Standing]) -> Result<Value> {
-    Ok(serde_json::to_value(days.iter().map(|day| &day.figures).collect::<Vec<_>>())?)
+fn shown(days: &[Workday]) -> Result<Value> {
+    Ok(serde_json::to_value(days)?)
 }
 
 /// A person's workdays of a date as the audit shows them.
@@ -431,17 +431,19 @@ pub async fn shown_day(conn: &mut PgConnection, person: Uuid, date: Date) -> Res
     shown(&db::workdays::standing(conn, &[person], date, date).await?)
 }
 
-fn figures(day: &Workday, zone: &TimeZone) -> Figures {
+fn workday(person: Uuid, day: &attendance::Workday, zone: &TimeZone) -> Workday {
     let seconds = |s: i64| i32::try_from(s).unwrap_or(if s < 0 { i32::MIN } else { i32::MAX });
+    let instant = |second: i64| Timestamp(timestamp(second));
     let grace = |shift: &Shift| shift.rules.grace_late_min.seconds();
     let span = day.shift.as_ref().map(|(_, span)| span);
-    let midnight = || day.date.tomorrow().ok()?.to_zoned(zone.clone()).ok().map(|zoned| zoned.timestamp());
-    Figures {
-        date: day.date,
+    let midnight = || Date(day.date.tomorrow().ok()?).begins(zone).ok();
+    Workday {
+        person,
+        date: day.date.into(),
         shift: day.shift.as_ref().map(|(shift, _)| shift.name.to_string()).unwrap_or_default(),
-        status: day.status.as_str().to_owned(),
-        first_in: day.paired.first_in.map(|moment| timestamp(moment.at)),
-        last_out: day.paired.last_out.map(|moment| timestamp(moment.at)),
+        status: day.status.into(),
+        first_in: day.paired.first_in.map(|moment| instant(moment.at)),
+        last_out: day.paired.last_out.map(|moment| instant(moment.at)),
         worked_s: day.worked_s.map(seconds),
         expected_s: seconds(day.expected_s),
         late_s: seconds(day.late_s),
@@ -449,16 +451,15 @@ fn figures(day: &Workday, zone: &TimeZone) -> Figures {
         overtime_s: seconds(day.overtime_s),
         balance_s: day.balance_s.map(seconds),
         flags: day.flags.iter().map(|flag| flag.as_str().to_owned()).collect(),
-        starts_at: span.map(|span| timestamp(span.start)),
-        closes_at: span.map_or_else(midnight, |span| Some(timestamp(span.closes))),
-        due_at: day.shift.as_ref().map(|(shift, span)| timestamp(span.due + grace(shift))),
+        starts_at: span.map(|span| instant(span.start)),
+        closes_at: span.map_or_else(midnight, |span| Some(instant(span.closes))),
+        due_at: day.shift.as_ref().map(|(shift, span)| instant(span.due + grace(shift))),
     }
 }
 
 /// A workday as the facts have it now, with its reasons.
 pub struct Explained {
-    /// What it says.
-    pub figures: Figures,
+    pub day: Workday,
     pub reasons: Vec<Reason>,
 }
 
@@ -472,7 +473,9 @@ pub async fn explain(
     let book = KnownFacts::load(conn, &[person], (date, date), policy).await?;
     let found = assess(&book.facts(person)?);
     let zone = book.zone(person)?;
-    let explained =
-        |day: &Workday| Explained { figures: figures(day, zone), reasons: why(day, &found.dropped) };
-    Ok(found.workdays.iter().filter(|day| day.date == date).map(explained).collect())
+    let explained = |day: &attendance::Workday| Explained {
+        day: workday(person, day, zone),
+        reasons: why(day, &found.dropped),
+    };
+    Ok(found.workdays.iter().filter(|day| day.date == date.0).map(explained).collect())
 }

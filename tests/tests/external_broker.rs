@@ -226,11 +226,7 @@ async fn messages_of_a_hostile_client_are_rejected() -> Result<()> {
     let mut terminal = setup.terminal()?;
     let device: DeviceId = terminal.device.parse()?;
     terminal.start()?;
-    eventually("punches", async || {
-        ensure!(terminal.durable().len() > 10, "{}\n{}", terminal.logged(), setup.broker.logged());
-        Ok(())
-    })
-    .await?;
+    terminal.wait_until_durable(11).await?;
     let gallery = hostile.recorded(Topic::Gallery, &device).await?;
     let answer = hostile.recorded(Topic::Answer, &device).await?;
     let batch = hostile.recorded(Topic::Punches, &device).await?;
@@ -268,12 +264,7 @@ async fn messages_of_a_hostile_client_are_rejected() -> Result<()> {
     // A replayed message of the hub: it answers an earlier hello.
     terminal.kill()?;
     terminal.start()?;
-    let before = terminal.durable().len();
-    eventually("more punches", async || {
-        ensure!(terminal.durable().len() > before + 10);
-        Ok(())
-    })
-    .await?;
+    terminal.wait_until_durable(terminal.durable().len() + 11).await?;
     let rejected = count_rejections(&terminal.logged(), "answers no hello");
     hostile.publish(Topic::Gallery, &device, gallery).await?;
     hostile.publish(Topic::Answer, &device, answer).await?;
@@ -308,14 +299,7 @@ async fn messages_of_a_hostile_client_are_rejected() -> Result<()> {
         Ok(())
     })
     .await?;
-    let durable = terminal.durable();
-    eventually("every durable punch once", async || {
-        let arrived = setup.hub.cluster().punches().await?;
-        ensure!(durable.iter().all(|id| arrived.get(id) == Some(&1)), "some are missing");
-        ensure!(arrived.values().all(|count| *count == 1));
-        Ok(())
-    })
-    .await?;
+    terminal.wait_until_delivered(&setup.hub).await?;
     ensure!(setup.hub.cluster().number("select count(*) from dead_letters").await? == 0);
 
     // Once revoked, it is disconnected by the broker and its messages are rejected.

@@ -55,11 +55,11 @@ fn missing_or_altered_models_are_rejected() -> Result<()> {
     let copy = dir.join("libLiteRt.so");
     std::fs::copy(&library, &copy)?;
     flip_a_byte(&copy)?;
-    check_error(&observe(&folder, Some(&copy))?, "is not the file it should be")?;
+    check_error(&observe(&folder, Some(&copy))?, "has the wrong sha256")?;
     check_error(&observe(&folder, Some(&dir.join("nowhere.so")))?, "models/fetch.sh")?;
 
     flip_a_byte(&folder.join("mesh.tflite"))?;
-    check_error(&observe(&folder, None)?, "mesh.tflite is not the file it should be")?;
+    check_error(&observe(&folder, None)?, "mesh.tflite has the wrong sha256")?;
     std::fs::remove_file(folder.join("mesh.tflite"))?;
     check_error(&observe(&folder, None)?, "mesh.tflite")?;
     std::fs::write(folder.join("detector.toml"), "role = 'detector'\nnonsense = 1\n")?;
@@ -124,7 +124,7 @@ async fn unusable_photos_enrol_nobody() -> Result<()> {
     hub.must(&["person", "add", "7", "Seven"])?;
     let good = photo("obama.jpg")?.display().to_string();
     check_error(&hub.command(&["person", "enrol", "7", &good])?, "has not consented")?;
-    check_error(&hub.command(&["person", "enrol", "8", &good])?, "nobody with the number 8")?;
+    check_error(&hub.command(&["person", "enrol", "8", &good])?, "no employee has the number \"8\"")?;
     check_error(&hub.command(&["person", "add", "7", "Another"])?, "is taken")?;
     check_error(&hub.command(&["person", "add", " ", "Blank"])?, "number")?;
     hub.must(&["person", "consent", "7"])?;

@@ -217,11 +217,11 @@ async fn expired_future_and_revoked_certificates_are_rejected() -> Result<()> {
     // Signed by the hub's CA for the right key, but expired, not valid yet, or of an unknown device.
     let key = KeyPair::from_pem(&std::fs::read_to_string(one.join("terminal.key"))?)?;
     let ca = Ca::of(&hub.state)?;
-    let stranger = "f".repeat(32);
+    let unknown = "f".repeat(32);
     let wrong = [
         ("expired", &device, 2001, 2002, "expired"),
         ("not yet valid", &device, 2090, 2091, "not valid yet"),
-        ("of nobody", &stranger, 2020, 2090, "is unknown"),
+        ("of nobody", &unknown, 2020, 2090, "is unknown"),
         ("not the one that was signed", &device, 2020, 2090, "came with a replaced certificate"),
     ];
     for (number, (what, name, from, until, reason)) in wrong.into_iter().enumerate() {

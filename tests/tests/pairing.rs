@@ -53,7 +53,7 @@ async fn a_new_terminal_is_accepted_with_its_code() -> Result<()> {
     )?;
     check_error(
         &hub.command(&["terminal", "accept", &"0".repeat(32), "--code", &code, "--name", "Door"])?,
-        "no device",
+        "no terminal",
     )?;
     let acceptance = json!({"code": "WRONG234", "name": "Door"});
     expect_status(403, admin.post(&format!("/claims/{device}/accept"), &acceptance).await?)?;

@@ -268,7 +268,7 @@ async fn each_role_has_its_permissions() -> Result<()> {
     }
     for (status, answer) in [
         (404, company.hr.get("/nosuch").await?),
-        (422, company.hr.post("/corrections", &json!({"number": 1})).await?),
+        (400, company.hr.post("/corrections", &json!({"number": 1})).await?),
         (400, company.hr.get("/worklists/missing_out").await?),
         (400, company.hr.get("/reports/timesheet?number=%00").await?),
         (404, company.hr.get("/reports/timesheet?number=nobody").await?),

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,11 +17,12 @@ use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::accounts::{self, Role, Scope};
+use crate::accounts::{self, Actor, Role};
 use crate::crypto::ca::Authority;
+use crate::db::people::Sought;
+use crate::db::workdays::Status;
 use crate::error::{Error, Problem};
 use crate::people::{self, enrolment};
-use crate::punches::listing;
 use crate::reports::timesheet::{Period, timesheet};
 use crate::server::config::{Broker, Config, default_state};
 use crate::server::postgres::Cluster;
@@ -32,7 +34,8 @@ use crate::{clock, db, reports};
 /// Marks a folder as one that the demonstration may delete.
 const MARK: &str = "rollcall-demo";
 /// Who the audit names.
-const ACTOR: &str = "demo";
+static ACTOR: LazyLock<Actor> =
+    LazyLock::new(|| Actor { name: "demo".to_owned(), role: Role::Admin, person: None });
 /// The camera's frames a second.
 const RATE: u32 = 15;
 /// Without --once, everybody walks past again after so many seconds: longer than the minute
@@ -169,17 +172,21 @@ impl Show {
     async fn enrol(&self) -> Result<()> {
         let pool = &self.app.pool;
         for person in &ENROLLED {
-            match people::add(pool, ACTOR, person.number, person.name).await {
+            match people::add(pool, &ACTOR, person.number, person.name).await {
                 Ok(_) | Err(Error::Problem { problem: Problem::NumberTaken { .. }, .. }) => {}
                 Err(error) => return Err(error.into()),
             }
-            if people::list(pool, ACTOR).await?.iter().any(|p| p.number == person.number && p.photos > 0) {
+            if people::search(pool, &ACTOR, Sought::default(), 10)
+                .await?
+                .iter()
+                .any(|p| p.number == person.number && p.photos > 0)
+            {
                 continue;
             }
-            people::consent(pool, ACTOR, person.number).await?;
+            people::consent(pool, &ACTOR, person.number).await?;
             let files: Vec<PathBuf> = person.photos.iter().map(|photo| self.photos.join(photo)).collect();
             let photos = enrolment::read_photos(&files)?;
-            enrolment::enrol(pool, &self.app.vault, None, ACTOR, person.number, photos).await?;
+            enrolment::enrol(pool, &self.app.vault, None, &ACTOR, person.number, photos).await?;
             println!(
                 "enrolled {} {} from {} (the photos are not kept)",
                 person.number,
@@ -326,8 +333,13 @@ impl Show {
 
     /// Prints a committed punch and says whose it is.
     async fn print_punch(&self, id: Uuid) -> Result<String> {
-        let found = db::punches::find(&mut *self.app.pool.acquire().await?, id).await?;
-        let row = listing::Row::new(found.context("a committed punch is gone")?, &self.app.zone);
+        let found = db::punches::find(
+            &mut *self.app.pool.acquire().await?,
+            id,
+            self.app.zone.iana_name().unwrap_or("UTC"),
+        )
+        .await?;
+        let row = found.context("a committed punch is gone")?;
         println!("committed {id}  {}  {} {}", row.at, row.number, row.name);
         Ok(row.number)
     }
@@ -346,20 +358,20 @@ impl Show {
             anyhow::Ok(())
         };
         timeout(PATIENCE, computed).await.context("the workdays were not computed")??;
-        let rows =
-            timesheet(&self.app.pool, Period::of(today), (ACTOR, Scope::default()), clock::now()).await?;
+        let rows = timesheet(&self.app.pool, Period::of(today), &ACTOR, clock::now()).await?;
         let mut conn = self.app.pool.acquire().await?;
         let people: Vec<&str> = ENROLLED.iter().map(|person| person.number).collect();
         let people: Vec<String> = people.into_iter().map(str::to_owned).collect();
         let counted = db::punches::of_others(&mut conn, &people).await?;
         let strangers = db::unknown_faces::total(&mut conn, device).await?;
-        print!("{}", reports::csv::timesheet(&rows));
         println!("strangers: {strangers} seen, {counted} counted");
+        print!("{}", reports::timesheet::csv(rows.clone()));
         let numbers: Vec<&String> = rows.iter().map(|row| &row.number).collect();
         ensure!(numbers == people.iter().collect::<Vec<_>>(), "the timesheet should hold exactly {people:?}");
         ensure!(counted == 0, "a stranger was counted");
         if self.once {
-            let once = rows.iter().all(|row| row.status == "incomplete" && row.flags == ["missing_out"]);
+            let once =
+                rows.iter().all(|row| row.status == Status::Incomplete && row.flags == ["missing_out"]);
             ensure!(once, "everybody passed once, so each day should be incomplete");
         }
         Ok(())

@@ -8,7 +8,7 @@ use sqlx::PgPool;
 
 use crate::accounts::CLI;
 use crate::clock;
-use crate::imports::{self, By, Change, Importer, Outcome, Slot, Upload};
+use crate::imports::{self, Change, Importer, Outcome, Slot, Upload};
 use crate::{people, schedules};
 
 /// What a file holds.
@@ -72,8 +72,7 @@ impl Import {
 }
 
 async fn import<I: Importer>(pool: &PgPool, file: &Upload, dry_run: bool) -> Result<Outcome> {
-    let by = By { name: CLI, person: None };
-    Ok(imports::import::<I>(pool, Slot::take()?, by, dry_run, file, clock::now()).await?)
+    Ok(imports::import::<I>(pool, Slot::take()?, &CLI, dry_run, file, clock::now()).await?)
 }
 
 /// A change as one line: `row 7, 1001 changed: email "a@b.org" -> "c@b.org"`.

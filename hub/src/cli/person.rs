@@ -7,6 +7,7 @@ use clap::Subcommand;
 use sqlx::PgPool;
 
 use crate::accounts::CLI;
+use crate::db::people::Sought;
 use crate::people::{self, enrolment};
 use crate::server;
 use crate::server::config::Config;
@@ -49,30 +50,30 @@ pub enum PersonCommand {
 pub async fn person(config: &Config, pool: &PgPool, command: PersonCommand) -> Result<()> {
     match command {
         PersonCommand::Add { number, name } => {
-            let id = people::add(pool, CLI, &number, &name).await?;
+            let id = people::add(pool, &CLI, &number, &name).await?;
             println!("{number} {name} added ({id})");
         }
         PersonCommand::Consent { number } => {
-            people::consent(pool, CLI, &number).await?;
+            people::consent(pool, &CLI, &number).await?;
             println!("consent of {number} recorded");
         }
         PersonCommand::Enrol { number, photos } => {
             let vault = server::open_vault(config, pool).await?;
             let photos = enrolment::read_photos(&photos)?;
             let models = config.models.as_deref();
-            let enrolled = enrolment::enrol(pool, &vault, models, CLI, &number, photos).await?;
+            let enrolled = enrolment::enrol(pool, &vault, models, &CLI, &number, photos).await?;
             println!("{number} enrolled from {} photos; the photos were not kept", enrolled.photos);
-            if let Some(other) = enrolled.lookalike {
-                eprintln!("warning: {}", enrolment::confusable(&number, &other));
+            if let Some(warning) = enrolled.warning {
+                eprintln!("warning: {warning}");
             }
         }
         PersonCommand::Withdraw { number } => {
-            let count = people::withdraw(pool, CLI, &number).await?;
+            let count = people::withdraw(pool, &CLI, &number).await?;
             println!("consent of {number} ended; {count} templates deleted, terminals follow");
         }
         PersonCommand::List => {
             println!("number\tname\tconsent\tphotos");
-            for person in people::list(pool, CLI).await? {
+            for person in people::search(pool, &CLI, Sought::default(), i64::MAX).await? {
                 let consent = if person.consent { "yes" } else { "no" };
                 println!("{}\t{}\t{consent}\t{}", person.number, person.name, person.photos);
             }

@@ -2,13 +2,12 @@
 
 use anyhow::{Result, ensure};
 use attendance::Policy;
-use jiff::Timestamp;
-use jiff::civil::Date;
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
 use crate::accounts::CLI;
-use crate::date::today;
+use crate::date::{Date, Timestamp};
+use crate::db::people::Sought;
 use crate::db::recompute_queue::Job;
 use crate::server::config::Config;
 use crate::workdays;
@@ -27,7 +26,7 @@ pub async fn recompute(
 ) -> Result<()> {
     let mut transaction = pool.begin().await?;
     let (now, policy, channels) = (clock::now(), config.policy(), config.channels());
-    let today = today(now, &config.time_zone()?);
+    let today = now.date_in(&config.time_zone()?);
     let known = db::workdays::extent(&mut transaction).await?;
     let from = from.or(known.map(|(first, _)| first)).unwrap_or(today);
     let to = to.unwrap_or(today);
@@ -40,7 +39,7 @@ pub async fn recompute(
         db::recompute_queue::ask_many(&mut transaction, db::recompute_queue::Whose::Everybody, from, to)
             .await?;
     let detail = json!({"from": from.to_string(), "to": to.to_string()});
-    db::audit::record(&mut transaction, CLI, "workdays.recompute", "workdays", detail).await?;
+    db::audit::record(&mut transaction, &*CLI, "workdays.recompute", "workdays", detail).await?;
     transaction.commit().await?;
     // A hub that runs helps; what it took is waited for.
     while db::recompute_queue::waiting(&mut *pool.acquire().await?).await? > 0 {
@@ -65,8 +64,11 @@ async fn preview(
     (from, to): (Date, Date),
     now: Timestamp,
 ) -> Result<()> {
-    let everybody: Vec<Job> =
-        db::people::list(conn).await?.into_iter().map(|person| Job { person: person.id, from, to }).collect();
+    let everybody: Vec<Job> = db::people::search(conn, Sought::default(), i64::MAX)
+        .await?
+        .into_iter()
+        .map(|person| Job { person: person.id, from, to })
+        .collect();
     let mut tally = workdays::Tally::default();
     for jobs in everybody.chunks(AT_ONCE) {
         tally += workdays::preview(conn, jobs, policy, now).await?;

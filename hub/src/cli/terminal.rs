@@ -7,8 +7,9 @@ use clap::Subcommand;
 use sqlx::PgPool;
 
 use crate::accounts::CLI;
-use crate::date::local;
 use crate::db;
+use crate::db::commands::CommandKind;
+use crate::db::pairing::Claim;
 use crate::server::config::Config;
 use crate::server::open_authority;
 use crate::terminals::signing::sign;
@@ -62,8 +63,7 @@ pub enum TerminalCommand {
         device: String,
         /// What: identify (blink), resync (forget the roster and ask for it anew), open (the door) or
         /// restart (the daemon).
-        #[arg(value_parser = commands::COMMANDS)]
-        kind: String,
+        kind: CommandKind,
     },
     /// List all terminals, with what waited in each when it last reported, and what is wrong.
     List,
@@ -81,37 +81,34 @@ pub async fn terminal(config: &Config, pool: &PgPool, command: TerminalCommand) 
             println!("copy {0}/terminal.pem and {0}/ca.pem to the terminal", out.display());
         }
         TerminalCommand::Revoke { device } => {
-            commands::revoke(pool, CLI, &device.parse()?).await?;
+            commands::revoke(pool, &CLI, &device.parse()?).await?;
             println!("terminal {device} revoked");
         }
         TerminalCommand::Command { device, kind } => {
-            commands::command(pool, CLI, &device.parse()?, &kind).await?;
+            commands::command(pool, &CLI, &device.parse()?, kind).await?;
             println!("terminal {device} will {kind} if it is connected now or soon");
         }
         TerminalCommand::Fingerprint => println!("{}", open_authority(config, pool).await?.fingerprint()),
         TerminalCommand::Claims => {
-            let zone = config.time_zone()?;
             println!("device\tstate\tfrom\tsince\tlast seen");
-            for claim in pairing::list(pool).await? {
-                let (since, seen) = (claim.created_at.to_jiff(), claim.seen_at.to_jiff());
-                let (since, seen) = (local(since, &zone), local(seen, &zone));
-                println!("{}\t{}\t{}\t{since}\t{seen}", claim.device, claim.state, claim.address);
+            for claim in pairing::list(pool, &config.zone).await? {
+                let Claim { device, state, address, created_at, seen_at, .. } = claim;
+                println!("{device}	{state}	{address}	{created_at}	{seen_at}");
             }
         }
         TerminalCommand::Accept { device, code, name } => {
             let authority = open_authority(config, pool).await?;
-            pairing::accept(pool, &authority, CLI, &device.parse()?, &code, &name).await?;
+            pairing::accept(pool, &authority, &CLI, &device.parse()?, &code, &name).await?;
             println!("terminal {device} accepted as {name:?}; it fetches its certificate by itself");
         }
         TerminalCommand::Reject { device } => {
-            pairing::reject(pool, CLI, &device.parse()?).await?;
+            pairing::reject(pool, &CLI, &device.parse()?).await?;
             println!("device {device} rejected");
         }
         TerminalCommand::List => {
-            let zone = config.time_zone()?;
             println!("device\tname\tstate\tseen\tqueued\talarm");
-            for row in db::terminals::list(&mut *pool.acquire().await?).await? {
-                let seen = row.seen_at.map_or_else(|| "never".into(), |at| local(at.to_jiff(), &zone));
+            for row in db::terminals::list(&mut *pool.acquire().await?, &config.zone).await? {
+                let seen = row.seen_at.map_or_else(|| "never".into(), |at| at.to_string());
                 let queued = row.queued.map_or_else(|| "?".into(), |queued| queued.to_string());
                 println!("{}\t{}\t{}\t{seen}\t{queued}\t{}", row.device, row.name, row.state, row.alarm);
             }

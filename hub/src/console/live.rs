@@ -17,6 +17,7 @@ use tracing::warn;
 
 use crate::accounts::{self, Actor};
 use crate::console::visitor::Visitor;
+use crate::db::punches::Punch;
 use crate::error::Problem;
 use crate::punches::listing;
 use crate::reports::timesheet;
@@ -40,13 +41,13 @@ const LONGEST: Duration = Duration::from_mins(10);
 #[derive(Template)]
 #[template(path = "punches.html")]
 struct Punches {
-    punches: Vec<listing::Row>,
+    punches: Vec<Punch>,
 }
 
 #[derive(Template)]
 #[template(path = "timesheet.html")]
 struct Timesheet {
-    timesheet: Vec<timesheet::Row>,
+    timesheet: Vec<timesheet::Day>,
 }
 
 /// The stream of one browser.

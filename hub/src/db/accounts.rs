@@ -1,29 +1,49 @@
 //! Accounts of the console and their sessions. Only hashes of passwords and tokens are kept.
 
-use jiff_sqlx::ToSqlx;
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
 
+use crate::date::Timestamp;
+use crate::text::words;
+
+words! {
+    /// What somebody may do.
+    #[derive(clap::ValueEnum)]
+    pub enum Role {
+        /// Everything.
+        Admin = "admin",
+        /// People, plans, corrections and reports.
+        Hr = "hr",
+        /// Their own people, and themselves.
+        Manager = "manager",
+        /// Themselves.
+        Employee = "employee",
+    }
+}
+
 /// An account.
 pub struct Account {
-    /// Its name.
     pub name: String,
     /// Argon2id, in PHC format.
     pub password_hash: String,
-    /// admin, hr, manager or employee.
-    pub role: String,
+    pub role: Role,
     /// Whose it is; managers' and employees' always belong to a person.
     pub person: Option<Uuid>,
 }
 
-/// Whose session it is.
-pub struct Holder {
-    /// The account's name.
+/// Somebody who does something: with an account, or on the command line.
+#[derive(Clone, Debug)]
+pub struct Actor {
     pub name: String,
-    /// admin, hr, manager or employee.
-    pub role: String,
-    /// Whose it is.
+    pub role: Role,
+    /// Who they are, where the account belongs to a person.
     pub person: Option<Uuid>,
+}
+
+impl AsRef<str> for Actor {
+    fn as_ref(&self) -> &str {
+        &self.name
+    }
 }
 
 /// Adds an account, or gives an existing one a new password, role and person (`replace`). `false`:
@@ -36,7 +56,7 @@ pub async fn put(conn: &mut PgConnection, account: &Account, replace: bool) -> R
         where $5",
         account.name,
         account.password_hash,
-        account.role,
+        account.role as _,
         account.person,
         replace
     )
@@ -65,14 +85,14 @@ pub async fn open_session(
     conn: &mut PgConnection,
     token_hash: &[u8],
     account: &str,
-    expires_at: jiff::Timestamp,
+    expires_at: Timestamp,
 ) -> Result<()> {
     sqlx::query!("delete from sessions where expires_at < now()").execute(&mut *conn).await?;
     sqlx::query!(
         "insert into sessions (token_hash, account, expires_at) values ($1, $2, $3)",
         token_hash,
         account,
-        expires_at.to_sqlx() as _
+        expires_at
     )
     .execute(conn)
     .await
@@ -80,9 +100,9 @@ pub async fn open_session(
 }
 
 /// Whose a session that stands is. Nobody's stands whose employment has ended.
-pub async fn session(conn: &mut PgConnection, token_hash: &[u8]) -> Result<Option<Holder>> {
+pub async fn session(conn: &mut PgConnection, token_hash: &[u8]) -> Result<Option<Actor>> {
     sqlx::query_as!(
-        Holder,
+        Actor,
         "select a.name, a.role, a.person from sessions s join accounts a on a.name = s.account
         where s.token_hash = $1 and s.expires_at > now()
             and not coalesce(employment_ended(a.person, now()), false)",

@@ -5,14 +5,14 @@ use sqlx::{PgConnection, Result};
 /// Writes a row; in the transaction of what it tells of.
 pub async fn record(
     conn: &mut PgConnection,
-    actor: &str,
+    actor: impl AsRef<str>,
     action: &str,
     subject: &str,
     detail: serde_json::Value,
 ) -> Result<()> {
     sqlx::query!(
         "insert into audit (actor, action, subject, detail) values ($1, $2, $3, $4)",
-        actor,
+        actor.as_ref(),
         action,
         subject,
         detail
@@ -25,7 +25,7 @@ pub async fn record(
 /// Writes rows about people at once.
 pub async fn record_many(
     conn: &mut PgConnection,
-    actor: &str,
+    actor: impl AsRef<str>,
     action: &str,
     told: &[(uuid::Uuid, serde_json::Value)],
 ) -> Result<()> {
@@ -36,7 +36,7 @@ pub async fn record_many(
     sqlx::query!(
         "insert into audit (actor, action, subject, detail)
         select $1, $2, subject::text, detail from unnest($3::uuid[], $4::jsonb[]) as g (subject, detail)",
-        actor,
+        actor.as_ref(),
         action,
         &subjects,
         &details

@@ -2,12 +2,20 @@
 
 use std::collections::HashMap;
 
-use jiff_sqlx::{Timestamp, ToSqlx};
 use proto::DeviceId;
+use serde::Serialize;
 use sqlx::{PgConnection, Result};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::date::{Timestamp, Zoned};
 use crate::db::punches::Arrival;
+use crate::text::words;
+
+words! {
+    /// Who said when a terminal started.
+    pub enum Source { Terminal = "terminal", Hub = "hub", Person = "person" }
+}
 
 /// A start of a terminal: the wall clock when its monotonic clock was at zero.
 pub struct Start<'a> {
@@ -15,8 +23,7 @@ pub struct Start<'a> {
     pub boot: &'a str,
     /// Microseconds since 1970, UTC.
     pub start_us: i64,
-    /// terminal, hub or person.
-    pub source: &'static str,
+    pub source: Source,
 }
 
 /// Remembers starts. What a terminal's own clock said counts more than when its messages arrived,
@@ -24,7 +31,7 @@ pub struct Start<'a> {
 pub async fn remember(conn: &mut PgConnection, device: &DeviceId, starts: &[Start<'_>]) -> Result<()> {
     let boots: Vec<String> = starts.iter().map(|start| start.boot.to_owned()).collect();
     let times: Vec<i64> = starts.iter().map(|start| start.start_us).collect();
-    let sources: Vec<String> = starts.iter().map(|start| start.source.to_owned()).collect();
+    let sources: Vec<Source> = starts.iter().map(|start| start.source).collect();
     sqlx::query!(
         "insert into anchors as a (device, boot, start_us, source)
         select $1, * from unnest($2::text[], $3::bigint[], $4::text[])
@@ -34,7 +41,7 @@ pub async fn remember(conn: &mut PgConnection, device: &DeviceId, starts: &[Star
         device.as_str(),
         &boots,
         &times,
-        &sources
+        &sources as _
     )
     .execute(conn)
     .await
@@ -69,11 +76,7 @@ pub struct Undated {
 }
 
 /// Puts a punch on the worklist. `false`: its id is there or counted already.
-pub async fn set_aside(
-    conn: &mut PgConnection,
-    punch: &Undated,
-    received_at: jiff::Timestamp,
-) -> Result<bool> {
+pub async fn set_aside(conn: &mut PgConnection, punch: &Undated, received_at: Timestamp) -> Result<bool> {
     let Undated { arrival, boot, monotonic_us } = punch;
     let done = sqlx::query!(
         "insert into unplaced
@@ -88,10 +91,10 @@ pub async fn set_aside(
         boot,
         monotonic_us,
         arrival.at_us,
-        arrival.direction,
+        arrival.direction as _,
         arrival.distance,
         arrival.hash,
-        received_at.to_sqlx() as _
+        received_at
     )
     .execute(conn)
     .await?;
@@ -100,18 +103,17 @@ pub async fn set_aside(
 
 /// A punch that was placed.
 pub struct Placed {
-    /// Its id.
     pub id: Uuid,
-    /// Whose.
     pub person: Uuid,
-    /// When, microseconds since 1970.
+    /// Microseconds since 1970, UTC.
     pub at_us: i64,
 }
 
-/// KeyedLimit the waiting punches of starts that are known now into punches. None is later than it
+/// Turns the waiting punches of starts that are known now into punches. None is later than it
 /// arrived.
 pub async fn place(conn: &mut PgConnection, device: &str) -> Result<Vec<Placed>> {
-    let rows = sqlx::query!(
+    sqlx::query_as!(
+        Placed,
         r#"with placed as (
             update unplaced u set placed_at = now() from anchors a
             where u.device = $1 and u.placed_at is null and a.device = u.device and a.boot = u.boot
@@ -126,9 +128,7 @@ pub async fn place(conn: &mut PgConnection, device: &str) -> Result<Vec<Placed>>
         device
     )
     .fetch_all(conn)
-    .await?;
-    let placed = |id, person, at_us| Placed { id, person, at_us };
-    Ok(rows.into_iter().map(|row| placed(row.id, row.person, row.at_us)).collect())
+    .await
 }
 
 /// Whether a punch of somebody waits in a start.
@@ -144,35 +144,36 @@ pub async fn waits_for(conn: &mut PgConnection, device: &str, boot: &str, person
     .await
 }
 
-/// A punch on the worklist.
-#[derive(Clone, Debug)]
+/// A punch of a terminal whose clock was never set.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Undated)]
 pub struct Waiting {
-    /// Its id.
     pub id: Uuid,
     /// The person's number.
     pub number: String,
-    /// The person's name.
     pub name: String,
-    /// The terminal.
     pub device: String,
-    /// Where it hangs.
+    /// Where the terminal hangs.
     pub terminal: String,
-    /// The start in which it was made.
+    /// The start of the terminal in which it was made: punches of one start hang together.
     pub boot: String,
-    /// When, since that start, in microseconds.
+    /// How long after that start.
+    pub seconds_after_start: i64,
+    #[serde(skip)]
     pub monotonic_us: i64,
-    /// When it arrived.
-    pub received_at: Timestamp,
+    /// When it arrived: it was made before.
+    pub received_at: Zoned,
 }
 
 /// The worklist, by terminal, start and order.
-pub async fn waiting(conn: &mut PgConnection) -> Result<Vec<Waiting>> {
+pub async fn waiting(conn: &mut PgConnection, zone: &str) -> Result<Vec<Waiting>> {
     sqlx::query_as!(
         Waiting,
-        r#"select u.id, p.number, p.name, u.device, t.name as terminal, u.boot, u.monotonic_us,
-            u.received_at as "received_at: Timestamp"
+        r#"select u.id, p.number, p.name, u.device, t.name as terminal, u.boot,
+            u.monotonic_us / 1000000 as "seconds_after_start!", u.monotonic_us, zoned(u.received_at, $1) as "received_at!"
         from unplaced u join people p on p.id = u.person join terminals t on t.device = u.device
-        where u.placed_at is null order by t.name, u.device, u.received_at, u.boot, u.monotonic_us limit 10000"#
+        where u.placed_at is null order by t.name, u.device, u.received_at, u.boot, u.monotonic_us limit 10000"#,
+        zone
     )
     .fetch_all(conn)
     .await

@@ -4,12 +4,26 @@ use proto::DeviceId;
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
 
+use crate::text::words;
+
+words! {
+    /// What a terminal can be asked for.
+    #[derive(clap::ValueEnum)]
+    pub enum CommandKind {
+        /// Blink, so that somebody before it sees which one it is.
+        Identify = "identify",
+        /// Forget the roster and ask for it anew.
+        Resync = "resync",
+        /// Open the door.
+        Open = "open",
+        Restart = "restart",
+    }
+}
+
 /// A command that waits.
 pub struct Waiting {
-    /// Its id.
     pub id: Uuid,
-    /// One of [`crate::terminals::commands::COMMANDS`].
-    pub kind: String,
+    pub kind: CommandKind,
     /// Microseconds until it is too late for it.
     pub left_us: i64,
 }
@@ -18,7 +32,7 @@ pub struct Waiting {
 pub async fn ask(
     conn: &mut PgConnection,
     device: &DeviceId,
-    kind: &str,
+    kind: CommandKind,
     asked_by: &str,
     expires_s: i64,
 ) -> Result<bool> {
@@ -26,7 +40,7 @@ pub async fn ask(
         "insert into commands (id, device, kind, asked_by, expires_at)
         select gen_random_uuid(), device, $2, $3, now() + $4 * interval '1 second' from terminals where device = $1 and state = 'accepted'",
         device.as_str(),
-        kind,
+        kind as _,
         asked_by,
         expires_s as f64
     )

@@ -1,130 +1,151 @@
 //! Corrections: times that people ask to be laid over the punches.
 
-use jiff::civil::Date;
-use jiff_sqlx::{Date as SqlDate, Timestamp, ToSqlx};
+use attendance::Direction;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sqlx::types::Json;
 use sqlx::{PgConnection, Result};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::date::{Date, Timestamp, Zoned};
+use crate::db::workdays::Status;
+use crate::text::words;
+
+words! {
+    /// What became of a request.
+    pub enum CorrectionState { Requested = "requested", Approved = "approved", Rejected = "rejected" }
+}
+
+/// A time to be laid over the punches.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddedTime {
+    /// With its offset.
+    #[schema(example = "2025-03-03T09:00:00+01:00")]
+    pub at: Timestamp,
+    /// in, out or unknown.
+    #[serde(default)]
+    #[schema(value_type = String, example = "in")]
+    pub direction: Direction,
+}
+
 /// A request, decided or not.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Correction {
-    /// Its row.
     pub id: i64,
-    /// Whose day.
+    #[serde(skip)]
     pub person: Uuid,
-    /// Their number.
+    /// The number of the person.
     pub number: String,
-    /// Their name.
     pub name: String,
-    /// Which day.
-    pub date: SqlDate,
-    /// Punches to be added: a list of {at, direction}.
-    pub adds: Value,
-    /// Punches that shall not count.
+    /// The workday's date.
+    pub date: Date,
+    /// Times to be added.
+    #[schema(value_type = Vec<AddedTime>)]
+    pub adds: Json<Vec<AddedTime>>,
+    /// The ids of punches that shall not count.
     pub ignores: Vec<Uuid>,
-    /// Why.
-    pub reason: String,
-    /// requested, approved or rejected.
-    pub state: String,
     /// An approved correction that shall count no longer.
     pub revokes: Option<i64>,
+    pub reason: String,
+    pub state: CorrectionState,
     /// Which account asked.
     pub requested_by: String,
     /// Whose account that was.
+    #[serde(skip)]
     pub requested_person: Option<Uuid>,
-    /// When.
     pub requested_at: Timestamp,
     /// Which account decided.
     pub decided_by: Option<String>,
-    /// When.
     pub decided_at: Option<Timestamp>,
     /// What they said.
     pub note: Option<String>,
-    /// The workdays of the date before the decision.
+    /// The workdays of the date before an approval.
     pub before: Option<Value>,
-    /// And after.
+    /// And after it.
     pub after: Option<Value>,
 }
 
-/// What a request asks for.
-pub struct NewCorrection<'a> {
-    /// Whose day.
-    pub person: Uuid,
-    /// Which day.
+/// What somebody asks for.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = CorrectionRequest)]
+pub struct Request {
+    /// The number of the person.
+    pub number: String,
+    /// The workday's date.
     pub date: Date,
-    /// Punches to be added.
-    pub adds: &'a Value,
-    /// Punches that shall not count.
-    pub ignores: &'a [Uuid],
-    /// An approved correction that shall count no longer.
+    /// Times to be added, at most 10, at most two days from the date.
+    #[serde(default)]
+    pub adds: Vec<AddedTime>,
+    /// The ids of the person's punches that shall not count, at most 20.
+    #[serde(default)]
+    pub ignores: Vec<Uuid>,
+    /// The id of an approved correction of that day that shall count no longer.
     pub revokes: Option<i64>,
     /// Why.
-    pub reason: &'a str,
+    pub reason: String,
 }
 
 /// What an approved correction lays over the punches.
 pub struct Overlay {
-    /// Whose.
     pub person: Uuid,
-    /// Punches to be added.
-    pub adds: Value,
+    pub adds: Json<Vec<AddedTime>>,
     /// Punches that do not count.
     pub ignores: Vec<Uuid>,
 }
 
 /// A decision.
 pub struct Decision<'a> {
-    /// approved or rejected.
-    pub state: &'a str,
+    pub state: CorrectionState,
     /// Which account.
     pub by: &'a str,
-    /// When.
-    pub at: jiff::Timestamp,
+    pub at: Timestamp,
     /// What they said.
     pub note: Option<&'a str>,
 }
 
-/// A workday where a punch is missing.
+/// A workday where a punch is missing. Times are local, with their offset.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Missing)]
 pub struct Gap {
-    /// Whose day.
+    /// The number of the person.
     pub number: String,
-    /// Their name.
     pub name: String,
-    /// The zone of their site.
-    pub zone: String,
-    /// Which day.
-    pub date: SqlDate,
-    /// The shift's name; empty on an unscheduled day.
-    pub shift: String,
-    /// As the law calls it.
-    pub status: String,
+    /// The workday's date.
+    pub date: Date,
+    /// Its shift; null on an unscheduled day.
+    pub shift: Option<String>,
+    /// What the day was.
+    pub status: Status,
     /// When they came.
-    pub first_in: Option<Timestamp>,
+    pub first_in: Option<Zoned>,
     /// When they went.
-    pub last_out: Option<Timestamp>,
-    /// Until when punches may still fill it.
-    pub closes_at: Option<Timestamp>,
+    pub last_out: Option<Zoned>,
+    /// Whether the shift's window is still open, so that they may yet punch.
+    pub open: bool,
 }
 
 /// Adds a request of an account, which may belong to a person.
 pub async fn request(
     conn: &mut PgConnection,
-    wish: &NewCorrection<'_>,
+    person: Uuid,
+    wish: &Request,
     (by, whose): (&str, Option<Uuid>),
-    at: jiff::Timestamp,
+    at: Timestamp,
 ) -> Result<i64> {
     sqlx::query_scalar!(
         "insert into corrections
             (person, date, adds, ignores, reason, requested_by, requested_at, requested_person, revokes)
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning id",
-        wish.person,
-        wish.date.to_sqlx() as _,
-        wish.adds,
-        wish.ignores,
+        person,
+        wish.date,
+        Json(&wish.adds) as _,
+        &wish.ignores,
         wish.reason,
         by,
-        at.to_sqlx() as _,
+        at,
         whose,
         wish.revokes
     )
@@ -132,29 +153,31 @@ pub async fn request(
     .await
 }
 
-/// Requests in a state (or all), the oldest first, after a row; of a manager's people, or of one
+/// Requests in a state (or all), or one of them, the oldest first, after a row; of a manager's people, or of one
 /// person alone, where those are given.
 pub async fn list(
     conn: &mut PgConnection,
-    state: Option<&str>,
+    id: Option<i64>,
+    state: Option<CorrectionState>,
     (manager, own): (Option<Uuid>, Option<Uuid>),
     after: i64,
     most: i64,
 ) -> Result<Vec<Correction>> {
     sqlx::query_as!(
         Correction,
-        r#"select c.id, c.person, p.number, p.name, c.date as "date: SqlDate", c.adds, c.ignores, c.reason, c.state,
-            c.revokes, c.requested_by, c.requested_person, c.requested_at as "requested_at: Timestamp", c.decided_by,
-            c.decided_at as "decided_at: Timestamp", c.note, c.before, c.after
+        r#"select c.id, c.person, p.number, p.name, c.date, c.adds as "adds: Json<Vec<AddedTime>>", c.ignores, c.reason,
+            c.state, c.revokes, c.requested_by, c.requested_person, c.requested_at, c.decided_by, c.decided_at, c.note,
+            c.before, c.after
         from corrections c join people p on p.id = c.person
-        where ($1::text is null or c.state = $1) and c.id > $4
+        where ($1::text is null or c.state = $1) and c.id > $4 and ($6::bigint is null or c.id = $6)
             and ($2::uuid is null or p.manager = $2 or p.id = $2) and ($3::uuid is null or p.id = $3)
         order by c.id limit $5"#,
-        state,
+        state as _,
         manager,
         own,
         after,
-        most
+        most,
+        id
     )
     .fetch_all(conn)
     .await
@@ -162,16 +185,10 @@ pub async fn list(
 
 /// A request, locked until the transaction ends.
 pub async fn lock(conn: &mut PgConnection, id: i64) -> Result<Option<Correction>> {
-    sqlx::query_as!(
-        Correction,
-        r#"select c.id, c.person, p.number, p.name, c.date as "date: SqlDate", c.adds, c.ignores, c.reason, c.state,
-            c.revokes, c.requested_by, c.requested_person, c.requested_at as "requested_at: Timestamp", c.decided_by,
-            c.decided_at as "decided_at: Timestamp", c.note, c.before, c.after
-        from corrections c join people p on p.id = c.person where c.id = $1 for update of c"#,
-        id
-    )
-    .fetch_optional(conn)
-    .await
+    sqlx::query!("select id from corrections where id = $1 for update", id)
+        .fetch_optional(&mut *conn)
+        .await?;
+    Ok(list(conn, Some(id), None, (None, None), i64::MIN, 1).await?.pop())
 }
 
 /// Decides a request.
@@ -179,9 +196,9 @@ pub async fn decide(conn: &mut PgConnection, id: i64, decision: &Decision<'_>) -
     sqlx::query!(
         "update corrections set state = $2, decided_by = $3, decided_at = $4, note = $5 where id = $1",
         id,
-        decision.state,
+        decision.state as _,
         decision.by,
-        decision.at.to_sqlx() as _,
+        decision.at,
         decision.note
     )
     .execute(conn)
@@ -220,7 +237,7 @@ pub async fn keep(conn: &mut PgConnection, id: i64, before: &Value, after: &Valu
 /// When those of these punches were that are a person's.
 pub async fn punches_of(conn: &mut PgConnection, person: Uuid, ids: &[Uuid]) -> Result<Vec<Timestamp>> {
     sqlx::query_scalar!(
-        r#"select at as "at: Timestamp" from punches where person = $1 and id = any($2) order by at"#,
+        r#"select at from punches where person = $1 and id = any($2) order by at"#,
         person,
         ids
     )
@@ -236,24 +253,24 @@ pub async fn gaps(
     (from, to): (Date, Date),
     (manager, own): (Option<Uuid>, Option<Uuid>),
     most: i64,
-    now: jiff::Timestamp,
+    now: Timestamp,
 ) -> Result<Vec<Gap>> {
     sqlx::query_as!(
         Gap,
-        r#"select p.number, p.name, s.zone, w.date as "date!: SqlDate", w.shift as "shift!", w.status as "status!",
-            w.first_in as "first_in: Timestamp", w.last_out as "last_out: Timestamp",
-            w.closes_at as "closes_at: Timestamp"
+        r#"select p.number, p.name, w.date as "date!", nullif(w.shift, '') as shift, w.status as "status!: Status",
+            zoned(w.first_in, s.zone) as first_in, zoned(w.last_out, s.zone) as last_out,
+            coalesce(w.closes_at >= $7, false) as "open!"
         from workdays_at($7) w join people p on p.id = w.person join sites s on s.id = p.site
         where w.date between $2 and $3 and $1 = any(w.flags)
             and ($4::uuid is null or p.manager = $4 or p.id = $4) and ($5::uuid is null or p.id = $5)
         order by w.date, p.number, w.shift limit $6"#,
         flag,
-        from.to_sqlx() as _,
-        to.to_sqlx() as _,
+        from,
+        to,
         manager,
         own,
         most,
-        now.to_sqlx() as _
+        now
     )
     .fetch_all(conn)
     .await
@@ -268,12 +285,12 @@ pub async fn overlays(
 ) -> Result<Vec<Overlay>> {
     sqlx::query_as!(
         Overlay,
-        "select person, adds, ignores from corrections c
+        r#"select person, adds as "adds: Json<Vec<AddedTime>>", ignores from corrections c
         where state = 'approved' and person = any($1) and date between $2 and $3
-            and not exists (select from corrections r where r.revokes = c.id and r.state = 'approved')",
+            and not exists (select from corrections r where r.revokes = c.id and r.state = 'approved')"#,
         people,
-        from.to_sqlx() as _,
-        to.to_sqlx() as _
+        from,
+        to
     )
     .fetch_all(conn)
     .await

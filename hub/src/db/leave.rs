@@ -1,16 +1,17 @@
 //! Leave, day by day.
 
-use jiff::civil::Date;
-use jiff_sqlx::{Date as SqlDate, ToSqlx};
+use serde::Serialize;
 use sqlx::{PgConnection, Result};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::date::Date;
+
 /// A day of leave.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LeaveDay {
-    /// Whose.
+    #[serde(skip)]
     pub person: Uuid,
-    /// When.
     pub date: Date,
     /// Whether only half of it.
     pub half: bool,
@@ -25,28 +26,22 @@ pub async fn between(
     from: Date,
     to: Date,
 ) -> Result<Vec<LeaveDay>> {
-    let rows = sqlx::query!(
-        r#"select person, date as "date: SqlDate", half, reason from leave_days
-        where person = any($1) and date between $2 and $3 order by person, date"#,
+    sqlx::query_as!(
+        LeaveDay,
+        "select person, date, half, reason from leave_days
+        where person = any($1) and date between $2 and $3 order by person, date",
         people,
-        from.to_sqlx() as _,
-        to.to_sqlx() as _
+        from,
+        to
     )
     .fetch_all(conn)
-    .await?;
-    let day = rows.into_iter().map(|row| LeaveDay {
-        person: row.person,
-        date: row.date.to_jiff(),
-        half: row.half,
-        reason: row.reason,
-    });
-    Ok(day.collect())
+    .await
 }
 
 /// Adds days, or changes those that are there.
 pub async fn put(conn: &mut PgConnection, days: &[LeaveDay]) -> Result<()> {
     let people: Vec<Uuid> = days.iter().map(|day| day.person).collect();
-    let dates: Vec<SqlDate> = days.iter().map(|day| day.date.to_sqlx()).collect();
+    let dates: Vec<Date> = days.iter().map(|day| day.date).collect();
     let halves: Vec<bool> = days.iter().map(|day| day.half).collect();
     let reasons: Vec<String> = days.iter().map(|day| day.reason.clone()).collect();
     sqlx::query!(
@@ -54,7 +49,7 @@ pub async fn put(conn: &mut PgConnection, days: &[LeaveDay]) -> Result<()> {
         select * from unnest($1::uuid[], $2::date[], $3::bool[], $4::text[])
         on conflict (person, date) do update set half = excluded.half, reason = excluded.reason",
         &people,
-        &dates as _,
+        &dates,
         &halves,
         &reasons
     )
@@ -65,13 +60,9 @@ pub async fn put(conn: &mut PgConnection, days: &[LeaveDay]) -> Result<()> {
 
 /// Removes a person's leave between two dates, and says how many days it was.
 pub async fn remove(conn: &mut PgConnection, person: Uuid, from: Date, to: Date) -> Result<u64> {
-    let done = sqlx::query!(
-        "delete from leave_days where person = $1 and date between $2 and $3",
-        person,
-        from.to_sqlx() as _,
-        to.to_sqlx() as _
-    )
-    .execute(conn)
-    .await?;
+    let done =
+        sqlx::query!("delete from leave_days where person = $1 and date between $2 and $3", person, from, to)
+            .execute(conn)
+            .await?;
     Ok(done.rows_affected())
 }

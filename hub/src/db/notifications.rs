@@ -3,24 +3,31 @@
 //! The queue lives by PostgreSQL's clock, so that hubs whose clocks differ take no message from
 //! each other.
 
-use jiff::civil::Date;
-use jiff_sqlx::{Date as SqlDate, Timestamp, ToSqlx};
+use serde::Serialize;
 use serde_json::Value;
 use sqlx::{PgConnection, Result};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::date::{Date, Timestamp, Zoned};
 use crate::db::OUTBOX_CHANNEL;
+use crate::db::channels::Kind;
+use crate::db::workdays::{Status, Workday};
+use crate::text::words;
 
-/// A message that is owed.
+words! {
+    /// What became of a message.
+    pub enum MessageState { Pending = "pending", Sent = "sent", Dropped = "dropped" }
+}
+
+/// A message that is to be sent.
 pub struct NewMessage {
-    /// Its row.
     pub id: Uuid,
     /// What must not be told twice.
     pub key: String,
     /// mail, or the name of a webhook.
     pub channel: String,
-    /// late, absence or `missing_out`.
-    pub kind: &'static str,
+    pub kind: Kind,
     /// Of whom it tells.
     pub person: Uuid,
     /// Whom it is for.
@@ -31,36 +38,14 @@ pub struct NewMessage {
 
 /// Who can be told of a person.
 pub struct Audience {
-    /// The person.
     pub person: Uuid,
     /// Whether they have an address.
     pub reachable: bool,
     /// What they do not want to be told.
-    pub muted: Vec<String>,
-    /// Their manager.
+    pub muted: Vec<Kind>,
     pub manager: Option<Uuid>,
-    /// Whether the manager has an address.
     pub manager_reachable: bool,
-    /// What the manager does not want to be told.
-    pub manager_muted: Vec<String>,
-}
-
-/// A workday of which nobody was told yet, and that nothing will change any more.
-pub struct Closed {
-    /// Whose.
-    pub person: Uuid,
-    /// Which date.
-    pub date: SqlDate,
-    /// The shift's name; empty on an unscheduled day.
-    pub shift: String,
-    /// Seconds late.
-    pub late_s: i32,
-    /// When they came.
-    pub first_in: Option<Timestamp>,
-    /// When they went.
-    pub last_out: Option<Timestamp>,
-    /// When the shift begins.
-    pub starts_at: Option<Timestamp>,
+    pub manager_muted: Vec<Kind>,
 }
 
 /// Who listens.
@@ -74,84 +59,70 @@ pub struct Listeners {
 
 /// A message that somebody is about to send. Nobody else does, for a while.
 pub struct Leased {
-    /// Its row.
     pub id: Uuid,
-    /// late, absence or `missing_out`.
-    pub kind: String,
+    pub kind: Kind,
     /// Of whom it tells.
     pub person: Uuid,
     /// Whom it is for.
     pub recipient: Uuid,
     /// What it tells.
     pub detail: Value,
-    /// How often it was tried, this time included. It tells one claim from the next.
+    /// How often it was tried, this time included. It tells one lease from the next.
     pub attempts: i32,
     /// Seconds since the server first put off this very message, if it did.
     pub refused_s: Option<f64>,
-    /// When it was owed.
     pub created_at: Timestamp,
 }
 
 /// What is known, now, of those whom a message is about.
 pub struct Facts {
-    /// The person's number.
     pub number: String,
-    /// Their name.
     pub name: String,
-    /// Their manager.
     pub manager: Option<Uuid>,
     /// The zone of their site.
     pub zone: String,
-    /// The recipient's name.
+    /// The recipient's name, address and language, and what they do not want to be told.
     pub recipient: String,
-    /// The recipient's address.
     pub email: Option<String>,
-    /// The recipient's language.
     pub language: String,
-    /// What the recipient does not want to be told.
-    pub muted: Vec<String>,
+    pub muted: Vec<Kind>,
     /// The workday's status, if it still stands.
-    pub status: Option<String>,
-    /// Its seconds late.
+    pub status: Option<Status>,
     pub late_s: Option<i32>,
-    /// Its flags.
     pub flags: Option<Vec<String>>,
 }
 
-/// A message as lists show it.
-pub struct Notice {
-    /// Its row.
+/// A notification. Times are local, with their offset.
+#[derive(Serialize, ToSchema)]
+pub struct Notification {
     pub id: Uuid,
-    /// late, absence or `missing_out`.
-    pub kind: String,
+    pub kind: Kind,
     /// The number of the person of whom it tells.
     pub number: String,
-    /// The number of the one whom it is for.
+    /// The number of the one whom it is for; with a webhook, that of the person.
     pub recipient: String,
     /// mail, or the name of a webhook.
     pub channel: String,
-    /// pending, sent or dropped.
-    pub state: String,
+    pub state: MessageState,
     /// How often it was tried.
     pub attempts: i32,
-    /// When it is tried next, if it is pending.
-    pub next_at: Timestamp,
+    /// When it is tried next; null unless it is pending.
+    pub next_at: Option<Zoned>,
     /// What went wrong the last time.
     pub error: Option<String>,
-    /// When it was owed.
-    pub created_at: Timestamp,
-    /// When it was sent.
-    pub sent_at: Option<Timestamp>,
+    pub created_at: Zoned,
+    pub sent_at: Option<Zoned>,
 }
 
 /// Adds messages. Those that are owed already stay as they are, but those that were dropped because
 /// it was so no longer are owed anew.
-pub async fn put(conn: &mut PgConnection, owed: &[NewMessage], now: jiff::Timestamp) -> Result<()> {
+pub async fn put(conn: &mut PgConnection, owed: &[NewMessage], now: Timestamp) -> Result<()> {
     if owed.is_empty() {
         return Ok(());
     }
     let text =
         |of: fn(&NewMessage) -> &str| -> Vec<String> { owed.iter().map(|o| of(o).to_owned()).collect() };
+    let kinds: Vec<Kind> = owed.iter().map(|o| o.kind).collect();
     let ids: Vec<Uuid> = owed.iter().map(|o| o.id).collect();
     let people: Vec<Uuid> = owed.iter().map(|o| o.person).collect();
     let recipients: Vec<Uuid> = owed.iter().map(|o| o.recipient).collect();
@@ -168,11 +139,11 @@ pub async fn put(conn: &mut PgConnection, owed: &[NewMessage], now: jiff::Timest
         &ids,
         &text(|o| &o.key),
         &text(|o| &o.channel),
-        &text(|o| o.kind),
+        &kinds as _,
         &people,
         &recipients,
         &details,
-        now.to_sqlx() as _
+        now
     )
     .execute(&mut *conn)
     .await?;
@@ -188,8 +159,8 @@ async fn announce(conn: &mut PgConnection) -> Result<()> {
 pub async fn audiences(conn: &mut PgConnection, people: &[Uuid]) -> Result<Vec<Audience>> {
     sqlx::query_as!(
         Audience,
-        r#"select p.id as "person!", (p.email is not null) as "reachable!", p.muted as "muted!", p.manager,
-            (m.email is not null) as "manager_reachable!", coalesce(m.muted, '{}') as "manager_muted!"
+        r#"select p.id as "person!", (p.email is not null) as "reachable!", p.muted as "muted!: Vec<Kind>", p.manager,
+            (m.email is not null) as "manager_reachable!", coalesce(m.muted, '{}') as "manager_muted!: Vec<Kind>"
         from people p left join people m on m.id = p.manager where p.id = any($1)"#,
         people
     )
@@ -202,12 +173,11 @@ pub async fn first_date(conn: &mut PgConnection, date: Date) -> Result<Date> {
     // On conflict: another hub may be doing the same.
     sqlx::query!(
         "insert into notices (from_date) select $1::date where not exists (select from notices) on conflict do nothing",
-        date.to_sqlx() as _
+        date
     )
     .execute(&mut *conn)
     .await?;
-    let first = sqlx::query_scalar!(r#"select from_date as "from_date: SqlDate" from notices"#);
-    Ok(first.fetch_one(conn).await?.to_jiff())
+    sqlx::query_scalar!(r#"select from_date from notices"#).fetch_one(conn).await
 }
 
 /// Absences and missing punches that are final and of which somebody is to be told and nobody was,
@@ -215,16 +185,18 @@ pub async fn first_date(conn: &mut PgConnection, date: Date) -> Result<Date> {
 /// every terminal of the site has reported past the window's end or somebody said that it is final.
 pub async fn closed(
     conn: &mut PgConnection,
-    kind: &str,
+    kind: Kind,
     listeners: Listeners,
     since: Date,
-    now: jiff::Timestamp,
+    now: Timestamp,
     most: i64,
-) -> Result<Vec<Closed>> {
+) -> Result<Vec<Workday>> {
     sqlx::query_as!(
-        Closed,
-        r#"select w.person as "person!", w.date as "date!: SqlDate", w.shift as "shift!", w.late_s as "late_s!",
-            w.first_in as "first_in: Timestamp", w.last_out as "last_out: Timestamp", w.starts_at as "starts_at: Timestamp"
+        Workday,
+        r#"select w.person as "person!", w.date as "date!", w.shift as "shift!", w.status as "status!: Status", w.first_in,
+            w.last_out, w.worked_s, w.expected_s as "expected_s!", w.late_s as "late_s!", w.early_s as "early_s!",
+            w.overtime_s as "overtime_s!", w.balance_s, w.flags as "flags!", w.starts_at, w.closes_at,
+            null::timestamptz as due_at
         from workdays_at($5) w join people p on p.id = w.person left join people m on m.id = p.manager
         where w.date >= $4 and (w.judged = 'absent' or 'missing_out' = any(w.flags)) -- as the index has it
             and case $1::text when 'absence' then w.status = 'absent'
@@ -238,11 +210,11 @@ pub async fn closed(
             and not exists (select from outbox o where o.person = w.person and o.kind = $1 and not o.moot
                 and o.detail->>'date' = to_char(w.date, 'YYYY-MM-DD') and o.detail->>'shift' = w.shift)
         order by w.date, w.person, w.shift limit $6"#,
-        kind,
+        kind as _,
         listeners.mail,
         listeners.webhook,
-        since.to_sqlx() as _,
-        now.to_sqlx() as _,
+        since,
+        now,
         most
     )
     .fetch_all(conn)
@@ -251,19 +223,21 @@ pub async fn closed(
 
 /// Takes the message of a channel that is due longest, for so many seconds; others' are stepped over.
 /// Those that have failed again and again come last, so that they hold up nobody else.
+/// Kinds that a later release knows wait for it.
 pub async fn lease(conn: &mut PgConnection, channel: &str, hold_s: f64) -> Result<Option<Leased>> {
     sqlx::query_as!(
         Leased,
         r#"update outbox set held_until = now() + make_interval(secs => $2), attempts = attempts + 1
         where id = (
             select id from outbox where state = 'pending' and channel = $1 and next_at <= now()
-                and (held_until is null or held_until <= now())
+                and (held_until is null or held_until <= now()) and kind = any($3)
             order by attempts > 3, next_at, id limit 1 for update skip locked)
         returning id, kind, person, recipient, detail, attempts,
             extract(epoch from now() - refused_at)::float8 as refused_s,
-            created_at as "created_at: Timestamp""#,
+            created_at"#,
         channel,
-        hold_s
+        hold_s,
+        Kind::ALL as _
     )
     .fetch_optional(conn)
     .await
@@ -285,20 +259,20 @@ pub async fn facts(
     conn: &mut PgConnection,
     (person, recipient): (Uuid, Uuid),
     (date, shift): (Date, &str),
-    now: jiff::Timestamp,
+    now: Timestamp,
 ) -> Result<Facts> {
     sqlx::query_as!(
         Facts,
-        r#"select p.number, p.name, p.manager, s.zone, r.name as recipient, r.email, r.language, r.muted,
-            w.status as "status?", w.late_s as "late_s?", w.flags as "flags?"
+        r#"select p.number, p.name, p.manager, s.zone, r.name as recipient, r.email, r.language, r.muted as "muted: Vec<Kind>",
+            w.status as "status?: Status", w.late_s as "late_s?", w.flags as "flags?"
         from people p join sites s on s.id = p.site join people r on r.id = $2
             left join workdays_at($5) w on w.person = p.id and w.date = $3 and w.shift = $4
         where p.id = $1"#,
         person,
         recipient,
-        date.to_sqlx() as _,
+        date,
         shift,
-        now.to_sqlx() as _
+        now
     )
     .fetch_one(conn)
     .await
@@ -358,28 +332,30 @@ pub async fn put_off(
 /// Messages in a state (or all), the oldest first, after a row.
 pub async fn list(
     conn: &mut PgConnection,
-    state: Option<&str>,
+    state: Option<MessageState>,
     after: Option<Uuid>,
     most: i64,
-) -> Result<Vec<Notice>> {
+    zone: &str,
+) -> Result<Vec<Notification>> {
     sqlx::query_as!(
-        Notice,
+        Notification,
         r#"select o.id, o.kind, p.number, r.number as recipient, o.channel, o.state, o.attempts,
-            o.next_at as "next_at: Timestamp", o.error, o.created_at as "created_at: Timestamp",
-            o.sent_at as "sent_at: Timestamp"
+            case when o.state = 'pending' then zoned(o.next_at, $4) end as next_at, o.error,
+            zoned(o.created_at, $4) as "created_at!", zoned(o.sent_at, $4) as sent_at
         from outbox o join people p on p.id = o.person join people r on r.id = o.recipient
         where ($1::text is null or o.state = $1) and ($2::uuid is null or o.id > $2)
         order by o.id limit $3"#,
-        state,
+        state as _,
         after,
-        most
+        most,
+        zone
     )
     .fetch_all(conn)
     .await
 }
 
 /// The state of a message, locked until the transaction ends.
-pub async fn lock(conn: &mut PgConnection, id: Uuid) -> Result<Option<String>> {
+pub async fn lock(conn: &mut PgConnection, id: Uuid) -> Result<Option<MessageState>> {
     sqlx::query_scalar!("select state from outbox where id = $1 for update", id).fetch_optional(conn).await
 }
 

@@ -1,32 +1,44 @@
 //! Devices that ask to become terminals.
 
-use jiff_sqlx::Timestamp;
 use proto::DeviceId;
+use serde::Serialize;
 use sqlx::{PgConnection, Result};
+use utoipa::ToSchema;
+
+use crate::date::Zoned;
+use crate::text::words;
 
 /// Guards the number of claims that wait ("CLAI").
 const LOCK: i64 = 0x434C_4149;
 
-/// A claim.
-#[derive(Clone, Debug)]
+words! {
+    /// What became of a claim.
+    pub enum ClaimState { Pending = "pending", Accepted = "accepted", Rejected = "rejected" }
+}
+
+/// A claim, as those see it who decide. Times are local, with their offset.
+#[derive(Clone, Serialize, ToSchema)]
+#[schema(as = Waiting)]
 pub struct Claim {
     /// The device that asks.
     pub device: String,
-    /// pending, accepted or rejected.
-    pub state: String,
+    pub state: ClaimState,
     /// From which address it asked.
     pub address: String,
     /// When it first asked.
-    pub created_at: Timestamp,
+    pub created_at: Zoned,
     /// When it last asked.
-    pub seen_at: Timestamp,
+    pub seen_at: Zoned,
     /// Wrong codes that were given for it.
     pub attempts: i32,
     /// The answer, once it is accepted.
+    #[serde(skip)]
     pub certificate: Option<String>,
     /// Its request (PEM).
+    #[serde(skip)]
     pub request: String,
     /// The hash of its code.
+    #[serde(skip)]
     pub code_sha256: Vec<u8>,
 }
 
@@ -92,24 +104,22 @@ pub async fn seen(conn: &mut PgConnection, device: &DeviceId) -> Result<()> {
 
 /// A claim, held until the transaction ends.
 pub async fn hold(conn: &mut PgConnection, device: &DeviceId) -> Result<Option<Claim>> {
-    sqlx::query_as!(
-        Claim,
-        r#"select device, state, address, created_at as "created_at: Timestamp", seen_at as "seen_at: Timestamp",
-            attempts, certificate, request, code_sha256
-        from claims where device = $1 for update"#,
-        device.as_str()
-    )
-    .fetch_optional(conn)
-    .await
+    let device = device.as_str();
+    sqlx::query!("select from claims where device = $1 for update", device)
+        .fetch_optional(&mut *conn)
+        .await?;
+    Ok(list(conn, Some(device), "UTC").await?.pop())
 }
 
-/// Those that wait or were rejected, the oldest first.
-pub async fn list(conn: &mut PgConnection) -> Result<Vec<Claim>> {
+/// Those that wait or were rejected, the oldest first; or one.
+pub async fn list(conn: &mut PgConnection, device: Option<&str>, zone: &str) -> Result<Vec<Claim>> {
     sqlx::query_as!(
         Claim,
-        r#"select device, state, address, created_at as "created_at: Timestamp", seen_at as "seen_at: Timestamp",
+        r#"select device, state, address, zoned(created_at, $2) as "created_at!", zoned(seen_at, $2) as "seen_at!",
             attempts, certificate, request, code_sha256
-        from claims where state <> 'accepted' order by created_at, device"#
+        from claims where device = $1 or $1::text is null and state <> 'accepted' order by claims.created_at, device"#,
+        device,
+        zone
     )
     .fetch_all(conn)
     .await
@@ -132,13 +142,13 @@ pub async fn miss(conn: &mut PgConnection, device: &DeviceId, most: i32) -> Resu
 pub async fn decide(
     conn: &mut PgConnection,
     device: &DeviceId,
-    state: &str,
+    state: ClaimState,
     certificate: Option<&str>,
 ) -> Result<()> {
     sqlx::query!(
         "update claims set state = $2, certificate = $3 where device = $1",
         device.as_str(),
-        state,
+        state as _,
         certificate
     )
     .execute(conn)

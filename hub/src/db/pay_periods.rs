@@ -1,62 +1,69 @@
 //! Periods that are open, approved or locked, and what facts say against locked days.
 
-use jiff::civil::Date;
-use jiff_sqlx::{Date as SqlDate, Timestamp, ToSqlx};
+use serde::Serialize;
 use serde_json::Value;
 use sqlx::{PgConnection, Result};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::date::{Date, Timestamp};
+use crate::text::words;
+
+words! {
+    /// Where a period stands.
+    pub enum PeriodState { Open = "open", Approved = "approved", Locked = "locked" }
+}
+
+words! {
+    /// Whether an adjustment has been dealt with.
+    pub enum AdjustmentState { Pending = "pending", Settled = "settled" }
+}
+
 /// A period.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Period {
-    /// Its row.
     pub id: i64,
     /// Of which site; of all where there is none.
     pub site: Option<String>,
     /// First date.
-    pub from: SqlDate,
+    pub from: Date,
     /// Last date.
-    pub to: SqlDate,
-    /// open, approved or locked.
-    pub state: String,
-    /// By whom.
+    pub to: Date,
+    pub state: PeriodState,
+    /// Which account moved it there.
     pub changed_by: String,
-    /// When.
     pub changed_at: Timestamp,
 }
 
-/// An adjustment.
-#[derive(Clone, Debug)]
+/// What facts say of a day in a locked period, against what stands there.
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Adjustment {
-    /// Its row.
     pub id: i64,
-    /// Whose day.
+    /// The number of the person.
     pub number: String,
-    /// Their name.
     pub name: String,
-    /// Which day.
-    pub date: SqlDate,
+    pub date: Date,
     /// The workdays that stand.
     pub before: Value,
-    /// What the facts say now.
+    /// What the facts say.
     pub after: Value,
-    /// pending or settled.
-    pub state: String,
+    pub state: AdjustmentState,
     /// When the facts last changed it.
     pub changed_at: Timestamp,
-    /// Who settled it.
+    /// Which account settled it.
     pub settled_by: Option<String>,
     /// What they said.
     pub note: Option<String>,
 }
 
-/// All periods, the latest first.
-pub async fn list(conn: &mut PgConnection) -> Result<Vec<Period>> {
+/// All periods, the latest first; or one.
+pub async fn list(conn: &mut PgConnection, id: Option<i64>) -> Result<Vec<Period>> {
     sqlx::query_as!(
         Period,
-        r#"select p.id, s.name as "site?", p.from_date as "from: SqlDate", p.to_date as "to: SqlDate", p.state,
-            p.changed_by, p.changed_at as "changed_at: Timestamp"
-        from periods p left join sites s on s.id = p.site order by p.from_date desc, p.id desc"#
+        r#"select p.id, s.name as "site?", p.from_date as "from", p.to_date as "to", p.state, p.changed_by, p.changed_at
+        from periods p left join sites s on s.id = p.site
+        where $1::bigint is null or p.id = $1 order by p.from_date desc, p.id desc"#,
+        id
     )
     .fetch_all(conn)
     .await
@@ -81,7 +88,7 @@ pub async fn open(
     site: Option<&str>,
     (from, to): (Date, Date),
     by: &str,
-    at: jiff::Timestamp,
+    at: Timestamp,
 ) -> Result<Option<i64>> {
     alone(conn).await?;
     sqlx::query_scalar!(
@@ -92,10 +99,10 @@ pub async fn open(
                 and ($1::text is null or p.site is null or p.site = (select id from sites where name = $1)))
         returning id",
         site,
-        from.to_sqlx() as _,
-        to.to_sqlx() as _,
+        from,
+        to,
         by,
-        at.to_sqlx() as _
+        at
     )
     .fetch_optional(conn)
     .await
@@ -103,15 +110,7 @@ pub async fn open(
 
 /// A period.
 pub async fn find(conn: &mut PgConnection, id: i64) -> Result<Option<Period>> {
-    sqlx::query_as!(
-        Period,
-        r#"select p.id, s.name as "site?", p.from_date as "from: SqlDate", p.to_date as "to: SqlDate", p.state,
-            p.changed_by, p.changed_at as "changed_at: Timestamp"
-        from periods p left join sites s on s.id = p.site where p.id = $1"#,
-        id
-    )
-    .fetch_optional(conn)
-    .await
+    Ok(list(conn, Some(id)).await?.pop())
 }
 
 /// Jobs of a period's people that may touch its days, or days so near to them.
@@ -131,16 +130,16 @@ pub async fn awaited(conn: &mut PgConnection, id: i64, near_days: i32) -> Result
 pub async fn change(
     conn: &mut PgConnection,
     id: i64,
-    state: &str,
+    state: PeriodState,
     by: &str,
-    at: jiff::Timestamp,
+    at: Timestamp,
 ) -> Result<()> {
     sqlx::query!(
         "update periods set state = $2, changed_by = $3, changed_at = $4 where id = $1",
         id,
-        state,
+        state as _,
         by,
-        at.to_sqlx() as _
+        at
     )
     .execute(conn)
     .await
@@ -148,13 +147,13 @@ pub async fn change(
 }
 
 /// Workdays of a period whose windows are still open.
-pub async fn unclosed(conn: &mut PgConnection, id: i64, now: jiff::Timestamp) -> Result<i64> {
+pub async fn unclosed(conn: &mut PgConnection, id: i64, now: Timestamp) -> Result<i64> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from periods d join workdays w on w.date between d.from_date and d.to_date
             join people p on p.id = w.person
         where d.id = $1 and (d.site is null or d.site = p.site) and w.closes_at > $2"#,
         id,
-        now.to_sqlx() as _
+        now
     )
     .fetch_one(conn)
     .await
@@ -162,7 +161,7 @@ pub async fn unclosed(conn: &mut PgConnection, id: i64, now: jiff::Timestamp) ->
 
 /// Says that the absences of a period stand as they are, whatever terminals still have to report: what is
 /// locked changes no more by itself. Returns how many that were.
-pub async fn finalise(conn: &mut PgConnection, id: i64, by: &str, at: jiff::Timestamp) -> Result<u64> {
+pub async fn finalise(conn: &mut PgConnection, id: i64, by: &str, at: Timestamp) -> Result<u64> {
     let done = sqlx::query!(
         "update workdays w set finalised_by = $2, finalised_at = $3
         from periods d, people p
@@ -172,7 +171,7 @@ pub async fn finalise(conn: &mut PgConnection, id: i64, by: &str, at: jiff::Time
             and w.status = 'absent' and w.finalised_at is null",
         id,
         by,
-        at.to_sqlx() as _
+        at
     );
     Ok(done.execute(conn).await?.rows_affected())
 }
@@ -210,17 +209,17 @@ pub async fn locked(
     to: Date,
 ) -> Result<Vec<(Uuid, Date, Date)>> {
     let rows = sqlx::query!(
-        r#"select p.id, d.from_date as "from: SqlDate", d.to_date as "to: SqlDate"
+        r#"select p.id, d.from_date as "from", d.to_date as "to"
         from periods d join people p on d.site is null or d.site = p.site
             or exists (select from period_people m where m.period = d.id and m.person = p.id)
         where d.state = 'locked' and d.from_date <= $3 and d.to_date >= $2 and p.id = any($1)"#,
         people,
-        from.to_sqlx() as _,
-        to.to_sqlx() as _
+        from,
+        to
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.id, row.from.to_jiff(), row.to.to_jiff())).collect())
+    Ok(rows.into_iter().map(|row| (row.id, row.from, row.to)).collect())
 }
 
 /// Notes what the facts say of a locked day; one pending adjustment a day.
@@ -229,17 +228,17 @@ pub async fn adjust(
     (person, date): (Uuid, Date),
     before: &Value,
     after: &Value,
-    at: jiff::Timestamp,
+    at: Timestamp,
 ) -> Result<()> {
     sqlx::query!(
         "insert into adjustments (person, date, before, after, changed_at) values ($1, $2, $3, $4, $5)
         on conflict (person, date) where state = 'pending'
         do update set before = excluded.before, after = excluded.after, changed_at = excluded.changed_at",
         person,
-        date.to_sqlx() as _,
+        date,
         before,
         after,
-        at.to_sqlx() as _
+        at
     )
     .execute(conn)
     .await
@@ -248,49 +247,38 @@ pub async fn adjust(
 
 /// What was noted of a locked day.
 pub struct Noted {
-    /// Whose.
     pub person: Uuid,
-    /// Which day.
     pub date: Date,
-    /// Whether it still waits; else it was the last to be settled.
-    pub pending: bool,
-    /// Against what.
+    /// Of those that were settled it is the last.
+    pub state: AdjustmentState,
     pub before: Value,
-    /// What the facts said.
     pub after: Value,
 }
 
 /// The pending adjustments of people's days, and of each day the last that was settled.
 pub async fn noted(conn: &mut PgConnection, people: &[Uuid], from: Date, to: Date) -> Result<Vec<Noted>> {
-    let rows = sqlx::query!(
-        r#"select distinct on (person, date, state) person, date as "date: SqlDate", state, before, after
+    sqlx::query_as!(
+        Noted,
+        "select distinct on (person, date, state) person, date, state, before, after
         from adjustments where person = any($1) and date between $2 and $3
-        order by person, date, state, id desc"#,
+        order by person, date, state, id desc",
         people,
-        from.to_sqlx() as _,
-        to.to_sqlx() as _
+        from,
+        to
     )
     .fetch_all(conn)
-    .await?;
-    let noted = rows.into_iter().map(|row| Noted {
-        person: row.person,
-        date: row.date.to_jiff(),
-        pending: row.state == "pending",
-        before: row.before,
-        after: row.after,
-    });
-    Ok(noted.collect())
+    .await
 }
 
 /// Facts and locked days agree again.
 pub async fn withdraw(conn: &mut PgConnection, days: &[(Uuid, Date)]) -> Result<()> {
     let people: Vec<Uuid> = days.iter().map(|(person, _)| *person).collect();
-    let dates: Vec<SqlDate> = days.iter().map(|(_, date)| date.to_sqlx()).collect();
+    let dates: Vec<Date> = days.iter().map(|(_, date)| *date).collect();
     sqlx::query!(
         "delete from adjustments where state = 'pending'
             and (person, date) in (select * from unnest($1::uuid[], $2::date[]))",
         &people,
-        &dates as _
+        &dates
     )
     .execute(conn)
     .await
@@ -300,17 +288,17 @@ pub async fn withdraw(conn: &mut PgConnection, days: &[(Uuid, Date)]) -> Result<
 /// Adjustments in a state (or all) after a row, the oldest first.
 pub async fn adjustments(
     conn: &mut PgConnection,
-    state: Option<&str>,
+    state: Option<AdjustmentState>,
     after: i64,
     most: i64,
 ) -> Result<Vec<Adjustment>> {
     sqlx::query_as!(
         Adjustment,
-        r#"select a.id, p.number, p.name, a.date as "date: SqlDate", a.before, a.after, a.state,
-            a.changed_at as "changed_at: Timestamp", a.settled_by, a.note
+        r#"select a.id, p.number, p.name, a.date, a.before, a.after, a.state, a.changed_at, a.settled_by,
+            a.note
         from adjustments a join people p on p.id = a.person
         where ($1::text is null or a.state = $1) and a.id > $2 order by a.id limit $3"#,
-        state,
+        state as _,
         after,
         most
     )
@@ -324,7 +312,7 @@ pub async fn whose(conn: &mut PgConnection, id: i64) -> Result<Option<Uuid>> {
 }
 
 /// The state of an adjustment.
-pub async fn adjustment_state(conn: &mut PgConnection, id: i64) -> Result<Option<String>> {
+pub async fn adjustment_state(conn: &mut PgConnection, id: i64) -> Result<Option<AdjustmentState>> {
     sqlx::query_scalar!("select state from adjustments where id = $1", id).fetch_optional(conn).await
 }
 
@@ -332,7 +320,7 @@ pub async fn adjustment_state(conn: &mut PgConnection, id: i64) -> Result<Option
 pub async fn settle(
     conn: &mut PgConnection,
     id: i64,
-    changed_at: jiff::Timestamp,
+    changed_at: Timestamp,
     by: &str,
     note: &str,
 ) -> Result<bool> {
@@ -340,7 +328,7 @@ pub async fn settle(
         "update adjustments set state = 'settled', settled_by = $3, note = $4
         where id = $1 and state = 'pending' and changed_at = $2",
         id,
-        changed_at.to_sqlx() as _,
+        changed_at,
         by,
         note
     )

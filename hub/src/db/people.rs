@@ -1,12 +1,19 @@
 //! People and their consent.
 
+use std::collections::HashMap;
+
+use serde::Serialize;
+use sqlx::types::Json;
 use sqlx::{PgConnection, Result};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// A person as lists show them.
-#[derive(Clone, Debug)]
+use crate::date::Date;
+use crate::db::channels::Kind;
+
+/// A person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Person {
-    /// Never changes, and names nobody.
     pub id: Uuid,
     /// The number by which the company knows them.
     pub number: String,
@@ -14,29 +21,109 @@ pub struct Person {
     pub name: String,
     /// Whether consent to the use of their face stands.
     pub consent: bool,
-    /// Photos that templates were made of.
+    /// Photos that they were enrolled with. The photos themselves are not kept.
     pub photos: i64,
+    /// The name of their site.
+    pub site: String,
+    pub department: Option<String>,
+    /// The number of their manager.
+    pub manager: Option<String>,
+    pub email: Option<String>,
+    /// Of their messages.
+    pub language: String,
+    /// First day of employment, if known.
+    pub employed_from: Option<Date>,
+    /// Last day of employment, if known.
+    pub employed_to: Option<Date>,
+    /// Kinds of messages that they do not want.
+    pub muted: Vec<Kind>,
+    #[serde(skip)]
+    pub manager_id: Option<Uuid>,
+    /// Of their site.
+    #[serde(skip)]
+    pub zone: String,
 }
 
-/// Adds a person. A number that is taken is a unique violation.
-pub async fn insert(conn: &mut PgConnection, id: Uuid, number: &str, name: &str) -> Result<()> {
-    sqlx::query!("insert into people (id, number, name) values ($1, $2, $3)", id, number, name)
-        .execute(conn)
-        .await
-        .map(drop)
+impl Person {
+    /// Somebody new.
+    pub fn new(number: &str, name: &str, site: &str) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            number: number.to_owned(),
+            name: name.to_owned(),
+            consent: false,
+            photos: 0,
+            site: site.to_owned(),
+            department: None,
+            manager: None,
+            email: None,
+            language: "en".to_owned(),
+            employed_from: None,
+            employed_to: None,
+            muted: Vec::new(),
+            manager_id: None,
+            zone: String::new(),
+        }
+    }
 }
 
-/// Everybody, by number.
-pub async fn list(conn: &mut PgConnection) -> Result<Vec<Person>> {
+/// Which people are looked for: all where nothing is given.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sought<'a> {
+    pub id: Option<Uuid>,
+    /// Those with these numbers.
+    pub numbers: Option<&'a [String]>,
+    pub department: Option<&'a str>,
+    pub site: Option<&'a str>,
+    /// Those of the manager with this number.
+    pub manager: Option<&'a str>,
+    /// Those with this in their number or their name.
+    pub text: Option<&'a str>,
+    /// Those whose number comes after this one.
+    pub after: Option<&'a str>,
+}
+
+/// People by number, at most so many.
+pub async fn search(conn: &mut PgConnection, sought: Sought<'_>, most: i64) -> Result<Vec<Person>> {
     sqlx::query_as!(
         Person,
-        r#"select id, number, name,
+        r#"select p.id, p.number, p.name,
             exists (select from consents c where c.person = p.id and c.withdrawn_at is null) as "consent!",
-            (select count(*) from templates t where t.person = p.id) as "photos!"
-        from people p order by number"#
+            (select count(*) from templates t where t.person = p.id) as "photos!",
+            s.name as site, d.name as "department?", m.number as "manager?", p.email, p.language,
+            p.employed_from, p.employed_to, p.muted as "muted: Vec<Kind>", p.manager as manager_id, s.zone
+        from people p join sites s on s.id = p.site
+            left join departments d on d.id = p.department
+            left join people m on m.id = p.manager
+        where ($1::text is null or d.name = $1) and ($2::text is null or s.name = $2)
+            and ($3::text is null or m.number = $3)
+            and ($4::text is null or position(lower($4) in lower(p.name)) > 0
+                or position(lower($4) in lower(p.number)) > 0)
+            and ($5::text is null or p.number > $5) and ($6::uuid is null or p.id = $6)
+            and ($7::text[] is null or p.number = any($7))
+        order by p.number limit $8"#,
+        sought.department,
+        sought.site,
+        sought.manager,
+        sought.text,
+        sought.after,
+        sought.id,
+        sought.numbers as _,
+        most
     )
     .fetch_all(conn)
     .await
+}
+
+/// One person.
+pub async fn find(conn: &mut PgConnection, id: Uuid) -> Result<Option<Person>> {
+    Ok(search(conn, Sought { id: Some(id), ..Sought::default() }, 1).await?.pop())
+}
+
+/// The person with a number.
+pub async fn known(conn: &mut PgConnection, number: &str) -> Result<Option<Person>> {
+    let numbers = [number.to_owned()];
+    Ok(search(conn, Sought { numbers: Some(&numbers), ..Sought::default() }, 1).await?.pop())
 }
 
 /// The person with a number, locked against changes until the transaction ends.
@@ -46,16 +133,39 @@ pub async fn lock(conn: &mut PgConnection, number: &str) -> Result<Option<Person
         .fetch_optional(&mut *conn)
         .await?;
     let Some(id) = id else { return Ok(None) };
-    sqlx::query_as!(
-        Person,
-        r#"select id, number, name,
-            exists (select from consents c where c.person = p.id and c.withdrawn_at is null) as "consent!",
-            (select count(*) from templates t where t.person = p.id) as "photos!"
-        from people p where id = $1"#,
-        id
-    )
-    .fetch_optional(conn)
-    .await
+    find(conn, id).await
+}
+
+/// Adds people, whose managers may be among them. Returns how many; fewer than asked for where a
+/// site has gone. A number that is taken is a unique violation.
+pub async fn add(conn: &mut PgConnection, people: &[Person]) -> Result<u64> {
+    let done = sqlx::query!(
+        "with g as materialized (select * from jsonb_to_recordset($1) as g (id uuid, number text, name text, email text,
+            department text, site text, manager text, language text, employed_from date, employed_to date))
+        insert into people (id, number, name, email, department, site, manager, language, employed_from, employed_to)
+        select g.id, g.number, g.name, g.email, d.id, s.id, coalesce(m.id, n.id), g.language, g.employed_from,
+            g.employed_to
+        from g join sites s on s.name = g.site left join departments d on d.name = g.department
+            left join people m on m.number = g.manager left join g n on n.number = g.manager",
+        Json(people) as _
+    );
+    Ok(done.execute(conn).await?.rows_affected())
+}
+
+/// Writes what people are, apart from numbers, consent and photos. Departments and managers must exist. Returns how
+/// many; fewer than asked for where somebody or a site has gone.
+pub async fn change(conn: &mut PgConnection, people: &[Person]) -> Result<u64> {
+    let done = sqlx::query!(
+        "update people p set name = g.name, email = g.email, department = d.id, site = s.id, manager = m.id,
+            language = g.language, employed_from = g.employed_from, employed_to = g.employed_to, muted = g.muted
+        from jsonb_to_recordset($1) as g (id uuid, name text, email text, department text, site text, manager text,
+            language text, employed_from date, employed_to date, muted text[])
+        join sites s on s.name = g.site left join departments d on d.name = g.department
+            left join people m on m.number = g.manager
+        where p.id = g.id",
+        Json(people) as _
+    );
+    Ok(done.execute(conn).await?.rows_affected())
 }
 
 /// Those of `ids` that exist.
@@ -89,55 +199,23 @@ pub async fn withdraw_consent(conn: &mut PgConnection, person: Uuid) -> Result<(
 
 /// What the law must know of a person.
 pub struct Terms {
-    /// Who.
     pub person: Uuid,
-    /// Where they work.
+    /// Where they work, and in which zone.
     pub site: i64,
-    /// Its zone.
     pub zone: String,
-    /// First day of employment, if known.
-    pub employed_from: Option<jiff_sqlx::Date>,
-    /// Last one.
-    pub employed_to: Option<jiff_sqlx::Date>,
+    pub employed_from: Option<Date>,
+    pub employed_to: Option<Date>,
 }
 
 /// The terms of people.
 pub async fn terms(conn: &mut PgConnection, people: &[Uuid]) -> Result<Vec<Terms>> {
     sqlx::query_as!(
         Terms,
-        r#"select p.id as person, p.site, s.zone, p.employed_from as "employed_from: jiff_sqlx::Date",
-            p.employed_to as "employed_to: jiff_sqlx::Date"
+        r#"select p.id as person, p.site, s.zone, p.employed_from, p.employed_to
         from people p join sites s on s.id = p.site where p.id = any($1) order by p.id"#,
         people
     )
     .fetch_all(conn)
-    .await
-}
-
-/// Whom a number means.
-#[derive(Clone, Debug)]
-pub struct Known {
-    /// Who.
-    pub id: Uuid,
-    /// Their number.
-    pub number: String,
-    /// Their name.
-    pub name: String,
-    /// Their manager.
-    pub manager: Option<Uuid>,
-    /// The zone of their site.
-    pub zone: String,
-}
-
-/// The person with a number.
-pub async fn known(conn: &mut PgConnection, number: &str) -> Result<Option<Known>> {
-    sqlx::query_as!(
-        Known,
-        "select p.id, p.number, p.name, p.manager, s.zone from people p join sites s on s.id = p.site
-        where p.number = $1",
-        number
-    )
-    .fetch_optional(conn)
     .await
 }
 
@@ -146,118 +224,9 @@ pub async fn id_of(conn: &mut PgConnection, number: &str) -> Result<Option<Uuid>
     sqlx::query_scalar!("select id from people where number = $1", number).fetch_optional(conn).await
 }
 
-/// The manager of a person.
-pub async fn manager_of(conn: &mut PgConnection, person: Uuid) -> Result<Option<Uuid>> {
-    let found = sqlx::query_scalar!("select manager from people where id = $1", person);
-    Ok(found.fetch_optional(conn).await?.flatten())
-}
-
-/// All that is kept of a person, apart from templates.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// Who.
-    pub id: Uuid,
-    /// Their number.
-    pub number: String,
-    /// Their name.
-    pub name: String,
-    /// Whether consent to the use of their face stands.
-    pub consent: bool,
-    /// Photos that templates were made of.
-    pub photos: i64,
-    /// The name of their site.
-    pub site: String,
-    /// Their department.
-    pub department: Option<String>,
-    /// Their manager's number.
-    pub manager: Option<String>,
-    /// Where mail reaches them.
-    pub email: Option<String>,
-    /// In which they read it.
-    pub language: String,
-    /// First day of employment, if known.
-    pub employed_from: Option<jiff_sqlx::Date>,
-    /// Last one.
-    pub employed_to: Option<jiff_sqlx::Date>,
-    /// Kinds of messages that they do not want.
-    pub muted: Vec<String>,
-}
-
-/// Which people are looked for: all where nothing is given.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Sought<'a> {
-    /// That one.
-    pub id: Option<Uuid>,
-    /// Those of a department.
-    pub department: Option<&'a str>,
-    /// Those of a site.
-    pub site: Option<&'a str>,
-    /// Those of the manager with this number.
-    pub manager: Option<&'a str>,
-    /// Those with this in their number or their name.
-    pub text: Option<&'a str>,
-    /// Those whose number comes after this one.
-    pub after: Option<&'a str>,
-}
-
-/// People by number, at most so many.
-pub async fn search(conn: &mut PgConnection, sought: Sought<'_>, most: i64) -> Result<Vec<Entry>> {
-    sqlx::query_as!(
-        Entry,
-        r#"select p.id, p.number, p.name,
-            exists (select from consents c where c.person = p.id and c.withdrawn_at is null) as "consent!",
-            (select count(*) from templates t where t.person = p.id) as "photos!",
-            s.name as site, d.name as "department?", m.number as "manager?", p.email, p.language,
-            p.employed_from as "employed_from: jiff_sqlx::Date", p.employed_to as "employed_to: jiff_sqlx::Date",
-            p.muted
-        from people p join sites s on s.id = p.site
-            left join departments d on d.id = p.department
-            left join people m on m.id = p.manager
-        where ($1::text is null or d.name = $1) and ($2::text is null or s.name = $2)
-            and ($3::text is null or m.number = $3)
-            and ($4::text is null or position(lower($4) in lower(p.name)) > 0
-                or position(lower($4) in lower(p.number)) > 0)
-            and ($5::text is null or p.number > $5) and ($6::uuid is null or p.id = $6)
-        order by p.number limit $7"#,
-        sought.department,
-        sought.site,
-        sought.manager,
-        sought.text,
-        sought.after,
-        sought.id,
-        most
-    )
-    .fetch_all(conn)
-    .await
-}
-
-/// All that is kept of one person.
-pub async fn entry(conn: &mut PgConnection, id: Uuid) -> Result<Option<Entry>> {
-    let sought = Sought { id: Some(id), ..Sought::default() };
-    Ok(search(conn, sought, 1).await?.pop())
-}
-
-/// Writes what an entry says, apart from number, consent and photos. Site, department and manager
-/// must exist.
-pub async fn change(conn: &mut PgConnection, entry: &Entry) -> Result<()> {
-    sqlx::query!(
-        "update people set name = $2, email = $3, language = $4, employed_from = $5, employed_to = $6, muted = $7,
-            site = (select id from sites where name = $8),
-            department = (select id from departments where name = $9),
-            manager = (select m.id from people m where m.number = $10)
-        where id = $1",
-        entry.id,
-        entry.name,
-        entry.email,
-        entry.language,
-        entry.employed_from as _,
-        entry.employed_to as _,
-        &entry.muted,
-        entry.site,
-        entry.department,
-        entry.manager
-    )
-    .execute(conn)
-    .await
-    .map(drop)
+/// Who has which of the numbers.
+pub async fn ids(conn: &mut PgConnection, numbers: &[String]) -> Result<HashMap<String, Uuid>> {
+    let rows =
+        sqlx::query!("select number, id from people where number = any($1)", numbers).fetch_all(conn).await?;
+    Ok(rows.into_iter().map(|row| (row.number, row.id)).collect())
 }

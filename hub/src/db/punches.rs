@@ -2,18 +2,48 @@
 
 use std::collections::{HashMap, HashSet};
 
-use jiff_sqlx::{Timestamp, ToSqlx};
+use serde::Serialize;
 use sqlx::{PgConnection, Result};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::date::{Timestamp, Zoned};
 use crate::db::PUNCH_CHANNEL;
+use crate::text::words;
+
+words! {
+    /// Which way, where it is known.
+    pub enum Direction { In = "in", Out = "out", Unknown = "unknown" }
+}
+
+impl From<Direction> for attendance::Direction {
+    fn from(direction: Direction) -> Self {
+        match direction {
+            Direction::In => Self::In,
+            Direction::Out => Self::Out,
+            Direction::Unknown => Self::Unknown,
+        }
+    }
+}
+
+words! {
+    /// Whether the time is the clock's or the hub's best guess.
+    pub enum ClockState { Synchronised = "synchronised", Estimated = "estimated" }
+}
+
+impl From<ClockState> for attendance::ClockState {
+    fn from(clock: ClockState) -> Self {
+        match clock {
+            ClockState::Synchronised => Self::Synchronised,
+            ClockState::Estimated => Self::Estimated,
+        }
+    }
+}
 
 /// A terminal's store, and up to where its punches have arrived without a gap.
 #[derive(Clone, Debug)]
 pub struct Stream {
-    /// The terminal.
     pub device: String,
-    /// Its store.
     pub epoch: i64,
     /// All punches up to this number have arrived.
     pub watermark: i64,
@@ -22,28 +52,20 @@ pub struct Stream {
 /// A number of a stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Number {
-    /// The terminal.
     pub device: String,
-    /// Its store.
     pub epoch: i64,
-    /// The punch in it.
     pub seq: i64,
 }
 
 /// A punch that can stand in a timesheet.
 pub struct Arrival {
-    /// Its number.
     pub number: Number,
-    /// Its own id.
     pub id: Uuid,
-    /// Who.
     pub person: Uuid,
     /// Microseconds since 1970, UTC.
     pub at_us: i64,
-    /// synchronised or estimated.
-    pub clock: &'static str,
-    /// in, out or unknown.
-    pub direction: &'static str,
+    pub clock: ClockState,
+    pub direction: Direction,
     /// To the template.
     pub distance: f32,
     /// The sha256 of the bytes that arrived.
@@ -54,33 +76,29 @@ pub struct Arrival {
 
 /// One that can't.
 pub struct DeadLetter {
-    /// Its number.
     pub number: Number,
     /// The sha256 of its bytes.
     pub hash: Vec<u8>,
-    /// Its bytes.
     pub punch: Vec<u8>,
     /// Why not.
     pub reason: String,
 }
 
-/// A punch as lists show it.
-#[derive(Clone, Debug)]
+/// A punch.
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Punch {
-    /// Its id.
+    /// Its id, as the terminal printed it.
     pub id: Uuid,
-    /// When.
-    pub at: Timestamp,
+    /// Local time with its offset.
+    pub at: Zoned,
     /// The person's number.
     pub number: String,
     /// The person's name.
     pub name: String,
     /// Where the terminal hangs.
     pub terminal: String,
-    /// in, out or unknown.
-    pub direction: String,
-    /// synchronised or estimated.
-    pub clock: String,
+    pub direction: Direction,
+    pub clock: ClockState,
 }
 
 /// Numbers as PostgreSQL takes them.
@@ -158,14 +176,14 @@ pub async fn arrived(conn: &mut PgConnection, numbers: &[Number]) -> Result<Hash
 pub async fn insert(
     conn: &mut PgConnection,
     arrivals: &[Arrival],
-    received_at: jiff::Timestamp,
+    received_at: Timestamp,
 ) -> Result<HashSet<Uuid>> {
     let Columns { devices, epochs, seqs } = columns(arrivals.iter().map(|a| &a.number));
     let ids: Vec<Uuid> = arrivals.iter().map(|a| a.id).collect();
     let people: Vec<Uuid> = arrivals.iter().map(|a| a.person).collect();
     let times: Vec<i64> = arrivals.iter().map(|a| a.at_us).collect();
-    let clocks: Vec<String> = arrivals.iter().map(|a| a.clock.to_owned()).collect();
-    let directions: Vec<String> = arrivals.iter().map(|a| a.direction.to_owned()).collect();
+    let clocks: Vec<ClockState> = arrivals.iter().map(|a| a.clock).collect();
+    let directions: Vec<Direction> = arrivals.iter().map(|a| a.direction).collect();
     let distances: Vec<f32> = arrivals.iter().map(|a| a.distance).collect();
     let hashes: Vec<Vec<u8>> = arrivals.iter().map(|a| a.hash.clone()).collect();
     let stored = sqlx::query_scalar!(
@@ -187,11 +205,11 @@ pub async fn insert(
         &seqs,
         &people,
         &times,
-        &clocks,
-        &directions,
+        &clocks as _,
+        &directions as _,
         &distances,
         &hashes,
-        received_at.to_sqlx() as _
+        received_at
     )
     .fetch_all(&mut *conn)
     .await?;
@@ -295,34 +313,35 @@ pub async fn advance(conn: &mut PgConnection, streams: &[Stream]) -> Result<()> 
     .map(drop)
 }
 
-/// The punches from one instant up to another, by time.
+/// The punches from one instant up to another, the latest first.
 pub async fn between(
     conn: &mut PgConnection,
-    from: jiff::Timestamp,
-    until: jiff::Timestamp,
+    from: Timestamp,
+    until: Timestamp,
+    zone: &str,
 ) -> Result<Vec<Punch>> {
     sqlx::query_as!(
         Punch,
-        r#"select p.id, p.at as "at: Timestamp", e.number, e.name, t.name as terminal,
-            p.direction, p.clock
+        r#"select p.id, zoned(p.at, $3) as "at!", e.number, e.name, t.name as terminal, p.direction, p.clock
         from punches p join people e on e.id = p.person join terminals t on t.device = p.device
-        where p.at >= $1 and p.at < $2 order by p.at, p.id"#,
-        from.to_sqlx() as _,
-        until.to_sqlx() as _
+        where p.at >= $1 and p.at < $2 order by p.at desc, p.id desc"#,
+        from,
+        until,
+        zone
     )
     .fetch_all(conn)
     .await
 }
 
 /// One punch.
-pub async fn find(conn: &mut PgConnection, id: Uuid) -> Result<Option<Punch>> {
+pub async fn find(conn: &mut PgConnection, id: Uuid, zone: &str) -> Result<Option<Punch>> {
     sqlx::query_as!(
         Punch,
-        r#"select p.id, p.at as "at: Timestamp", e.number, e.name, t.name as terminal,
-            p.direction, p.clock
+        r#"select p.id, zoned(p.at, $2) as "at!", e.number, e.name, t.name as terminal, p.direction, p.clock
         from punches p join people e on e.id = p.person join terminals t on t.device = p.device
         where p.id = $1"#,
-        id
+        id,
+        zone
     )
     .fetch_optional(conn)
     .await
@@ -341,37 +360,31 @@ pub async fn of_others(conn: &mut PgConnection, numbers: &[String]) -> Result<i6
 
 /// A punch as the law needs it.
 pub struct Raw {
-    /// Its id.
     pub id: Uuid,
-    /// Who.
     pub person: Uuid,
-    /// When.
     pub at: Timestamp,
-    /// The terminal.
     pub device: String,
-    /// in, out or unknown.
-    pub direction: String,
-    /// synchronised or estimated.
-    pub clock: String,
+    pub direction: Direction,
+    pub clock: ClockState,
 }
 
 /// People's punches from one instant up to another.
 pub async fn of_people(
     conn: &mut PgConnection,
     people: &[Uuid],
-    from: jiff::Timestamp,
-    until: jiff::Timestamp,
+    from: Timestamp,
+    until: Timestamp,
 ) -> Result<Vec<Raw>> {
     // Each person by themselves (`offset 0` keeps it so): asked for all of them at once, PostgreSQL
     // reads everybody's punches of these dates, which takes several times as long.
     sqlx::query_as!(
         Raw,
-        r#"select p.id, p.person, p.at as "at: Timestamp", p.device, p.direction, p.clock
+        r#"select p.id, p.person, p.at, p.device, p.direction, p.clock
         from unnest($1::uuid[]) as who (person) cross join lateral (
             select * from punches where punches.person = who.person and at >= $2 and at < $3 offset 0) p"#,
         people,
-        from.to_sqlx() as _,
-        until.to_sqlx() as _
+        from,
+        until
     )
     .fetch_all(conn)
     .await

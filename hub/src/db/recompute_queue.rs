@@ -3,21 +3,18 @@
 //! Whoever takes a job holds the person's row until the transaction ends, so that two hubs never
 //! compute the same person at once, and the later one sees all that the earlier one wrote.
 
-use jiff::civil::Date;
-use jiff_sqlx::{Date as SqlDate, ToSqlx};
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
 
+use crate::date::Date;
 use crate::db::JOB_CHANNEL;
 
 /// Days of one person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Job {
-    /// Whose.
     pub person: Uuid,
     /// First date that something happened on.
     pub from: Date,
-    /// Last one.
     pub to: Date,
 }
 
@@ -27,13 +24,13 @@ pub async fn ask(conn: &mut PgConnection, jobs: &[Job]) -> Result<()> {
         return Ok(());
     }
     let people: Vec<Uuid> = jobs.iter().map(|job| job.person).collect();
-    let from: Vec<SqlDate> = jobs.iter().map(|job| job.from.to_sqlx()).collect();
-    let to: Vec<SqlDate> = jobs.iter().map(|job| job.to.to_sqlx()).collect();
+    let from: Vec<Date> = jobs.iter().map(|job| job.from).collect();
+    let to: Vec<Date> = jobs.iter().map(|job| job.to).collect();
     sqlx::query!(
         "insert into jobs (person, from_date, to_date) select * from unnest($1::uuid[], $2::date[], $3::date[])",
         &people,
-        &from as _,
-        &to as _
+        &from,
+        &to
     )
     .execute(&mut *conn)
     .await?;
@@ -63,8 +60,8 @@ pub async fn ask_many(conn: &mut PgConnection, whose: Whose<'_>, from: Date, to:
                     where d.person = p.id and h.name = $5))
             and ($6::text is null or exists (select from calendars c where c.id = s.calendar and c.name = $6))
         order by p.id",
-        from.to_sqlx() as _,
-        to.to_sqlx() as _,
+        from,
+        to,
         site,
         schedule,
         shift,
@@ -107,14 +104,13 @@ pub async fn take(conn: &mut PgConnection, most: i64) -> Result<Vec<Job>> {
     )
     .fetch_all(&mut *conn)
     .await?;
-    let rows = sqlx::query!(
-        r#"delete from jobs where person = any($1) returning person, from_date as "from: SqlDate", to_date as "to: SqlDate""#,
+    sqlx::query_as!(
+        Job,
+        r#"delete from jobs where person = any($1) returning person, from_date as "from", to_date as "to""#,
         &people
     )
     .fetch_all(conn)
-    .await?;
-    let jobs = rows.into_iter();
-    Ok(jobs.map(|row| Job { person: row.person, from: row.from.to_jiff(), to: row.to.to_jiff() }).collect())
+    .await
 }
 
 /// Those who have jobs, the longest waiting first, at most so many.
@@ -130,13 +126,13 @@ pub async fn take_of(conn: &mut PgConnection, person: Uuid) -> Result<Vec<Job>> 
         sqlx::query_scalar!("select id from people where id = $1 for no key update skip locked", person)
             .fetch_optional(&mut *conn)
             .await?;
-    let rows = sqlx::query!(
-        r#"delete from jobs where person = $1 returning from_date as "from: SqlDate", to_date as "to: SqlDate""#,
+    sqlx::query_as!(
+        Job,
+        r#"delete from jobs where person = $1 returning person, from_date as "from", to_date as "to""#,
         held
     )
     .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| Job { person, from: row.from.to_jiff(), to: row.to.to_jiff() }).collect())
+    .await
 }
 
 /// Holds people's rows until the transaction ends, as [`take`] does.
@@ -150,4 +146,15 @@ pub async fn hold(conn: &mut PgConnection, people: &[Uuid]) -> Result<()> {
 /// How many wait.
 pub async fn waiting(conn: &mut PgConnection) -> Result<i64> {
     sqlx::query_scalar!(r#"select count(*) as "count!" from jobs"#).fetch_one(conn).await
+}
+
+/// The jobs that this very transaction wrote, by person: what a change that is only tried has asked for.
+pub async fn asked(conn: &mut PgConnection) -> Result<Vec<Job>> {
+    sqlx::query_as!(
+        Job,
+        r#"select person, from_date as "from", to_date as "to" from jobs
+        where xmin = pg_current_xact_id()::xid order by person, id"#
+    )
+    .fetch_all(conn)
+    .await
 }

@@ -1,26 +1,26 @@
 //! What reports read. The conditions differ from question to question, so these queries are put
 //! together here; every value is bound.
 
-use crate::error::Problem;
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff_sqlx::{Date as SqlDate, Timestamp as SqlTimestamp, ToSqlx};
-use sqlx::postgres::Postgres;
+use sqlx::postgres::{PgRow, Postgres};
 use sqlx::{FromRow, PgConnection, QueryBuilder, Result};
 use uuid::Uuid;
+
+use crate::date::{Date, Timestamp};
+use crate::error::Problem;
+
+/// What a question is answered with: the room that asks knows which columns it wants.
+pub trait Row: Send + Unpin + for<'r> FromRow<'r, PgRow> {}
+
+impl<T: Send + Unpin + for<'r> FromRow<'r, PgRow>> Row for T {}
 
 /// Whose rows, and of which dates.
 #[derive(Clone, Debug)]
 pub struct Filter {
-    /// First date.
     pub from: Date,
-    /// Last date.
     pub to: Date,
     /// One person's.
     pub number: Option<String>,
-    /// One department's.
     pub department: Option<String>,
-    /// One site's.
     pub site: Option<String>,
     /// Only of people of this manager, and of the manager.
     pub manager: Option<Uuid>,
@@ -44,49 +44,6 @@ pub enum Which {
     Late,
     /// Absences.
     Absent,
-}
-
-/// A workday with whose it is.
-#[derive(FromRow)]
-pub struct DayRow {
-    /// Its date.
-    pub date: SqlDate,
-    /// The person's number.
-    pub number: String,
-    /// Their name.
-    pub name: String,
-    /// Their department.
-    pub department: Option<String>,
-    /// Their site.
-    pub site: String,
-    /// The site's zone.
-    pub zone: String,
-    /// The shift; empty on an unscheduled day.
-    pub shift: String,
-    /// As the law calls it, or expected.
-    pub status: String,
-    /// When they came.
-    pub first_in: Option<SqlTimestamp>,
-    /// When they went.
-    pub last_out: Option<SqlTimestamp>,
-    /// Seconds.
-    pub worked_s: Option<i32>,
-    /// Seconds.
-    pub expected_s: i32,
-    /// Seconds.
-    pub late_s: i32,
-    /// Seconds.
-    pub early_s: i32,
-    /// Seconds.
-    pub overtime_s: i32,
-    /// Seconds.
-    pub balance_s: Option<i32>,
-    /// What somebody should know.
-    pub flags: Vec<String>,
-    /// An absence, or what may become one, that punches may still undo.
-    pub provisional: bool,
-    /// How often it was computed differently, and the first time.
-    pub revision: i32,
 }
 
 /// Whose rows: joined to `p`, people. Names become rows first, so that the indexes on them serve.
@@ -128,29 +85,29 @@ pub async fn unknown(conn: &mut PgConnection, filter: &Filter) -> Result<Option<
 }
 
 fn dates(query: &mut QueryBuilder<Postgres>, column: &str, filter: &Filter) {
-    query.push(" ").push(column).push(" between ").push_bind(filter.from.to_sqlx());
-    query.push(" and ").push_bind(filter.to.to_sqlx());
+    query.push(" ").push(column).push(" between ").push_bind(filter.from);
+    query.push(" and ").push_bind(filter.to);
 }
 
 /// Where a page begins: behind this (date, number, shift).
 pub type DayCursor = (Date, String, String);
 
 /// Workdays by date, number and shift, as they are now.
-pub async fn days(
+pub async fn days<R: Row>(
     conn: &mut PgConnection,
     filter: &Filter,
     which: Which,
     after: Option<&DayCursor>,
     most: i64,
     now: Timestamp,
-) -> Result<Vec<DayRow>> {
+) -> Result<Vec<R>> {
     let mut query = QueryBuilder::new(
-        "select w.date, p.number, p.name, d.name as department, s.name as site, s.zone, w.shift, w.status,
-            w.first_in, w.last_out, w.worked_s, w.expected_s, w.late_s, w.early_s, w.overtime_s, w.balance_s, w.flags,
+        "select w.date, p.number, p.name, d.name as department, s.name as site, nullif(w.shift, '') as shift, w.status,
+            zoned(w.first_in, s.zone) as first_in, zoned(w.last_out, s.zone) as last_out, w.worked_s, w.expected_s, w.late_s, w.early_s, w.overtime_s, w.balance_s, w.flags,
             w.provisional, w.revision
         from workdays_at(",
     );
-    query.push_bind(now.to_sqlx()).push(
+    query.push_bind(now).push(
         ") w join people p on p.id = w.person join sites s on s.id = p.site
             left join departments d on d.id = p.department
         where",
@@ -164,51 +121,22 @@ pub async fn days(
     }
     if let Some((date, number, shift)) = after {
         // The index on dates serves this alone.
-        query.push(" and w.date >= ").push_bind(date.to_sqlx());
-        query.push(" and (w.date, p.number, w.shift) > (").push_bind(date.to_sqlx());
+        query.push(" and w.date >= ").push_bind(*date);
+        query.push(" and (w.date, p.number, w.shift) > (").push_bind(*date);
         query.push(", ").push_bind(number.clone()).push(", ").push_bind(shift.clone()).push(")");
     }
     query.push(" order by w.date, p.number, w.shift limit ").push_bind(most);
     query.build_query_as().fetch_all(conn).await
 }
 
-/// A person's totals of the days that are no provisional absences.
-#[derive(FromRow)]
-pub struct TotalRow {
-    /// The person's number.
-    pub number: String,
-    /// Their name.
-    pub name: String,
-    /// Their department.
-    pub department: Option<String>,
-    /// Workdays.
-    pub days: i64,
-    /// Of which absent.
-    pub absent: i64,
-    /// Of which incomplete: their hours are missing in the sums.
-    pub incomplete: i64,
-    /// Seconds.
-    pub worked_s: i64,
-    /// Seconds.
-    pub expected_s: i64,
-    /// Seconds.
-    pub late_s: i64,
-    /// Seconds.
-    pub overtime_s: i64,
-    /// Seconds.
-    pub balance_s: i64,
-    /// Provisional days, which count for nothing else here.
-    pub provisional: i64,
-}
-
 /// Totals by number, as they are now.
-pub async fn totals(
+pub async fn totals<R: Row>(
     conn: &mut PgConnection,
     filter: &Filter,
     after: Option<&str>,
     most: i64,
     now: Timestamp,
-) -> Result<Vec<TotalRow>> {
+) -> Result<Vec<R>> {
     let mut query = QueryBuilder::new(
         "select p.number, p.name, d.name as department, count(*) filter (where not w.provisional) as days,
             count(*) filter (where w.status = 'absent' and not w.provisional) as absent,
@@ -221,7 +149,7 @@ pub async fn totals(
             count(*) filter (where w.provisional) as provisional
         from workdays_at(",
     );
-    query.push_bind(now.to_sqlx());
+    query.push_bind(now);
     query.push(") w join people p on p.id = w.person left join departments d on d.id = p.department where");
     dates(&mut query, "w.date", filter);
     narrow(&mut query, filter);
@@ -232,37 +160,16 @@ pub async fn totals(
     query.build_query_as().fetch_all(conn).await
 }
 
-/// Something that somebody must look at.
-#[derive(FromRow)]
-pub struct ExceptionRow {
-    /// When.
-    pub date: SqlDate,
-    /// The person's number.
-    pub number: String,
-    /// Their name.
-    pub name: String,
-    /// Their department.
-    pub department: Option<String>,
-    /// The shift's name, if any.
-    pub shift: String,
-    /// What it is: a flag of a workday, or `unassigned`.
-    pub exception: String,
-    /// The punch that belongs to no day.
-    pub at: Option<SqlTimestamp>,
-    /// The site's zone.
-    pub zone: String,
-}
-
 /// Exceptions by date, number and what they are; from behind a place on.
-pub async fn exceptions(
+pub async fn exceptions<R: Row>(
     conn: &mut PgConnection,
     filter: &Filter,
     skip: i64,
     most: i64,
-) -> Result<Vec<ExceptionRow>> {
+) -> Result<Vec<R>> {
     let mut query = QueryBuilder::new(
-        "select w.date, p.number, p.name, d.name as department, w.shift, f.flag as exception,
-            null::timestamptz as at, s.zone
+        "select w.date, p.number, p.name, d.name as department, nullif(w.shift, '') as shift, f.flag as exception,
+            null::zoned as at
         from workdays w join people p on p.id = w.person join sites s on s.id = p.site
             left join departments d on d.id = p.department, unnest(w.flags) as f (flag)
         where f.flag <> 'half_leave' and",
@@ -270,7 +177,7 @@ pub async fn exceptions(
     dates(&mut query, "w.date", filter);
     narrow(&mut query, filter);
     query.push(
-        " union all select u.date, p.number, p.name, d.name, '', 'unassigned', u.at, s.zone
+        " union all select u.date, p.number, p.name, d.name, null, 'unassigned', zoned(u.at, s.zone)
         from unassigned_punches u join people p on p.id = u.person join sites s on s.id = p.site
             left join departments d on d.id = p.department
         where",
@@ -281,72 +188,32 @@ pub async fn exceptions(
     query.build_query_as().fetch_all(conn).await
 }
 
-/// A recent punch, with whose it is.
-#[derive(FromRow)]
-pub struct RecentRow {
-    /// The person's number.
-    pub number: String,
-    /// Their name.
-    pub name: String,
-    /// Their department.
-    pub department: Option<String>,
-    /// Their site.
-    pub site: String,
-    /// The site's zone.
-    pub zone: String,
-    /// When.
-    pub at: SqlTimestamp,
-    /// in, out or unknown.
-    pub direction: String,
-    /// The terminal.
-    pub terminal: String,
-    /// The terminal's site.
-    pub place: String,
-}
-
 /// Punches of a stretch of time, by person and time, wherever they were made. Its first instant is not in it.
-pub async fn recent(
+pub async fn recent<R: Row>(
     conn: &mut PgConnection,
     filter: &Filter,
     (since, until): (Timestamp, Timestamp),
-) -> Result<Vec<RecentRow>> {
+) -> Result<Vec<R>> {
     let mut query = QueryBuilder::new(
-        "select p.number, p.name, d.name as department, s.name as site, s.zone, u.at, u.direction, t.name as terminal,
-            place.name as place
+        "select p.number, p.name, d.name as department, s.name as site, u.at, zoned(u.at, s.zone) as since, u.direction,
+            t.name as terminal, place.name as place
         from punches u join people p on p.id = u.person join sites s on s.id = p.site
             join terminals t on t.device = u.device join sites place on place.id = t.site left join departments d on d.id = p.department
         where u.at > ",
     );
-    query.push_bind(since.to_sqlx()).push(" and u.at <= ").push_bind(until.to_sqlx());
+    query.push_bind(since).push(" and u.at <= ").push_bind(until);
     narrow(&mut query, &Filter { site: None, ..filter.clone() });
     query.push(" order by p.number, u.at");
     query.build_query_as().fetch_all(conn).await
 }
 
-/// How punctual people were in some days.
-#[derive(FromRow)]
-pub struct TrendRow {
-    /// The first date.
-    pub begins: SqlDate,
-    /// Workdays with a shift on which somebody came.
-    pub arrivals: i64,
-    /// Of which late.
-    pub late: i64,
-    /// The mean of how late the late were, in seconds.
-    pub mean_late_s: i64,
-    /// Absences that are final.
-    pub absent: i64,
-    /// Absences, or what may become one, that punches may still undo.
-    pub provisional: i64,
-}
-
 /// The trend by day, week or month, as it is now.
-pub async fn trend(
+pub async fn trend<R: Row>(
     conn: &mut PgConnection,
     filter: &Filter,
     by: &'static str,
     now: Timestamp,
-) -> Result<Vec<TrendRow>> {
+) -> Result<Vec<R>> {
     let mut query = QueryBuilder::new("select date_trunc(");
     query.push_bind(by).push(
         ", w.date::timestamp)::date as begins,
@@ -357,7 +224,7 @@ pub async fn trend(
             count(*) filter (where w.provisional) as provisional
         from workdays_at(",
     );
-    query.push_bind(now.to_sqlx()).push(
+    query.push_bind(now).push(
         ") w join people p on p.id = w.person
         where w.shift <> '' and w.status not in ('holiday', 'leave') and",
     );
@@ -367,33 +234,19 @@ pub async fn trend(
     query.build_query_as().fetch_all(conn).await
 }
 
-/// A terminal that absences wait for.
-#[derive(FromRow)]
-pub struct SilentRow {
-    /// Its site.
-    pub site: String,
-    /// The terminal's name.
-    pub terminal: String,
-    /// Up to when it has reported.
-    pub since: Option<SqlTimestamp>,
-    /// Its site's zone.
-    pub zone: String,
-    /// Absences that are provisional as long as it says nothing.
-    pub absences: i64,
-}
-
 /// Terminals that have not reported past the windows of absences, with how many those are.
-pub async fn silent(conn: &mut PgConnection, filter: &Filter, now: Timestamp) -> Result<Vec<SilentRow>> {
+pub async fn silent<R: Row>(conn: &mut PgConnection, filter: &Filter, now: Timestamp) -> Result<Vec<R>> {
     let mut query = QueryBuilder::new(
-        "select s.name as site, t.name as terminal, t.reported_through as since, s.zone, count(*) as absences
+        "select s.name as site, t.name as terminal, zoned(t.reported_through, s.zone) as silent_since,
+            count(*) as absences
         from workdays_at(",
     );
-    query.push_bind(now.to_sqlx()).push(
+    query.push_bind(now).push(
         ") w join people p on p.id = w.person join sites s on s.id = p.site
-            join heard t on t.site = p.site and t.through < w.closes_at
-        where w.provisional and w.closes_at <= ",
+            join heard t on t.site = p.site and unreported(w.closes_at, t.through, ",
     );
-    query.push_bind(now.to_sqlx()).push(" and");
+    query.push_bind(now).push(") where w.provisional and w.closes_at <= ");
+    query.push_bind(now).push(" and");
     dates(&mut query, "w.date", filter);
     narrow(&mut query, filter);
     query.push(" group by t.device, t.name, t.reported_through, s.id order by s.name, t.name");

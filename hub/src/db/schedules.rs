@@ -1,70 +1,80 @@
 //! Shifts, the patterns that they make, who follows which pattern, and dates that differ.
 
-use jiff::civil::Date;
-use jiff_sqlx::{Date as SqlDate, ToSqlx};
-use serde_json::Value;
+use attendance::Rules;
+use serde::Serialize;
+use sqlx::types::Json;
 use sqlx::{PgConnection, Result};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::date::Date;
+
 /// A shift.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = NamedShift)]
 pub struct Shift {
-    /// Its row.
+    #[serde(skip)]
     pub id: i64,
-    /// Its name.
     pub name: String,
-    /// What it is, as `assess` reads it.
-    pub rules: Value,
+    /// What it is.
+    #[schema(value_type = Rules)]
+    pub rules: Json<Rules>,
 }
 
 /// A pattern of days that repeats.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Schedule {
-    /// Its name.
     pub name: String,
-    /// The date of day 0.
+    /// The date of its first day, or of any later beginning of the cycle.
     pub anchor: Date,
     /// After so many days it begins again.
     pub cycle_days: i32,
+    /// The shifts of each day.
+    #[schema(value_type = Vec<Vec<String>>)]
+    pub days: Json<Vec<Vec<String>>>,
 }
 
 /// Somebody follows a pattern for some time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Followed)]
 pub struct Assignment {
-    /// Who.
+    #[serde(skip)]
     pub person: Uuid,
-    /// The pattern's row.
+    #[serde(skip)]
     pub schedule: i64,
-    /// The pattern's name.
+    /// The name of the pattern.
+    #[serde(rename = "schedule")]
     pub name: String,
     /// First date.
     pub from: Date,
-    /// Last one, if it ends.
+    /// Last date, if it ends.
     pub to: Option<Date>,
-    /// The pattern's day 0.
+    #[serde(skip)]
     pub anchor: Date,
-    /// Its length.
+    #[serde(skip)]
     pub cycle_days: i32,
 }
 
 impl Assignment {
     /// Which day of the pattern's cycle a date is.
     pub fn day(&self, date: Date) -> i32 {
-        let since = self.anchor.until(date).map_or(0, |span| span.get_days());
-        since.rem_euclid(self.cycle_days)
+        self.anchor.days_until(date).rem_euclid(self.cycle_days)
     }
 }
 
 /// All shifts, by name.
 pub async fn shifts(conn: &mut PgConnection) -> Result<Vec<Shift>> {
-    sqlx::query_as!(Shift, "select id, name, rules from shifts order by name").fetch_all(conn).await
+    sqlx::query_as!(Shift, r#"select id, name, rules as "rules: Json<Rules>" from shifts order by name"#)
+        .fetch_all(conn)
+        .await
 }
 
 /// Makes or changes a shift.
-pub async fn put_shift(conn: &mut PgConnection, name: &str, rules: &Value) -> Result<()> {
+pub async fn put_shift(conn: &mut PgConnection, name: &str, rules: &Rules) -> Result<()> {
     sqlx::query!(
         "insert into shifts (name, rules) values ($1, $2) on conflict (name) do update set rules = excluded.rules",
         name,
-        rules
+        Json(rules) as _
     )
     .execute(conn)
     .await
@@ -73,36 +83,35 @@ pub async fn put_shift(conn: &mut PgConnection, name: &str, rules: &Value) -> Re
 
 /// All patterns, by name.
 pub async fn list(conn: &mut PgConnection) -> Result<Vec<Schedule>> {
-    let rows =
-        sqlx::query!(r#"select name, anchor as "anchor: SqlDate", cycle_days from schedules order by name"#)
-            .fetch_all(conn)
-            .await?;
-    let schedule = rows.into_iter();
-    Ok(schedule
-        .map(|row| Schedule { name: row.name, anchor: row.anchor.to_jiff(), cycle_days: row.cycle_days })
-        .collect())
-}
-
-/// What the days of all patterns hold: (pattern, day, shift), by name.
-pub async fn named_days(conn: &mut PgConnection) -> Result<Vec<(String, i32, String)>> {
-    let rows = sqlx::query!(
-        "select s.name, d.day, h.name as shift from schedule_days d join schedules s on s.id = d.schedule
-        join shifts h on h.id = d.shift order by s.name, d.day, h.name"
+    sqlx::query_as!(
+        Schedule,
+        r#"select s.name, s.anchor, s.cycle_days, (
+            select json_agg(coalesce(shifts, '{}') order by n)
+            from generate_series(0, s.cycle_days - 1) n left join (
+                select d.day, array_agg(h.name order by h.name) as shifts
+                from schedule_days d join shifts h on h.id = d.shift where d.schedule = s.id group by d.day) d on d.day = n
+            ) as "days!: Json<Vec<Vec<String>>>"
+        from schedules s order by s.name"#
     )
     .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.name, row.day, row.shift)).collect())
+    .await
 }
 
 /// Makes or replaces a pattern with its days, each a day of the cycle and the name of a shift.
 /// Returns how many of the shifts exist.
-pub async fn put(conn: &mut PgConnection, schedule: &Schedule, days: &[(i32, String)]) -> Result<u64> {
+pub async fn put(
+    conn: &mut PgConnection,
+    name: &str,
+    anchor: Date,
+    cycle_days: i32,
+    days: &[(i32, String)],
+) -> Result<u64> {
     let id = sqlx::query_scalar!(
         "insert into schedules (name, anchor, cycle_days) values ($1, $2, $3)
         on conflict (name) do update set anchor = excluded.anchor, cycle_days = excluded.cycle_days returning id",
-        schedule.name,
-        schedule.anchor.to_sqlx() as _,
-        schedule.cycle_days
+        name,
+        anchor,
+        cycle_days
     )
     .fetch_one(&mut *conn)
     .await?;
@@ -136,28 +145,18 @@ pub async fn assignments(
     from: Date,
     to: Date,
 ) -> Result<Vec<Assignment>> {
-    let rows = sqlx::query!(
-        r#"select a.person, a.schedule, a.from_date as "from: SqlDate", a.to_date as "to: SqlDate",
-            s.name, s.anchor as "anchor: SqlDate", s.cycle_days
+    sqlx::query_as!(
+        Assignment,
+        r#"select a.person, a.schedule, s.name, a.from_date as "from", a.to_date as "to", s.anchor, s.cycle_days
         from assignments a join schedules s on s.id = a.schedule
         where a.person = any($1) and a.from_date <= $3 and (a.to_date is null or a.to_date >= $2)
         order by a.from_date"#,
         people,
-        from.to_sqlx() as _,
-        to.to_sqlx() as _
+        from,
+        to
     )
     .fetch_all(conn)
-    .await?;
-    let assignment = rows.into_iter().map(|row| Assignment {
-        person: row.person,
-        schedule: row.schedule,
-        name: row.name,
-        from: row.from.to_jiff(),
-        to: row.to.map(SqlDate::to_jiff),
-        anchor: row.anchor.to_jiff(),
-        cycle_days: row.cycle_days,
-    });
-    Ok(assignment.collect())
+    .await
 }
 
 /// From a date on (and up to another) people follow one pattern and no other.
@@ -173,8 +172,8 @@ pub async fn assign(
         "insert into assignments (person, schedule, from_date, to_date) select unnest($1::uuid[]), $2, $3, $4",
         people,
         schedule,
-        from.to_sqlx() as _,
-        to.map(Date::to_sqlx) as _
+        from,
+        to
     )
     .execute(conn)
     .await
@@ -189,8 +188,8 @@ pub async fn unassign(conn: &mut PgConnection, people: &[Uuid], from: Date, to: 
         select person, schedule, $3::date + 1, to_date from assignments
         where person = any($1) and from_date < $2 and $3::date is not null and (to_date is null or to_date > $3)",
         people,
-        from.to_sqlx() as _,
-        to.map(Date::to_sqlx) as _
+        from,
+        to
     )
     .execute(&mut *conn)
     .await?;
@@ -198,7 +197,7 @@ pub async fn unassign(conn: &mut PgConnection, people: &[Uuid], from: Date, to: 
         "update assignments set to_date = $2::date - 1
         where person = any($1) and from_date < $2 and (to_date is null or to_date >= $2)",
         people,
-        from.to_sqlx() as _
+        from
     )
     .execute(&mut *conn)
     .await?;
@@ -206,8 +205,8 @@ pub async fn unassign(conn: &mut PgConnection, people: &[Uuid], from: Date, to: 
         "delete from assignments where person = any($1) and from_date >= $2
             and ($3::date is null or (to_date is not null and to_date <= $3))",
         people,
-        from.to_sqlx() as _,
-        to.map(Date::to_sqlx) as _
+        from,
+        to
     )
     .execute(&mut *conn)
     .await?;
@@ -215,8 +214,8 @@ pub async fn unassign(conn: &mut PgConnection, people: &[Uuid], from: Date, to: 
         "update assignments set from_date = $3::date + 1
         where person = any($1) and from_date >= $2 and from_date <= $3",
         people,
-        from.to_sqlx() as _,
-        to.map(Date::to_sqlx) as _
+        from,
+        to
     )
     .execute(conn)
     .await
@@ -236,15 +235,15 @@ pub async fn single_days(
     to: Date,
 ) -> Result<Vec<(Uuid, Date, Option<i64>)>> {
     let rows = sqlx::query!(
-        r#"select person, date as "date: SqlDate", shift from single_days
+        r#"select person, date, shift from single_days
         where person = any($1) and date between $2 and $3"#,
         people,
-        from.to_sqlx() as _,
-        to.to_sqlx() as _
+        from,
+        to
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.person, row.date.to_jiff(), row.shift)).collect())
+    Ok(rows.into_iter().map(|row| (row.person, row.date, row.shift)).collect())
 }
 
 /// Replaces what a person's date holds by these shifts; none at all is a day off. Returns how many
@@ -257,7 +256,7 @@ pub async fn put_single_day(
 ) -> Result<u64> {
     drop_single_day(conn, person, date).await?;
     if shifts.is_empty() {
-        sqlx::query!("insert into single_days (person, date) values ($1, $2)", person, date.to_sqlx() as _)
+        sqlx::query!("insert into single_days (person, date) values ($1, $2)", person, date)
             .execute(conn)
             .await?;
         return Ok(0);
@@ -265,7 +264,7 @@ pub async fn put_single_day(
     let done = sqlx::query!(
         "insert into single_days (person, date, shift) select $1, $2, id from shifts where name = any($3)",
         person,
-        date.to_sqlx() as _,
+        date,
         shifts
     )
     .execute(conn)
@@ -275,10 +274,9 @@ pub async fn put_single_day(
 
 /// Lets the pattern hold again on a date. `false`: it did.
 pub async fn drop_single_day(conn: &mut PgConnection, person: Uuid, date: Date) -> Result<bool> {
-    let done =
-        sqlx::query!("delete from single_days where person = $1 and date = $2", person, date.to_sqlx() as _)
-            .execute(conn)
-            .await?;
+    let done = sqlx::query!("delete from single_days where person = $1 and date = $2", person, date)
+        .execute(conn)
+        .await?;
     Ok(done.rows_affected() > 0)
 }
 

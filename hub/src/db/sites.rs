@@ -1,27 +1,36 @@
 //! Sites with their zones, departments, and calendars of holidays.
 
-use jiff::civil::Date;
-use jiff_sqlx::{Date as SqlDate, ToSqlx};
+use serde::Serialize;
 use sqlx::{PgConnection, Result};
+use utoipa::ToSchema;
+
+use crate::date::Date;
 
 /// A place with doors.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Site {
-    /// Its name.
     pub name: String,
-    /// IANA.
+    /// The IANA time zone in which its days begin.
     pub zone: String,
     /// The calendar of its holidays.
     pub calendar: Option<String>,
 }
 
 /// A holiday.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Holiday {
-    /// When.
     pub date: Date,
     /// What it is called.
     pub name: String,
+}
+
+/// A site whose days are asked for.
+pub struct Swept {
+    pub id: i64,
+    pub name: String,
+    pub zone: String,
+    /// Up to when they have been.
+    pub through: Option<Date>,
 }
 
 /// The first site follows the hub's own zone until somebody sets it. Returns its name if that changed.
@@ -71,18 +80,18 @@ pub async fn rename(conn: &mut PgConnection, name: &str, new: &str) -> Result<bo
 
 /// Locks the sites whose local date has moved on since their days were asked for; others' locks
 /// are stepped over. `today` is asked for each site.
-pub async fn behind(conn: &mut PgConnection) -> Result<Vec<(i64, String, String, Option<Date>)>> {
-    let rows = sqlx::query!(
-        r#"select id, name, zone, swept_through as "swept: SqlDate" from sites order by id for update skip locked"#
+pub async fn behind(conn: &mut PgConnection) -> Result<Vec<Swept>> {
+    sqlx::query_as!(
+        Swept,
+        "select id, name, zone, swept_through as through from sites order by id for update skip locked"
     )
     .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.id, row.name, row.zone, row.swept.map(SqlDate::to_jiff))).collect())
+    .await
 }
 
 /// Notes up to which date everybody's days have been asked for.
 pub async fn swept(conn: &mut PgConnection, site: i64, through: Date) -> Result<()> {
-    sqlx::query!("update sites set swept_through = $2 where id = $1", site, through.to_sqlx() as _)
+    sqlx::query!("update sites set swept_through = $2 where id = $1", site, through)
         .execute(conn)
         .await
         .map(drop)
@@ -103,14 +112,14 @@ pub async fn put_departments(conn: &mut PgConnection, names: &[String]) -> Resul
 
 /// The holidays of a calendar, by date.
 pub async fn holidays(conn: &mut PgConnection, calendar: &str) -> Result<Vec<Holiday>> {
-    let rows = sqlx::query!(
-        r#"select h.date as "date: SqlDate", h.name from holidays h join calendars c on c.id = h.calendar
-        where c.name = $1 order by h.date"#,
+    sqlx::query_as!(
+        Holiday,
+        "select h.date, h.name from holidays h join calendars c on c.id = h.calendar
+        where c.name = $1 order by h.date",
         calendar
     )
     .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| Holiday { date: row.date.to_jiff(), name: row.name }).collect())
+    .await
 }
 
 /// All calendars, by name.
@@ -123,18 +132,19 @@ pub async fn calendars(conn: &mut PgConnection) -> Result<Vec<String>> {
 pub async fn put_holiday(
     conn: &mut PgConnection,
     calendar: &str,
-    holiday: &Holiday,
+    date: Date,
+    name: &str,
 ) -> Result<Option<String>> {
     sqlx::query!("insert into calendars (name) values ($1) on conflict do nothing", calendar)
         .execute(&mut *conn)
         .await?;
-    let before = drop_holiday(conn, calendar, holiday.date).await?;
+    let before = drop_holiday(conn, calendar, date).await?;
     sqlx::query!(
         "insert into holidays (calendar, date, name) select id, $2, $3 from calendars where name = $1
         on conflict (calendar, date) do update set name = excluded.name",
         calendar,
-        holiday.date.to_sqlx() as _,
-        holiday.name
+        date,
+        name
     )
     .execute(conn)
     .await?;
@@ -147,7 +157,7 @@ pub async fn drop_holiday(conn: &mut PgConnection, calendar: &str, date: Date) -
         "delete from holidays h using calendars c where c.id = h.calendar and c.name = $1 and h.date = $2
         returning h.name",
         calendar,
-        date.to_sqlx() as _
+        date
     )
     .fetch_optional(conn)
     .await
@@ -156,12 +166,17 @@ pub async fn drop_holiday(conn: &mut PgConnection, calendar: &str, date: Date) -
 /// The holidays of each site between two dates.
 pub async fn holidays_of_sites(conn: &mut PgConnection, from: Date, to: Date) -> Result<Vec<(i64, Date)>> {
     let rows = sqlx::query!(
-        r#"select s.id, h.date as "date: SqlDate" from sites s join holidays h on h.calendar = s.calendar
+        r#"select s.id, h.date from sites s join holidays h on h.calendar = s.calendar
         where h.date between $1 and $2"#,
-        from.to_sqlx() as _,
-        to.to_sqlx() as _
+        from,
+        to
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.id, row.date.to_jiff())).collect())
+    Ok(rows.into_iter().map(|row| (row.id, row.date)).collect())
+}
+
+/// The site of people who are added without one.
+pub async fn default(conn: &mut PgConnection) -> Result<String> {
+    sqlx::query_scalar!("select name from sites order by id limit 1").fetch_one(conn).await
 }

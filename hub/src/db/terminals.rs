@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use jiff_sqlx::{Timestamp, ToSqlx};
 use proto::{DeviceId, Heartbeat};
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
@@ -10,34 +9,39 @@ use sqlx::{PgConnection, Result};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::date::{Timestamp, Zoned};
 use crate::db::TERMINAL_CHANNEL;
+use crate::db::punches::Direction;
+use crate::text::words;
 
-/// A terminal as lists show it.
-#[derive(Clone, Debug)]
+words! {
+    /// Whether a terminal may connect.
+    pub enum TerminalState { Accepted = "accepted", Revoked = "revoked" }
+}
+
+/// A terminal. Times are local, with their offset.
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Terminal {
-    /// Its id.
     pub device: String,
-    /// Where it hangs.
     pub name: String,
-    /// accepted or revoked.
-    pub state: String,
+    pub state: TerminalState,
     /// When its certificate expires.
-    pub expires_at: Timestamp,
+    pub expires_at: Zoned,
     /// When it last said anything.
-    pub seen_at: Option<Timestamp>,
-    /// Its release.
+    pub seen_at: Option<Zoned>,
     pub software: Option<String>,
     /// Punches that wait in it.
     pub queued: Option<i64>,
     /// The name of its site.
     pub site: String,
-    /// in, out or unknown: which way its door is used.
-    pub direction: String,
+    /// in or out where its door is used one way only, else unknown.
+    pub direction: Direction,
     /// Everything that it saw up to here has arrived.
-    pub reported_through: Option<Timestamp>,
+    pub reported_through: Option<Zoned>,
     /// What somebody should know of it; empty: all is well.
     pub alarm: String,
-    /// What else its last heartbeat said, if there was one.
+    /// What else it last said of itself, if it did.
+    #[schema(value_type = Option<Health>)]
     pub health: Option<Json<Health>>,
 }
 
@@ -112,20 +116,22 @@ pub fn short(text: &str, most: usize) -> String {
     text.chars().filter(|c| !c.is_control()).take(most).collect()
 }
 
-/// What somebody says of a terminal; nothing stays as it is.
-pub struct Setting<'a> {
+/// What is said of a terminal; what is left out stays as it is.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = TerminalSetting)]
+pub struct Setting {
     /// Where it hangs.
-    pub name: Option<&'a str>,
-    /// The name of its site, which must exist.
-    pub site: Option<&'a str>,
-    /// in, out or unknown.
-    pub direction: Option<&'a str>,
+    pub name: Option<String>,
+    /// The name of its site.
+    pub site: Option<String>,
+    /// in or out where its door is used one way only, else unknown.
+    pub direction: Option<Direction>,
 }
 
 /// Who may connect with which certificate.
 pub struct Admission {
-    /// accepted or revoked.
-    pub state: String,
+    pub state: TerminalState,
     /// The hash of the one certificate that counts.
     pub certificate_sha256: Vec<u8>,
     /// The hash of the one that was signed to follow it.
@@ -137,7 +143,7 @@ pub struct Admission {
 impl Admission {
     /// Whether a terminal that shows a certificate with this hash may be connected.
     pub fn admits(&self, sha256: &[u8]) -> bool {
-        self.state == "accepted"
+        self.state == TerminalState::Accepted
             && (self.certificate_sha256 == sha256 || self.renewed_sha256.as_deref() == Some(sha256))
     }
 }
@@ -149,7 +155,7 @@ pub struct Certificate<'a> {
     /// The terminal's public key in it, as what goes up is verified with it.
     pub public_key: &'a [u8],
     /// Until when it is valid.
-    pub expires_at: jiff::Timestamp,
+    pub expires_at: Timestamp,
 }
 
 /// Accepts a terminal with a certificate. `false`: there is one of that id already, and `replace`
@@ -171,7 +177,7 @@ pub async fn accept(
         device.as_str(),
         name,
         certificate.sha256,
-        certificate.expires_at.to_sqlx() as _,
+        certificate.expires_at,
         replace,
         certificate.public_key
     )
@@ -189,7 +195,7 @@ pub async fn certificate_end(
     public_key: &[u8],
 ) -> Result<Option<Timestamp>> {
     sqlx::query_scalar!(
-        r#"select expires_at as "expires_at: Timestamp" from terminals
+        r#"select expires_at from terminals
         where device = $1 and (public_key = $2 or public_key is null) and state = 'accepted' for update"#,
         device.as_str(),
         public_key
@@ -200,16 +206,12 @@ pub async fn certificate_end(
 
 /// The certificate (PEM) that was handed out to follow a terminal's present one, is valid and not used
 /// yet. The terminal is held until the transaction ends, so that only one is ever handed out.
-pub async fn renewed(
-    conn: &mut PgConnection,
-    device: &DeviceId,
-    now: jiff::Timestamp,
-) -> Result<Option<String>> {
+pub async fn renewed(conn: &mut PgConnection, device: &DeviceId, now: Timestamp) -> Result<Option<String>> {
     let renewed = sqlx::query_scalar!(
         r#"select case when renewed_expires_at > $2 then renewed end as "renewed" from terminals
         where device = $1 for update"#,
         device.as_str(),
-        now.to_sqlx() as _
+        now
     );
     Ok(renewed.fetch_optional(conn).await?.flatten())
 }
@@ -226,7 +228,7 @@ pub async fn renew(
         where device = $1 and (public_key = $4 or public_key is null) and state = 'accepted'",
         device.as_str(),
         certificate.sha256,
-        certificate.expires_at.to_sqlx() as _,
+        certificate.expires_at,
         certificate.public_key,
         pem
     )
@@ -305,13 +307,14 @@ pub async fn learn_key(conn: &mut PgConnection, device: &DeviceId, public_key: &
 }
 
 /// All terminals, by name.
-pub async fn list(conn: &mut PgConnection) -> Result<Vec<Terminal>> {
+pub async fn list(conn: &mut PgConnection, zone: &str) -> Result<Vec<Terminal>> {
     sqlx::query_as!(
         Terminal,
-        r#"select t.device, t.name, t.state, t.expires_at as "expires_at: Timestamp",
-            t.seen_at as "seen_at: Timestamp", t.software, t.queued, s.name as site, t.direction,
-            t.reported_through as "reported_through: Timestamp", t.alarm, t.health as "health: Json<Health>"
-        from terminals t join sites s on s.id = t.site order by t.name, t.device"#
+        r#"select t.device, t.name, t.state, zoned(t.expires_at, $1) as "expires_at!", zoned(t.seen_at, $1) as seen_at,
+            t.software, t.queued, s.name as site, t.direction, zoned(t.reported_through, $1) as reported_through,
+            t.alarm, t.health as "health: Json<Health>"
+        from terminals t join sites s on s.id = t.site order by t.name, t.device"#,
+        zone
     )
     .fetch_all(conn)
     .await
@@ -332,22 +335,22 @@ pub async fn has_relay(conn: &mut PgConnection, device: &DeviceId) -> Result<boo
 }
 
 /// Absences at a terminal's site that wait for it.
-pub async fn awaited(conn: &mut PgConnection, device: &DeviceId, now: jiff::Timestamp) -> Result<i64> {
+pub async fn awaited(conn: &mut PgConnection, device: &DeviceId, now: Timestamp) -> Result<i64> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from heard h join people p on p.site = h.site
             join workdays_at($2) w on w.person = p.id
         where h.device = $1 and w.provisional and w.judged = 'absent'
             -- Of a window that is open still, one that reports is not expected to know the end.
-            and h.through < least(w.closes_at, $2 - interval '5 minutes')"#,
+            and unreported(w.closes_at, h.through, $2) and h.through < $2 - interval '5 minutes'"#,
         device.as_str(),
-        now.to_sqlx() as _
+        now
     )
     .fetch_one(conn)
     .await
 }
 
 /// Sets what is said of a terminal.
-pub async fn set(conn: &mut PgConnection, device: &DeviceId, setting: &Setting<'_>) -> Result<()> {
+pub async fn set(conn: &mut PgConnection, device: &DeviceId, setting: &Setting) -> Result<()> {
     sqlx::query!(
         "update terminals set name = coalesce($2, name), direction = coalesce($4, direction),
             site = coalesce((select id from sites where name = $3::text), site)
@@ -355,7 +358,7 @@ pub async fn set(conn: &mut PgConnection, device: &DeviceId, setting: &Setting<'
         device.as_str(),
         setting.name,
         setting.site,
-        setting.direction
+        setting.direction as _
     )
     .execute(conn)
     .await
@@ -368,7 +371,7 @@ pub async fn beat(
     device: &DeviceId,
     beat: &Heartbeat,
     health: &Health,
-    through: Option<jiff::Timestamp>,
+    through: Option<Timestamp>,
 ) -> Result<()> {
     sqlx::query!(
         "update terminals set seen_at = now(), software = $2, queued = $3, roster = $4,
@@ -378,7 +381,7 @@ pub async fn beat(
         short(&beat.software, 100),
         beat.queued as i64,
         beat.gallery_version as i64,
-        through.map(jiff::Timestamp::to_sqlx) as _,
+        through,
         short(&beat.alarm, 500),
         Json(health) as _
     )

@@ -1,45 +1,63 @@
 //! Workdays as they stand, with their revisions.
 
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff_sqlx::{Date as SqlDate, Timestamp as SqlTimestamp, ToSqlx};
 use serde::Serialize;
 use sqlx::{PgConnection, Result};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::date::{Date, Timestamp, Zoned};
 use crate::db::WORKDAY_CHANNEL;
+use crate::text::words;
 
-/// The status that is shown of an absence from a shift that is not due yet; never stored.
-pub const EXPECTED: &str = "expected";
+words! {
+    /// What a day was.
+    pub enum Status {
+        /// The shift is not due yet. Never stored.
+        Expected = "expected",
+        Holiday = "holiday",
+        Leave = "leave",
+        Incomplete = "incomplete",
+        Unscheduled = "unscheduled",
+        Absent = "absent",
+        HalfDay = "half_day",
+        Present = "present",
+    }
+}
 
-/// What a workday says; everything that a new revision can change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Figures {
-    /// The date.
+impl From<attendance::Status> for Status {
+    fn from(status: attendance::Status) -> Self {
+        match status {
+            attendance::Status::Holiday => Self::Holiday,
+            attendance::Status::Leave => Self::Leave,
+            attendance::Status::Incomplete => Self::Incomplete,
+            attendance::Status::Unscheduled => Self::Unscheduled,
+            attendance::Status::Absent => Self::Absent,
+            attendance::Status::HalfDay => Self::HalfDay,
+            attendance::Status::Present => Self::Present,
+        }
+    }
+}
+
+/// One person's workday. It is written in the audit and in adjustments as it is here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
+#[sqlx(type_name = "workday")]
+pub struct Workday {
+    #[serde(skip)]
+    pub person: Uuid,
     pub date: Date,
     /// The shift's name; empty on an unscheduled day.
     pub shift: String,
-    /// As the law calls it.
-    pub status: String,
-    /// When they came.
+    pub status: Status,
     pub first_in: Option<Timestamp>,
-    /// When they went.
     pub last_out: Option<Timestamp>,
-    /// Seconds worked.
     pub worked_s: Option<i32>,
-    /// Seconds expected.
     pub expected_s: i32,
-    /// Seconds late.
     pub late_s: i32,
-    /// Seconds early.
     pub early_s: i32,
-    /// Seconds of overtime.
     pub overtime_s: i32,
-    /// Seconds more or less than expected.
     pub balance_s: Option<i32>,
     /// In the order of the alphabet.
     pub flags: Vec<String>,
-    /// When the shift begins.
     pub starts_at: Option<Timestamp>,
     /// When its window closes.
     pub closes_at: Option<Timestamp>,
@@ -49,74 +67,21 @@ pub struct Figures {
     pub due_at: Option<Timestamp>,
 }
 
-impl Figures {
+impl Workday {
     /// Whether facts say nothing else than what stands.
     pub fn agrees(&self, facts: &Self) -> bool {
         *facts == Self { due_at: self.due_at.or(facts.due_at), ..self.clone() }
     }
 
-    /// As they are to be shown: before a shift is due nobody is absent from it (rule 12). `workdays_at` does
+    /// As it is to be shown: before a shift is due nobody is absent from it (rule 12). `workdays_at` does
     /// the same in SQL.
     #[must_use]
     pub fn shown_at(self, now: Timestamp) -> Self {
         let due = self.due_at.or(self.starts_at);
-        if self.status == "absent" && due.is_some_and(|due| now <= due) {
-            return Self { status: EXPECTED.into(), balance_s: None, ..self };
+        if self.status == Status::Absent && due.is_some_and(|due| now <= due) {
+            return Self { status: Status::Expected, balance_s: None, ..self };
         }
         self
-    }
-}
-
-/// One person's workday.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// Whose.
-    pub person: Uuid,
-    /// What it says.
-    pub figures: Figures,
-}
-
-struct Row {
-    person: Uuid,
-    date: SqlDate,
-    shift: String,
-    status: String,
-    first_in: Option<SqlTimestamp>,
-    last_out: Option<SqlTimestamp>,
-    worked_s: Option<i32>,
-    expected_s: i32,
-    late_s: i32,
-    early_s: i32,
-    overtime_s: i32,
-    balance_s: Option<i32>,
-    flags: Vec<String>,
-    starts_at: Option<SqlTimestamp>,
-    closes_at: Option<SqlTimestamp>,
-    due_at: Option<SqlTimestamp>,
-}
-
-impl From<Row> for Standing {
-    fn from(row: Row) -> Self {
-        Self {
-            person: row.person,
-            figures: Figures {
-                date: row.date.to_jiff(),
-                shift: row.shift,
-                status: row.status,
-                first_in: row.first_in.map(SqlTimestamp::to_jiff),
-                last_out: row.last_out.map(SqlTimestamp::to_jiff),
-                worked_s: row.worked_s,
-                expected_s: row.expected_s,
-                late_s: row.late_s,
-                early_s: row.early_s,
-                overtime_s: row.overtime_s,
-                balance_s: row.balance_s,
-                flags: row.flags,
-                starts_at: row.starts_at.map(SqlTimestamp::to_jiff),
-                closes_at: row.closes_at.map(SqlTimestamp::to_jiff),
-                due_at: row.due_at.map(SqlTimestamp::to_jiff),
-            },
-        }
     }
 }
 
@@ -126,75 +91,38 @@ pub async fn standing(
     people: &[Uuid],
     from: Date,
     to: Date,
-) -> Result<Vec<Standing>> {
-    let rows = sqlx::query_as!(
-        Row,
-        r#"select person, date as "date: SqlDate", shift, status, first_in as "first_in: SqlTimestamp",
-            last_out as "last_out: SqlTimestamp", worked_s, expected_s, late_s, early_s, overtime_s, balance_s, flags,
-            starts_at as "starts_at: SqlTimestamp", closes_at as "closes_at: SqlTimestamp",
-            due_at as "due_at: SqlTimestamp"
-        from workdays where person = any($1) and date between $2 and $3 order by person, date, shift"#,
+) -> Result<Vec<Workday>> {
+    sqlx::query_as!(
+        Workday,
+        "select person, date, shift, status, first_in, last_out, worked_s, expected_s, late_s, early_s, overtime_s,
+            balance_s, flags, starts_at, closes_at, due_at
+        from workdays where person = any($1) and date between $2 and $3 order by person, date, shift",
         people,
-        from.to_sqlx() as _,
-        to.to_sqlx() as _
+        from,
+        to
     )
     .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(Standing::from).collect())
+    .await
 }
 
 /// Writes workdays: new ones as revision 1, others as their next revision.
-pub async fn put(conn: &mut PgConnection, days: &[Standing], now: Timestamp) -> Result<()> {
+pub async fn put(conn: &mut PgConnection, days: &[Workday], now: Timestamp) -> Result<()> {
     if days.is_empty() {
         return Ok(());
     }
-    let column = |of: fn(&Figures) -> Option<Timestamp>| -> Vec<Option<SqlTimestamp>> {
-        days.iter().map(|day| of(&day.figures).map(Timestamp::to_sqlx)).collect()
-    };
-    let number = |of: fn(&Figures) -> i32| -> Vec<i32> { days.iter().map(|day| of(&day.figures)).collect() };
-    let perhaps = |of: fn(&Figures) -> Option<i32>| -> Vec<Option<i32>> {
-        days.iter().map(|day| of(&day.figures)).collect()
-    };
-    let people: Vec<Uuid> = days.iter().map(|day| day.person).collect();
-    let dates: Vec<SqlDate> = days.iter().map(|day| day.figures.date.to_sqlx()).collect();
-    let shifts: Vec<String> = days.iter().map(|day| day.figures.shift.clone()).collect();
-    let statuses: Vec<String> = days.iter().map(|day| day.figures.status.clone()).collect();
-    let flags: Vec<String> = days.iter().map(|day| day.figures.flags.join(",")).collect();
     sqlx::query!(
-        "insert into workdays (person, date, shift, status, first_in, last_out, worked_s, expected_s, late_s, early_s,
-            overtime_s, balance_s, flags, starts_at, closes_at, due_at, computed_at)
-        select person, date, shift, status, first_in, last_out, worked_s, expected_s, late_s, early_s, overtime_s,
-            balance_s, string_to_array(flags, ','), starts_at, closes_at, due_at, $17
-        from unnest($1::uuid[], $2::date[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::int[],
-            $8::int[], $9::int[], $10::int[], $11::int[], $12::int[], $13::text[], $14::timestamptz[],
-            $15::timestamptz[], $16::timestamptz[])
-            as g (person, date, shift, status, first_in, last_out, worked_s, expected_s, late_s, early_s, overtime_s,
-                balance_s, flags, starts_at, closes_at, due_at)
-        on conflict (person, date, shift) do update set status = excluded.status, first_in = excluded.first_in,
-            last_out = excluded.last_out, worked_s = excluded.worked_s, expected_s = excluded.expected_s,
-            late_s = excluded.late_s, early_s = excluded.early_s, overtime_s = excluded.overtime_s,
-            balance_s = excluded.balance_s, flags = excluded.flags, starts_at = excluded.starts_at,
-            closes_at = excluded.closes_at, due_at = excluded.due_at, computed_at = excluded.computed_at,
-            revision = workdays.revision + 1,
+        "insert into workdays as w (person, date, shift, status, first_in, last_out, worked_s, expected_s, late_s,
+            early_s, overtime_s, balance_s, flags, starts_at, closes_at, due_at, computed_at)
+        select *, $2 from unnest($1::workday[])
+        on conflict (person, date, shift) do update set (status, first_in, last_out, worked_s, expected_s, late_s,
+            early_s, overtime_s, balance_s, flags, starts_at, closes_at, due_at, computed_at, revision)
+            = (excluded.status, excluded.first_in, excluded.last_out, excluded.worked_s, excluded.expected_s,
+            excluded.late_s, excluded.early_s, excluded.overtime_s, excluded.balance_s, excluded.flags,
+            excluded.starts_at, excluded.closes_at, excluded.due_at, excluded.computed_at, w.revision + 1),
             -- Who said that the day stands said it of the revision before.
             finalised_by = null, finalised_at = null",
-        &people,
-        &dates as _,
-        &shifts,
-        &statuses,
-        &column(|f| f.first_in) as _,
-        &column(|f| f.last_out) as _,
-        &perhaps(|f| f.worked_s) as _,
-        &number(|f| f.expected_s),
-        &number(|f| f.late_s),
-        &number(|f| f.early_s),
-        &number(|f| f.overtime_s),
-        &perhaps(|f| f.balance_s) as _,
-        &flags,
-        &column(|f| f.starts_at) as _,
-        &column(|f| f.closes_at) as _,
-        &column(|f| f.due_at) as _,
-        now.to_sqlx() as _
+        days as _,
+        now
     )
     .execute(&mut *conn)
     .await?;
@@ -202,23 +130,64 @@ pub async fn put(conn: &mut PgConnection, days: &[Standing], now: Timestamp) -> 
 }
 
 /// Removes workdays that are none any more.
-pub async fn remove(conn: &mut PgConnection, days: &[Standing]) -> Result<()> {
+pub async fn remove(conn: &mut PgConnection, days: &[Workday]) -> Result<()> {
     if days.is_empty() {
         return Ok(());
     }
-    let people: Vec<Uuid> = days.iter().map(|day| day.person).collect();
-    let dates: Vec<SqlDate> = days.iter().map(|day| day.figures.date.to_sqlx()).collect();
-    let shifts: Vec<String> = days.iter().map(|day| day.figures.shift.clone()).collect();
     sqlx::query!(
-        "delete from workdays where (person, date, shift) in
-            (select * from unnest($1::uuid[], $2::date[], $3::text[]))",
-        &people,
-        &dates as _,
-        &shifts
+        "delete from workdays where (person, date, shift) in (select person, date, shift from unnest($1::workday[]))",
+        days as _
     )
     .execute(&mut *conn)
     .await?;
     announce(conn).await
+}
+
+/// A workday's revision. Times are local, with their offset.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Revision {
+    #[serde(skip)]
+    pub shift: String,
+    /// Whether it is an absence, or may become one, that punches may still undo: totals leave it out.
+    pub provisional: bool,
+    /// How often it was written.
+    pub revision: i32,
+    /// When it was written last.
+    pub computed_at: Zoned,
+    /// Which account made it final.
+    pub finalised_by: Option<String>,
+    pub finalised_at: Option<Zoned>,
+    #[serde(skip)]
+    pub closes_at: Option<Zoned>,
+}
+
+/// The revisions of a person's workdays of a date, as they are now.
+pub async fn revisions(
+    conn: &mut PgConnection,
+    person: Uuid,
+    date: Date,
+    now: Timestamp,
+) -> Result<Vec<Revision>> {
+    sqlx::query_as!(
+        Revision,
+        r#"select w.shift as "shift!", w.provisional as "provisional!", w.revision as "revision!",
+            zoned(w.computed_at, s.zone) as "computed_at!", w.finalised_by,
+            zoned(w.finalised_at, s.zone) as finalised_at, zoned(w.closes_at, s.zone) as closes_at
+        from workdays_at($3) w join people p on p.id = w.person join sites s on s.id = p.site
+        where w.person = $1 and w.date = $2 order by w.shift"#,
+        person,
+        date,
+        now
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Whether days of a person wait to be computed.
+pub async fn waiting(conn: &mut PgConnection, person: Uuid) -> Result<bool> {
+    sqlx::query_scalar!(r#"select exists (select from jobs where person = $1) as "waiting!""#, person)
+        .fetch_one(conn)
+        .await
 }
 
 /// Wakes pages that show workdays, once a transaction.
@@ -236,8 +205,8 @@ pub async fn put_unassigned(
     sqlx::query!(
         "delete from unassigned_punches where person = any($1) and date between $2 and $3",
         people,
-        from.to_sqlx() as _,
-        to.to_sqlx() as _
+        from,
+        to
     )
     .execute(&mut *conn)
     .await?;
@@ -245,14 +214,14 @@ pub async fn put_unassigned(
         return Ok(());
     }
     let whose: Vec<Uuid> = punches.iter().map(|(person, ..)| *person).collect();
-    let dates: Vec<SqlDate> = punches.iter().map(|(_, date, _)| date.to_sqlx()).collect();
-    let times: Vec<SqlTimestamp> = punches.iter().map(|(.., at)| at.to_sqlx()).collect();
+    let dates: Vec<Date> = punches.iter().map(|(_, date, _)| *date).collect();
+    let times: Vec<Timestamp> = punches.iter().map(|(.., at)| *at).collect();
     sqlx::query!(
         "insert into unassigned_punches (person, date, at)
         select * from unnest($1::uuid[], $2::date[], $3::timestamptz[]) on conflict do nothing",
         &whose,
-        &dates as _,
-        &times as _
+        &dates,
+        &times
     )
     .execute(conn)
     .await
@@ -272,9 +241,9 @@ pub async fn finalise(
         "update workdays set finalised_by = $3, finalised_at = $4
         where person = $1 and date = $2 and finalised_at is null",
         person,
-        date.to_sqlx() as _,
+        date,
         by,
-        at.to_sqlx() as _
+        at
     )
     .execute(conn)
     .await?;
@@ -284,10 +253,10 @@ pub async fn finalise(
 /// The first and last date on which anything happened.
 pub async fn extent(conn: &mut PgConnection) -> Result<Option<(Date, Date)>> {
     let row = sqlx::query!(
-        r#"select least((select min(at) from punches)::date, (select min(date) from workdays)) as "from: SqlDate",
-            greatest((select max(at) from punches)::date, (select max(date) from workdays)) as "to: SqlDate""#
+        r#"select least((select min(at) from punches)::date, (select min(date) from workdays)) as "from",
+            greatest((select max(at) from punches)::date, (select max(date) from workdays)) as "to""#
     )
     .fetch_one(conn)
     .await?;
-    Ok(row.from.zip(row.to).map(|(from, to)| (from.to_jiff(), to.to_jiff())))
+    Ok(row.from.zip(row.to))
 }

@@ -1,10 +1,9 @@
 //! Which dates an import touches.
 
-use jiff::civil::Date;
-use jiff::{Timestamp, ToSpan};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::date::{Date, Timestamp};
 use crate::db;
 use crate::db::recompute_queue::Job;
 use crate::imports::problem::Problems;
@@ -41,7 +40,7 @@ impl Extent {
 
     /// The same with all days whose punches the shifts of these dates may take.
     pub fn job_around(self, person: Uuid, from: Date, to: Date) -> Option<Job> {
-        self.job(person, from.saturating_sub(REACH.days()), to.saturating_add(REACH.days()))
+        self.job(person, from.plus(-REACH), to.plus(REACH))
     }
 }
 
@@ -77,13 +76,15 @@ pub fn tell_overlaps(mut spans: Vec<Span<'_>>, problems: &mut Problems) {
 
 #[cfg(test)]
 mod tests {
-    use jiff::civil::date;
-
     use super::*;
+
+    fn date(year: i16, month: i8, day: i8) -> Date {
+        jiff::civil::date(year, month, day).into()
+    }
 
     #[test]
     fn the_extent_reaches_from_what_happened_first_to_tomorrow() {
-        let now: Timestamp = "2026-03-10T12:00:00Z".parse().unwrap();
+        let now = Timestamp("2026-03-10T12:00:00Z".parse().unwrap());
         let person = Uuid::nil();
         let dates = |job: Option<Job>| job.map(|job| (job.from, job.to));
         let extent = Extent::of(Some((date(2026, 1, 5), date(2026, 3, 9))), now);
@@ -98,7 +99,7 @@ mod tests {
 
     #[test]
     fn shifts_reach_beyond_their_dates_and_wrong_clocks_do_not() {
-        let now: Timestamp = "2026-03-10T12:00:00Z".parse().unwrap();
+        let now = Timestamp("2026-03-10T12:00:00Z".parse().unwrap());
         let dates = |job: Option<Job>| job.map(|job| (job.from, job.to));
         let extent = Extent::of(Some((date(2026, 1, 5), date(2099, 1, 1))), now);
         let around = extent.job_around(Uuid::nil(), date(2026, 2, 1), date(2026, 2, 2));
@@ -109,7 +110,7 @@ mod tests {
 
     #[test]
     fn nothing_happened_yet() {
-        let now: Timestamp = "2026-03-10T12:00:00Z".parse().unwrap();
+        let now = Timestamp("2026-03-10T12:00:00Z".parse().unwrap());
         let job = Extent::of(None, now).whole(Uuid::nil());
         assert_eq!((job.from, job.to), (date(2026, 3, 9), date(2026, 3, 11)));
     }

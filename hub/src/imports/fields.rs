@@ -1,17 +1,12 @@
 //! The cells of a row by the names of their columns, read as what they must be.
 
-use jiff::civil::Date;
-use serde::Deserialize;
-use serde::de::value::{Error as Unreadable, StrDeserializer};
-
-use crate::date::Day;
+use crate::date::{Date, NoDate};
 use crate::imports::problem::{ImportError, Problems};
 use crate::imports::rows::{Row, is_empty};
 use crate::imports::sheet::Sheet;
 use crate::imports::upload::Upload;
+use crate::text::NUMBER;
 
-/// Characters of a person's number, at most.
-const NUMBER: usize = 64;
 /// Characters of a cell that a problem repeats, at most.
 const QUOTED: usize = 60;
 
@@ -181,9 +176,9 @@ impl<'a> Fields<'a> {
     /// A date, if there is one.
     pub fn date(&mut self, column: &str) -> Result<Option<Date>, Reported> {
         let Some(text) = self.raw(column, usize::MAX)? else { return Ok(None) };
-        match Day::deserialize(StrDeserializer::<Unreadable>::new(&clipped(text))) {
-            Ok(Day(date)) => Ok(Some(date)),
-            Err(error) => Err(self.problem(column, error.to_string())),
+        match clipped(text).parse() {
+            Ok(date) => Ok(Some(date)),
+            Err(error) => Err(self.problem(column, NoDate::to_string(&error))),
         }
     }
 
@@ -281,7 +276,7 @@ mod tests {
         let (found, told) = one("FROM,Number,\n2026-01-05,1001,\n", |fields| {
             (fields.required("number", 64), fields.date("from"), fields.date("to"), fields.yes("half"))
         });
-        let day = jiff::civil::date(2026, 1, 5);
+        let day = jiff::civil::date(2026, 1, 5).into();
         assert_eq!(found, (Ok("1001".into()), Ok(Some(day)), Ok(None), Ok(false)));
         assert_eq!(told, "");
     }
@@ -316,7 +311,7 @@ mod tests {
     #[test]
     fn a_range_has_an_order() {
         let range = |text: &'static str| one(text, |fields| fields.range(|from| from));
-        let (jan5, jan9) = (jiff::civil::date(2026, 1, 5), jiff::civil::date(2026, 1, 9));
+        let (jan5, jan9) = (jiff::civil::date(2026, 1, 5).into(), jiff::civil::date(2026, 1, 9).into());
         assert_eq!(range("number,from,to\n1,2026-01-05,2026-01-09\n").0, Ok((jan5, jan9)));
         assert_eq!(range("number,from,to\n1,2026-01-05,\n").0, Ok((jan5, jan5)));
         let backwards = range("number,from,to\n1,2026-01-09,2026-01-05\n").1;

@@ -7,9 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::clock;
 use crate::error::Problem;
-use crate::imports::{
-    self, By, FILE_BYTES, ImportError, Importer, Outcome, Problems, RowProblem, Slot, Upload,
-};
+use crate::imports::{self, FILE_BYTES, ImportError, Importer, Outcome, Problems, RowProblem, Slot, Upload};
 use crate::web::error::{Code, FieldProblem};
 use crate::web::state::App;
 use crate::web::{ApiError, Caller, Json};
@@ -78,8 +76,7 @@ pub async fn import<I: Importer>(
     let actor = caller.staff()?;
     let slot = Slot::take()?;
     let file = read(form).await?;
-    let by = By { name: &actor.name, person: actor.person };
-    Ok(Json(imports::import::<I>(&app.pool, slot, by, options.dry_run, &file, clock::now()).await?))
+    Ok(Json(imports::import::<I>(&app.pool, slot, actor, options.dry_run, &file, clock::now()).await?))
 }
 
 async fn read(mut form: Multipart) -> Result<Upload, ApiError> {

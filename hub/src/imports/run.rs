@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::accounts::Actor;
 use crate::db;
 use crate::imports::dates::Extent;
 use crate::imports::problem::ImportError;
@@ -12,19 +13,10 @@ use crate::imports::problem::ImportError;
 /// Why somebody's own rows are refused.
 pub const OWN: &str = "nobody changes their own days: ask somebody else";
 
-/// Who imports.
-#[derive(Clone, Copy, Debug)]
-pub struct By<'a> {
-    /// As the audit names them.
-    pub name: &'a str,
-    /// Who they are, if known: they don't change their own days.
-    pub person: Option<Uuid>,
-}
-
 /// What the parts of an import must know.
 pub struct Run<'a> {
     /// Who imports.
-    pub by: By<'a>,
+    pub by: &'a Actor,
     /// Nothing is written.
     pub dry: bool,
     /// The dates that can have workdays.
@@ -54,7 +46,7 @@ pub async fn people_with(
 ) -> Result<HashMap<String, Uuid>, ImportError> {
     numbers.sort_unstable();
     numbers.dedup();
-    let people: HashMap<String, Uuid> = db::imports::people(conn, &numbers).await?.into_iter().collect();
+    let people = db::people::ids(conn, &numbers).await?;
     let ids: Vec<Uuid> = people.values().copied().collect();
     run.hold(conn, &ids).await?;
     Ok(people)

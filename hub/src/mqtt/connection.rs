@@ -25,6 +25,7 @@ use tracing::{debug, info};
 
 use crate::crypto::ca;
 use crate::db;
+use crate::db::terminals::TerminalState;
 use crate::limits::Permit;
 use crate::mqtt::rejections::{Rejection, Rejections, reject};
 use crate::mqtt::sessions::{Session, Sessions};
@@ -143,7 +144,12 @@ impl Incoming {
         let Some(admission) = db::terminals::admission(&mut conn, device).await? else {
             return Err(reject("unknown", format!("terminal {device} is unknown")));
         };
-        require!(admission.state == "accepted", "revoked", "terminal {device} is {}", admission.state);
+        require!(
+            admission.state == TerminalState::Accepted,
+            "revoked",
+            "terminal {device} is {}",
+            admission.state
+        );
         require!(admission.admits(sha256), "replaced", "terminal {device} came with a replaced certificate");
         if !admission.has_key {
             // It was accepted by a release that did not keep keys.

@@ -3,23 +3,22 @@
 use std::collections::HashMap;
 
 use anyhow::Result;
-use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::date::{Date, Timestamp};
 use crate::db;
 use crate::db::channels::{Channels, Kind};
-use crate::db::notifications::{Audience, Closed, Listeners, NewMessage};
-use crate::db::workdays::Standing;
+use crate::db::notifications::{Audience, Listeners, NewMessage};
+use crate::db::workdays::Workday;
 use crate::notifications::{Detail, MAIL, Times};
 
 /// Older late arrivals than this are told to nobody.
-const LATE_DAYS: i64 = 2;
+const LATE_DAYS: i32 = 2;
 /// Older absences and missing punches than this are told to nobody.
 /// A terminal may be silent over a long weekend and the bridge days.
-const CLOSED_DAYS: i64 = 14;
+const CLOSED_DAYS: i32 = 14;
 /// Workdays that one sweep tells of, at most, of each kind; the next goes on.
 const SWEPT: i64 = 1000;
 
@@ -29,37 +28,14 @@ fn listeners(channels: &Channels, kind: Kind) -> Listeners {
     Listeners { mail: channels.mail, webhook }
 }
 
-/// Something to tell of a person.
-struct Case {
-    person: Uuid,
-    detail: Detail,
-}
-
-impl From<&Standing> for Case {
-    fn from(day: &Standing) -> Self {
-        let figures = &day.figures;
-        let times = Times {
-            late_s: figures.late_s,
-            first_in: figures.first_in,
-            last_out: figures.last_out,
-            starts_at: figures.starts_at,
-        };
-        let detail = Detail { date: figures.date, shift: figures.shift.clone(), times };
-        Self { person: day.person, detail }
-    }
-}
-
-impl From<Closed> for Case {
-    fn from(day: Closed) -> Self {
-        let instant = |at: Option<jiff_sqlx::Timestamp>| at.map(jiff_sqlx::Timestamp::to_jiff);
-        let times = Times {
-            late_s: day.late_s,
-            first_in: instant(day.first_in),
-            last_out: instant(day.last_out),
-            starts_at: instant(day.starts_at),
-        };
-        let detail = Detail { date: day.date.to_jiff(), shift: day.shift, times };
-        Self { person: day.person, detail }
+impl From<&Workday> for Detail {
+    fn from(day: &Workday) -> Self {
+        let Workday { late_s, first_in, last_out, starts_at, .. } = *day;
+        Self {
+            date: day.date,
+            shift: day.shift.clone(),
+            times: Times { late_s, first_in, last_out, starts_at },
+        }
     }
 }
 
@@ -67,12 +43,12 @@ impl From<Closed> for Case {
 pub async fn enqueue_late(
     conn: &mut PgConnection,
     channels: &Channels,
-    days: &[Standing],
+    days: &[Workday],
     now: Timestamp,
 ) -> Result<()> {
     let since = days_before(now, LATE_DAYS);
-    let late = days.iter().filter(|day| day.figures.late_s > 0 && day.figures.date >= since);
-    enqueue(conn, channels, Kind::Late, &late.map(Case::from).collect::<Vec<_>>(), now).await
+    let late = days.iter().filter(|day| day.late_s > 0 && day.date >= since);
+    enqueue(conn, channels, Kind::Late, &late.collect::<Vec<_>>(), now).await
 }
 
 /// Owes word of the absences and missing punches that have become final; in a transaction of its own.
@@ -86,49 +62,48 @@ pub async fn enqueue_closed(conn: &mut PgConnection, channels: &Channels, now: T
     let since = days_before(now, CLOSED_DAYS).max(first);
     for (kind, listeners) in told {
         if listeners.mail || listeners.webhook {
-            let days = db::notifications::closed(conn, kind.as_str(), listeners, since, now, SWEPT).await?;
-            enqueue(conn, channels, kind, &days.into_iter().map(Case::from).collect::<Vec<_>>(), now).await?;
+            let days = db::notifications::closed(conn, kind, listeners, since, now, SWEPT).await?;
+            enqueue(conn, channels, kind, &days.iter().collect::<Vec<_>>(), now).await?;
         }
     }
     Ok(())
 }
 
-fn days_before(now: Timestamp, days: i64) -> Date {
-    now.to_zoned(TimeZone::UTC).date().saturating_sub(days.days())
+fn days_before(now: Timestamp, days: i32) -> Date {
+    now.date_in(&TimeZone::UTC).plus(-days)
 }
 
 async fn enqueue(
     conn: &mut PgConnection,
     channels: &Channels,
     kind: Kind,
-    cases: &[Case],
+    days: &[&Workday],
     now: Timestamp,
 ) -> Result<()> {
-    if cases.is_empty() {
+    if days.is_empty() {
         return Ok(());
     }
-    let people: Vec<Uuid> = cases.iter().map(|case| case.person).collect();
+    let people: Vec<Uuid> = days.iter().map(|day| day.person).collect();
     let audiences = db::notifications::audiences(conn, &people).await?.into_iter();
     let audiences: HashMap<Uuid, Audience> = audiences.map(|one| (one.person, one)).collect();
     let mut owed = Vec::new();
-    for case in cases {
-        if let Some(audience) = audiences.get(&case.person) {
-            owed.extend(messages(channels, kind, case, audience)?);
+    for day in days {
+        if let Some(audience) = audiences.get(&day.person) {
+            owed.extend(messages(channels, kind, day, audience)?);
         }
     }
     Ok(db::notifications::put(conn, &owed, now).await?)
 }
 
 /// One message for each channel and recipient.
-fn messages(channels: &Channels, kind: Kind, case: &Case, audience: &Audience) -> Result<Vec<NewMessage>> {
-    let Case { person, detail } = case;
-    let told = serde_json::to_value(detail)?;
+fn messages(channels: &Channels, kind: Kind, day: &Workday, audience: &Audience) -> Result<Vec<NewMessage>> {
+    let (person, told) = (day.person, serde_json::to_value(Detail::from(day))?);
     let message = |channel: &str, recipient: Uuid, whom: &str| NewMessage {
         id: Uuid::now_v7(),
-        key: format!("{}/{person}/{}/{}/{whom}", kind.as_str(), detail.date, detail.shift),
+        key: format!("{kind}/{person}/{}/{}/{whom}", day.date, day.shift),
         channel: channel.to_owned(),
-        kind: kind.as_str(),
-        person: *person,
+        kind,
+        person,
         recipient,
         detail: told.clone(),
     };
@@ -138,13 +113,13 @@ fn messages(channels: &Channels, kind: Kind, case: &Case, audience: &Audience) -
         owed.extend(readers.map(|reader| message(MAIL, reader, &reader.to_string())));
     }
     let webhooks = channels.webhooks.iter().filter(|(_, kinds)| kinds.contains(&kind));
-    owed.extend(webhooks.map(|(name, _)| message(name, *person, name)));
+    owed.extend(webhooks.map(|(name, _)| message(name, person, name)));
     Ok(owed)
 }
 
 /// Who gets a letter: the person and their manager, unless they have no address or want none.
 fn readers(kind: Kind, audience: &Audience) -> Vec<Uuid> {
-    let wanted = |reachable: bool, muted: &[String]| reachable && !muted.iter().any(|no| no == kind.as_str());
+    let wanted = |reachable: bool, muted: &[Kind]| reachable && !muted.contains(&kind);
     let person = wanted(audience.reachable, &audience.muted).then_some(audience.person);
     let manager = wanted(audience.manager_reachable, &audience.manager_muted).then_some(audience.manager);
     person.into_iter().chain(manager.flatten()).collect()
@@ -155,11 +130,27 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::db::workdays::Status;
 
-    fn case() -> Case {
-        let times = Times { late_s: 60, first_in: None, last_out: None, starts_at: None };
-        let detail = Detail { date: jiff::civil::date(2025, 3, 3), shift: "Early".into(), times };
-        Case { person: Uuid::from_u128(1), detail }
+    fn day() -> Workday {
+        Workday {
+            person: Uuid::from_u128(1),
+            date: jiff::civil::date(2025, 3, 3).into(),
+            shift: "Early".into(),
+            status: Status::Present,
+            first_in: None,
+            last_out: None,
+            worked_s: None,
+            expected_s: 0,
+            late_s: 60,
+            early_s: 0,
+            overtime_s: 0,
+            balance_s: None,
+            flags: Vec::new(),
+            starts_at: None,
+            closes_at: None,
+            due_at: None,
+        }
     }
 
     fn audience() -> Audience {
@@ -174,7 +165,7 @@ mod tests {
     }
 
     fn keys(channels: &Channels, audience: &Audience) -> Vec<String> {
-        let owed = messages(channels, Kind::Late, &case(), audience).expect("messages");
+        let owed = messages(channels, Kind::Late, &day(), audience).expect("messages");
         owed.into_iter().map(|message| message.key).collect()
     }
 
@@ -186,7 +177,7 @@ mod tests {
         let (own, boss) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let all = [format!("{day}/{own}"), format!("{day}/{boss}"), format!("{day}/payroll")];
         assert_eq!(keys(&channels, &audience()), all);
-        let silent = Audience { muted: vec!["late".into()], ..audience() };
+        let silent = Audience { muted: vec![Kind::Late], ..audience() };
         assert_eq!(keys(&channels, &silent), all[1..]);
         let unreachable = Audience { reachable: false, manager_reachable: false, ..audience() };
         assert_eq!(keys(&channels, &unreachable), all[2..]);
@@ -197,8 +188,8 @@ mod tests {
 
     #[test]
     fn a_detail_is_read_as_it_was_written() {
-        let mut detail = case().detail;
-        detail.times.first_in = Timestamp::from_second(1_741_000_000).ok();
+        let mut detail = Detail::from(&day());
+        detail.times.first_in = jiff::Timestamp::from_second(1_741_000_000).ok().map(Timestamp);
         let written = serde_json::to_value(&detail).expect("written");
         assert_eq!((&written["date"], &written["late_s"]), (&json!("2025-03-03"), &json!(60)));
         let read: Detail = serde_json::from_value(written).expect("read");

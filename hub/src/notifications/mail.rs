@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use jiff::Timestamp;
 use lettre::Address;
 use lettre::message::Mailbox;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0};
@@ -19,6 +18,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use crate::date::Timestamp;
 use crate::notifications::{Message, Unsent, read_secret, template};
 
 /// Where TLS begins with the connection.
@@ -244,7 +244,7 @@ impl Relay {
             .to(to)
             .subject(letter.subject)
             .message_id(Some(format!("<{}@{}>", message.id, self.from.email.domain())))
-            .date(SystemTime::from(now))
+            .date(SystemTime::from(now.0))
             .raw_header(HeaderValue::new(automatic, "auto-generated".into()))
             .header(MIME_VERSION_1_0)
             .header(ContentType::TEXT_PLAIN)

@@ -2,9 +2,10 @@
 
 use anyhow::{Context, Result};
 use fluent_bundle::FluentArgs;
+use jiff::SignedDuration;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
 
+use crate::date::Timestamp;
 use crate::i18n::Language;
 use crate::notifications::Message;
 
@@ -41,9 +42,9 @@ fn arguments(message: &Message, language: Language) -> Result<FluentArgs<'static
         ("recipient", one_line(&message.recipient)),
         ("name", one_line(&message.name)),
         ("number", one_line(&message.number)),
-        ("date", language.date(message.detail.date)),
+        ("date", language.date(message.detail.date.0)),
         ("shift", one_line(&message.detail.shift)),
-        ("due", time(times.first_in.and_then(|at| at.checked_sub(late).ok()))),
+        ("due", time(times.first_in.and_then(|at| at.checked_sub(late).ok().map(Timestamp)))),
         ("came", time(times.first_in)),
         ("late", language.duration(times.late_s)),
     ];
@@ -65,7 +66,7 @@ mod tests {
     use crate::notifications::{Detail, Times};
 
     fn message(kind: Kind, language: &str, own: bool) -> Message {
-        let at = |text: &str| text.parse().ok();
+        let at = |text: &str| text.parse().ok().map(Timestamp);
         let times = Times {
             late_s: 3_780,
             first_in: at("2025-03-03T09:03:30Z"),
@@ -82,8 +83,10 @@ mod tests {
             recipient: if own { "Ann Ångström" } else { "Zoë O’Neill" }.into(),
             email: None,
             language: language.into(),
-            detail: Detail { date: jiff::civil::date(2025, 3, 3), shift: "Früh & Spät".into(), times },
-            created_at: Timestamp::UNIX_EPOCH,
+            detail: Detail {
+                date: jiff::civil::date(2025, 3, 3).into(), shift: "Früh & Spät".into(), times
+            },
+            created_at: Timestamp::default(),
         }
     }
 
@@ -122,7 +125,7 @@ mod tests {
 
     #[test]
     fn every_email_names_whom_and_when() {
-        for kind in Kind::ALL {
+        for &kind in Kind::ALL {
             for (language, date) in [("en", "Monday, 3 March 2025"), ("de", "Montag, 3. März 2025")] {
                 for own in [true, false] {
                     let (subject, body) = email(kind, language, own);
@@ -138,7 +141,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_left_out() {
-        for kind in Kind::ALL {
+        for &kind in Kind::ALL {
             for language in ["en", "de"] {
                 let mut bare = message(kind, language, true);
                 bare.detail.shift.clear();
@@ -151,7 +154,7 @@ mod tests {
 
     #[test]
     fn every_email_has_its_messages() {
-        for kind in Kind::ALL {
+        for &kind in Kind::ALL {
             for own in [true, false] {
                 let message = message(kind, "en", own);
                 let arguments = arguments(&message, Language::English).expect("a zone");

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use hmac::{Hmac, KeyInit, Mac};
-use jiff::civil::Date;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use reqwest::{Client, StatusCode, Url, redirect};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::date::{Date, Timestamp};
 use crate::db::channels::Kind;
 use crate::notifications::{MAIL, Message, Times, Unsent, read_secret};
 
@@ -134,7 +134,7 @@ impl Webhook {
             Err(reason) => Unsent::trouble(reason),
         };
         match unsent {
-            Unsent::Later { reason, .. } if now.duration_since(message.created_at) > GIVE_UP => {
+            Unsent::Later { reason, .. } if now.duration_since(message.created_at.0) > GIVE_UP => {
                 Err(Unsent::Dropped(format!("given up after three days: {reason}")))
             }
             unsent => Err(unsent),

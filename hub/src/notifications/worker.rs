@@ -4,14 +4,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
-use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::date::Timestamp;
 use crate::db::channels::Kind;
 use crate::db::notifications::{Facts, Leased};
+use crate::db::workdays::Status;
 use crate::notifications::{
     Detail, MAIL, MailSettings, Message, OBSOLETE, Unsent, WebhookSettings, mail, webhook,
 };
@@ -221,7 +222,7 @@ impl Worker {
         Ok(match looked_up {
             Ok(message) => Taken::Message(claimed, Box::new(message)),
             Err(reason) => {
-                warn!(id = %claimed.id, channel, kind = claimed.kind, reason, "a message was dropped");
+                warn!(id = %claimed.id, channel, kind = %claimed.kind, reason, "a message was dropped");
                 Taken::Pointless
             }
         })
@@ -303,17 +304,17 @@ async fn look_up(
     by_mail: bool,
 ) -> Result<Result<Message, &'static str>> {
     let detail: Option<Detail> = serde_json::from_value(claimed.detail.clone()).ok();
-    let (Some(kind), Some(detail)) = (Kind::read(&claimed.kind), detail) else {
+    let Some(detail) = detail else {
         return Ok(Err("it was written by another release"));
     };
     let whom = (claimed.person, claimed.recipient);
     let facts = db::notifications::facts(conn, whom, (detail.date, &detail.shift), clock::now()).await?;
-    if let Some(reason) = pointless(claimed, kind, &facts, by_mail) {
+    if let Some(reason) = pointless(claimed, claimed.kind, &facts, by_mail) {
         return Ok(Err(reason));
     }
     Ok(Ok(Message {
         id: claimed.id,
-        kind,
+        kind: claimed.kind,
         own: claimed.person == claimed.recipient,
         number: facts.number,
         name: facts.name,
@@ -322,7 +323,7 @@ async fn look_up(
         email: facts.email,
         language: facts.language,
         detail,
-        created_at: claimed.created_at.to_jiff(),
+        created_at: claimed.created_at,
     }))
 }
 
@@ -335,7 +336,7 @@ fn pointless(claimed: &Leased, kind: Kind, facts: &Facts, by_mail: bool) -> Opti
         None
     } else if !theirs {
         Some("the recipient is their manager no longer")
-    } else if facts.muted.iter().any(|muted| muted == kind.as_str()) {
+    } else if facts.muted.contains(&kind) {
         Some("the recipient wants no such messages")
     } else if facts.email.is_none() {
         Some("the recipient has no address")
@@ -348,9 +349,9 @@ fn pointless(claimed: &Leased, kind: Kind, facts: &Facts, by_mail: bool) -> Opti
 fn holds(kind: Kind, facts: &Facts) -> bool {
     match kind {
         Kind::Late => facts.late_s.is_some_and(|late_s| late_s > 0),
-        Kind::Absence => facts.status.as_deref() == Some("absent"),
+        Kind::Absence => facts.status == Some(Status::Absent),
         Kind::MissingOut => {
-            facts.status.as_deref() != Some("leave")
+            facts.status != Some(Status::Leave)
                 && facts.flags.as_ref().is_some_and(|flags| flags.iter().any(|flag| flag == kind.as_str()))
         }
     }
@@ -373,16 +374,16 @@ mod tests {
             email: Some("ann@example.org".into()),
             language: "en".into(),
             muted: Vec::new(),
-            status: Some("present".into()),
+            status: Some(Status::Present),
             late_s: Some(60),
             flags: Some(Vec::new()),
         }
     }
 
     fn claimed(recipient: u128, refused_s: Option<f64>) -> Leased {
-        let created_at = jiff_sqlx::ToSqlx::to_sqlx(Timestamp::UNIX_EPOCH);
+        let created_at = Timestamp::default();
         let (person, recipient) = (Uuid::from_u128(1), Uuid::from_u128(recipient));
-        let (id, kind, detail) = (Uuid::nil(), "late".to_owned(), json!({}));
+        let (id, kind, detail) = (Uuid::nil(), Kind::Late, json!({}));
         Leased { id, kind, person, recipient, detail, attempts: 1, refused_s, created_at }
     }
 
@@ -392,19 +393,19 @@ mod tests {
         assert_eq!(why(1, &facts()), None);
         assert_eq!(why(2, &facts()), None);
         assert_eq!(why(3, &facts()), Some("the recipient is their manager no longer"));
-        let quiet = Facts { muted: vec!["absence".into(), "late".into()], ..facts() };
+        let quiet = Facts { muted: vec![Kind::Absence, Kind::Late], ..facts() };
         assert_eq!(why(1, &quiet), Some("the recipient wants no such messages"));
         assert_eq!(why(1, &Facts { email: None, ..facts() }), Some("the recipient has no address"));
         assert_eq!(why(1, &Facts { late_s: None, ..quiet }), Some(OBSOLETE));
         // Webhooks know neither addresses nor wishes.
-        let bare = Facts { muted: vec!["late".into()], email: None, ..facts() };
+        let bare = Facts { muted: vec![Kind::Late], email: None, ..facts() };
         assert_eq!(pointless(&claimed(1, None), Kind::Late, &bare, false), None);
     }
 
     #[test]
     fn leave_is_no_missing_punch() {
         let day = |status: &str| Facts {
-            status: Some(status.into()),
+            status: status.parse().ok(),
             flags: Some(vec!["early".into(), "missing_out".into()]),
             ..facts()
         };

@@ -9,11 +9,14 @@ use anyhow::Context;
 use futures_util::TryStreamExt;
 use models::photo::{PhotoError, embed_photo};
 use models::{Embedding, Eyes, Frame, Gallery, Identifier, Template};
+use serde::Serialize;
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Semaphore;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::accounts::Actor;
 use crate::crypto::vault::{Label, Vault};
 use crate::db;
 use crate::db::people::Person;
@@ -39,15 +42,18 @@ pub struct Photo {
 }
 
 /// What an enrolment did.
+#[derive(Serialize, ToSchema)]
 pub struct Enrolled {
     /// Photos that templates were made of.
     pub photos: usize,
     /// The number of somebody who looks so much like them that a terminal may take one for the other.
     pub lookalike: Option<String>,
+    /// What to do about that.
+    pub warning: Option<String>,
 }
 
 /// What to do about two people who look alike.
-pub fn confusable(number: &str, other: &str) -> String {
+fn confusable(number: &str, other: &str) -> String {
     format!(
         "{number} looks so much like {other} that a terminal may take one for the other: make sure that they are not one person with two numbers, enrol more photos of both, and if that does not help let one of them be punched by hand"
     )
@@ -68,7 +74,7 @@ pub async fn enrol(
     pool: &PgPool,
     vault: &Vault,
     models: Option<&Path>,
-    actor: &str,
+    actor: &Actor,
     number: &str,
     photos: Vec<Photo>,
 ) -> Result<Enrolled, Error> {
@@ -98,11 +104,12 @@ pub async fn enrol(
     let detail = json!({"photos": count, "lookalike": lookalike});
     db::audit::record(&mut transaction, actor, "person.enrol", &person.id.to_string(), detail).await?;
     let lookalike = match lookalike {
-        Some(other) => db::people::entry(&mut transaction, other).await?.map(|entry| entry.number),
+        Some(other) => db::people::find(&mut transaction, other).await?.map(|other| other.number),
         None => None,
     };
     transaction.commit().await?;
-    Ok(Enrolled { photos: count, lookalike })
+    let warning = lookalike.as_deref().map(|other| confusable(number, other));
+    Ok(Enrolled { photos: count, lookalike, warning })
 }
 
 /// Compares the faces with each other, with the person's own and with everybody else's: nothing is held
@@ -111,7 +118,7 @@ pub async fn enrol(
 async fn compare(
     pool: &PgPool,
     vault: &Vault,
-    actor: &str,
+    actor: &Actor,
     number: &str,
     found: &Faces,
 ) -> Result<Option<Uuid>, Error> {

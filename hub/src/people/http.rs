@@ -3,7 +3,6 @@
 use axum::extract::multipart::Multipart;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use jiff::civil::Date;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -11,13 +10,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::db::people::{Entry, Sought};
+use crate::db::people::{Person, Sought};
 use crate::error::Problem;
 use crate::imports::Outcome;
 use crate::imports::http as imports;
 use crate::imports::http::{ImportForm, Options, file_limit};
 use crate::people;
-use crate::people::enrolment::{self, PHOTO_BYTES, PHOTOS, Photo};
+use crate::people::enrolment::{self, Enrolled, PHOTO_BYTES, PHOTOS, Photo};
 use crate::people::import::Plan;
 use crate::people::profile::{self, PersonSetting};
 use crate::schedules::Effect;
@@ -46,54 +45,6 @@ pub fn routes() -> OpenApiRouter<App> {
 /// A limit on the size of an enrolment.
 pub fn photo_limit() -> DefaultBodyLimit {
     DefaultBodyLimit::max(ENROLMENT_BYTES)
-}
-
-/// A person.
-#[derive(Serialize, ToSchema)]
-pub struct Person {
-    id: Uuid,
-    number: String,
-    name: String,
-    /// Whether consent to the use of their face stands.
-    consent: bool,
-    /// Photos that they were enrolled with. The photos themselves are not kept.
-    photos: i64,
-    /// The name of their site.
-    site: String,
-    department: Option<String>,
-    /// The number of their manager.
-    manager: Option<String>,
-    email: Option<String>,
-    /// Of their messages.
-    language: String,
-    /// First day of employment, if known.
-    #[schema(value_type = Option<String>, format = Date)]
-    employed_from: Option<Date>,
-    /// Last day of employment, if known.
-    #[schema(value_type = Option<String>, format = Date)]
-    employed_to: Option<Date>,
-    /// Kinds of messages that they do not want.
-    muted: Vec<String>,
-}
-
-impl From<Entry> for Person {
-    fn from(entry: Entry) -> Self {
-        Self {
-            id: entry.id,
-            number: entry.number,
-            name: entry.name,
-            consent: entry.consent,
-            photos: entry.photos,
-            site: entry.site,
-            department: entry.department,
-            manager: entry.manager,
-            email: entry.email,
-            language: entry.language,
-            employed_from: entry.employed_from.map(jiff_sqlx::Date::to_jiff),
-            employed_to: entry.employed_to.map(jiff_sqlx::Date::to_jiff),
-            muted: entry.muted,
-        }
-    }
 }
 
 /// Which people; all where nothing is said.
@@ -139,7 +90,7 @@ pub async fn list_people(
         let next = HeaderValue::from_str(&percent_encoded(&last.number)).map_err(anyhow::Error::from)?;
         headers.insert(HeaderName::from_static("x-next-after"), next);
     }
-    Ok((headers, Json(people.into_iter().map(Person::from).collect())))
+    Ok((headers, Json(people)))
 }
 
 /// As a query wants it: all but RFC 3986's unreserved characters.
@@ -156,7 +107,7 @@ pub async fn get_person(
     caller: Caller,
     Path(number): Path<String>,
 ) -> Result<Json<Person>, ApiError> {
-    Ok(Json(people::entry(&app.pool, caller.staff()?, &number).await?.into()))
+    Ok(Json(people::look(&app.pool, caller.staff()?, &number).await?))
 }
 
 /// Change what is said of a person. A change of site or employment lets all their days be computed
@@ -198,7 +149,7 @@ pub async fn add_person(
     caller: Caller,
     Json(person): Json<NewPerson>,
 ) -> Result<(StatusCode, Json<Added>), ApiError> {
-    let id = people::add(&app.pool, &caller.staff()?.name, &person.number, &person.name).await?;
+    let id = people::add(&app.pool, caller.staff()?, &person.number, &person.name).await?;
     Ok((StatusCode::CREATED, Json(Added { id })))
 }
 
@@ -210,7 +161,7 @@ pub async fn record_consent(
     caller: Caller,
     Path(number): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    people::consent(&app.pool, &caller.staff()?.name, &number).await?;
+    people::consent(&app.pool, caller.staff()?, &number).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -222,19 +173,8 @@ pub async fn withdraw_consent(
     caller: Caller,
     Path(number): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    people::withdraw(&app.pool, &caller.staff()?.name, &number).await?;
+    people::withdraw(&app.pool, caller.staff()?, &number).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// What an enrolment did.
-#[derive(Serialize, ToSchema)]
-pub struct Enrolled {
-    /// Photos that templates were made of.
-    photos: usize,
-    /// The number of somebody who looks so much like them that a terminal may take one for the other.
-    lookalike: Option<String>,
-    /// What to do about that.
-    warning: Option<String>,
 }
 
 /// The form of an enrolment.
@@ -271,9 +211,7 @@ pub async fn enrol_person(
         photos.push(Photo { name, bytes: bytes.into() });
     }
     let models = app.models.as_deref();
-    let done = enrolment::enrol(&app.pool, &app.vault, models, &actor.name, &number, photos).await?;
-    let warning = done.lookalike.as_deref().map(|other| enrolment::confusable(&number, other));
-    Ok(Json(Enrolled { photos: done.photos, lookalike: done.lookalike, warning }))
+    Ok(Json(enrolment::enrol(&app.pool, &app.vault, models, actor, &number, photos).await?))
 }
 
 /// Import people: all of the file, or nothing of it.

@@ -2,18 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use jiff::civil::Date;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::date::Date;
 use crate::db;
-use crate::db::imports::Record;
+use crate::db::people::{Person, Sought};
 use crate::error::Problem;
 use crate::i18n::LANGUAGES;
 use crate::imports::fields::{Column, Fields, quoted};
 use crate::imports::{Change, Difference, ImportError, Importer, OWN, Outcome, Problems, Run, people_with};
 use crate::people::profile::{EMAIL, is_address};
+use crate::text::{NAME, SHORT_NAME};
 
 /// What a row says.
 pub struct Draft {
@@ -36,10 +37,10 @@ impl Draft {
         let draft = Self {
             row: fields.row(),
             number: String::new(),
-            name: fields.required("name", 200).unwrap_or_default(),
+            name: fields.required("name", NAME).unwrap_or_default(),
             email: email(fields),
-            department: fields.text("department", 100).unwrap_or_default(),
-            site: fields.text("site", 100).unwrap_or_default(),
+            department: fields.text("department", SHORT_NAME).unwrap_or_default(),
+            site: fields.text("site", SHORT_NAME).unwrap_or_default(),
             manager: fields.number_if_any("manager"),
             language: language(fields),
             employed_from: fields.date("employed_from").unwrap_or_default(),
@@ -51,22 +52,14 @@ impl Draft {
     /// The person as they will be.
     fn apply(
         &self,
-        old: Option<&Record>,
+        old: Option<&Person>,
         known: &Known,
         ids: &HashMap<&str, Uuid>,
         problems: &mut Problems,
-    ) -> Record {
-        let mut new = old.cloned().unwrap_or_else(|| Record {
+    ) -> Person {
+        let mut new = old.cloned().unwrap_or_else(|| Person {
             id: ids.get(self.number.as_str()).copied().unwrap_or_default(),
-            number: self.number.clone(),
-            name: String::new(),
-            email: None,
-            department: None,
-            site: known.default_site.clone(),
-            manager: None,
-            language: "en".into(),
-            employed_from: None,
-            employed_to: None,
+            ..Person::new(&self.number, "", &known.default_site)
         });
         new.name.clone_from(&self.name);
         new.email = self.email.clone().or(new.email);
@@ -100,21 +93,21 @@ impl Draft {
         manager: &str,
         ids: &HashMap<&str, Uuid>,
         problems: &mut Problems,
-    ) -> Option<(Uuid, String)> {
+    ) -> Option<String> {
         if manager == self.number {
             problems.add(self.row, "manager", "nobody is their own manager");
             return None;
         }
-        let Some(id) = ids.get(manager) else {
-            let reason = format!("there is nobody with the number {}, nor in this file", quoted(manager));
+        if !ids.contains_key(manager) {
+            let reason = format!("no employee has the number {}, here or in this file", quoted(manager));
             problems.add(self.row, "manager", reason);
             return None;
-        };
-        Some((*id, manager.to_owned()))
+        }
+        Some(manager.to_owned())
     }
 
     /// One of the two dates may have been known before.
-    fn check_employment(&self, new: &Record, problems: &mut Problems) {
+    fn check_employment(&self, new: &Person, problems: &mut Problems) {
         if let (Some(from), Some(to)) = (new.employed_from, new.employed_to)
             && from > to
         {
@@ -149,7 +142,7 @@ fn language(fields: &mut Fields<'_>) -> Option<String> {
 /// What the database knows of what the file speaks of.
 pub struct Known {
     /// By number: those in the file and their managers.
-    people: HashMap<String, Record>,
+    people: HashMap<String, Person>,
     sites: BTreeSet<String>,
     default_site: String,
 }
@@ -158,8 +151,8 @@ pub struct Known {
 #[derive(Default)]
 pub struct Plan {
     outcome: Outcome,
-    added: Vec<Record>,
-    changed: Vec<Record>,
+    added: Vec<Person>,
+    changed: Vec<Person>,
     /// Of new ones and others: what to make if it is not there.
     departments: BTreeSet<String>,
     /// What the audit will say of each person.
@@ -195,12 +188,13 @@ impl Importer for Plan {
         let managers = drafts.iter().filter_map(|draft| draft.manager.as_ref());
         let numbers: BTreeSet<&String> = drafts.iter().map(|draft| &draft.number).chain(managers).collect();
         let numbers: Vec<String> = numbers.into_iter().cloned().collect();
-        let people = db::imports::records(conn, &numbers).await?;
+        let sought = Sought { numbers: Some(&numbers), ..Sought::default() };
+        let people = db::people::search(conn, sought, i64::MAX).await?;
         let sites = db::sites::list(conn).await?;
         Ok(Known {
             people: people.into_iter().map(|person| (person.number.clone(), person)).collect(),
             sites: sites.into_iter().map(|site| site.name).collect(),
-            default_site: db::imports::default_site(conn).await?,
+            default_site: db::sites::default(conn).await?,
         })
     }
 
@@ -219,7 +213,7 @@ impl Importer for Plan {
             if own.is_some_and(|own| new.id == own) && old.is_some_and(|old| moves(old, &new)) {
                 problems.add(draft.row, "number", OWN);
             }
-            if own.is_some_and(|own| new.id == own) && old.is_some_and(|old| manager(old) != manager(&new)) {
+            if own.is_some_and(|own| new.id == own) && old.is_some_and(|old| old.manager != new.manager) {
                 problems.add(draft.row, "manager", OWN_MANAGER);
             }
             plan.note(draft.row, old, new);
@@ -235,13 +229,13 @@ impl Importer for Plan {
             db::pay_periods::steady(conn).await?;
             db::pay_periods::note_leaving(conn, &self.moved).await?;
         }
-        let written = db::imports::add_people(conn, &self.added).await?
-            + db::imports::change_people(conn, &self.changed).await?;
+        let written =
+            db::people::add(conn, &self.added).await? + db::people::change(conn, &self.changed).await?;
         if written != (self.added.len() + self.changed.len()) as u64 {
             return Err(Problem::ChangedMeanwhile.into()); // a site was renamed
         }
-        db::audit::record_many(conn, run.by.name, "person.add", &self.told_added).await?;
-        db::audit::record_many(conn, run.by.name, "person.change", &self.told_changed).await?;
+        db::audit::record_many(conn, run.by, "person.add", &self.told_added).await?;
+        db::audit::record_many(conn, run.by, "person.change", &self.told_changed).await?;
         let jobs: Vec<_> = self.moved.iter().map(|person| run.extent.whole(*person)).collect();
         db::recompute_queue::ask(conn, &jobs).await?;
         Ok(())
@@ -253,7 +247,7 @@ impl Importer for Plan {
 }
 
 impl Plan {
-    fn note(&mut self, row: u32, old: Option<&Record>, new: Record) {
+    fn note(&mut self, row: u32, old: Option<&Person>, new: Person) {
         let columns = differences(old, &new);
         if old.is_some() && columns.is_empty() {
             self.outcome.unchanged += 1;
@@ -302,16 +296,12 @@ fn ids<'a>(drafts: &'a [Draft], known: &'a Known) -> HashMap<&'a str, Uuid> {
 const OWN_MANAGER: &str = "nobody changes their own manager: ask somebody else";
 
 /// Whether somebody's days are others with this.
-fn moves(old: &Record, new: &Record) -> bool {
-    let place = |person: &Record| (person.site.clone(), person.employed_from, person.employed_to);
+fn moves(old: &Person, new: &Person) -> bool {
+    let place = |person: &Person| (person.site.clone(), person.employed_from, person.employed_to);
     place(old) != place(new)
 }
 
-fn manager(person: &Record) -> Option<Uuid> {
-    person.manager.as_ref().map(|(id, _)| *id)
-}
-
-fn differences(old: Option<&Record>, new: &Record) -> Vec<Difference> {
+fn differences(old: Option<&Person>, new: &Person) -> Vec<Difference> {
     let mut before: BTreeMap<&str, String> = old.map(shown).into_iter().flatten().collect();
     let said = shown(new).filter_map(|(column, new)| {
         let old = before.remove(column);
@@ -321,13 +311,13 @@ fn differences(old: Option<&Record>, new: &Record) -> Vec<Difference> {
 }
 
 /// What is known of a person, by column.
-fn shown(person: &Record) -> impl Iterator<Item = (&'static str, String)> {
+fn shown(person: &Person) -> impl Iterator<Item = (&'static str, String)> {
     let columns = [
         ("name", Some(person.name.clone())),
         ("email", person.email.clone()),
         ("department", person.department.clone()),
         ("site", Some(person.site.clone())),
-        ("manager", person.manager.as_ref().map(|(_, number)| number.clone())),
+        ("manager", person.manager.clone()),
         ("language", Some(person.language.clone())),
         ("employed_from", person.employed_from.map(|date| date.to_string())),
         ("employed_to", person.employed_to.map(|date| date.to_string())),
@@ -343,18 +333,12 @@ mod tests {
     use crate::imports::Upload;
     use crate::imports::fields::Table;
 
-    fn ada() -> Record {
-        Record {
+    fn ada() -> Person {
+        Person {
             id: Uuid::from_u128(1),
-            number: "1001".into(),
-            name: "Ada".into(),
             email: Some("ada@example.org".into()),
-            department: None,
-            site: "Main".into(),
-            manager: None,
-            language: "en".into(),
-            employed_from: Some(date(2020, 1, 1)),
-            employed_to: None,
+            employed_from: Some(date(2020, 1, 1).into()),
+            ..Person::new("1001", "Ada", "Main")
         }
     }
 
@@ -389,15 +373,11 @@ mod tests {
         assert_eq!((plan.outcome.added, plan.outcome.changed, plan.outcome.unchanged), (2, 1, 0));
         assert_eq!(plan.departments, BTreeSet::from(["Labs".to_owned()]));
         let (bob, cleo) = (&plan.added[0], &plan.added[1]);
-        assert_eq!(bob.manager, Some((cleo.id, "1003".into())));
+        assert_eq!(bob.manager, Some("1003".into()));
         assert_eq!((bob.site.as_str(), bob.language.as_str()), ("Main", "en"));
-        assert_eq!(cleo.employed_to, Some(date(2026, 12, 31)));
-        let expected = Record {
-            name: "Ada L.".into(),
-            site: "Berlin".into(),
-            manager: Some((bob.id, "1002".into())),
-            ..ada()
-        };
+        assert_eq!(cleo.employed_to, Some(date(2026, 12, 31).into()));
+        let expected =
+            Person { name: "Ada L.".into(), site: "Berlin".into(), manager: Some("1002".into()), ..ada() };
         assert_eq!(plan.changed, [expected]);
         assert_eq!(plan.moved, [ada().id]);
         let change = &plan.outcome.changes[2];
@@ -464,7 +444,7 @@ mod tests {
             "row 2, column manager: nobody is their own manager",
             "row 2, column employed_to: employed_from (2020-01-01, as it is known) is after employed_to (2019-12-31)",
             "row 3, column number: is empty",
-            "row 4, column manager: there is nobody with the number \"9\", nor in this file",
+            "row 4, column manager: no employee has the number \"9\", here or in this file",
             "row 4, column employed_from: employed_from (2026-01-02) is after employed_to (2026-01-01)",
             "row 5, column email: \"a@b@c\" is no e-mail address",
             "row 5, column number: \"1003\" stands in row 4 already",

@@ -3,24 +3,21 @@
 
 use std::collections::BTreeSet;
 
-use jiff::civil::Date;
-use jiff_sqlx::{Date as SqlDate, ToSqlx};
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
 use crate::access::seen_by;
-use crate::date::Day;
+use crate::date::Date;
 use crate::db;
 use crate::db::channels::Kind;
-use crate::db::people::Entry;
+use crate::db::people::Person;
 use crate::error::{Error, Problem, check_text};
 use crate::i18n::LANGUAGES;
-use crate::schedules::{Change, Dates, Effect, NAME, Touched};
+use crate::schedules::{Change, Dates, Effect, Touched};
+use crate::text::{NAME, SHORT_NAME};
 
-/// Letters of a person's name, at most.
-const PERSON_NAME: usize = 200;
 /// Letters of an address, at most.
 pub const EMAIL: usize = 254;
 
@@ -73,14 +70,14 @@ pub struct PersonSetting {
     language: Option<String>,
     /// First day of employment, or null.
     #[serde(default)]
-    #[schema(value_type = Option<String>, format = Date)]
-    employed_from: Field<Day>,
+    #[schema(value_type = Option<Date>)]
+    employed_from: Field<Date>,
     /// Last day of employment, or null.
     #[serde(default)]
-    #[schema(value_type = Option<String>, format = Date)]
-    employed_to: Field<Day>,
+    #[schema(value_type = Option<Date>)]
+    employed_to: Field<Date>,
     /// Kinds of messages that they do not want: late, absence, `missing_out`.
-    muted: Option<Vec<String>>,
+    muted: Option<Vec<Kind>>,
 }
 
 /// Changes what is said of a person.
@@ -88,7 +85,7 @@ pub async fn set(change: &Change<'_>, number: &str, setting: PersonSetting) -> R
     let mut transaction = change.begin().await?;
     let person = seen_by(&mut transaction, change.actor, number).await?;
     db::recompute_queue::hold(&mut transaction, &[person.id]).await?;
-    let before = db::people::entry(&mut transaction, person.id).await?;
+    let before = db::people::find(&mut transaction, person.id).await?;
     let before = before.ok_or_else(|| Problem::PersonUnknown { number: number.to_owned() })?;
     let mut after = before.clone();
     setting.onto(&mut after);
@@ -102,7 +99,7 @@ pub async fn set(change: &Change<'_>, number: &str, setting: PersonSetting) -> R
         db::pay_periods::steady(&mut transaction).await?;
         db::pay_periods::note_leaving(&mut transaction, &[person.id]).await?;
     }
-    db::people::change(&mut transaction, &after).await?;
+    db::people::change(&mut transaction, std::slice::from_ref(&after)).await?;
     let people = if terms(&before) == terms(&after) {
         0
     } else {
@@ -114,12 +111,7 @@ pub async fn set(change: &Change<'_>, number: &str, setting: PersonSetting) -> R
 }
 
 impl PersonSetting {
-    fn onto(self, entry: &mut Entry) {
-        let date = |wanted: Field<Day>, place: &mut Option<SqlDate>| {
-            if let Field::Set(day) = wanted {
-                *place = day.map(|day| day.0.to_sqlx());
-            }
-        };
+    fn onto(self, entry: &mut Person) {
         entry.name = self.name.unwrap_or_else(|| std::mem::take(&mut entry.name));
         entry.site = self.site.unwrap_or_else(|| std::mem::take(&mut entry.site));
         entry.language = self.language.unwrap_or_else(|| std::mem::take(&mut entry.language));
@@ -127,16 +119,16 @@ impl PersonSetting {
         self.email.onto(&mut entry.email);
         self.manager.onto(&mut entry.manager);
         self.department.onto(&mut entry.department);
-        date(self.employed_from, &mut entry.employed_from);
-        date(self.employed_to, &mut entry.employed_to);
+        self.employed_from.onto(&mut entry.employed_from);
+        self.employed_to.onto(&mut entry.employed_to);
     }
 }
 
 /// Refuses what makes no sense, whatever else there is.
-fn check(entry: &Entry) -> Result<(), Error> {
-    check_text("name", &entry.name, PERSON_NAME)?;
+fn check(entry: &Person) -> Result<(), Error> {
+    check_text("name", &entry.name, NAME)?;
     if let Some(department) = &entry.department {
-        check_text("department", department, NAME)?;
+        check_text("department", department, SHORT_NAME)?;
     }
     if entry.email.as_deref().is_some_and(|email| !is_address(email)) {
         return Err(Problem::EmailInvalid { most: EMAIL }.of("email"));
@@ -148,8 +140,11 @@ fn check(entry: &Entry) -> Result<(), Error> {
         return Err(Problem::EmploymentEndsBeforeStart.of("employed_to"));
     }
     let mut seen = BTreeSet::new();
-    if !entry.muted.iter().all(|kind| Kind::read(kind).is_some() && seen.insert(kind)) {
-        return Err(Problem::NotEachOnce { allowed: Kind::ALL.map(Kind::as_str).join(", ") }.of("muted"));
+    if !entry.muted.iter().all(|kind| seen.insert(kind)) {
+        return Err(Problem::NotEachOnce {
+            allowed: Kind::ALL.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        }
+        .of("muted"));
     }
     if entry.manager.as_ref() == Some(&entry.number) {
         return Err(Problem::OwnManager.of("manager"));
@@ -167,7 +162,7 @@ pub fn is_address(text: &str) -> bool {
 }
 
 /// Finds the manager and the site that an entry names, and makes its department.
-async fn find(conn: &mut PgConnection, before: &Entry, after: &Entry) -> Result<(), Error> {
+async fn find(conn: &mut PgConnection, before: &Person, after: &Person) -> Result<(), Error> {
     if let Some(manager) =
         after.manager.as_deref().filter(|manager| before.manager.as_deref() != Some(*manager))
         && db::people::id_of(conn, manager).await?.is_none()
@@ -184,13 +179,12 @@ async fn find(conn: &mut PgConnection, before: &Entry, after: &Entry) -> Result<
 }
 
 /// What the law looks at.
-fn terms(entry: &Entry) -> (&str, Option<Date>, Option<Date>) {
-    let date = |date: Option<SqlDate>| date.map(SqlDate::to_jiff);
-    (&entry.site, date(entry.employed_from), date(entry.employed_to))
+fn terms(entry: &Person) -> (&str, Option<Date>, Option<Date>) {
+    (&entry.site, entry.employed_from, entry.employed_to)
 }
 
 /// An entry as the audit shows it.
-fn shown(entry: &Entry) -> serde_json::Value {
+fn shown(entry: &Person) -> serde_json::Value {
     let (site, from, to) = terms(entry);
     json!({"name": entry.name, "email": entry.email, "manager": entry.manager, "department": entry.department,
         "site": site, "language": entry.language, "employed_from": from, "employed_to": to, "muted": entry.muted})
@@ -198,29 +192,18 @@ fn shown(entry: &Entry) -> serde_json::Value {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
 
-    fn entry() -> Entry {
-        Entry {
-            id: Uuid::nil(),
-            number: "7".into(),
-            name: "Seven".into(),
-            consent: false,
-            photos: 0,
-            site: "Main".into(),
+    fn entry() -> Person {
+        Person {
             department: Some("Kitchen".into()),
-            manager: None,
             email: Some("seven@example.org".into()),
-            language: "en".into(),
-            employed_from: None,
-            employed_to: None,
-            muted: vec!["late".into()],
+            muted: vec![Kind::Late],
+            ..Person::new("7", "Seven", "Main")
         }
     }
 
-    fn changed(setting: &str) -> Result<Entry, Error> {
+    fn changed(setting: &str) -> Result<Person, Error> {
         let mut entry = entry();
         let setting: PersonSetting = serde_json::from_str(setting)?;
         setting.onto(&mut entry);
@@ -237,7 +220,7 @@ mod tests {
         assert_eq!((after.email, after.department, after.name.as_str()), (None, None, "VII"));
         assert_eq!((after.site.as_str(), after.muted.len()), ("Main", 0));
         let after = changed(r#"{"employed_from": "2025-01-01", "manager": "8"}"#).expect("a change");
-        assert_eq!(terms(&after).1, Some(jiff::civil::date(2025, 1, 1)));
+        assert_eq!(terms(&after).1, Some(jiff::civil::date(2025, 1, 1).into()));
         assert_eq!(after.manager.as_deref(), Some("8"));
     }
 

@@ -1,14 +1,14 @@
 //! What the bytes of a punch amount to. Pure: no database, no clock.
 
 use anyhow::{Context, Result, ensure};
-use jiff::Timestamp;
 use prost::Message;
-use proto::{Direction, Punch};
+use proto::Punch;
 use tracing::warn;
 use uuid::Uuid;
 
+use crate::date::Timestamp;
 use crate::db::boots::Undated;
-use crate::db::punches::{Arrival, DeadLetter, Number};
+use crate::db::punches::{Arrival, ClockState, DeadLetter, Direction, Number};
 
 /// A punch before this instant was made by a clock that was never set: 2020-01-01.
 const EARLIEST_US: i64 = 1_577_836_800_000_000;
@@ -44,9 +44,9 @@ fn understand(number: &Number, hash: &[u8], bytes: &[u8], now: Timestamp) -> Res
     let punch = Punch::decode(bytes).context("it can't be decoded")?;
     ensure!(punch.version == proto::VERSION, "it is of version {}", punch.version);
     let direction = match punch.direction() {
-        Direction::In => "in",
-        Direction::Out => "out",
-        Direction::Unknown => "unknown",
+        proto::Direction::In => Direction::In,
+        proto::Direction::Out => Direction::Out,
+        proto::Direction::Unknown => Direction::Unknown,
     };
     let now_us = now.as_microsecond();
     let ahead = punch.at_us > now_us.saturating_add(AHEAD_US);
@@ -61,7 +61,7 @@ fn understand(number: &Number, hash: &[u8], bytes: &[u8], now: Timestamp) -> Res
         person: Uuid::from_slice(&punch.person).context("its person is no UUID")?,
         // Of two clocks that differ by a day, the hub's may be the wrong one.
         at_us: punch.at_us,
-        clock: if set && !ahead { "synchronised" } else { "estimated" },
+        clock: if set && !ahead { ClockState::Synchronised } else { ClockState::Estimated },
         direction,
         distance: if punch.distance.is_finite() { punch.distance } else { 0.0 },
         hash: hash.to_vec(),
@@ -96,19 +96,19 @@ mod tests {
     }
 
     fn now() -> Timestamp {
-        Timestamp::from_second(1_800_000_000).expect("a time")
+        jiff::Timestamp::from_second(1_800_000_000).expect("a time").into()
     }
 
     #[test]
     fn times_that_cannot_be_are_dead_estimated_or_unplaced() {
         let sure = sorted(now().as_microsecond(), true, "b");
-        assert!(matches!(sure, Classified::Punch(a) if a.clock == "synchronised"));
+        assert!(matches!(sure, Classified::Punch(a) if a.clock == ClockState::Synchronised));
         let ahead = now().as_microsecond() + 2 * AHEAD_US;
         assert!(
-            matches!(sorted(ahead, true, "b"), Classified::Punch(a) if a.clock == "estimated" && a.at_us == ahead)
+            matches!(sorted(ahead, true, "b"), Classified::Punch(a) if a.clock == ClockState::Estimated && a.at_us == ahead)
         );
         assert!(
-            matches!(sorted(5, true, "b"), Classified::Undated(u) if u.boot == "b" && u.arrival.clock == "estimated")
+            matches!(sorted(5, true, "b"), Classified::Undated(u) if u.boot == "b" && u.arrival.clock == ClockState::Estimated)
         );
         assert!(matches!(sorted(now().as_microsecond(), false, "b"), Classified::Undated(_)));
         assert!(matches!(sorted(5, false, ""), Classified::Dead(_)));

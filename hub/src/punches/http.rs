@@ -8,9 +8,10 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::clock;
-use crate::date::{Day, Moment, local};
-use crate::punches::listing::{self, Row};
-use crate::punches::undated;
+use crate::date::{Date, Timestamp};
+use crate::db::boots::Waiting;
+use crate::db::punches::Punch;
+use crate::punches::{listing, undated};
 use crate::web::state::App;
 use crate::web::{ApiError, Caller, Json, Path, Query};
 
@@ -27,39 +28,20 @@ pub fn routes() -> OpenApiRouter<App> {
 #[serde(deny_unknown_fields)]
 pub struct Parameters {
     /// `YYYY-MM-DD` in the site's zone; today if left out.
-    #[param(value_type = Option<String>, format = Date)]
-    date: Option<Day>,
+    date: Option<Date>,
 }
 
 /// The punches of a day, the latest first.
 #[utoipa::path(get, path = "/punches", params(Parameters), responses(
-    (status = 200, body = [Row])))]
+    (status = 200, body = [Punch])))]
 pub async fn list_punches(
     State(app): State<App>,
     caller: Caller,
     Query(wanted): Query<Parameters>,
-) -> Result<Json<Vec<Row>>, ApiError> {
+) -> Result<Json<Vec<Punch>>, ApiError> {
     let actor = caller.staff()?;
-    let date = wanted.date.map_or_else(|| app.today(), |day| day.0);
-    Ok(Json(listing::of_date(&app.pool, &app.zone, date, &actor.name).await?))
-}
-
-/// A punch of a terminal whose clock was never set.
-#[derive(Serialize, ToSchema)]
-pub struct Undated {
-    id: Uuid,
-    /// The person's number.
-    number: String,
-    name: String,
-    device: String,
-    /// Where the terminal hangs.
-    terminal: String,
-    /// The start of the terminal in which it was made: punches of one start hang together.
-    boot: String,
-    /// How long after that start.
-    seconds_after_start: i64,
-    /// When it arrived: it was made before.
-    received_at: String,
+    let date = wanted.date.unwrap_or_else(|| app.today());
+    Ok(Json(listing::of_date(&app.pool, &app.zone, date, actor).await?))
 }
 
 /// When a punch was made.
@@ -67,8 +49,8 @@ pub struct Undated {
 #[serde(deny_unknown_fields)]
 pub struct Placement {
     /// With its offset or Z.
-    #[schema(value_type = String, example = "2025-03-03T09:00:00+01:00")]
-    at: Moment,
+    #[schema(example = "2025-03-03T09:00:00+01:00")]
+    at: Timestamp,
 }
 
 /// How many punches were placed.
@@ -78,22 +60,12 @@ pub struct Placed {
 }
 
 /// Punches whose time nobody knows: their terminal's clock was not set before it started again.
-#[utoipa::path(get, path = "/punches/unplaced", responses((status = 200, body = [Undated])))]
+#[utoipa::path(get, path = "/punches/unplaced", responses((status = 200, body = [Waiting])))]
 pub async fn list_undated_punches(
     State(app): State<App>,
     caller: Caller,
-) -> Result<Json<Vec<Undated>>, ApiError> {
-    let row = |punch: crate::db::boots::Waiting| Undated {
-        id: punch.id,
-        number: punch.number,
-        name: punch.name,
-        device: punch.device,
-        terminal: punch.terminal,
-        boot: punch.boot,
-        seconds_after_start: punch.monotonic_us / 1_000_000,
-        received_at: local(punch.received_at.to_jiff(), &app.zone),
-    };
-    Ok(Json(undated::list(&app.pool, &caller.staff()?.name).await?.into_iter().map(row).collect()))
+) -> Result<Json<Vec<Waiting>>, ApiError> {
+    Ok(Json(undated::list(&app.pool, caller.staff()?, app.zone_name()).await?))
 }
 
 /// Say when one of them was made: it and all others of the same start are placed, as estimated. Nobody dates
@@ -107,6 +79,6 @@ pub async fn date_punch(
     Json(placement): Json<Placement>,
 ) -> Result<Json<Placed>, ApiError> {
     let actor = caller.staff()?;
-    let placed = undated::place(&app.pool, actor, id, placement.at.0, clock::now()).await?;
+    let placed = undated::place(&app.pool, actor, id, placement.at, clock::now()).await?;
     Ok(Json(Placed { placed }))
 }

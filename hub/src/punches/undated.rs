@@ -3,22 +3,22 @@
 //! All punches of one start of a terminal hang together, for its monotonic clock ran: who knows the
 //! time of one of them knows that of all.
 
-use jiff::Timestamp;
 use proto::DeviceId;
 use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::accounts::Actor;
+use crate::date::Timestamp;
 use crate::db;
-use crate::db::boots::{Start, Waiting};
+use crate::db::boots::{Source, Start, Waiting};
 use crate::error::{Error, Problem};
 use crate::punches::date_waiting;
 
 /// The worklist. Whoever looks at it is audited.
-pub async fn list(pool: &PgPool, actor: &str) -> Result<Vec<Waiting>, Error> {
+pub async fn list(pool: &PgPool, actor: &Actor, zone: &str) -> Result<Vec<Waiting>, Error> {
     let mut transaction = pool.begin().await?;
-    let waiting = db::boots::waiting(&mut transaction).await?;
+    let waiting = db::boots::waiting(&mut transaction, zone).await?;
     let detail = json!({"punches": waiting.len()});
     db::audit::record(&mut transaction, actor, "punches.unplaced", "", detail).await?;
     transaction.commit().await?;
@@ -35,10 +35,10 @@ pub async fn place(
     now: Timestamp,
 ) -> Result<usize, Error> {
     if at > now {
-        return Err(Problem::InFuture { at }.of("at"));
+        return Err(Problem::InFuture { at: at.0 }.of("at"));
     }
     let mut transaction = pool.begin().await?;
-    let waiting = db::boots::waiting(&mut transaction).await?;
+    let waiting = db::boots::waiting(&mut transaction, "UTC").await?;
     let Some(punch) = waiting.into_iter().find(|punch| punch.id == id) else {
         return Err(Problem::UndatedPunchUnknown { id }.into());
     };
@@ -48,7 +48,7 @@ pub async fn place(
     }
     let device: DeviceId = punch.device.parse().map_err(anyhow::Error::from)?;
     let start_us = at.as_microsecond() - punch.monotonic_us;
-    let start = Start { boot: &punch.boot, start_us, source: "person" };
+    let start = Start { boot: &punch.boot, start_us, source: Source::Person };
     db::boots::remember(&mut transaction, &device, &[start]).await?;
     let placed = date_waiting(&mut transaction, device.as_str()).await?;
     let detail = json!({"punch": id, "at": at.to_string(), "boot": punch.boot, "placed": placed});

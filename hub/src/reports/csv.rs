@@ -2,22 +2,6 @@
 //! formula, also where a spreadsheet splits the lines at something else than commas.
 
 use crate::reports::table::{Cell, Column};
-use crate::reports::timesheet::Row;
-
-const HEADER: &str = "date,number,name,first_in,last_out,worked_s,status,flags\n";
-
-/// The timesheet as CSV, UTF-8, with a header.
-pub fn timesheet(rows: &[Row]) -> String {
-    let line = |row: &Row| {
-        let worked_s = row.worked_s.map(|s| s.to_string()).unwrap_or_default();
-        let first_in = row.first_in.clone().unwrap_or_default();
-        let last_out = row.last_out.clone().unwrap_or_default();
-        let flags = if row.flags.is_empty() { String::new() } else { quoted(&row.flags.join(";")) };
-        let (number, name, status) = (quoted(&row.number), quoted(&row.name), quoted(&row.status));
-        format!("{},{number},{name},{first_in},{last_out},{worked_s},{status},{flags}\n", row.date)
-    };
-    rows.iter().map(line).fold(HEADER.to_owned(), |text, line| text + &line)
-}
 
 /// The header of any report.
 pub fn header(columns: &[Column]) -> String {
@@ -62,21 +46,10 @@ mod tests {
 
     #[test]
     fn names_are_quoted_and_formulas_harmless() {
-        let row = Row {
-            date: "2026-03-03".into(),
-            number: "7".into(),
-            name: "=cmd(\"x\"), Åsa".into(),
-            first_in: None,
-            last_out: None,
-            worked_s: Some(60),
-            status: "unscheduled".into(),
-            flags: vec!["long_span".into(), "missing_in".into()],
-        };
-        let text = timesheet(&[row]);
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "date,number,name,first_in,last_out,worked_s,status,flags");
-        let expected = r#"2026-03-03,"7","'=cmd(""x""), Åsa",,,60,"unscheduled","long_span;missing_in""#;
-        assert_eq!(lines[1], expected);
+        let flags = vec!["long_span".into(), "missing_in".into()];
+        let row =
+            vec![Cell::Text("=cmd(\"x\"), Åsa".into()), Cell::Empty, Cell::Count(60), Cell::List(flags)];
+        assert_eq!(rows(&[row]), "\"'=cmd(\"\"x\"\"), Åsa\",,60,\"long_span;missing_in\"\n");
     }
 
     #[test]

@@ -3,19 +3,24 @@
 use anyhow::{Context, Result};
 use sqlx::PgConnection;
 
-use crate::db::reports::{self, ExceptionRow, Filter};
-use crate::reports::table::{Cell, Column, Cursor, Kind, Page, Zones, column};
+use crate::date::{Date, Zoned};
+use crate::db::reports::{self, Filter};
+use crate::reports::table::{Cursor, Page, Row, row};
 
-/// The columns.
-pub const COLUMNS: &[Column] = &[
-    column("date", Kind::Date),
-    column("number", Kind::Text),
-    column("name", Kind::Text),
-    column("department", Kind::Text),
-    column("shift", Kind::Text),
-    column("exception", Kind::Text),
-    column("at", Kind::Time),
-];
+row! {
+    /// Something that somebody must look at.
+    pub struct Exception {
+        date: Date,
+        number: String,
+        name: String,
+        department: Option<String>,
+        shift: Option<String>,
+        /// A flag of a workday, or `unassigned`.
+        exception: String,
+        /// The punch that belongs to no day.
+        at: Option<Zoned>,
+    }
+}
 
 /// A page. Exceptions are few, so that a cursor is a number of rows.
 pub async fn page(
@@ -31,21 +36,7 @@ pub async fn page(
         }
         None => 0,
     };
-    let rows = reports::exceptions(conn, filter, skip, most).await?;
+    let rows: Vec<Exception> = reports::exceptions(conn, filter, skip, most).await?;
     let next = (rows.len() as i64 == most).then(|| Cursor(vec![(skip + most).to_string()]));
-    let mut zones = Zones::default();
-    let rows = rows.into_iter().map(|row| cells(row, &mut zones)).collect::<Result<_>>()?;
-    Ok(Page { rows, next })
-}
-
-fn cells(row: ExceptionRow, zones: &mut Zones) -> Result<Vec<Cell>> {
-    Ok(vec![
-        Cell::Date(row.date.to_jiff()),
-        Cell::Text(row.number),
-        Cell::Text(row.name),
-        Cell::text(row.department),
-        Cell::text(Some(row.shift)),
-        Cell::Text(row.exception),
-        zones.cell(row.at.map(jiff_sqlx::Timestamp::to_jiff), &row.zone)?,
-    ])
+    Ok(Page { rows: rows.into_iter().map(Exception::cells).collect(), next })
 }

@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 
 use crate::access::seen_by;
 use crate::accounts::{Actor, Scope};
-use crate::date::Day;
+use crate::date::Date;
 use crate::db::reports::Filter;
 use crate::error::{Error, Problem};
 #[cfg(feature = "pdf")]
@@ -60,11 +60,9 @@ pub enum Shape {
 #[serde(deny_unknown_fields)]
 pub struct Parameters {
     /// First date, `YYYY-MM-DD`; today if left out.
-    #[param(value_type = Option<String>, format = Date)]
-    from: Option<Day>,
+    from: Option<Date>,
     /// Last date; the first if left out.
-    #[param(value_type = Option<String>, format = Date)]
-    to: Option<Day>,
+    to: Option<Date>,
     /// One person's number.
     number: Option<String>,
     /// A department's name.
@@ -107,8 +105,8 @@ pub async fn get_report(
         "number": question.filter.number, "department": question.filter.department, "site": question.filter.site});
     let mut conn = app.pool.acquire().await.map_err(anyhow::Error::from)?;
     exists(&mut conn, &caller.0, &question.filter).await?;
-    let action = format!("report.{}", report.name());
-    let audited = db::audit::record(&mut conn, &caller.0.name, &action, report.name(), detail).await;
+    let action = format!("report.{}", report.as_str());
+    let audited = db::audit::record(&mut conn, &caller.0.name, &action, report.as_str(), detail).await;
     audited.map_err(anyhow::Error::from)?;
     if let Some(limit) = parameters.limit {
         if shape != Shape::Json {
@@ -120,7 +118,7 @@ pub async fn get_report(
         return Ok(permit.until_sent(one_page(report, &page)?));
     }
     drop(conn);
-    let name = format!("{}-{}-{}", report.name(), question.filter.from, question.filter.to);
+    let name = format!("{}-{}-{}", report.as_str(), question.filter.from, question.filter.to);
     let answer = match shape {
         Shape::Json => whole(&permit, app.pool, question, after, shape).await?,
         Shape::Csv => {
@@ -291,7 +289,7 @@ async fn whole(
 
 /// A workbook is written whole before it is sent: its directory stands at the end.
 async fn workbook(permit: &HeavyPermit, pool: &PgPool, question: &Question) -> Result<Vec<u8>, ApiError> {
-    let mut sheet = xlsx::Sheet::new(question.report.name(), question.report.columns())?;
+    let mut sheet = xlsx::Sheet::new(question.report.as_str(), question.report.columns())?;
     let mut after = None;
     loop {
         let page = page(permit, pool, question, after.take(), PAGE).await?;

@@ -28,7 +28,8 @@ pub fn rows(columns: &[Column], rows: &[Vec<Cell>]) -> Result<Vec<u8>> {
 fn value(out: &mut Vec<u8>, cell: &Cell) -> Result<()> {
     match cell {
         Cell::Empty => serde_json::to_writer(out, &())?,
-        Cell::Text(text) | Cell::Time(text, _) => serde_json::to_writer(out, text)?,
+        Cell::Text(text) => serde_json::to_writer(out, text)?,
+        Cell::Time(at) => serde_json::to_writer(out, at)?,
         Cell::List(words) => serde_json::to_writer(out, words)?,
         Cell::Date(date) => serde_json::to_writer(out, date)?,
         Cell::Count(number) => serde_json::to_writer(out, number)?,

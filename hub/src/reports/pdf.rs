@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use futures_util::future::join;
-use jiff::civil;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -33,6 +32,7 @@ use typst_kit::fonts::FontStore;
 use typst_layout::PagedDocument;
 use typst_pdf::PdfOptions;
 
+use crate::date::Date;
 use crate::reports::table::{Cell, Column, Kind};
 
 /// Rows of one document, at most. While a page is set, a row of 18 columns takes about 0.2 MB of
@@ -231,10 +231,10 @@ impl World for Desk {
 }
 
 /// A value as people read it. A time on the date of its row needs no date of its own.
-fn shown(cell: &Cell, kind: Kind, date: Option<civil::Date>) -> String {
+fn shown(cell: &Cell, kind: Kind, date: Option<Date>) -> String {
     match (cell, kind) {
-        (Cell::Time(_, local), _) if Some(local.date()) == date => local.strftime("%H:%M").to_string(),
-        (Cell::Time(_, local), _) => local.strftime("%Y-%m-%d %H:%M").to_string(),
+        (Cell::Time(at), _) if Some(Date(at.0.date())) == date => at.0.strftime("%H:%M").to_string(),
+        (Cell::Time(at), _) => at.0.strftime("%Y-%m-%d %H:%M").to_string(),
         (Cell::Count(seconds), Kind::Seconds) => {
             let minutes = seconds.unsigned_abs() / 60;
             let sign = if *seconds < 0 && minutes > 0 { "-" } else { "" };
@@ -290,14 +290,13 @@ fn told(errors: &[SourceDiagnostic]) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reports::table::column;
 
     const COLUMNS: &[Column] = &[
-        column("date", Kind::Date),
-        column("name", Kind::Text),
-        column("first_in", Kind::Time),
-        column("worked_s", Kind::Seconds),
-        column("flags", Kind::List),
+        Column { name: "date", kind: Kind::Date },
+        Column { name: "name", kind: Kind::Text },
+        Column { name: "first_in", kind: Kind::Time },
+        Column { name: "worked_s", kind: Kind::Seconds },
+        Column { name: "flags", kind: Kind::List },
     ];
 
     fn document(names: &[&str]) -> Document {
@@ -306,11 +305,11 @@ mod tests {
     }
 
     fn row(name: &str) -> Vec<Cell> {
-        let local = civil::date(2026, 3, 3).at(8, 0, 0, 0);
+        let at = "2026-03-03T08:00:00[Europe/Berlin]".parse().expect("a time");
         vec![
-            Cell::Date(civil::date(2026, 3, 3)),
+            Cell::Date(jiff::civil::date(2026, 3, 3).into()),
             Cell::Text(name.to_owned()),
-            Cell::Time("2026-03-03T08:00:00+01:00".to_owned(), local),
+            Cell::Time(crate::date::Zoned(at)),
             Cell::Count(30_599),
             Cell::List(vec!["long_span".to_owned(), "missing_in".to_owned()]),
         ]

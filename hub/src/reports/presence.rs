@@ -3,85 +3,82 @@
 
 use anyhow::Result;
 use attendance::{ClockState, Direction, Punch, deduplicate};
-use jiff::{SignedDuration, Timestamp, ToSpan};
-use sqlx::PgConnection;
+use jiff::ToSpan;
+use sqlx::{FromRow, PgConnection};
 
-use crate::db::reports::{self, Filter, RecentRow};
-use crate::reports::table::{Cell, Column, Kind, Page, Zones, column};
+use crate::date::{Timestamp, Zoned};
+use crate::db::punches;
+use crate::db::reports::{self, Filter};
+use crate::reports::table::{Page, row, whole};
+use crate::text::words;
 
 /// Whoever was seen longer ago than this is not here any more.
 const SEEN_H: i64 = 24;
 /// Punches without a direction turn each other round for so long: the longest shift with some overtime.
-const TURN: SignedDuration = SignedDuration::from_hours(16);
+const TURN_H: i64 = 16;
 
-/// The columns. `since` is when and `terminal` where somebody came; of somebody who perhaps is in, when and
-/// where they were last seen.
-pub const COLUMNS: &[Column] = &[
-    column("number", Kind::Text),
-    column("name", Kind::Text),
-    column("department", Kind::Text),
-    column("site", Kind::Text),
-    column("since", Kind::Time),
-    column("terminal", Kind::Text),
-    column("presence", Kind::Text),
-];
-
-/// What the punches of somebody say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Presence {
-    /// In.
-    In,
-    /// Nothing says that they have gone, but for an even number of punches or their age.
-    PerhapsIn,
+row! {
+    /// Somebody who is in, or perhaps is. `since` is when and `terminal` where they came; of somebody who perhaps is
+    /// in, when and where they were last seen.
+    #[derive(Clone)]
+    pub struct Present {
+        number: String,
+        name: String,
+        department: Option<String>,
+        site: String,
+        since: Zoned,
+        terminal: String,
+        #[sqlx(skip)]
+        presence: String,
+    }
 }
 
-impl Presence {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::In => "in",
-            Self::PerhapsIn => "perhaps in",
-        }
+/// A recent punch.
+#[derive(FromRow)]
+struct Recent {
+    #[sqlx(flatten)]
+    whose: Present,
+    at: Timestamp,
+    direction: punches::Direction,
+    /// The terminal's site.
+    place: String,
+}
+
+words! {
+    /// What the punches of somebody say.
+    pub enum Presence {
+        In = "in",
+        /// Nothing says that they have gone, but for an even number of punches or their age.
+        PerhapsIn = "perhaps in",
     }
 }
 
 /// Everybody who is in, then everybody who perhaps is.
 pub async fn page(conn: &mut PgConnection, filter: &Filter, within_s: u32, now: Timestamp) -> Result<Page> {
-    let recent = reports::recent(conn, filter, (now.checked_sub(SEEN_H.hours())?, now)).await?;
-    let of_person = recent.chunk_by(|one, other| one.number == other.number);
+    let recent: Vec<Recent> = reports::recent(conn, filter, (now.plus(-SEEN_H.hours()), now)).await?;
+    let of_person = recent.chunk_by(|one, other| one.whose.number == other.whose.number);
     let mut found: Vec<_> =
         of_person.filter_map(|rows| whereabouts(rows, i64::from(within_s), now)).collect();
     // Whoever is inside here counts here, and whoever belongs here is missed here.
-    let asked =
-        |row: &RecentRow| filter.site.as_ref().is_none_or(|site| [&row.site, &row.place].contains(&site));
-    found.retain(|(_, row)| asked(row));
+    let here = |row: &Recent, site| [&row.whose.site, &row.place].contains(&site);
+    found.retain(|(_, row)| filter.site.as_ref().is_none_or(|site| here(row, site)));
     found.sort_by_key(|(presence, _)| *presence); // and those of each by number, as they came
-    let mut zones = Zones::default();
-    let rows = found.into_iter().map(|(presence, row)| cells(presence, row, &mut zones));
-    Ok(Page { rows: rows.collect::<Result<_>>()?, next: None })
-}
-
-fn cells(presence: Presence, row: &RecentRow, zones: &mut Zones) -> Result<Vec<Cell>> {
-    Ok(vec![
-        Cell::Text(row.number.clone()),
-        Cell::Text(row.name.clone()),
-        Cell::text(row.department.clone()),
-        Cell::Text(row.site.clone()),
-        zones.cell(Some(row.at.to_jiff()), &row.zone)?,
-        Cell::Text(row.terminal.clone()),
-        Cell::Text(presence.as_str().to_owned()),
-    ])
+    let rows = found
+        .into_iter()
+        .map(|(presence, row)| Present { presence: presence.to_string(), ..row.whose.clone() });
+    Ok(whole(rows.collect()))
 }
 
 /// Whether somebody is in, or may be, and the punch that says so. Rows are those of one person, by time.
-fn whereabouts(rows: &[RecentRow], within_s: i64, now: Timestamp) -> Option<(Presence, &RecentRow)> {
-    let punch = |(index, row): (usize, &RecentRow)| {
-        let direction = Direction::read(&row.direction);
+fn whereabouts(rows: &[Recent], within_s: i64, now: Timestamp) -> Option<(Presence, &Recent)> {
+    let punch = |(index, row): (usize, &Recent)| {
+        let direction = row.direction.into();
         // The index stands in for the terminal: it only has to come back.
-        Punch::new(row.at.to_jiff(), direction, index.to_string().into(), ClockState::Synchronised)
+        Punch::new(row.at.0, direction, index.to_string().into(), ClockState::Synchronised)
     };
     let kept = deduplicate(rows.iter().enumerate().map(punch).collect(), within_s).kept;
     let last = kept.last()?;
-    let turns = now.saturating_sub(TURN).ok()?.as_second();
+    let turns = now.plus(-TURN_H.hours()).as_second();
     let recent = kept.partition_point(|punch| punch.at <= turns);
     let came = match last.direction {
         Direction::Out => return None,
@@ -113,23 +110,25 @@ fn came(punches: &[Punch]) -> Option<&Punch> {
 
 #[cfg(test)]
 mod tests {
-    use jiff_sqlx::ToSqlx;
+    use jiff::tz::TimeZone;
 
     use super::*;
 
     const NOW: i64 = 24 * 3600;
 
-    fn rows(punches: &[(i64, &str)]) -> Vec<RecentRow> {
-        let row = |(at, direction): &(i64, &str)| RecentRow {
-            number: "1".into(),
-            name: "Ada".into(),
-            department: None,
-            site: "Main".into(),
-            zone: "UTC".into(),
-            at: Timestamp::from_second(*at).expect("a time").to_sqlx(),
-            direction: (*direction).to_owned(),
-            terminal: "Gate".into(),
-            place: "Main".into(),
+    fn rows(punches: &[(i64, &str)]) -> Vec<Recent> {
+        let row = |(at, direction): &(i64, &str)| {
+            let at = Timestamp::from_second(*at);
+            let whose = Present {
+                number: "1".into(),
+                name: "Ada".into(),
+                department: None,
+                site: "Main".into(),
+                since: at.in_zone(&TimeZone::UTC),
+                terminal: "Gate".into(),
+                presence: String::new(),
+            };
+            Recent { whose, at, direction: direction.parse().expect("a direction"), place: "Main".into() }
         };
         punches.iter().map(row).collect()
     }
@@ -137,9 +136,9 @@ mod tests {
     /// What the punches say a day later, and since when.
     fn said(punches: &[(i64, &str)]) -> Option<(&'static str, i64)> {
         let rows = rows(punches);
-        let now = Timestamp::from_second(NOW).expect("a time");
+        let now = Timestamp::from_second(NOW);
         let (presence, row) = whereabouts(&rows, 60, now)?;
-        Some((presence.as_str(), row.at.to_jiff().as_second()))
+        Some((presence.as_str(), row.at.as_second()))
     }
 
     #[test]

@@ -1,22 +1,26 @@
 //! How punctual people are, and whether that changes.
 
 use anyhow::Result;
-use jiff::Timestamp;
 use sqlx::PgConnection;
 
-use crate::db::reports::{self, Filter, TrendRow};
-use crate::reports::table::{Cell, Column, Kind, Page, column};
+use crate::date::{Date, Timestamp};
+use crate::db::reports::{self, Filter};
+use crate::reports::table::{Page, row, whole};
 
-/// The columns.
-pub const COLUMNS: &[Column] = &[
-    column("begins", Kind::Date),
-    column("arrivals", Kind::Count),
-    column("late", Kind::Count),
-    column("late_percent", Kind::Count),
-    column("mean_late_s", Kind::Seconds),
-    column("absent", Kind::Count),
-    column("provisional", Kind::Count),
-];
+row! {
+    /// How punctual people were in some days.
+    pub struct Trend {
+        begins: Date,
+        /// Workdays with a shift on which somebody came.
+        arrivals: i64,
+        late: i64,
+        #[sqlx(skip)]
+        late_percent: Option<i64>,
+        mean_late_s: i64,
+        absent: i64,
+        provisional: i64,
+    }
+}
 
 /// The whole trend.
 pub async fn page(
@@ -25,20 +29,11 @@ pub async fn page(
     by: &'static str,
     now: Timestamp,
 ) -> Result<Page> {
-    let rows = reports::trend(conn, filter, by, now).await?;
-    Ok(Page { rows: rows.iter().map(cells).collect(), next: None })
-}
-
-fn cells(row: &TrendRow) -> Vec<Cell> {
-    vec![
-        Cell::Date(row.begins.to_jiff()),
-        Cell::Count(row.arrivals),
-        Cell::Count(row.late),
-        percent(row.late, row.arrivals).map_or(Cell::Empty, Cell::Count),
-        Cell::Count(row.mean_late_s),
-        Cell::Count(row.absent),
-        Cell::Count(row.provisional),
-    ]
+    let mut rows: Vec<Trend> = reports::trend(conn, filter, by, now).await?;
+    for row in &mut rows {
+        row.late_percent = percent(row.late, row.arrivals);
+    }
+    Ok(whole(rows))
 }
 
 /// A share in whole percent, rounded as people round; none of nothing.

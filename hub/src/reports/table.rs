@@ -1,11 +1,9 @@
 //! A report as a table: columns that know what they hold, rows that come in pages.
 
-use std::collections::HashMap;
-
 use anyhow::{Context, Result};
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
+
+use crate::date::{Date, Zoned};
+use crate::db::workdays::Status;
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +33,16 @@ pub struct Column {
     pub kind: Kind,
 }
 
-/// A column.
-pub const fn column(name: &'static str, kind: Kind) -> Column {
-    Column { name, kind }
-}
-
 impl Column {
+    /// The column of a field. Numbers whose name ends in `_s` are seconds.
+    pub const fn of<T: Value>(name: &'static str) -> Self {
+        let kind = match (T::KIND, name.as_bytes()) {
+            (Kind::Count, [.., b'_', b's']) => Kind::Seconds,
+            (kind, _) => kind,
+        };
+        Self { name, kind }
+    }
+
     /// Its heading for people: `worked_s` is `Worked`.
     pub fn heading(&self) -> String {
         let words = self.name.strip_suffix("_s").unwrap_or(self.name).replace('_', " ");
@@ -60,8 +62,8 @@ pub enum Cell {
     List(Vec<String>),
     /// A date.
     Date(Date),
-    /// A local time: its text with the offset, and as the clock on the wall showed it.
-    Time(String, jiff::civil::DateTime),
+    /// A local time.
+    Time(Zoned),
     /// A number, or seconds.
     Count(i64),
     /// Yes or no.
@@ -69,21 +71,12 @@ pub enum Cell {
 }
 
 impl Cell {
-    /// Seconds or a number, if known.
-    pub fn count(number: Option<i32>) -> Self {
-        number.map_or(Self::Empty, |number| Self::Count(number.into()))
-    }
-
-    /// Words, if there are any.
-    pub fn text(text: Option<String>) -> Self {
-        text.filter(|text| !text.is_empty()).map_or(Self::Empty, Self::Text)
-    }
-
     /// What CSV writes.
     pub fn plain(&self) -> String {
         match self {
             Self::Empty => String::new(),
-            Self::Text(text) | Self::Time(text, _) => text.clone(),
+            Self::Text(text) => text.clone(),
+            Self::Time(at) => at.to_string(),
             Self::List(words) => words.join(";"),
             Self::Date(date) => date.to_string(),
             Self::Count(number) => number.to_string(),
@@ -117,19 +110,74 @@ impl Cursor {
     }
 }
 
-/// Zones by name, each looked up once.
-#[derive(Default)]
-pub struct Zones(HashMap<String, TimeZone>);
+/// What a field of a row holds, and how it becomes a cell.
+pub trait Value: Into<Cell> {
+    const KIND: Kind;
+}
 
-impl Zones {
-    /// An instant as the wall clock of a zone shows it.
-    pub fn cell(&mut self, at: Option<Timestamp>, zone: &str) -> Result<Cell> {
-        let Some(at) = at else { return Ok(Cell::Empty) };
-        if !self.0.contains_key(zone) {
-            let known = TimeZone::get(zone).with_context(|| format!("there is no time zone {zone:?}"))?;
-            self.0.insert(zone.to_owned(), known);
+macro_rules! values {
+    ($($type:ty, $kind:ident, $value:pat => $cell:expr;)+) => {$(
+        impl Value for $type {
+            const KIND: Kind = Kind::$kind;
         }
-        let zoned = at.to_zoned(self.0[zone].clone());
-        Ok(Cell::Time(zoned.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(), zoned.datetime()))
+
+        impl From<$type> for Cell {
+            fn from($value: $type) -> Self {
+                $cell
+            }
+        }
+    )+};
+}
+
+values! {
+    String, Text, text => Self::Text(text);
+    Status, Text, status => Self::Text(status.to_string());
+    Vec<String>, List, words => Self::List(words);
+    Date, Date, date => Self::Date(date);
+    Zoned, Time, at => Self::Time(at);
+    i32, Count, number => Self::Count(number.into());
+    i64, Count, number => Self::Count(number);
+    bool, Truth, truth => Self::Truth(truth);
+}
+
+impl<T: Value> Value for Option<T> {
+    const KIND: Kind = T::KIND;
+}
+
+impl<T: Value> From<Option<T>> for Cell {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Empty, T::into)
     }
+}
+
+/// A row of a report: its fields are the columns.
+pub trait Row {
+    const COLUMNS: &'static [Column];
+
+    fn cells(self) -> Vec<Cell>;
+}
+
+/// Makes a struct a [`Row`] that the database can read.
+macro_rules! row {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$doc:meta])* $vis:vis $field:ident: $type:ty,)+ }) => {
+        $(#[$meta])*
+        #[derive(sqlx::FromRow)]
+        #[allow(clippy::struct_field_names, reason = "the names are those of columns")]
+        pub struct $name { $($(#[$doc])* $vis $field: $type,)+ }
+
+        impl $crate::reports::table::Row for $name {
+            const COLUMNS: &'static [$crate::reports::table::Column] =
+                &[$($crate::reports::table::Column::of::<$type>(stringify!($field))),+];
+
+            fn cells(self) -> Vec<$crate::reports::table::Cell> {
+                vec![$(self.$field.into()),+]
+            }
+        }
+    };
+}
+pub(crate) use row;
+
+/// Rows as the cells of the last page.
+pub fn whole<R: Row>(rows: Vec<R>) -> Page {
+    Page { rows: rows.into_iter().map(R::cells).collect(), next: None }
 }

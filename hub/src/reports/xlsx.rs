@@ -63,8 +63,9 @@ impl Sheet {
                         let date = date.to_datetime(jiff::civil::Time::midnight());
                         sheet.write_number_with_format(self.row, place, serial(date), &self.formats.date)?
                     }
-                    (Cell::Time(_, local), _) => {
-                        sheet.write_number_with_format(self.row, place, serial(*local), &self.formats.time)?
+                    (Cell::Time(at), _) => {
+                        let local = serial(at.0.datetime());
+                        sheet.write_number_with_format(self.row, place, local, &self.formats.time)?
                     }
                     (Cell::Count(seconds), Kind::Seconds) => {
                         let hours = *seconds as f64 / HOUR_S;

@@ -1,25 +1,17 @@
 //! Calendars of holidays. Sites follow them.
 
-use jiff::civil::Date;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 use sqlx::PgPool;
 use utoipa::ToSchema;
 
+use crate::date::Date;
 use crate::db;
 use crate::db::recompute_queue::Whose;
+use crate::db::sites::Holiday;
 use crate::error::{Error, Problem, check_text};
-use crate::schedules::{Change, Dates, Effect, NAME, Touched};
-
-/// A holiday.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Holiday {
-    /// When.
-    #[schema(value_type = String, format = Date)]
-    date: Date,
-    /// What it is called.
-    name: String,
-}
+use crate::schedules::{Change, Dates, Effect, Touched};
+use crate::text::SHORT_NAME;
 
 /// What a holiday is called.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -40,9 +32,7 @@ pub async fn holidays(pool: &PgPool, calendar: &str) -> Result<Vec<Holiday>, Err
     if !db::sites::calendars(&mut conn).await?.iter().any(|name| name == calendar) {
         return Err(Problem::CalendarUnknown { calendar: calendar.to_owned() }.into());
     }
-    let holidays = db::sites::holidays(&mut conn, calendar).await?;
-    let holiday = |holiday: db::sites::Holiday| Holiday { date: holiday.date, name: holiday.name };
-    Ok(holidays.into_iter().map(holiday).collect())
+    Ok(db::sites::holidays(&mut conn, calendar).await?)
 }
 
 /// Adds a holiday to a calendar (which is made if it is not there) or calls it something else.
@@ -52,11 +42,10 @@ pub async fn put(
     date: Date,
     setting: &HolidaySetting,
 ) -> Result<Effect, Error> {
-    check_text("calendar", calendar, NAME)?;
-    check_text("name", &setting.name, NAME)?;
+    check_text("calendar", calendar, SHORT_NAME)?;
+    check_text("name", &setting.name, SHORT_NAME)?;
     let mut transaction = change.begin().await?;
-    let holiday = db::sites::Holiday { date, name: setting.name.clone() };
-    let before = db::sites::put_holiday(&mut transaction, calendar, &holiday).await?;
+    let before = db::sites::put_holiday(&mut transaction, calendar, date, &setting.name).await?;
     let people =
         change.ask(&mut transaction, Touched::Many(Whose::Calendar(calendar)), Dates::one(date)).await?;
     let detail = json!({"date": date, "name": setting.name, "before": before});
@@ -67,9 +56,9 @@ pub async fn put(
 /// Makes a holiday an ordinary day again.
 pub async fn remove(change: &Change<'_>, calendar: &str, date: Date) -> Result<Effect, Error> {
     let mut transaction = change.begin().await?;
-    let before = db::sites::drop_holiday(&mut transaction, calendar, date)
-        .await?
-        .ok_or_else(|| Error::from(Problem::HolidayUnknown { calendar: calendar.to_owned(), date }))?;
+    let before = db::sites::drop_holiday(&mut transaction, calendar, date).await?.ok_or_else(|| {
+        Error::from(Problem::HolidayUnknown { calendar: calendar.to_owned(), date: date.0 })
+    })?;
     let people =
         change.ask(&mut transaction, Touched::Many(Whose::Calendar(calendar)), Dates::one(date)).await?;
     let detail = json!({"date": date, "before": before});

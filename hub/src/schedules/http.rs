@@ -11,11 +11,12 @@ use utoipa_axum::routes;
 
 use crate::accounts::Actor;
 use crate::clock;
+use crate::db::schedules::{Schedule, Shift};
 use crate::imports::Outcome;
 use crate::imports::http as imports;
 use crate::imports::http::{ImportForm, Options, file_limit};
-use crate::schedules::patterns::{self, Pattern, PatternSetting};
-use crate::schedules::shifts::{self, NamedShift};
+use crate::schedules::patterns::{self, PatternSetting};
+use crate::schedules::shifts;
 use crate::schedules::{Change, Effect, import};
 use crate::web::error::ProblemDetails;
 use crate::web::query::DryRun;
@@ -46,8 +47,8 @@ impl App {
 
 /// All shifts.
 #[utoipa::path(get, path = "/shifts", responses(
-    (status = 200, body = [NamedShift])))]
-pub async fn list_shifts(State(app): State<App>, caller: Caller) -> Result<Json<Vec<NamedShift>>, ApiError> {
+    (status = 200, body = [Shift])))]
+pub async fn list_shifts(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Shift>>, ApiError> {
     caller.staff()?;
     Ok(Json(shifts::shifts(&app.pool).await?))
 }
@@ -67,8 +68,8 @@ pub async fn put_shift(
 
 /// All patterns of shifts.
 #[utoipa::path(get, path = "/schedules", responses(
-    (status = 200, body = [Pattern])))]
-pub async fn list_schedules(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Pattern>>, ApiError> {
+    (status = 200, body = [Schedule])))]
+pub async fn list_schedules(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Schedule>>, ApiError> {
     caller.staff()?;
     Ok(Json(patterns::schedules(&app.pool).await?))
 }

@@ -5,17 +5,17 @@ pub mod leave;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use jiff::ToSpan;
-use jiff::civil::Date;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::date::Date;
 use crate::db;
 use crate::db::imports::Piece;
 use crate::imports::dates::{Span, tell_overlaps};
 use crate::imports::fields::{Column, Fields, quoted};
 use crate::imports::{Change, Difference, ImportError, Importer, OWN, Outcome, Problems, Run, people_with};
+use crate::text::SHORT_NAME;
 
 /// What a row says; what is no good has been told and is left out.
 pub struct Draft {
@@ -31,7 +31,7 @@ impl Draft {
         Self {
             row: fields.row(),
             number: fields.number("number"),
-            schedule: fields.required("schedule", 100).ok(),
+            schedule: fields.required("schedule", SHORT_NAME).ok(),
             dates: fields.range(|_| Date::MAX).ok(),
         }
     }
@@ -78,7 +78,7 @@ impl Importer for Plan {
         let numbers = drafts.iter().filter_map(|draft| draft.number.clone()).collect();
         let people = people_with(conn, run, numbers).await?;
         let ids: Vec<Uuid> = people.values().copied().collect();
-        let schedules = db::imports::schedules(conn).await?.into_iter().collect();
+        let schedules = db::imports::schedules(conn).await?;
         Ok(Known { people, schedules, pieces: db::imports::pieces(conn, &ids).await? })
     }
 
@@ -115,7 +115,7 @@ impl Importer for Plan {
         db::imports::drop_pieces(conn, &self.gone).await?;
         db::imports::put_pieces(conn, &self.put).await?;
         let after: HashSet<Uuid> = db::schedules::scheduled(conn, &people).await?.into_iter().collect();
-        db::audit::record_many(conn, run.by.name, "schedule.assign", &self.told).await?;
+        db::audit::record_many(conn, run.by, "schedule.assign", &self.told).await?;
         // Whoever had no schedule at all was judged by another rule on every day.
         let whole = before.symmetric_difference(&after).map(|person| run.extent.whole(*person));
         let touched =
@@ -167,7 +167,7 @@ impl<'a> Request<'a> {
         let number = draft.number.as_deref();
         let person = number.and_then(|number| known.people.get(number).copied());
         if let (Some(number), None) = (number, person) {
-            let reason = format!("there is nobody with the number {}: import people first", quoted(number));
+            let reason = format!("no employee has the number {}: import people first", quoted(number));
             problems.add(draft.row, "number", reason);
         }
         let schedule = draft.schedule.as_ref().and_then(|name| known.schedules.get(name).copied());
@@ -190,7 +190,7 @@ impl<'a> Request<'a> {
             if piece.schedule != self.schedule || next != Some(piece.from) {
                 return false;
             }
-            next = end(piece).tomorrow().ok();
+            next = end(piece).0.tomorrow().ok().map(Date);
         }
         pieces.last().is_some_and(|piece| end(piece) == self.to)
     }
@@ -238,8 +238,8 @@ impl Timelines {
                 pieces.push(piece);
                 continue;
             }
-            let left = cut(piece, piece.from, from.saturating_sub(1.day()));
-            let begin = to.saturating_add(1.day());
+            let left = cut(piece, piece.from, from.plus(-1));
+            let begin = to.plus(1);
             let right = if to < Date::MAX { cut(piece, begin, end(&piece)) } else { None };
             // One of them keeps the row.
             let right =
@@ -270,11 +270,13 @@ impl Timelines {
 
 #[cfg(test)]
 mod tests {
-    use jiff::civil::date;
-
     use super::*;
     use crate::imports::Upload;
     use crate::imports::fields::Table;
+
+    fn date(year: i16, month: i8, day: i8) -> Date {
+        jiff::civil::date(year, month, day).into()
+    }
 
     const ADA: Uuid = Uuid::from_u128(1);
     const EARLY: i64 = 1;
@@ -395,7 +397,7 @@ mod tests {
         let told: Vec<&str> = told.lines().collect();
         let expected = [
             "row 2, column from: \"2026-02-30\" is no date",
-            "row 2, column number: there is nobody with the number \"9\": import people first",
+            "row 2, column number: no employee has the number \"9\": import people first",
             "row 2, column schedule: there is no schedule \"Night\"",
             "row 4, column to: 2026-01-31 is before from, 2026-02-01",
             "row 5, column from: its dates overlap with those of row 3",

@@ -1,8 +1,6 @@
 //! Leave of people, day by day.
 
-use jiff::ToSpan;
-use jiff::civil::Date;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
@@ -10,8 +8,9 @@ use uuid::Uuid;
 
 use crate::access::{seen_by, someone_else};
 use crate::accounts::Actor;
-use crate::date::{Day, range};
+use crate::date::{Date, range};
 use crate::db;
+use crate::db::leave::LeaveDay;
 use crate::error::{Error, Problem, check_text};
 use crate::schedules::{Change, Dates, Effect, Touched};
 
@@ -20,28 +19,14 @@ const DAYS: i32 = 366;
 /// Letters of a reason, at most.
 const REASON: usize = 200;
 
-/// A day of leave.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct LeaveDay {
-    /// When.
-    #[schema(value_type = String, format = Date)]
-    date: Date,
-    /// Whether only half of it.
-    half: bool,
-    /// Why, as people wrote it.
-    reason: String,
-}
-
 /// Leave from one date to another.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LeaveSetting {
     /// First date.
-    #[schema(value_type = String, format = Date)]
-    from: Day,
+    from: Date,
     /// Last date.
-    #[schema(value_type = String, format = Date)]
-    to: Day,
+    to: Date,
     /// Whether only half of each.
     #[serde(default)]
     half: bool,
@@ -63,8 +48,7 @@ pub async fn leave(
     let detail = json!({"from": from, "to": to});
     db::audit::record(&mut transaction, &actor.name, "leave.look", &person.id.to_string(), detail).await?;
     transaction.commit().await?;
-    let day = |day: db::leave::LeaveDay| LeaveDay { date: day.date, half: day.half, reason: day.reason };
-    Ok(days.into_iter().map(day).collect())
+    Ok(days)
 }
 
 /// Days of leave as the audit shows them: without reasons, which may speak of somebody's health.
@@ -81,14 +65,8 @@ pub async fn put(change: &Change<'_>, number: &str, setting: &LeaveSetting) -> R
     }
     let mut transaction = change.begin().await?;
     let person = someone_else(&mut transaction, change.actor, number).await?;
-    let dates = from.series(1.day()).take_while(|date| *date <= to);
-    let day = |date| db::leave::LeaveDay {
-        person: person.id,
-        date,
-        half: setting.half,
-        reason: setting.reason.clone(),
-    };
-    let days: Vec<_> = dates.map(day).collect();
+    let day = |date| LeaveDay { person: person.id, date, half: setting.half, reason: setting.reason.clone() };
+    let days: Vec<_> = from.through(to).map(day).collect();
     let before = known(&mut transaction, person.id, (from, to)).await?;
     db::leave::put(&mut transaction, &days).await?;
     let dates = Dates::between(from, Some(to));
@@ -105,7 +83,7 @@ pub async fn remove(change: &Change<'_>, number: &str, (from, to): (Date, Date))
     let before = known(&mut transaction, person.id, (from, to)).await?;
     let days = db::leave::remove(&mut transaction, person.id, from, to).await?;
     if days == 0 {
-        return Err(Problem::LeaveUnknown { number: number.to_owned(), from, to }.into());
+        return Err(Problem::LeaveUnknown { number: number.to_owned(), from: from.0, to: to.0 }.into());
     }
     let dates = Dates::between(from, Some(to));
     let people = change.ask(&mut transaction, Touched::Person(person.id), dates).await?;

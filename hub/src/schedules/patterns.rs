@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -11,32 +10,18 @@ use uuid::Uuid;
 
 use crate::access::{seen_by, someone_else};
 use crate::accounts::Actor;
-use crate::date::Day;
+use crate::date::Date;
 use crate::db;
 use crate::db::recompute_queue::Whose;
-use crate::db::schedules::Assignment;
+use crate::db::schedules::{Assignment, Schedule};
 use crate::error::{Error, Problem, check_text};
-use crate::schedules::{Change, Dates, Effect, NAME, Touched};
+use crate::schedules::{Change, Dates, Effect, Touched};
+use crate::text::SHORT_NAME;
 
 /// Days of a cycle, at most.
 const CYCLE: i32 = 366;
 /// Shifts of a day, at most.
 const SHIFTS: usize = 10;
-
-/// A pattern of days that repeats.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = Schedule)]
-pub struct Pattern {
-    /// Its name.
-    name: String,
-    /// The date of its first day, or of any later beginning of the cycle.
-    #[schema(value_type = String, format = Date)]
-    anchor: Date,
-    /// After so many days it begins again.
-    cycle_days: i32,
-    /// The shifts of each day.
-    days: Vec<Vec<String>>,
-}
 
 /// What a pattern shall be. A weekly one has 7 days and is anchored on a Monday.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -44,8 +29,7 @@ pub struct Pattern {
 #[schema(as = ScheduleSetting)]
 pub struct PatternSetting {
     /// The date of its first day.
-    #[schema(value_type = String, format = Date)]
-    anchor: Day,
+    anchor: Date,
     /// After so many days it begins again.
     #[schema(minimum = 1, maximum = 366)]
     cycle_days: i32,
@@ -60,11 +44,9 @@ pub struct AssignmentSetting {
     /// The name of the pattern; null for none.
     schedule: Option<String>,
     /// First date.
-    #[schema(value_type = String, format = Date)]
-    from: Day,
+    from: Date,
     /// Last date; for good if left out.
-    #[schema(value_type = Option<String>, format = Date)]
-    to: Option<Day>,
+    to: Option<Date>,
 }
 
 /// What a date holds instead of the pattern's shifts.
@@ -79,29 +61,15 @@ pub struct Override {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Plan {
     /// The patterns that they follow.
-    assignments: Vec<Followed>,
+    assignments: Vec<Assignment>,
     /// The dates that hold a shift or differ from the pattern.
     days: Vec<PlannedDay>,
-}
-
-/// A pattern that somebody follows.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Followed {
-    /// Its name.
-    schedule: String,
-    /// First date.
-    #[schema(value_type = String, format = Date)]
-    from: Date,
-    /// Last date, if it ends.
-    #[schema(value_type = Option<String>, format = Date)]
-    to: Option<Date>,
 }
 
 /// A date of somebody's plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct PlannedDay {
     /// The date.
-    #[schema(value_type = String, format = Date)]
     date: Date,
     /// The names of its shifts.
     shifts: Vec<String>,
@@ -110,29 +78,8 @@ pub struct PlannedDay {
 }
 
 /// All patterns, by name.
-pub async fn schedules(pool: &PgPool) -> Result<Vec<Pattern>, Error> {
-    patterns(&mut *pool.acquire().await?).await
-}
-
-async fn patterns(conn: &mut PgConnection) -> Result<Vec<Pattern>, Error> {
-    let mut days: HashMap<(String, i32), Vec<String>> = HashMap::new();
-    for (schedule, day, shift) in db::schedules::named_days(conn).await? {
-        days.entry((schedule, day)).or_default().push(shift);
-    }
-    let pattern = |schedule: db::schedules::Schedule| Pattern {
-        days: (0..schedule.cycle_days)
-            .map(|day| days.remove(&(schedule.name.clone(), day)).unwrap_or_default())
-            .collect(),
-        name: schedule.name,
-        anchor: schedule.anchor,
-        cycle_days: schedule.cycle_days,
-    };
-    Ok(db::schedules::list(conn).await?.into_iter().map(pattern).collect())
-}
-
-/// The pattern of a name, if there is one.
-async fn pattern(conn: &mut PgConnection, name: &str) -> Result<Option<Pattern>, Error> {
-    Ok(patterns(conn).await?.into_iter().find(|pattern| pattern.name == name))
+pub async fn schedules(pool: &PgPool) -> Result<Vec<Schedule>, Error> {
+    Ok(db::schedules::list(&mut *pool.acquire().await?).await?)
 }
 
 impl PatternSetting {
@@ -177,27 +124,23 @@ async fn exist(conn: &mut PgConnection, wanted: &[&str]) -> Result<(), Error> {
 
 /// Makes or replaces a pattern.
 pub async fn put(change: &Change<'_>, name: &str, setting: &PatternSetting) -> Result<Effect, Error> {
-    check_text("name", name, NAME)?;
+    check_text("name", name, SHORT_NAME)?;
     let days = setting.check()?;
     let mut transaction = change.begin().await?;
     let names: Vec<&str> = days.iter().map(|(_, shift)| shift.as_str()).collect();
     exist(&mut transaction, &names).await?;
-    let before = pattern(&mut transaction, name).await?;
-    let schedule = db::schedules::Schedule {
-        name: name.to_owned(),
-        anchor: setting.anchor.0,
-        cycle_days: setting.cycle_days,
-    };
-    db::schedules::put(&mut transaction, &schedule, &days).await?;
+    let known = db::schedules::list(&mut transaction).await?;
+    let before = known.into_iter().find(|schedule| schedule.name == name);
+    db::schedules::put(&mut transaction, name, setting.anchor, setting.cycle_days, &days).await?;
     let people = change.ask(&mut transaction, Touched::Many(Whose::Schedule(name)), Dates::ALL).await?;
-    let detail = json!({"anchor": setting.anchor.0, "cycle_days": setting.cycle_days, "days": setting.days, "before": before});
+    let detail = json!({"anchor": setting.anchor, "cycle_days": setting.cycle_days, "days": setting.days, "before": before});
     change.record(&mut transaction, "schedule.put", name, detail).await?;
     change.finish(transaction, people).await
 }
 
 /// Lets a person follow a pattern, or none, from one date to another.
 pub async fn assign(change: &Change<'_>, number: &str, setting: &AssignmentSetting) -> Result<Effect, Error> {
-    let (from, to) = (setting.from.0, setting.to.map(|to| to.0));
+    let (from, to) = (setting.from, setting.to);
     if to.is_some_and(|to| to < from) {
         return Err(Problem::ScheduleEndsBeforeStart.of("to"));
     }
@@ -206,7 +149,8 @@ pub async fn assign(change: &Change<'_>, number: &str, setting: &AssignmentSetti
     // Two at once would leave what neither of them asked for.
     db::recompute_queue::hold(&mut transaction, &[person.id]).await?;
     let had = scheduled(&mut transaction, person.id).await?;
-    let before = followed(&mut transaction, person.id, (from, to.unwrap_or(Date::MAX))).await?;
+    let last = to.unwrap_or(Date::MAX);
+    let before = db::schedules::assignments(&mut transaction, &[person.id], from, last).await?;
     match &setting.schedule {
         Some(name) => {
             let schedule = db::schedules::id_of(&mut transaction, name)
@@ -225,16 +169,6 @@ pub async fn assign(change: &Change<'_>, number: &str, setting: &AssignmentSetti
 /// Whether somebody has any schedule at all.
 async fn scheduled(conn: &mut PgConnection, person: Uuid) -> Result<bool, Error> {
     Ok(!db::schedules::scheduled(conn, &[person]).await?.is_empty())
-}
-
-/// The patterns that somebody follows between two dates.
-async fn followed(
-    conn: &mut PgConnection,
-    person: Uuid,
-    (from, to): (Date, Date),
-) -> Result<Vec<Followed>, Error> {
-    let assignments = db::schedules::assignments(conn, &[person], from, to).await?.into_iter();
-    Ok(assignments.map(|a| Followed { schedule: a.name, from: a.from, to: a.to }).collect())
 }
 
 /// Asks for the days that a change to somebody's schedule may touch. Who had no schedule at all, or
@@ -287,9 +221,7 @@ pub async fn plan(
     db::audit::record(&mut transaction, &actor.name, "plan.look", &person.id.to_string(), detail).await?;
     transaction.commit().await?;
     let days = planned(&assignments, &pattern, singles, (from, to));
-    let followed = assignments.into_iter();
-    let followed = followed.map(|a| Followed { schedule: a.name, from: a.from, to: a.to });
-    Ok(Plan { assignments: followed.collect(), days })
+    Ok(Plan { assignments, days })
 }
 
 /// The dates of a range that hold a shift or differ from the pattern.
@@ -302,13 +234,10 @@ fn planned(
     let mut days: BTreeMap<Date, PlannedDay> = BTreeMap::new();
     for assignment in assignments {
         let last = assignment.to.map_or(to, |last| last.min(to));
-        let mut date = assignment.from.max(from);
-        while date <= last {
+        for date in assignment.from.max(from).through(last) {
             if let Some(shifts) = pattern.get(&(assignment.schedule, assignment.day(date))) {
                 days.insert(date, PlannedDay { date, shifts: shifts.clone(), single: false });
             }
-            let Ok(next) = date.tomorrow() else { break };
-            date = next;
         }
     }
     for (date, shifts) in singles {
@@ -342,7 +271,7 @@ pub async fn remove_day(change: &Change<'_>, number: &str, date: Date) -> Result
     let had = scheduled(&mut transaction, person.id).await?;
     let before = single_day(&mut transaction, person.id, date).await?;
     if !db::schedules::drop_single_day(&mut transaction, person.id, date).await? {
-        return Err(Problem::OverrideUnknown { number: number.to_owned(), date }.into());
+        return Err(Problem::OverrideUnknown { number: number.to_owned(), date: date.0 }.into());
     }
     let people = replanned(change, &mut transaction, (person.id, had), Dates::one(date)).await?;
     let detail = json!({"date": date, "before": before});
@@ -352,13 +281,15 @@ pub async fn remove_day(change: &Change<'_>, number: &str, date: Date) -> Result
 
 #[cfg(test)]
 mod tests {
-    use jiff::civil::date;
-
     use super::*;
+
+    fn date(year: i16, month: i8, day: i8) -> Date {
+        jiff::civil::date(year, month, day).into()
+    }
 
     fn setting(cycle_days: i32, days: &[&[&str]]) -> PatternSetting {
         let days = days.iter().map(|day| day.iter().map(|shift| (*shift).to_owned()).collect());
-        PatternSetting { anchor: Day(date(2025, 3, 3)), cycle_days, days: days.collect() }
+        PatternSetting { anchor: date(2025, 3, 3), cycle_days, days: days.collect() }
     }
 
     #[test]

@@ -1,33 +1,22 @@
 //! Sites with their zones, departments, and what is said of terminals.
 
 use anyhow::Result;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use proto::DeviceId;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 use sqlx::PgPool;
 use utoipa::ToSchema;
 
+use crate::date::Timestamp;
 use crate::db;
 use crate::db::recompute_queue::Whose;
+use crate::db::sites::Site;
+use crate::db::terminals::Setting;
 use crate::error::{Error, Problem, check_text};
-use crate::schedules::{Change, Dates, Effect, NAME, Touched};
+use crate::schedules::{Change, Dates, Effect, Touched};
+use crate::text::{NAME, SHORT_NAME};
 use crate::workdays::horizon::horizon;
-
-/// Letters of a terminal's name, at most.
-const TERMINAL_NAME: usize = 200;
-
-/// A place with doors.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Site {
-    /// Its name.
-    name: String,
-    /// The IANA time zone in which its days begin.
-    zone: String,
-    /// The calendar of its holidays.
-    calendar: Option<String>,
-}
 
 /// What a site shall be.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -42,23 +31,9 @@ pub struct SiteSetting {
     name: Option<String>,
 }
 
-/// What is said of a terminal; what is left out stays as it is.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TerminalSetting {
-    /// Where it hangs.
-    name: Option<String>,
-    /// The name of its site.
-    site: Option<String>,
-    /// in or out where its door is used one way only, else unknown.
-    direction: Option<String>,
-}
-
 /// All sites, by name.
 pub async fn sites(pool: &PgPool) -> Result<Vec<Site>, Error> {
-    let sites = db::sites::list(&mut *pool.acquire().await?).await?;
-    let site = |site: db::sites::Site| Site { name: site.name, zone: site.zone, calendar: site.calendar };
-    Ok(sites.into_iter().map(site).collect())
+    Ok(db::sites::list(&mut *pool.acquire().await?).await?)
 }
 
 /// All departments, by name.
@@ -68,7 +43,7 @@ pub async fn departments(pool: &PgPool) -> Result<Vec<String>, Error> {
 
 /// Makes or changes a site.
 pub async fn put(change: &Change<'_>, name: &str, setting: &SiteSetting) -> Result<Effect, Error> {
-    check_text("name", name, NAME)?;
+    check_text("name", name, SHORT_NAME)?;
     let zone = canonical(&setting.zone)?;
     let calendar = setting.calendar.as_deref();
     let mut transaction = change.begin().await?;
@@ -85,7 +60,7 @@ pub async fn put(change: &Change<'_>, name: &str, setting: &SiteSetting) -> Resu
         change.ask(&mut transaction, Touched::Many(Whose::Site(name)), Dates::ALL).await?
     };
     if let Some(new) = setting.name.as_deref().filter(|new| *new != name) {
-        check_text("name", new, NAME)?;
+        check_text("name", new, SHORT_NAME)?;
         // Tried, it would keep others waiting for the name until everybody's days have been weighed.
         if change.trial.is_none() {
             rename(&mut transaction, name, new).await?;
@@ -120,8 +95,8 @@ pub async fn follow(pool: &PgPool, zone: &str, now: Timestamp) -> Result<()> {
 
 /// The name of a zone as IANA writes it.
 fn canonical(zone: &str) -> Result<String, Error> {
-    let unknown = || Problem::TimeZoneUnknown { zone: zone.chars().take(NAME).collect() }.of("zone");
-    if zone.len() > NAME {
+    let unknown = || Problem::TimeZoneUnknown { zone: zone.chars().take(SHORT_NAME).collect() }.of("zone");
+    if zone.len() > SHORT_NAME {
         return Err(unknown());
     }
     let found = TimeZone::get(zone).map_err(|_| unknown())?;
@@ -129,14 +104,11 @@ fn canonical(zone: &str) -> Result<String, Error> {
 }
 
 /// Sets where a terminal hangs and which way its door is used.
-pub async fn set_terminal(change: &Change<'_>, device: &str, wanted: &TerminalSetting) -> Result<(), Error> {
+pub async fn set_terminal(change: &Change<'_>, device: &str, wanted: &Setting) -> Result<(), Error> {
     let unknown = || Error::from(Problem::TerminalUnknown { terminal: device.to_owned() });
     let id: DeviceId = device.parse().map_err(|_| unknown())?;
     if let Some(name) = &wanted.name {
-        check_text("name", name, TERMINAL_NAME)?;
-    }
-    if wanted.direction.as_deref().is_some_and(|way| !["in", "out", "unknown"].contains(&way)) {
-        return Err(Problem::NotOneOf { allowed: "in, out, unknown".into() }.of("direction"));
+        check_text("name", name, NAME)?;
     }
     let mut transaction = change.begin().await?;
     if let Some(site) = &wanted.site
@@ -144,17 +116,12 @@ pub async fn set_terminal(change: &Change<'_>, device: &str, wanted: &TerminalSe
     {
         return Err(Problem::SiteUnknown { site: site.clone() }.of("site"));
     }
-    let known = db::terminals::list(&mut transaction).await?.into_iter();
+    let known = db::terminals::list(&mut transaction, "UTC").await?.into_iter();
     let known = known.into_iter().find(|terminal| terminal.device == id.as_str()).ok_or_else(unknown)?;
     if wanted.site.as_ref().is_some_and(|site| *site != known.site) {
         nothing_hangs_on(&mut transaction, &id, change.now).await?;
     }
-    let setting = db::terminals::Setting {
-        name: wanted.name.as_deref(),
-        site: wanted.site.as_deref(),
-        direction: wanted.direction.as_deref(),
-    };
-    db::terminals::set(&mut transaction, &id, &setting).await?;
+    db::terminals::set(&mut transaction, &id, wanted).await?;
     let before = json!({"name": known.name, "site": known.site, "direction": known.direction});
     let detail =
         json!({"name": wanted.name, "site": wanted.site, "direction": wanted.direction, "before": before});

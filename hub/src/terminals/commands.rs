@@ -4,24 +4,23 @@ use proto::DeviceId;
 use serde_json::json;
 use sqlx::PgPool;
 
+use crate::accounts::Actor;
 use crate::db;
+use crate::db::commands::CommandKind;
 use crate::error::{Error, Problem};
-
-/// What a terminal can be asked for.
-pub const COMMANDS: [&str; 4] = ["identify", "resync", "open", "restart"];
 
 /// Seconds within which a command must be carried out. A terminal adds up to the half minute between
 /// two of its hellos, as it can't know how long the answer took.
-fn expires_s(kind: &str) -> i64 {
+fn expires_s(kind: CommandKind) -> i64 {
     match kind {
         // Nobody may be at the door any more.
-        "open" => 40,
-        _ => 300,
+        CommandKind::Open => 40,
+        CommandKind::Identify | CommandKind::Resync | CommandKind::Restart => 300,
     }
 }
 
 /// Revokes a terminal. Every hub hears of it, ends its connection and hears it no more.
-pub async fn revoke(pool: &PgPool, actor: &str, device: &DeviceId) -> Result<(), Error> {
+pub async fn revoke(pool: &PgPool, actor: &Actor, device: &DeviceId) -> Result<(), Error> {
     let mut transaction = pool.begin().await?;
     if !db::terminals::revoke(&mut transaction, device).await? {
         return Err(Problem::TerminalUnknown { terminal: device.to_string() }.into());
@@ -31,15 +30,17 @@ pub async fn revoke(pool: &PgPool, actor: &str, device: &DeviceId) -> Result<(),
 }
 
 /// Asks a terminal for something.
-pub async fn command(pool: &PgPool, actor: &str, device: &DeviceId, kind: &str) -> Result<(), Error> {
-    if !COMMANDS.contains(&kind) {
-        return Err(Problem::NotOneOf { allowed: COMMANDS.join(", ") }.of("kind"));
-    }
+pub async fn command(
+    pool: &PgPool,
+    actor: &Actor,
+    device: &DeviceId,
+    kind: CommandKind,
+) -> Result<(), Error> {
     let mut transaction = pool.begin().await?;
-    if kind == "open" && !db::terminals::has_relay(&mut transaction, device).await? {
+    if kind == CommandKind::Open && !db::terminals::has_relay(&mut transaction, device).await? {
         return Err(Problem::DoorMissing { terminal: device.to_string() }.into());
     }
-    if !db::commands::ask(&mut transaction, device, kind, actor, expires_s(kind)).await? {
+    if !db::commands::ask(&mut transaction, device, kind, &actor.name, expires_s(kind)).await? {
         return Err(Problem::TerminalNotAccepted { terminal: device.to_string() }.into());
     }
     db::audit::record(&mut transaction, actor, "terminal.command", device.as_str(), json!({"kind": kind}))

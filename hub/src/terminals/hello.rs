@@ -4,14 +4,14 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
-use jiff::Timestamp;
 use prost::Message as _;
 use proto::{Answer, ClockSample, Command, CommandKind, DeviceId, Hello, Topic, seal};
 use tracing::{info, warn};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::db::boots::Start;
+use crate::date::Timestamp;
+use crate::db::boots::{Source, Start};
 use crate::people::gallery;
 use crate::terminals::held::Held;
 use crate::terminals::worker::{Authenticated, Worker};
@@ -101,16 +101,15 @@ impl Worker {
     async fn send_answer(&self, device: &DeviceId, held: &Held, certificate: String) -> Result<()> {
         let now = clock::now();
         let waiting = db::commands::waiting(&mut *self.fleet.pool.acquire().await?, device).await?;
-        let kind = |kind: &str| match kind {
-            "identify" => CommandKind::Identify,
-            "resync" => CommandKind::Resync,
-            "open" => CommandKind::Open,
-            "restart" => CommandKind::Restart,
-            _ => CommandKind::Nothing,
+        let kind = |kind| match kind {
+            db::commands::CommandKind::Identify => CommandKind::Identify,
+            db::commands::CommandKind::Resync => CommandKind::Resync,
+            db::commands::CommandKind::Open => CommandKind::Open,
+            db::commands::CommandKind::Restart => CommandKind::Restart,
         };
         let commands = waiting.into_iter().map(|command| Command {
             id: command.id.as_bytes().to_vec(),
-            kind: kind(&command.kind).into(),
+            kind: kind(command.kind).into(),
             expires_us: now.as_microsecond().saturating_add(command.left_us),
         });
         let answer = Answer {
@@ -157,20 +156,20 @@ impl Worker {
 fn told(anchor: &ClockSample, now: Timestamp) -> Option<Start<'_>> {
     let latest = now.as_microsecond().saturating_add_unsigned(APART_US);
     let right = anchor.synchronised && (EARLIEST_US..=latest).contains(&anchor.at_us) && named(anchor);
-    right.then(|| start(anchor, anchor.at_us, "terminal"))
+    right.then(|| start(anchor, anchor.at_us, Source::Terminal))
 }
 
 /// When it started, by when its hello arrived: some milliseconds too late, or as long as the hello
 /// was held up. The earliest of many is right.
 fn overheard(anchor: &ClockSample, now: Timestamp) -> Option<Start<'_>> {
-    named(anchor).then(|| start(anchor, now.as_microsecond(), "hub"))
+    named(anchor).then(|| start(anchor, now.as_microsecond(), Source::Hub))
 }
 
 fn named(anchor: &ClockSample) -> bool {
     (1..=64).contains(&anchor.boot.len()) && i64::try_from(anchor.monotonic_us).is_ok()
 }
 
-fn start<'a>(anchor: &'a ClockSample, at_us: i64, source: &'static str) -> Start<'a> {
+fn start(anchor: &ClockSample, at_us: i64, source: Source) -> Start<'_> {
     Start { boot: &anchor.boot, start_us: at_us.saturating_sub_unsigned(anchor.monotonic_us), source }
 }
 
@@ -180,16 +179,16 @@ mod tests {
 
     #[test]
     fn a_clock_is_believed_where_it_was_set_and_else_the_arrival() {
-        let now = Timestamp::from_second(1_800_000_000).expect("a time");
+        let now = Timestamp(jiff::Timestamp::from_second(1_800_000_000).expect("a time"));
         let anchor =
             |at_us, synchronised| ClockSample { boot: "b".into(), monotonic_us: 5, at_us, synchronised };
         let at = now.as_microsecond() - 1000;
         let by_itself = anchor(at, true);
-        assert!(told(&by_itself, now).is_some_and(|s| s.start_us == at - 5 && s.source == "terminal"));
+        assert!(told(&by_itself, now).is_some_and(|s| s.start_us == at - 5 && s.source == Source::Terminal));
         for wrong in [anchor(at, false), anchor(5, true), anchor(i64::MAX, true)] {
             assert!(told(&wrong, now).is_none());
             let heard = overheard(&wrong, now).expect("heard");
-            assert_eq!((heard.start_us, heard.source), (now.as_microsecond() - 5, "hub"));
+            assert_eq!((heard.start_us, heard.source), (now.as_microsecond() - 5, Source::Hub));
         }
         let nameless = ClockSample { boot: String::new(), ..anchor(at, true) };
         assert!(told(&nameless, now).is_none() && overheard(&nameless, now).is_none());

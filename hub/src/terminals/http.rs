@@ -9,10 +9,10 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::date::local;
 use crate::db;
-use crate::db::terminals::Health;
-use crate::schedules::sites::{TerminalSetting, set_terminal};
+use crate::db::commands::CommandKind;
+use crate::db::terminals::{Setting, Terminal};
+use crate::schedules::sites::set_terminal;
 use crate::terminals::commands;
 use crate::terminals::http::pairing::named;
 use crate::web::error::ProblemDetails;
@@ -31,39 +31,13 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(pairing::routes())
 }
 
-/// A terminal.
-#[derive(Serialize, ToSchema)]
-pub struct Terminal {
-    device: String,
-    name: String,
-    /// accepted or revoked.
-    state: String,
-    /// When its certificate expires.
-    expires_at: String,
-    /// When it last said anything.
-    seen_at: Option<String>,
-    software: Option<String>,
-    /// Punches that wait in it.
-    queued: Option<i64>,
-    /// The name of its site.
-    site: String,
-    /// in or out where its door is used one way only, else unknown.
-    direction: String,
-    /// Everything that it saw up to here has arrived.
-    reported_through: Option<String>,
-    /// What somebody should know of it; empty: all is well.
-    alarm: String,
-    /// What else it last said of itself, if it did.
-    health: Option<Health>,
-}
-
 /// What a terminal shall do, once.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Command {
     /// identify (blink, so that somebody before it sees which one it is), resync (forget the roster and
     /// ask for it anew), open (open the door; within 40 seconds or not at all) or restart.
-    kind: String,
+    kind: CommandKind,
 }
 
 /// How many were not let in since this hub started.
@@ -79,34 +53,19 @@ pub struct Rejections {
 pub async fn list_terminals(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Terminal>>, ApiError> {
     caller.staff()?;
     let mut conn = app.pool.acquire().await.map_err(anyhow::Error::from)?;
-    let terminals = db::terminals::list(&mut conn).await.map_err(anyhow::Error::from)?;
-    let terminal = |t: db::terminals::Terminal| Terminal {
-        device: t.device,
-        name: t.name,
-        state: t.state,
-        expires_at: local(t.expires_at.to_jiff(), &app.zone),
-        seen_at: t.seen_at.map(|at| local(at.to_jiff(), &app.zone)),
-        software: t.software,
-        queued: t.queued,
-        site: t.site,
-        direction: t.direction,
-        reported_through: t.reported_through.map(|at| local(at.to_jiff(), &app.zone)),
-        alarm: t.alarm,
-        health: t.health.map(|health| health.0),
-    };
-    Ok(Json(terminals.into_iter().map(terminal).collect()))
+    Ok(Json(db::terminals::list(&mut conn, app.zone_name()).await.map_err(anyhow::Error::from)?))
 }
 
 /// Say where a terminal hangs and which way its door is used.
 #[utoipa::path(patch, path = "/terminals/{device}", params(("device" = String, Path), DryRun),
-    request_body = TerminalSetting, responses((status = 204), (status = 409, body = ProblemDetails, description = "absences wait for it"),
+    request_body = Setting, responses((status = 204), (status = 409, body = ProblemDetails, description = "absences wait for it"),
     (status = 429, body = ProblemDetails)))]
 pub async fn change_terminal(
     State(app): State<App>,
     caller: Caller,
     Path(device): Path<String>,
     Query(trial): Query<DryRun>,
-    Json(setting): Json<TerminalSetting>,
+    Json(setting): Json<Setting>,
 ) -> Result<StatusCode, ApiError> {
     set_terminal(&app.change(caller.admin()?, trial.dry_run)?, &device, &setting).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -120,7 +79,7 @@ pub async fn revoke_terminal(
     caller: Caller,
     Path(device): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    commands::revoke(&app.pool, &caller.admin()?.name, &named(&device)?).await?;
+    commands::revoke(&app.pool, caller.admin()?, &named(&device)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -133,7 +92,7 @@ pub async fn command_terminal(
     Path(device): Path<String>,
     Json(command): Json<Command>,
 ) -> Result<StatusCode, ApiError> {
-    commands::command(&app.pool, &caller.admin()?.name, &named(&device)?, &command.kind).await?;
+    commands::command(&app.pool, caller.admin()?, &named(&device)?, command.kind).await?;
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -4,7 +4,6 @@
 //! so the device on the wall is accepted, and not another one that asked at the same time.
 
 use jiff::ToSpan;
-use jiff_sqlx::Timestamp;
 use proto::DeviceId;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -12,9 +11,12 @@ use sqlx::{PgConnection, PgPool};
 use subtle::ConstantTimeEq;
 use tracing::info;
 
+use crate::accounts::Actor;
 use crate::crypto::ca::{Authority, Requested};
-use crate::db::pairing::{Claim, NewRequest};
+use crate::date::Timestamp;
+use crate::db::pairing::{Claim, ClaimState, NewRequest};
 use crate::error::{Error, Problem, check_text};
+use crate::text::NAME;
 use crate::web::state::App;
 use crate::{clock, db};
 
@@ -31,8 +33,6 @@ const ATTEMPTS: i32 = 5;
 const RENEWED_FOR_DAYS: i64 = 400;
 /// Letters and digits of a code.
 const CODE: usize = 8;
-/// Letters of a terminal's name, at most.
-const NAME: usize = 200;
 
 /// What a device that asks is told.
 pub enum Outcome {
@@ -58,16 +58,18 @@ pub async fn ask(app: &App, request: &str, code: &str, address: &str) -> Result<
     let device = &requested.device;
     let waiting = db::pairing::sweep(&mut transaction, FORGOTTEN_H).await?;
     let known = db::pairing::hold(&mut transaction, device).await?;
-    let waits = known.as_ref().is_some_and(|claim| claim.state == "pending");
+    let waits = known.as_ref().is_some_and(|claim| claim.state == ClaimState::Pending);
     let same = known.filter(|claim| claim.code_sha256 == code_sha256);
     if same.is_some() {
         db::pairing::seen(&mut transaction, device).await?;
     }
     let told = match same.map(|claim| (claim.state, claim.certificate)) {
-        Some((state, Some(certificate))) if state == "accepted" => Outcome::Accepted(certificate),
+        Some((ClaimState::Accepted, Some(certificate))) => Outcome::Accepted(certificate),
         same => match renewed(&mut transaction, app, &requested, request, clock::now()).await? {
             Some(certificate) => Outcome::Accepted(certificate),
-            None if same.as_ref().is_some_and(|(state, _)| state == "rejected") => Outcome::Rejected,
+            None if same.as_ref().is_some_and(|(state, _)| *state == ClaimState::Rejected) => {
+                Outcome::Rejected
+            }
             None if same.is_some() => Outcome::Pending,
             None => {
                 let of_address = db::pairing::of_address(&mut transaction, address).await?;
@@ -93,14 +95,13 @@ async fn renewed(
     app: &App,
     requested: &Requested,
     request: &str,
-    now: jiff::Timestamp,
+    now: Timestamp,
 ) -> Result<Option<String>, Error> {
     let device = &requested.device;
     let Some(end) = db::terminals::certificate_end(conn, device, requested.public_key()).await? else {
         return Ok(None);
     };
-    let end = end.to_jiff();
-    if end.checked_add((RENEWED_FOR_DAYS * 24).hours()).is_ok_and(|last| now > last) {
+    if now > end.plus((RENEWED_FOR_DAYS * 24).hours()) {
         return Ok(None);
     }
     if let Some(certificate) = db::terminals::renewed(conn, device, now).await? {
@@ -121,15 +122,15 @@ async fn renewed(
 }
 
 /// The claims that wait or were rejected.
-pub async fn list(pool: &PgPool) -> Result<Vec<Claim>, Error> {
-    Ok(db::pairing::list(&mut *pool.acquire().await?).await?)
+pub async fn list(pool: &PgPool, zone: &str) -> Result<Vec<Claim>, Error> {
+    Ok(db::pairing::list(&mut *pool.acquire().await?, None, zone).await?)
 }
 
 /// Somebody who reads the code from the device accepts it.
 pub async fn accept(
     pool: &PgPool,
     authority: &Authority,
-    actor: &str,
+    actor: &Actor,
     device: &DeviceId,
     code: &str,
     name: &str,
@@ -154,12 +155,12 @@ pub async fn accept(
     }
     let signed = authority.sign_terminal(&claim.request, clock::now())?;
     db::terminals::accept(&mut transaction, device, name, &signed.certificate(), true).await?;
-    db::pairing::decide(&mut transaction, device, "accepted", Some(&signed.pem)).await?;
+    db::pairing::decide(&mut transaction, device, ClaimState::Accepted, Some(&signed.pem)).await?;
     db::audit::record(&mut transaction, actor, "terminal.accept", device.as_str(), json!({"name": name}))
         .await?;
     transaction.commit().await?;
     info!(device.id = %device, name, "terminal accepted");
-    Ok(Timestamp::from(signed.expires_at))
+    Ok(signed.expires_at)
 }
 
 /// Refuses what is no name for a terminal.
@@ -168,10 +169,10 @@ pub fn named(name: &str) -> Result<(), Error> {
 }
 
 /// A device is not wanted.
-pub async fn reject(pool: &PgPool, actor: &str, device: &DeviceId) -> Result<(), Error> {
+pub async fn reject(pool: &PgPool, actor: &Actor, device: &DeviceId) -> Result<(), Error> {
     let mut transaction = pool.begin().await?;
     pending(&mut transaction, device).await?;
-    db::pairing::decide(&mut transaction, device, "rejected", None).await?;
+    db::pairing::decide(&mut transaction, device, ClaimState::Rejected, None).await?;
     db::audit::record(&mut transaction, actor, "terminal.reject", device.as_str(), json!({})).await?;
     Ok(transaction.commit().await?)
 }
@@ -179,11 +180,12 @@ pub async fn reject(pool: &PgPool, actor: &str, device: &DeviceId) -> Result<(),
 async fn pending(conn: &mut PgConnection, device: &DeviceId) -> Result<Claim, Error> {
     let claim = db::pairing::hold(conn, device).await?;
     let claim = claim.ok_or_else(|| Problem::PairingUnknown { terminal: device.to_string() })?;
-    match claim.state.as_str() {
-        "pending" => Ok(claim),
-        "accepted" => Err(Problem::PairingAccepted { terminal: device.to_string() }.into()),
-        state => {
-            Err(Problem::PairingNotPending { terminal: device.to_string(), state: state.to_owned() }.into())
+    match claim.state {
+        ClaimState::Pending => Ok(claim),
+        ClaimState::Accepted => Err(Problem::PairingAccepted { terminal: device.to_string() }.into()),
+        ClaimState::Rejected => {
+            Err(Problem::PairingNotPending { terminal: device.to_string(), state: claim.state.to_string() }
+                .into())
         }
     }
 }

@@ -28,7 +28,7 @@ pub async fn sign(
         db::terminals::accept(&mut transaction, &device, name, &signed.certificate(), replace).await?;
     ensure!(accepted, "terminal {device} is known already; --replace gives it a new certificate");
     let detail = json!({"name": name});
-    db::audit::record(&mut transaction, CLI, "terminal.accept", device.as_str(), detail).await?;
+    db::audit::record(&mut transaction, &*CLI, "terminal.accept", device.as_str(), detail).await?;
     std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
     for (file, text) in [("terminal.pem", signed.pem.as_str()), ("ca.pem", authority.pem())] {
         let path = out.join(file);

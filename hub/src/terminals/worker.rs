@@ -6,7 +6,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use jiff::Timestamp;
 use prost::Message as _;
 use proto::sign::Author;
 use proto::{DeviceId, Heartbeat, Topic};
@@ -19,6 +18,7 @@ use uuid::Uuid;
 
 use crate::crypto::ca::Authority;
 use crate::crypto::vault::Vault;
+use crate::date::Timestamp;
 use crate::mqtt::rejections::{Rejections, reject};
 use crate::mqtt::{Message, Publisher};
 use crate::punches::{Batch, ingest};
@@ -251,7 +251,7 @@ impl Worker {
 /// Up to when a terminal has reported, if its heartbeat can say: nothing waits in it, and its clock
 /// is neither unsure nor ahead of the hub's.
 fn reported(beat: &Heartbeat, now: Timestamp) -> Option<Timestamp> {
-    let at = Timestamp::from_microsecond(beat.at_us).ok()?;
+    let at = Timestamp(jiff::Timestamp::from_microsecond(beat.at_us).ok()?);
     (beat.queued == 0 && beat.at_us > 0).then(|| at.min(now))
 }
 
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn only_an_empty_queue_and_a_sure_clock_report() {
-        let now = Timestamp::from_second(1_800_000_000).expect("a time");
+        let now = Timestamp(jiff::Timestamp::from_second(1_800_000_000).expect("a time"));
         let beat = |queued, at_us| Heartbeat { queued, at_us, ..Heartbeat::default() };
         assert_eq!(reported(&beat(0, 0), now), None);
         assert_eq!(reported(&beat(1, now.as_microsecond()), now), None);

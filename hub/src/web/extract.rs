@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{Error, Problem};
+use crate::error::Problem;
 use crate::web::error::{ApiError, refused};
 
 /// A body in JSON, read or written.
@@ -63,7 +63,7 @@ fn located<E: std::error::Error + 'static>(
 
 fn wrong(located: Option<(String, String)>, text: &str, problem: impl Fn(String) -> Problem) -> ApiError {
     match located {
-        Some((field, reason)) if field != "." => Error::from(problem(reason).of(field)).into(),
+        Some((field, reason)) if field != "." => problem(reason).of(field).into(),
         Some((_, reason)) => problem(reason).into(),
         None => problem(text.to_owned()).into(),
     }

@@ -1,10 +1,9 @@
 //! Parameters that many routes take.
 
-use jiff::civil::Date;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::date::{Day, range};
+use crate::date::{Date, range};
 use crate::web::error::ApiError;
 
 /// Days of a range at a time, at most.
@@ -26,11 +25,9 @@ pub struct DryRun {
 #[into_params(parameter_in = Query)]
 pub struct Between {
     /// First date, `YYYY-MM-DD`.
-    #[param(value_type = String, format = Date)]
-    from: Day,
+    from: Date,
     /// Last date.
-    #[param(value_type = String, format = Date)]
-    to: Day,
+    to: Date,
 }
 
 impl Between {

@@ -4,19 +4,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use attendance::Policy;
-use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use sqlx::PgPool;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::clock;
 use crate::crypto::ca::Authority;
 use crate::crypto::vault::Vault;
+use crate::date::Date;
 use crate::db::channels::Channels;
 use crate::limits::KeyedLimit;
 use crate::mqtt::rejections::Rejections;
-use crate::{clock, date};
 
 /// The hub as its API and its console see it. Cheap to clone.
 #[derive(Clone)]
@@ -54,6 +54,11 @@ pub struct App {
 impl App {
     /// The local date.
     pub fn today(&self) -> Date {
-        date::today(clock::now(), &self.zone)
+        clock::now().date_in(&self.zone)
+    }
+
+    /// As the database knows the zone.
+    pub fn zone_name(&self) -> &str {
+        self.zone.iana_name().unwrap_or("UTC")
     }
 }

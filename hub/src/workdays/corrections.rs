@@ -2,22 +2,18 @@
 //! needed; nobody decides what they asked for, nor about themselves.
 
 use anyhow::Context;
-use attendance::{Direction, Policy};
-use jiff::civil::Date;
+use attendance::Policy;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
-use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::access::seen_by;
-use crate::accounts::{Actor, Role, Scope};
-use crate::date::{self, Day};
+use crate::accounts::{Actor, Role};
+use crate::date::{self, Date, Timestamp};
 use crate::db;
 use crate::db::channels::Channels;
-use crate::db::corrections::Decision;
+use crate::db::corrections::{Correction, CorrectionState, Decision, Request};
 use crate::db::recompute_queue::Job;
 use crate::error::{Error, Problem, check_text};
 use crate::workdays;
@@ -32,104 +28,6 @@ const REASON: usize = 500;
 /// Requests about one person that may wait for a decision.
 const OPEN: i64 = 50;
 
-/// A time to be laid over the punches.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AddedTime {
-    /// With its offset.
-    #[schema(value_type = String, format = DateTime, example = "2025-03-03T09:00:00+01:00")]
-    at: Timestamp,
-    /// in, out or unknown.
-    #[serde(default)]
-    #[schema(value_type = String, example = "in")]
-    direction: Direction,
-}
-
-/// What somebody asks for.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = CorrectionRequest)]
-pub struct Request {
-    /// The number of the person.
-    number: String,
-    /// The workday's date.
-    #[schema(value_type = String, format = Date)]
-    date: Day,
-    /// Times to be added, at most 10, at most two days from the date.
-    #[serde(default)]
-    adds: Vec<AddedTime>,
-    /// The ids of the person's punches that shall not count, at most 20.
-    #[serde(default)]
-    ignores: Vec<Uuid>,
-    /// The id of an approved correction of that day that shall count no longer.
-    revokes: Option<i64>,
-    /// Why.
-    reason: String,
-}
-
-/// A request, decided or not.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Correction {
-    /// Names it.
-    id: i64,
-    /// The number of the person.
-    number: String,
-    /// Their name.
-    name: String,
-    /// The workday's date.
-    #[schema(value_type = String, format = Date)]
-    date: Date,
-    /// Times to be added: a list of {at, direction}.
-    adds: Value,
-    /// The ids of punches that shall not count.
-    ignores: Vec<Uuid>,
-    /// An approved correction that shall count no longer.
-    revokes: Option<i64>,
-    /// Why.
-    reason: String,
-    /// requested, approved or rejected.
-    state: String,
-    /// Which account asked.
-    requested_by: String,
-    /// When.
-    #[schema(value_type = String, format = DateTime)]
-    requested_at: Timestamp,
-    /// Which account decided.
-    decided_by: Option<String>,
-    /// When.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    decided_at: Option<Timestamp>,
-    /// What they said.
-    note: Option<String>,
-    /// The workdays of the date before an approval.
-    before: Option<Value>,
-    /// And after it.
-    after: Option<Value>,
-}
-
-impl From<db::corrections::Correction> for Correction {
-    fn from(row: db::corrections::Correction) -> Self {
-        Self {
-            id: row.id,
-            number: row.number,
-            name: row.name,
-            date: row.date.to_jiff(),
-            adds: row.adds,
-            ignores: row.ignores,
-            revokes: row.revokes,
-            reason: row.reason,
-            state: row.state,
-            requested_by: row.requested_by,
-            requested_at: row.requested_at.to_jiff(),
-            decided_by: row.decided_by,
-            decided_at: row.decided_at.map(jiff_sqlx::Timestamp::to_jiff),
-            note: row.note,
-            before: row.before,
-            after: row.after,
-        }
-    }
-}
-
 /// Asks for a correction, and returns its id.
 pub async fn request(pool: &PgPool, actor: &Actor, wish: &Request, now: Timestamp) -> Result<i64, Error> {
     check_text("reason", &wish.reason, REASON)?;
@@ -137,27 +35,17 @@ pub async fn request(pool: &PgPool, actor: &Actor, wish: &Request, now: Timestam
     let mut transaction = pool.begin().await?;
     let person = seen_by(&mut transaction, actor, &wish.number).await?;
     let ignored = db::corrections::punches_of(&mut transaction, person.id, &wish.ignores).await?;
-    let ignored: Vec<Timestamp> = ignored.into_iter().map(jiff_sqlx::Timestamp::to_jiff).collect();
     check(wish, &ignored, &date::zone(&person.zone)?, now)?;
     if let Some(id) = wish.revokes {
-        revocable(&mut transaction, id, (person.id, wish.date.0)).await?;
+        revocable(&mut transaction, id, (person.id, wish.date)).await?;
     }
     if db::corrections::open(&mut transaction, person.id).await? >= OPEN {
         let number = &wish.number;
         return Err(Problem::CorrectionsPending { number: number.clone(), most: OPEN }.into());
     }
-    let adds = serde_json::to_value(&wish.adds)?;
-    let stored = db::corrections::NewCorrection {
-        person: person.id,
-        date: wish.date.0,
-        adds: &adds,
-        ignores: &wish.ignores,
-        revokes: wish.revokes,
-        reason: &wish.reason,
-    };
     let who = (actor.name.as_str(), actor.person);
-    let id = db::corrections::request(&mut transaction, &stored, who, now).await?;
-    let detail = json!({"correction": id, "date": wish.date.0, "adds": adds, "ignores": wish.ignores,
+    let id = db::corrections::request(&mut transaction, person.id, wish, who, now).await?;
+    let detail = json!({"correction": id, "date": wish.date, "adds": wish.adds, "ignores": wish.ignores,
         "revokes": wish.revokes});
     let subject = person.id.to_string();
     db::audit::record(&mut transaction, &actor.name, "correction.request", &subject, detail).await?;
@@ -170,9 +58,9 @@ async fn revocable(conn: &mut PgConnection, id: i64, day: (Uuid, Date)) -> Resul
     let (person, date) = day;
     let known = db::corrections::lock(conn, id).await?;
     let theirs =
-        known.filter(|it| it.person == person && it.date.to_jiff() == date && it.state == "approved");
+        known.filter(|it| it.person == person && it.date == date && it.state == CorrectionState::Approved);
     // One that did nothing but revoke is not revoked: ask for what it took away again.
-    let nothing = |it: &db::corrections::Correction| it.adds == json!([]) && it.ignores.is_empty();
+    let nothing = |it: &Correction| it.adds.is_empty() && it.ignores.is_empty();
     if theirs.is_none_or(|it| nothing(&it)) {
         return Err(Problem::CorrectionNotApproved { id }.of("revokes"));
     }
@@ -195,13 +83,13 @@ fn check(wish: &Request, ignored: &[Timestamp], zone: &TimeZone, now: Timestamp)
         return Err(Problem::PunchesNotOfPerson { number: wish.number.clone() }.of("ignores"));
     }
     if let Some(add) = wish.adds.iter().find(|add| add.at > now) {
-        return Err(Problem::InFuture { at: add.at }.of("adds"));
+        return Err(Problem::InFuture { at: add.at.0 }.of("adds"));
     }
-    let date = wish.date.0;
-    let near = date.saturating_sub(NEAR.days())..=date.saturating_add(NEAR.days());
+    let date = wish.date;
+    let near = date.plus(-NEAR)..=date.plus(NEAR);
     let mut times = wish.adds.iter().map(|add| add.at).chain(ignored.iter().copied());
-    match times.find(|at| !near.contains(&zone.to_datetime(*at).date())) {
-        Some(far) => Err(Problem::TooFarFromDate { at: far, days: NEAR, date }.into()),
+    match times.find(|at| !near.contains(&at.date_in(zone))) {
+        Some(far) => Err(Problem::TooFarFromDate { at: far.0, days: NEAR, date: date.0 }.into()),
         None => Ok(()),
     }
 }
@@ -209,21 +97,19 @@ fn check(wish: &Request, ignored: &[Timestamp], zone: &TimeZone, now: Timestamp)
 /// Requests in a state (or all), the oldest first, after an id. The look is audited.
 pub async fn list(
     pool: &PgPool,
-    (actor, scope): (&str, Scope),
-    state: Option<&str>,
+    actor: &Actor,
+    state: Option<CorrectionState>,
     after: i64,
     most: i64,
 ) -> Result<Vec<Correction>, Error> {
-    if state.is_some_and(|state| !["requested", "approved", "rejected"].contains(&state)) {
-        return Err(Problem::NotOneOf { allowed: "requested, approved, rejected".into() }.of("state"));
-    }
     let mut transaction = pool.begin().await?;
+    let scope = actor.scope();
     let whose = (scope.manager, scope.own);
-    let rows = db::corrections::list(&mut transaction, state, whose, after, most).await?;
+    let rows = db::corrections::list(&mut transaction, None, state, whose, after, most).await?;
     let detail = json!({"state": state, "count": rows.len()});
     db::audit::record(&mut transaction, actor, "correction.list", "corrections", detail).await?;
     transaction.commit().await?;
-    Ok(rows.into_iter().map(Correction::from).collect())
+    Ok(rows)
 }
 
 /// Lays a request over the punches and computes the day again, in one transaction.
@@ -237,13 +123,13 @@ pub async fn approve(
     now: Timestamp,
 ) -> Result<Correction, Error> {
     let (mut transaction, asked) = undecided(pool, actor, id, note).await?;
-    let (person, date) = (asked.person, asked.date.to_jiff());
+    let (person, date) = (asked.person, asked.date);
     db::recompute_queue::hold(&mut transaction, &[person]).await?;
     if let Some(id) = asked.revokes {
         revocable(&mut transaction, id, (person, date)).await?;
     }
     let before = workdays::shown_day(&mut transaction, person, date).await?;
-    let decision = Decision { state: "approved", by: &actor.name, at: now, note };
+    let decision = Decision { state: CorrectionState::Approved, by: &actor.name, at: now, note };
     db::corrections::decide(&mut transaction, id, &decision).await?;
     let (from, to) = touched(&mut transaction, &asked).await?;
     let tally = workdays::apply(&mut transaction, &[Job { person, from, to }], policy, channels, now).await?;
@@ -263,9 +149,9 @@ pub async fn reject(
     now: Timestamp,
 ) -> Result<Correction, Error> {
     let (mut transaction, asked) = undecided(pool, actor, id, note).await?;
-    let decision = Decision { state: "rejected", by: &actor.name, at: now, note };
+    let decision = Decision { state: CorrectionState::Rejected, by: &actor.name, at: now, note };
     db::corrections::decide(&mut transaction, id, &decision).await?;
-    let detail = json!({"correction": id, "date": asked.date.to_jiff()});
+    let detail = json!({"correction": id, "date": asked.date});
     decided(transaction, actor, "correction.reject", detail, id).await
 }
 
@@ -275,7 +161,7 @@ async fn undecided(
     actor: &Actor,
     id: i64,
     note: Option<&str>,
-) -> Result<(Transaction<'static, Postgres>, db::corrections::Correction), Error> {
+) -> Result<(Transaction<'static, Postgres>, Correction), Error> {
     if let Some(note) = note {
         check_text("note", note, REASON)?;
     }
@@ -284,13 +170,13 @@ async fn undecided(
     let asked = asked.ok_or(Problem::CorrectionUnknown { id })?;
     let parties = Parties {
         person: asked.person,
-        manager: db::people::manager_of(&mut transaction, asked.person).await?,
+        manager: db::people::find(&mut transaction, asked.person).await?.and_then(|person| person.manager_id),
         requested_by: &asked.requested_by,
         requester: asked.requested_person,
     };
     may_decide(actor, &parties)?;
     if let Some(by) = &asked.decided_by {
-        let (state, by) = (asked.state.clone(), by.clone());
+        let (state, by) = (asked.state.to_string(), by.clone());
         return Err(Problem::CorrectionDecided { id, state, by }.into());
     }
     Ok((transaction, asked))
@@ -321,34 +207,26 @@ fn may_decide(actor: &Actor, parties: &Parties<'_>) -> Result<(), Error> {
 }
 
 /// The dates of everything that a request changes.
-async fn touched(
-    conn: &mut PgConnection,
-    asked: &db::corrections::Correction,
-) -> Result<(Date, Date), Error> {
-    let terms = db::people::terms(conn, &[asked.person]).await?;
-    let zone = date::zone(&terms.first().context("a correction of nobody")?.zone)?;
+async fn touched(conn: &mut PgConnection, asked: &Correction) -> Result<(Date, Date), Error> {
+    let person = db::people::find(conn, asked.person).await?.context("a correction of nobody")?;
+    let zone = date::zone(&person.zone)?;
     let mut times = times(conn, asked).await?;
     if let Some(id) = asked.revokes
         && let Some(revoked) = db::corrections::lock(conn, id).await?
     {
         times.extend(self::times(conn, &revoked).await?);
     }
-    let date = asked.date.to_jiff();
-    let dates = times.into_iter().map(|at| zone.to_datetime(at).date());
+    let date = asked.date;
+    let dates = times.into_iter().map(|at| at.date_in(&zone));
     let (from, to) = dates.fold((date, date), |(from, to), date| (from.min(date), to.max(date)));
     // A minute before midnight makes a duplicate of the minute after it.
-    Ok((from.saturating_sub(1.day()), to.saturating_add(1.day())))
+    Ok((from.plus(-1), to.plus(1)))
 }
 
 /// The times that a request adds or lays aside.
-async fn times(
-    conn: &mut PgConnection,
-    asked: &db::corrections::Correction,
-) -> Result<Vec<Timestamp>, Error> {
-    let adds: Vec<AddedTime> = serde_json::from_value(asked.adds.clone())?;
+async fn times(conn: &mut PgConnection, asked: &Correction) -> Result<Vec<Timestamp>, Error> {
     let ignored = db::corrections::punches_of(conn, asked.person, &asked.ignores).await?;
-    let ignored = ignored.into_iter().map(jiff_sqlx::Timestamp::to_jiff);
-    Ok(adds.into_iter().map(|add| add.at).chain(ignored).collect())
+    Ok(asked.adds.iter().map(|add| add.at).chain(ignored).collect())
 }
 
 /// Records a decision, keeps it, and returns what it made of the request.
@@ -363,24 +241,27 @@ async fn decided(
     let subject = row.person.to_string();
     db::audit::record(&mut transaction, &actor.name, action, &subject, detail).await?;
     transaction.commit().await?;
-    Ok(row.into())
+    Ok(row)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::error::Kind;
+    use attendance::Direction;
+
+    use super::*;
+    use crate::db::corrections::AddedTime;
 
     const NOW: &str = "2025-03-05T12:00:00Z";
 
     fn at(text: &str) -> Timestamp {
-        text.parse().expect("a time")
+        Timestamp(text.parse().expect("a time"))
     }
 
     fn wish(adds: &[&str], ignores: u128) -> Request {
         Request {
             number: "7".into(),
-            date: Day(jiff::civil::date(2025, 3, 4)),
+            date: jiff::civil::date(2025, 3, 4).into(),
             adds: adds.iter().map(|text| AddedTime { at: at(text), direction: Direction::In }).collect(),
             ignores: (0..ignores).map(Uuid::from_u128).collect(),
             revokes: None,

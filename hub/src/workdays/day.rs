@@ -3,11 +3,9 @@
 
 use std::collections::HashSet;
 
-use anyhow::Context;
 use attendance::{Policy, Reason};
-use jiff::civil::Date;
+use jiff::ToSpan;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -16,10 +14,10 @@ use uuid::Uuid;
 
 use crate::access::{seen_by, someone_else};
 use crate::accounts::Actor;
-use crate::date::{self, local};
+use crate::date::{self, Date, Timestamp, Zoned};
 use crate::db;
-use crate::db::revisions::Revision;
-use crate::db::workdays::{EXPECTED, Figures};
+use crate::db::punches::{ClockState, Direction};
+use crate::db::workdays::{Revision, Status, Workday};
 use crate::error::{Error, Problem};
 use crate::i18n::Language;
 use crate::workdays::facts::NEAR;
@@ -34,7 +32,6 @@ pub struct PersonDay {
     /// Their name.
     name: String,
     /// The date.
-    #[schema(value_type = String, format = Date)]
     date: Date,
     /// The time zone of their site.
     zone: String,
@@ -58,13 +55,11 @@ pub struct PersonDay {
 pub struct DayFigures {
     /// The shift's name; null on an unscheduled day.
     shift: Option<String>,
-    /// expected (the shift is not due yet), holiday, leave, incomplete, unscheduled, absent, `half_day` or
-    /// present.
-    status: String,
+    status: Status,
     /// When they came.
-    first_in: Option<String>,
+    first_in: Option<Zoned>,
     /// When they went.
-    last_out: Option<String>,
+    last_out: Option<Zoned>,
     /// Seconds worked; null where nothing closed.
     worked_s: Option<i32>,
     /// Seconds expected.
@@ -80,29 +75,18 @@ pub struct DayFigures {
     /// What somebody should know.
     flags: Vec<String>,
     /// When the shift begins.
-    starts_at: Option<String>,
+    starts_at: Option<Zoned>,
     /// When its window closes.
-    closes_at: Option<String>,
+    closes_at: Option<Zoned>,
 }
 
 /// A workday that stands.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct StandingDay {
-    /// What it says.
     #[serde(flatten)]
     figures: DayFigures,
-    /// Whether it is an absence, or may become one, that punches may still undo: totals leave it out.
-    provisional: bool,
-    /// How often it was written.
-    revision: i32,
-    /// When it was written last.
-    #[schema(value_type = String, format = DateTime)]
-    computed_at: String,
-    /// Which account made it final.
-    finalised_by: Option<String>,
-    /// When.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    finalised_at: Option<String>,
+    #[serde(flatten)]
+    revision: Revision,
 }
 
 /// A workday as the facts have it, with its reasons.
@@ -124,35 +108,33 @@ pub struct SeenPunch {
     /// Its id.
     id: Uuid,
     /// Local time with its offset.
-    at: String,
+    at: Zoned,
     /// The terminal's id.
     device: String,
-    /// in, out or unknown.
-    direction: String,
-    /// synchronised or estimated.
-    clock: String,
+    direction: Direction,
+    clock: ClockState,
     /// Whether an approved correction laid it aside.
     ignored: bool,
 }
 
 impl DayFigures {
-    fn new(figures: Figures, zone: &TimeZone, now: Timestamp) -> Self {
-        let figures = figures.shown_at(now);
-        let time = |at: Option<Timestamp>| at.map(|at| local(at, zone));
+    fn new(day: Workday, zone: &TimeZone, now: Timestamp) -> Self {
+        let day = day.shown_at(now);
+        let time = |at: Option<Timestamp>| at.map(|at| at.in_zone(zone));
         Self {
-            shift: Some(figures.shift).filter(|shift| !shift.is_empty()),
-            status: figures.status,
-            first_in: time(figures.first_in),
-            last_out: time(figures.last_out),
-            worked_s: figures.worked_s,
-            expected_s: figures.expected_s,
-            late_s: figures.late_s,
-            early_s: figures.early_s,
-            overtime_s: figures.overtime_s,
-            balance_s: figures.balance_s,
-            flags: figures.flags,
-            starts_at: time(figures.starts_at),
-            closes_at: time(figures.closes_at),
+            shift: Some(day.shift).filter(|shift| !shift.is_empty()),
+            status: day.status,
+            first_in: time(day.first_in),
+            last_out: time(day.last_out),
+            worked_s: day.worked_s,
+            expected_s: day.expected_s,
+            late_s: day.late_s,
+            early_s: day.early_s,
+            overtime_s: day.overtime_s,
+            balance_s: day.balance_s,
+            flags: day.flags,
+            starts_at: time(day.starts_at),
+            closes_at: time(day.closes_at),
         }
     }
 }
@@ -169,22 +151,19 @@ pub async fn look(
     let mut transaction = pool.begin().await?;
     let person = seen_by(&mut transaction, actor, number).await?;
     let people = [person.id];
-    let terms = db::people::terms(&mut transaction, &people).await?;
-    let terms = terms.first().context("a person without terms")?;
-    let zone = date::zone(&terms.zone)?;
+    let zone = date::zone(&person.zone)?;
     let stands = db::workdays::standing(&mut transaction, &people, date, date).await?;
-    let stands: Vec<Figures> = stands.into_iter().map(|day| day.figures).collect();
-    let revisions = db::revisions::of_day(&mut transaction, person.id, date, now).await?;
+    let revisions = db::workdays::revisions(&mut transaction, person.id, date, now).await?;
     let facts = workdays::explain(&mut transaction, person.id, date, policy).await?;
     let day = PersonDay {
         number: person.number,
         name: person.name,
         date,
-        zone: terms.zone.clone(),
-        differs: differs(&stands, &facts, zone.to_datetime(now).date()),
-        workdays: stands.into_iter().filter_map(|day| standing(day, &revisions, (&zone, now))).collect(),
+        zone: person.zone,
+        differs: differs(&stands, &facts, now.date_in(&zone)),
+        workdays: stands.into_iter().filter_map(|day| standing(day, &revisions, &zone, now)).collect(),
         locked: locked(&mut transaction, person.id, date).await?,
-        waiting: db::revisions::waiting(&mut transaction, person.id).await?,
+        waiting: db::workdays::waiting(&mut transaction, person.id).await?,
         punches: punches(&mut transaction, person.id, (date, &zone), &facts).await?,
         facts: facts.into_iter().map(|day| explained(day, &zone, now)).collect(),
     };
@@ -194,39 +173,28 @@ pub async fn look(
     Ok(day)
 }
 
-fn standing(
-    figures: Figures,
-    revisions: &[Revision],
-    (zone, now): (&TimeZone, Timestamp),
-) -> Option<StandingDay> {
-    let revision = revisions.iter().find(|revision| revision.shift == figures.shift)?;
-    Some(StandingDay {
-        figures: DayFigures::new(figures, zone, now),
-        provisional: revision.provisional,
-        revision: revision.count,
-        computed_at: local(revision.computed_at.to_jiff(), zone),
-        finalised_by: revision.finalised_by.clone(),
-        finalised_at: revision.finalised_at.map(|at| local(at.to_jiff(), zone)),
-    })
+fn standing(day: Workday, revisions: &[Revision], zone: &TimeZone, now: Timestamp) -> Option<StandingDay> {
+    let revision = revisions.iter().find(|revision| revision.shift == day.shift)?.clone();
+    Some(StandingDay { figures: DayFigures::new(day, zone, now), revision })
 }
 
-fn explained(mut day: Explained, zone: &TimeZone, now: Timestamp) -> ExplainedDay {
-    let due = day.figures.due_at;
-    let figures = DayFigures::new(day.figures, zone, now);
-    if let Some(due) = due.filter(|_| figures.status == EXPECTED) {
-        day.reasons.retain(|reason| !matches!(reason, Reason::Absent { .. }));
-        day.reasons.push(Reason::NotDue { until_at: due });
+fn explained(mut explained: Explained, zone: &TimeZone, now: Timestamp) -> ExplainedDay {
+    let due = explained.day.due_at;
+    let figures = DayFigures::new(explained.day, zone, now);
+    if let Some(due) = due.filter(|_| figures.status == Status::Expected) {
+        explained.reasons.retain(|reason| !matches!(reason, Reason::Absent { .. }));
+        explained.reasons.push(Reason::NotDue { until_at: due.0 });
     }
-    let why = day.reasons.iter().map(|reason| sentence(reason, zone, Language::English)).collect();
-    ExplainedDay { figures, why, reasons: day.reasons }
+    let why = explained.reasons.iter().map(|reason| sentence(reason, zone, Language::English)).collect();
+    ExplainedDay { figures, why, reasons: explained.reasons }
 }
 
 /// Whether what stands is not what the facts say. Of a date that has not come, only days with
 /// punches stand.
-fn differs(stands: &[Figures], facts: &[Explained], today: Date) -> bool {
-    let due = |day: &&Figures| day.date <= today || day.first_in.is_some() || day.last_out.is_some();
-    let mut facts: Vec<&Figures> = facts.iter().map(|day| &day.figures).filter(due).collect();
-    let mut stands: Vec<&Figures> = stands.iter().collect();
+fn differs(stands: &[Workday], facts: &[Explained], today: Date) -> bool {
+    let due = |day: &&Workday| day.date <= today || day.first_in.is_some() || day.last_out.is_some();
+    let mut facts: Vec<&Workday> = facts.iter().map(|facts| &facts.day).filter(due).collect();
+    let mut stands: Vec<&Workday> = stands.iter().collect();
     facts.sort_by(|one, other| one.shift.cmp(&other.shift));
     stands.sort_by(|one, other| one.shift.cmp(&other.shift));
     facts.len() != stands.len() || stands.iter().zip(facts).any(|(stands, facts)| !stands.agrees(facts))
@@ -243,25 +211,22 @@ async fn punches(
     (date, zone): (Date, &TimeZone),
     facts: &[Explained],
 ) -> Result<Vec<SeenPunch>, Error> {
-    let midnight = |date: Date| date.to_zoned(zone.clone()).map(|zoned| zoned.timestamp());
-    let tomorrow = date.saturating_add(1.day());
-    let (mut from, mut until) =
-        (midnight(date).map_err(anyhow::Error::from)?, midnight(tomorrow).map_err(anyhow::Error::from)?);
-    for day in facts.iter().map(|day| &day.figures) {
-        from = [day.starts_at, day.first_in, day.last_out].into_iter().flatten().fold(from, Timestamp::min);
-        until = [day.closes_at, day.last_out].into_iter().flatten().fold(until, Timestamp::max);
+    let (mut from, mut until) = (date.begins(zone)?, date.plus(1).begins(zone)?);
+    for day in facts.iter().map(|facts| &facts.day) {
+        from = [day.starts_at, day.first_in, day.last_out].into_iter().flatten().fold(from, Ord::min);
+        until = [day.closes_at, day.last_out].into_iter().flatten().fold(until, Ord::max);
     }
-    let near = (date.saturating_sub(NEAR.days()), date.saturating_add(NEAR.days()));
+    let near = (date.plus(-NEAR), date.plus(NEAR));
     let overlays = db::corrections::overlays(conn, &[person], near.0, near.1).await?;
     let ignored: HashSet<Uuid> = overlays.into_iter().flat_map(|overlay| overlay.ignores).collect();
     // The last second too: windows are inclusive, and fractions of a second are cut off.
-    let until = until.saturating_add(1.second()).map_err(anyhow::Error::from)?;
+    let until = until.plus(1.second());
     let mut raw = db::punches::of_people(conn, &[person], from, until).await?;
-    raw.sort_by_key(|punch| (punch.at.to_jiff(), punch.id));
+    raw.sort_by_key(|punch| (punch.at, punch.id));
     let seen = |punch: db::punches::Raw| SeenPunch {
         ignored: ignored.contains(&punch.id),
         id: punch.id,
-        at: local(punch.at.to_jiff(), zone),
+        at: punch.at.in_zone(zone),
         device: punch.device,
         direction: punch.direction,
         clock: punch.clock,
@@ -281,14 +246,13 @@ pub async fn finalise(
     let mut transaction = pool.begin().await?;
     let person = someone_else(&mut transaction, actor, number).await?;
     db::recompute_queue::hold(&mut transaction, &[person.id]).await?;
-    let stands = db::revisions::of_day(&mut transaction, person.id, date, now).await?;
+    let stands = db::workdays::revisions(&mut transaction, person.id, date, now).await?;
     if stands.is_empty() {
-        return Err(Problem::WorkdayUnknown { number: number.to_owned(), date }.into());
+        return Err(Problem::WorkdayUnknown { number: number.to_owned(), date: date.0 }.into());
     }
-    let closes = stands.iter().filter_map(|day| day.closes_at).map(jiff_sqlx::Timestamp::to_jiff).max();
-    if let Some(closes) = closes.filter(|closes| *closes > now) {
-        let until = local(closes, &date::zone(&person.zone)?);
-        return Err(Problem::WorkdayOpen { until }.into());
+    let closes = stands.into_iter().filter_map(|day| day.closes_at).max_by_key(|closes| closes.0.timestamp());
+    if let Some(closes) = closes.filter(|closes| closes.0.timestamp() > now.0) {
+        return Err(Problem::WorkdayOpen { until: closes.to_string() }.into());
     }
     let days = db::workdays::finalise(&mut transaction, person.id, date, &actor.name, now).await?;
     if days > 0 {
@@ -306,11 +270,12 @@ mod tests {
 
     use super::*;
 
-    fn figures(shift: &str, late_s: i32) -> Figures {
-        Figures {
-            date: date(2025, 3, 3),
+    fn figures(shift: &str, late_s: i32) -> Workday {
+        Workday {
+            person: Uuid::nil(),
+            date: date(2025, 3, 3).into(),
             shift: shift.into(),
-            status: "absent".into(),
+            status: Status::Absent,
             first_in: None,
             last_out: None,
             worked_s: None,
@@ -326,13 +291,13 @@ mod tests {
         }
     }
 
-    fn facts(figures: &[Figures]) -> Vec<Explained> {
-        figures.iter().cloned().map(|figures| Explained { figures, reasons: Vec::new() }).collect()
+    fn facts(figures: &[Workday]) -> Vec<Explained> {
+        figures.iter().cloned().map(|day| Explained { day, reasons: Vec::new() }).collect()
     }
 
     #[test]
     fn what_stands_is_held_against_the_facts() {
-        let today = date(2025, 3, 3);
+        let today = Date(date(2025, 3, 3));
         let (early, late) = (figures("Early", 0), figures("Late", 0));
         let both = [early, late];
         let [early, late] = both.clone();
@@ -340,26 +305,26 @@ mod tests {
         assert!(differs(&both, &facts(&[figures("Early", 0), figures("Late", 60)]), today));
         assert!(differs(&[], &facts(&both), today));
         assert!(differs(&both, &[], today));
-        assert!(!differs(&[], &facts(&both), date(2025, 3, 2)), "tomorrow's shift is nobody's absence");
+        assert!(
+            !differs(&[], &facts(&both), date(2025, 3, 2).into()),
+            "tomorrow's shift is nobody's absence"
+        );
     }
 
     #[test]
     fn nobody_is_absent_before_they_are_due() {
-        let at = |second| Timestamp::from_second(second).ok();
-        let day = Figures { starts_at: at(1000), due_at: at(1600), ..figures("Early", 0) };
-        let shown = |day: &Figures, second| {
+        let at = |second| jiff::Timestamp::from_second(second).ok().map(Timestamp);
+        let day = Workday { starts_at: at(1000), due_at: at(1600), ..figures("Early", 0) };
+        let shown = |day: &Workday, second| {
             let shown = day.clone().shown_at(at(second).expect("a time"));
             (shown.status, shown.balance_s)
         };
-        let (expected, absent) = (("expected".to_owned(), None), ("absent".to_owned(), Some(-3600)));
-        assert_eq!(
-            [shown(&day, 0), shown(&day, 1600), shown(&day, 1601)],
-            [&expected, &expected, &absent].map(Clone::clone)
-        );
-        let old = Figures { due_at: None, ..day.clone() };
+        let (expected, absent) = ((Status::Expected, None), (Status::Absent, Some(-3600)));
+        assert_eq!([shown(&day, 0), shown(&day, 1600), shown(&day, 1601)], [expected, expected, absent]);
+        let old = Workday { due_at: None, ..day.clone() };
         assert_eq!([shown(&old, 1000), shown(&old, 1001)], [expected, absent]);
         assert!(old.agrees(&day) && !day.agrees(&old), "a day from before makes no new revision");
-        let later = Figures { due_at: at(1700), ..day.clone() };
+        let later = Workday { due_at: at(1700), ..day.clone() };
         assert!(!day.agrees(&later), "another grace is one");
     }
 }

@@ -4,14 +4,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use attendance::{ClockState, Direction, Employment, Entry, Facts, Leave, Policy, Punch, Rules, Shift};
-use jiff::civil::Date;
+use attendance::{ClockState, Employment, Entry, Facts, Leave, Policy, Punch, Shift};
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
-use serde::Deserialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::date::Date;
+use crate::db::corrections::AddedTime;
 use crate::db::people::Terms;
 use crate::db::schedules::Assignment;
 use crate::{date, db};
@@ -35,8 +34,8 @@ pub struct KnownFacts {
     pattern: HashMap<(i64, i32), Vec<i64>>,
     single: HashMap<Uuid, HashMap<Date, Vec<Option<i64>>>>,
     scheduled: HashSet<Uuid>,
-    holidays: HashMap<i64, BTreeSet<Date>>,
-    leave: HashMap<Uuid, Vec<(Date, Leave)>>,
+    holidays: HashMap<i64, BTreeSet<jiff::civil::Date>>,
+    leave: HashMap<Uuid, Vec<(jiff::civil::Date, Leave)>>,
     punches: HashMap<Uuid, Vec<Punch>>,
     locked: HashMap<Uuid, Vec<(Date, Date)>>,
 }
@@ -59,20 +58,13 @@ impl Reach {
 
     /// The dates of shifts that punches of these dates may belong to.
     fn shifts_of(&self, (from, to): (Date, Date)) -> (Date, Date) {
-        (from.saturating_sub(self.after.days()), to.saturating_add(self.before.days()))
+        (from.plus(-self.after), to.plus(self.before))
     }
 
     /// The dates of punches that may belong to shifts of these dates.
     fn punches_of(&self, (from, to): (Date, Date)) -> (Date, Date) {
-        (from.saturating_sub(self.before.days()), to.saturating_add(self.after.days()))
+        (from.plus(-self.before), to.plus(self.after))
     }
-}
-
-/// A punch that a correction adds.
-#[derive(Deserialize)]
-struct Added {
-    at: Timestamp,
-    direction: Direction,
 }
 
 impl KnownFacts {
@@ -89,7 +81,7 @@ impl KnownFacts {
         let days = reach.shifts_of(touched);
         let (first, last) = reach.punches_of(days);
         // A duplicate's original, and the offset of any zone.
-        let seen = (first.saturating_sub(2.days()), last.saturating_add(1.day()));
+        let seen = (first.plus(-2), last.plus(1));
         let schedule = reach.shifts_of(seen);
         let mut book = Self {
             days,
@@ -149,11 +141,11 @@ impl KnownFacts {
     async fn read_free_days(&mut self, conn: &mut PgConnection, people: &[Uuid]) -> Result<()> {
         let (from, to) = self.schedule;
         for (site, date) in db::sites::holidays_of_sites(conn, from, to).await? {
-            self.holidays.entry(site).or_default().insert(date);
+            self.holidays.entry(site).or_default().insert(date.0);
         }
         for day in db::leave::between(conn, people, from, to).await? {
             let leave = if day.half { Leave::Half } else { Leave::Whole };
-            self.leave.entry(day.person).or_default().push((day.date, leave));
+            self.leave.entry(day.person).or_default().push((day.date.0, leave));
         }
         Ok(())
     }
@@ -166,24 +158,23 @@ impl KnownFacts {
     ) -> Result<()> {
         let mut ignored: HashSet<Uuid> = HashSet::new();
         // Their times may lie on other dates than their own.
-        let near = (from.saturating_sub(NEAR.days()), to.saturating_add(NEAR.days()));
+        let near = (from.plus(-NEAR), to.plus(NEAR));
         for overlay in db::corrections::overlays(conn, people, near.0, near.1).await? {
             ignored.extend(overlay.ignores);
-            let added: Vec<Added> = serde_json::from_value(overlay.adds).context("a correction's times")?;
-            let punch =
-                |add: Added| Punch::new(add.at, add.direction, "correction".into(), ClockState::Synchronised);
-            self.punches.entry(overlay.person).or_default().extend(added.into_iter().map(punch));
+            let punch = |add: &AddedTime| {
+                Punch::new(add.at.0, add.direction, "correction".into(), ClockState::Synchronised)
+            };
+            self.punches.entry(overlay.person).or_default().extend(overlay.adds.iter().map(punch));
         }
-        let instant = |date: Date| date.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp());
-        let until = instant(to.saturating_add(1.day()))?;
+        let instant = |date: Date| date.begins(&TimeZone::UTC);
+        let until = instant(to.plus(1))?;
         let mut terminals: HashMap<String, Arc<str>> = HashMap::new();
         for raw in db::punches::of_people(conn, people, instant(from)?, until).await? {
             if ignored.contains(&raw.id) {
                 continue;
             }
             let terminal = terminals.entry(raw.device).or_insert_with_key(|device| device.as_str().into());
-            let (direction, clock) = (Direction::read(&raw.direction), ClockState::read(&raw.clock));
-            let punch = Punch::new(raw.at.to_jiff(), direction, terminal.clone(), clock);
+            let punch = Punch::new(raw.at.0, raw.direction.into(), terminal.clone(), raw.clock.into());
             self.punches.entry(raw.person).or_default().push(punch);
         }
         Ok(())
@@ -209,14 +200,14 @@ impl KnownFacts {
     /// A person's facts.
     pub fn facts(&self, person: Uuid) -> Result<Facts> {
         let terms = self.terms.get(&person).context("a person who is not in the book")?;
-        let date = |date: &Option<jiff_sqlx::Date>| date.as_ref().map(|date| date.to_jiff());
+        let date = |date: Option<Date>| date.map(|date| date.0);
         Ok(Facts {
             zone: self.zone(person)?.clone(),
             entries: self.entries(person, self.zone(person)?),
             scheduled: self.scheduled.contains(&person),
             holidays: self.holidays.get(&terms.site).cloned().unwrap_or_default(),
             leave: self.leave.get(&person).into_iter().flatten().copied().collect(),
-            employed: Employment { from: date(&terms.employed_from), to: date(&terms.employed_to) },
+            employed: Employment { from: date(terms.employed_from), to: date(terms.employed_to) },
             duplicate_within_s: i64::from(self.duplicate_within_s),
             punches: self.punches.get(&person).cloned().unwrap_or_default(),
         })
@@ -228,22 +219,19 @@ impl KnownFacts {
         let single = self.single.get(&person).unwrap_or(&empty);
         let entry = |date: Date, shift: &i64| {
             let shift = self.shifts.get(shift)?.clone();
-            Some(Entry { date, shift, zone: zone.clone() })
+            Some(Entry { date: date.0, shift, zone: zone.clone() })
         };
         let mut entries: Vec<Entry> = Vec::new();
         // A shift stands once on a date, whatever patterns hold it.
         let mut seen: HashSet<(Date, i64)> = HashSet::new();
         for assignment in self.assignments.get(&person).into_iter().flatten() {
-            let mut date = assignment.from.max(self.schedule.0);
             let last = assignment.to.unwrap_or(self.schedule.1).min(self.schedule.1);
-            while date <= last {
+            for date in assignment.from.max(self.schedule.0).through(last) {
                 if !single.contains_key(&date) {
                     let shifts = self.pattern.get(&(assignment.schedule, assignment.day(date)));
                     let shifts = shifts.into_iter().flatten().filter(|shift| seen.insert((date, **shift)));
                     entries.extend(shifts.filter_map(|shift| entry(date, shift)));
                 }
-                let Ok(next) = date.tomorrow() else { break };
-                date = next;
             }
         }
         for (date, shifts) in single {
@@ -256,9 +244,7 @@ impl KnownFacts {
 async fn read_shifts(conn: &mut PgConnection) -> Result<HashMap<i64, Arc<Shift>>> {
     let mut shifts = HashMap::new();
     for shift in db::schedules::shifts(conn).await? {
-        let rules: Rules =
-            serde_json::from_value(shift.rules).with_context(|| format!("the shift {:?}", shift.name))?;
-        shifts.insert(shift.id, Arc::new(Shift { name: shift.name.into(), rules }));
+        shifts.insert(shift.id, Arc::new(Shift { name: shift.name.into(), rules: shift.rules.0 }));
     }
     Ok(shifts)
 }

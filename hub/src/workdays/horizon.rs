@@ -1,11 +1,9 @@
 //! Which dates may have workdays, and how far one date's punches reach.
 
-use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
 use sqlx::PgConnection;
 
-use crate::date::today;
+use crate::date::{Date, Timestamp};
 use crate::db;
 
 /// How far a shift's window may reach beyond its date, in days: a week, and a shift ends on the next day.
@@ -22,8 +20,8 @@ pub async fn horizon(conn: &mut PgConnection, now: Timestamp) -> sqlx::Result<(D
 /// most: a punch from a clock that is years ahead makes nobody compute years. A day is added at both
 /// ends: what is today, and on which date a punch fell, differs between zones.
 pub fn horizon_of(happened: Option<(Date, Date)>, now: Timestamp) -> (Date, Date) {
-    let today = today(now, &TimeZone::UTC);
+    let today = now.date_in(&TimeZone::UTC);
     let (from, to) = happened.unwrap_or((today, today));
-    let last = to.max(today).saturating_add(1.day());
-    (from.min(today).saturating_sub(1.day()), last.min(today.saturating_add(AHEAD.days())))
+    let last = to.max(today).plus(1);
+    (from.min(today).plus(-1), last.min(today.plus(AHEAD)))
 }

@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::clock;
-use crate::date::Day;
+use crate::date::Date;
 use crate::web::error::ProblemDetails;
 use crate::web::state::App;
 use crate::web::{ApiError, Caller, Json, Path};
@@ -32,10 +32,10 @@ pub fn routes() -> OpenApiRouter<App> {
 pub async fn get_workday(
     State(app): State<App>,
     Caller(actor): Caller,
-    Path((number, date)): Path<(String, Day)>,
+    Path((number, date)): Path<(String, Date)>,
 ) -> Result<Json<PersonDay>, ApiError> {
     let now = clock::now();
-    Ok(Json(day::look(&app.pool, &actor, &number, date.0, &app.policy, now).await?))
+    Ok(Json(day::look(&app.pool, &actor, &number, date, &app.policy, now).await?))
 }
 
 /// Make a person's day final once its windows have closed, whatever terminals still have to report.
@@ -45,8 +45,8 @@ pub async fn get_workday(
 pub async fn finalise_workday(
     State(app): State<App>,
     caller: Caller,
-    Path((number, date)): Path<(String, Day)>,
+    Path((number, date)): Path<(String, Date)>,
 ) -> Result<StatusCode, ApiError> {
-    day::finalise(&app.pool, caller.staff()?, &number, date.0, clock::now()).await?;
+    day::finalise(&app.pool, caller.staff()?, &number, date, clock::now()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,16 +1,15 @@
 //! Periods: open, then approved, then locked, never back; and what facts still say against locked
 //! days.
 
-use jiff::Timestamp;
-use jiff::civil::Date;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 
 use crate::accounts::Actor;
-use crate::date::{Day, Moment, range, zone};
+use crate::date::{Date, Timestamp, range, zone};
 use crate::db;
+use crate::db::pay_periods::{Adjustment, AdjustmentState, Period, PeriodState};
 use crate::error::{Error, Problem, check_text};
 use crate::workdays::horizon::REACH;
 
@@ -19,28 +18,6 @@ const DAYS: i32 = 366;
 /// Letters of a note, at most.
 const NOTE: usize = 500;
 
-/// A period.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Period {
-    /// Names it.
-    id: i64,
-    /// Of which site; of all where there is none.
-    site: Option<String>,
-    /// First date.
-    #[schema(value_type = String, format = Date)]
-    from: Date,
-    /// Last date.
-    #[schema(value_type = String, format = Date)]
-    to: Date,
-    /// open, approved or locked.
-    state: String,
-    /// Which account moved it there.
-    changed_by: String,
-    /// When.
-    #[schema(value_type = String, format = DateTime)]
-    changed_at: Timestamp,
-}
-
 /// A period to open.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -48,38 +25,9 @@ pub struct PeriodSetting {
     /// Of which site; of all if left out.
     site: Option<String>,
     /// First date.
-    #[schema(value_type = String, format = Date)]
-    from: Day,
+    from: Date,
     /// Last date.
-    #[schema(value_type = String, format = Date)]
-    to: Day,
-}
-
-/// What facts say of a day in a locked period, against what stands there.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Adjustment {
-    /// Names it.
-    id: i64,
-    /// The number of the person.
-    number: String,
-    /// Their name.
-    name: String,
-    /// Which day.
-    #[schema(value_type = String, format = Date)]
-    date: Date,
-    /// The workdays that stand.
-    before: Value,
-    /// What the facts say.
-    after: Value,
-    /// pending or settled.
-    state: String,
-    /// When the facts last changed it.
-    #[schema(value_type = String, format = DateTime)]
-    changed_at: Timestamp,
-    /// Which account settled it.
-    settled_by: Option<String>,
-    /// What they said.
-    note: Option<String>,
+    to: Date,
 }
 
 /// How an adjustment was dealt with.
@@ -90,8 +38,7 @@ pub struct Settlement {
     note: String,
     /// `changed_at` of the adjustment that was dealt with: if the facts have changed it since, nothing is
     /// settled.
-    #[schema(value_type = String, format = DateTime)]
-    changed_at: Moment,
+    changed_at: Timestamp,
 }
 
 /// Where somebody moves a period.
@@ -116,44 +63,29 @@ impl Step {
     }
 
     /// The state after the step, or why there is none.
-    fn after(self, id: i64, state: &str) -> Result<&'static str, Problem> {
+    fn after(self, id: i64, state: PeriodState) -> Result<PeriodState, Problem> {
         match (self, state) {
-            (Self::Approve, "open") => Ok("approved"),
-            (Self::Lock, "approved") => Ok("locked"),
-            (Self::Lock, "open") => Err(Problem::PeriodNotApproved { id }),
+            (Self::Approve, PeriodState::Open) => Ok(PeriodState::Approved),
+            (Self::Lock, PeriodState::Approved) => Ok(PeriodState::Locked),
+            (Self::Lock, PeriodState::Open) => Err(Problem::PeriodNotApproved { id }),
             (Self::Approve, _) => Err(Problem::PeriodApproved { id }),
-            (Self::Reopen, "open") => Err(Problem::PeriodOpen { id }),
-            (Self::Reopen, "approved") => Err(Problem::PeriodApprovedNotReopened { id }),
+            (Self::Reopen, PeriodState::Open) => Err(Problem::PeriodOpen { id }),
+            (Self::Reopen, PeriodState::Approved) => Err(Problem::PeriodApprovedNotReopened { id }),
             (Self::Reopen, _) => Err(Problem::PeriodLockedNotReopened { id }),
             (Self::Lock, _) => Err(Problem::PeriodLocked { id }),
         }
     }
 }
 
-impl From<db::pay_periods::Period> for Period {
-    fn from(row: db::pay_periods::Period) -> Self {
-        Self {
-            id: row.id,
-            site: row.site,
-            from: row.from.to_jiff(),
-            to: row.to.to_jiff(),
-            state: row.state,
-            changed_by: row.changed_by,
-            changed_at: row.changed_at.to_jiff(),
-        }
-    }
-}
-
 /// All periods, the latest first.
 pub async fn list(pool: &PgPool) -> Result<Vec<Period>, Error> {
-    let periods = db::pay_periods::list(&mut *pool.acquire().await?).await?;
-    Ok(periods.into_iter().map(Period::from).collect())
+    Ok(db::pay_periods::list(&mut *pool.acquire().await?, None).await?)
 }
 
 /// Opens a period.
 pub async fn open(
     pool: &PgPool,
-    actor: &str,
+    actor: &Actor,
     setting: &PeriodSetting,
     now: Timestamp,
 ) -> Result<Period, Error> {
@@ -165,17 +97,23 @@ pub async fn open(
     {
         return Err(Problem::SiteUnknown { site: site.to_owned() }.of("site"));
     }
-    let id = db::pay_periods::open(&mut transaction, site, (from, to), actor, now).await?;
-    let id = id.ok_or(Problem::PeriodOverlaps { from, to })?;
+    let id = db::pay_periods::open(&mut transaction, site, (from, to), &actor.name, now).await?;
+    let id = id.ok_or(Problem::PeriodOverlaps { from: from.0, to: to.0 })?;
     let detail = json!({"site": site, "from": from, "to": to});
     db::audit::record(&mut transaction, actor, "period.open", &id.to_string(), detail).await?;
     let period = db::pay_periods::find(&mut transaction, id).await?.ok_or_else(|| unknown(id))?;
     transaction.commit().await?;
-    Ok(period.into())
+    Ok(period)
 }
 
 /// Moves a period on. Nothing moves while days of its people wait to be computed.
-pub async fn step(pool: &PgPool, actor: &str, id: i64, step: Step, now: Timestamp) -> Result<Period, Error> {
+pub async fn step(
+    pool: &PgPool,
+    actor: &Actor,
+    id: i64,
+    step: Step,
+    now: Timestamp,
+) -> Result<Period, Error> {
     let mut transaction = pool.begin().await?;
     moved(&mut transaction, id, step).await?;
     // Hubs that write workdays have read which are locked: wait for them, and let others wait.
@@ -189,13 +127,13 @@ pub async fn step(pool: &PgPool, actor: &str, id: i64, step: Step, now: Timestam
             return Err(Problem::PeriodHasOpenDays { id, days: open }.into());
         }
         db::pay_periods::note_people(&mut transaction, id).await?;
-        finalised = Some(db::pay_periods::finalise(&mut transaction, id, actor, now).await?);
+        finalised = Some(db::pay_periods::finalise(&mut transaction, id, &actor.name, now).await?);
     }
     let waiting = db::pay_periods::awaited(&mut transaction, id, REACH).await?;
     if waiting > 0 {
         return Err(Problem::PeriodAwaitsComputation { id, requests: waiting }.into());
     }
-    db::pay_periods::change(&mut transaction, id, state, actor, now).await?;
+    db::pay_periods::change(&mut transaction, id, state, &actor.name, now).await?;
     let mut detail = json!({"before": before.state, "after": state});
     if let Some(finalised) = finalised {
         detail["absences_finalised"] = finalised.into();
@@ -203,32 +141,24 @@ pub async fn step(pool: &PgPool, actor: &str, id: i64, step: Step, now: Timestam
     db::audit::record(&mut transaction, actor, step.action(), &id.to_string(), detail).await?;
     let after = db::pay_periods::find(&mut transaction, id).await?.ok_or_else(|| unknown(id))?;
     transaction.commit().await?;
-    Ok(after.into())
+    Ok(after)
 }
 
 /// A period, and its state after a step.
-async fn moved(
-    conn: &mut PgConnection,
-    id: i64,
-    step: Step,
-) -> Result<(db::pay_periods::Period, &'static str), Error> {
+async fn moved(conn: &mut PgConnection, id: i64, step: Step) -> Result<(Period, PeriodState), Error> {
     let period = db::pay_periods::find(conn, id).await?.ok_or_else(|| unknown(id))?;
-    let state = step.after(id, &period.state)?;
+    let state = step.after(id, period.state)?;
     Ok((period, state))
 }
 
 /// Days that have not been yet can't be locked.
-async fn ended(
-    conn: &mut PgConnection,
-    period: &db::pay_periods::Period,
-    now: Timestamp,
-) -> Result<(), Error> {
-    let (id, last) = (period.id, period.to.to_jiff());
+async fn ended(conn: &mut PgConnection, period: &Period, now: Timestamp) -> Result<(), Error> {
+    let (id, last) = (period.id, period.to);
     for site in db::sites::list(conn).await? {
         let theirs = period.site.as_ref().is_none_or(|name| *name == site.name);
-        if theirs && zone(&site.zone)?.to_datetime(now).date() <= last {
+        if theirs && now.date_in(&zone(&site.zone)?) <= last {
             let name = site.name;
-            return Err(Problem::PeriodNotOver { id, last, site: name }.into());
+            return Err(Problem::PeriodNotOver { id, last: last.0, site: name }.into());
         }
     }
     Ok(())
@@ -241,37 +171,22 @@ fn unknown(id: i64) -> Error {
 /// Adjustments in a state (or all), the oldest first, after an id. The look is audited.
 pub async fn adjustments(
     pool: &PgPool,
-    actor: &str,
-    state: Option<&str>,
+    actor: &Actor,
+    state: Option<AdjustmentState>,
     after: i64,
     most: i64,
 ) -> Result<Vec<Adjustment>, Error> {
-    if state.is_some_and(|state| !["pending", "settled"].contains(&state)) {
-        return Err(Problem::NotOneOf { allowed: "pending, settled".into() }.of("state"));
-    }
     let mut transaction = pool.begin().await?;
     let rows = db::pay_periods::adjustments(&mut transaction, state, after, most).await?;
     let detail = json!({"state": state, "count": rows.len()});
     db::audit::record(&mut transaction, actor, "adjustment.list", "adjustments", detail).await?;
     transaction.commit().await?;
-    let adjustment = |row: db::pay_periods::Adjustment| Adjustment {
-        id: row.id,
-        number: row.number,
-        name: row.name,
-        date: row.date.to_jiff(),
-        before: row.before,
-        after: row.after,
-        state: row.state,
-        changed_at: row.changed_at.to_jiff(),
-        settled_by: row.settled_by,
-        note: row.note,
-    };
-    Ok(rows.into_iter().map(adjustment).collect())
+    Ok(rows)
 }
 
 /// Says that an adjustment has been dealt with, such as in the next payroll. Not by the one it is about.
 pub async fn settle(pool: &PgPool, actor: &Actor, id: i64, settlement: &Settlement) -> Result<(), Error> {
-    let Settlement { note, changed_at: Moment(changed_at) } = settlement;
+    let Settlement { note, changed_at } = settlement;
     check_text("note", note, NOTE)?;
     let mut transaction = pool.begin().await?;
     // Whoever computes this person's days has read what is pending: wait for them.
@@ -281,7 +196,7 @@ pub async fn settle(pool: &PgPool, actor: &Actor, id: i64, settlement: &Settleme
     }
     if !db::pay_periods::settle(&mut transaction, id, *changed_at, &actor.name, note).await? {
         return Err(match db::pay_periods::adjustment_state(&mut transaction, id).await? {
-            Some(state) if state == "settled" => Problem::AdjustmentSettled { id }.into(),
+            Some(AdjustmentState::Settled) => Problem::AdjustmentSettled { id }.into(),
             Some(_) => Problem::AdjustmentChanged { id }.into(),
             None => Problem::AdjustmentUnknown { id }.into(),
         });
@@ -298,16 +213,16 @@ mod tests {
 
     #[test]
     fn periods_move_in_one_direction() {
-        assert_eq!(Step::Approve.after(1, "open"), Ok("approved"));
-        assert_eq!(Step::Lock.after(1, "approved"), Ok("locked"));
+        assert_eq!(Step::Approve.after(1, PeriodState::Open), Ok(PeriodState::Approved));
+        assert_eq!(Step::Lock.after(1, PeriodState::Approved), Ok(PeriodState::Locked));
         for (step, state) in [
-            (Step::Lock, "open"),
-            (Step::Approve, "approved"),
-            (Step::Approve, "locked"),
-            (Step::Lock, "locked"),
-            (Step::Reopen, "open"),
-            (Step::Reopen, "approved"),
-            (Step::Reopen, "locked"),
+            (Step::Lock, PeriodState::Open),
+            (Step::Approve, PeriodState::Approved),
+            (Step::Approve, PeriodState::Locked),
+            (Step::Lock, PeriodState::Locked),
+            (Step::Reopen, PeriodState::Open),
+            (Step::Reopen, PeriodState::Approved),
+            (Step::Reopen, PeriodState::Locked),
         ] {
             assert!(step.after(1, state).is_err(), "{step:?} after {state}");
         }

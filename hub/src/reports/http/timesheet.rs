@@ -8,12 +8,12 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::date::Day;
-use crate::reports::timesheet::{Period, Row, timesheet};
+use crate::clock;
+use crate::date::Date;
+use crate::reports::timesheet::{self, Day, Period, timesheet};
 use crate::web::error::ProblemDetails;
 use crate::web::state::App;
 use crate::web::{ApiError, Caller, Json, Query};
-use crate::{clock, reports};
 
 /// Its routes.
 pub fn routes() -> OpenApiRouter<App> {
@@ -25,11 +25,9 @@ pub fn routes() -> OpenApiRouter<App> {
 #[serde(deny_unknown_fields)]
 pub struct Days {
     /// `YYYY-MM-DD`; today if left out.
-    #[param(value_type = Option<String>, format = Date)]
-    from: Option<Day>,
+    from: Option<Date>,
     /// `YYYY-MM-DD`; the same day if left out.
-    #[param(value_type = Option<String>, format = Date)]
-    to: Option<Day>,
+    to: Option<Date>,
 }
 
 impl Days {
@@ -38,19 +36,19 @@ impl Days {
     }
 }
 
-async fn rows(app: App, caller: &Caller, period: Period) -> Result<Vec<Row>, ApiError> {
+async fn rows(app: App, caller: &Caller, period: Period) -> Result<Vec<Day>, ApiError> {
     let _turn = app.permit(&caller.0)?;
-    Ok(timesheet(&app.pool, period, (&caller.0.name, caller.scope()), clock::now()).await?)
+    Ok(timesheet(&app.pool, period, &caller.0, clock::now()).await?)
 }
 
 /// The timesheet.
 #[utoipa::path(get, path = "/timesheet", params(Days), responses(
-    (status = 200, body = [Row]), (status = 429, body = ProblemDetails)))]
+    (status = 200, body = [Day]), (status = 429, body = ProblemDetails)))]
 pub async fn get_timesheet(
     State(app): State<App>,
     caller: Caller,
     Query(days): Query<Days>,
-) -> Result<Json<Vec<Row>>, ApiError> {
+) -> Result<Json<Vec<Day>>, ApiError> {
     Ok(Json(rows(app.clone(), &caller, days.period(&app)?).await?))
 }
 
@@ -66,5 +64,5 @@ pub async fn get_timesheet_csv(
     let rows = rows(app, &caller, period).await?;
     let name = format!("attachment; filename=\"timesheet-{}-{}.csv\"", period.from, period.to);
     let headers = [(CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()), (CONTENT_DISPOSITION, name)];
-    Ok((headers, reports::csv::timesheet(&rows)))
+    Ok((headers, timesheet::csv(rows)))
 }

@@ -6,8 +6,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::date::{Day, range};
-use crate::schedules::leave::{self, LeaveDay, LeaveSetting};
+use crate::date::{Date, range};
+use crate::db::leave::LeaveDay;
+use crate::schedules::leave::{self, LeaveSetting};
 use crate::schedules::patterns::{self, AssignmentSetting, Override, Plan};
 use crate::schedules::{self, Effect};
 use crate::web::error::ProblemDetails;
@@ -59,12 +60,12 @@ pub async fn assign_schedule(
 pub async fn put_override(
     State(app): State<App>,
     caller: Caller,
-    Path((number, date)): Path<(String, Day)>,
+    Path((number, date)): Path<(String, Date)>,
     Query(trial): Query<DryRun>,
     Json(day): Json<Override>,
 ) -> Result<Json<Effect>, ApiError> {
     let change = app.change(caller.staff()?, trial.dry_run)?;
-    Ok(Json(patterns::put_day(&change, &number, date.0, &day).await?))
+    Ok(Json(patterns::put_day(&change, &number, date, &day).await?))
 }
 
 /// Let the pattern hold again on one date of a person.
@@ -74,11 +75,11 @@ pub async fn put_override(
 pub async fn remove_override(
     State(app): State<App>,
     caller: Caller,
-    Path((number, date)): Path<(String, Day)>,
+    Path((number, date)): Path<(String, Date)>,
     Query(trial): Query<DryRun>,
 ) -> Result<Json<Effect>, ApiError> {
     let change = app.change(caller.staff()?, trial.dry_run)?;
-    Ok(Json(patterns::remove_day(&change, &number, date.0).await?))
+    Ok(Json(patterns::remove_day(&change, &number, date).await?))
 }
 
 /// A person's leave: for themselves, their manager, admin and hr.
@@ -124,11 +125,9 @@ pub async fn remove_leave(
 #[serde(deny_unknown_fields)]
 pub struct Recomputation {
     /// First date.
-    #[schema(value_type = String, format = Date)]
-    from: Day,
+    from: Date,
     /// Last date; at most 3660 days.
-    #[schema(value_type = String, format = Date)]
-    to: Day,
+    to: Date,
     /// One person's number; everybody's days if left out.
     number: Option<String>,
 }

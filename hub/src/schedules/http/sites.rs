@@ -4,10 +4,11 @@ use axum::extract::State;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::date::Day;
+use crate::date::Date;
+use crate::db::sites::{Holiday, Site};
 use crate::schedules::Effect;
-use crate::schedules::calendars::{self, Holiday, HolidaySetting};
-use crate::schedules::sites::{self, Site, SiteSetting};
+use crate::schedules::calendars::{self, HolidaySetting};
+use crate::schedules::sites::{self, SiteSetting};
 use crate::web::error::ProblemDetails;
 use crate::web::query::DryRun;
 use crate::web::state::App;
@@ -81,12 +82,12 @@ pub async fn list_holidays(
 pub async fn put_holiday(
     State(app): State<App>,
     caller: Caller,
-    Path((name, date)): Path<(String, Day)>,
+    Path((name, date)): Path<(String, Date)>,
     Query(trial): Query<DryRun>,
     Json(setting): Json<HolidaySetting>,
 ) -> Result<Json<Effect>, ApiError> {
     let change = app.change(caller.staff()?, trial.dry_run)?;
-    Ok(Json(calendars::put(&change, &name, date.0, &setting).await?))
+    Ok(Json(calendars::put(&change, &name, date, &setting).await?))
 }
 
 /// Make a holiday an ordinary day again.
@@ -96,9 +97,9 @@ pub async fn put_holiday(
 pub async fn remove_holiday(
     State(app): State<App>,
     caller: Caller,
-    Path((name, date)): Path<(String, Day)>,
+    Path((name, date)): Path<(String, Date)>,
     Query(trial): Query<DryRun>,
 ) -> Result<Json<Effect>, ApiError> {
     let change = app.change(caller.staff()?, trial.dry_run)?;
-    Ok(Json(calendars::remove(&change, &name, date.0).await?))
+    Ok(Json(calendars::remove(&change, &name, date).await?))
 }

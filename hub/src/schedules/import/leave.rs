@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use jiff::civil::Date;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::date::Date;
 use crate::db;
 use crate::db::leave::LeaveDay;
 use crate::imports::dates::{Span, tell_overlaps};
@@ -43,7 +43,7 @@ impl Draft {
     /// What the row says of each date.
     fn days(&self, person: Uuid) -> Vec<LeaveDay> {
         let day = |date| LeaveDay { person, date, half: self.half, reason: self.reason.clone() };
-        self.dates.into_iter().flat_map(each_date).map(day).collect()
+        self.dates.into_iter().flat_map(|(from, to)| from.through(to)).map(day).collect()
     }
 }
 
@@ -57,11 +57,7 @@ fn dates(fields: &mut Fields<'_>) -> Option<(Date, Date)> {
 }
 
 fn count(from: Date, to: Date) -> i32 {
-    from.until(to).map_or(i32::MAX, |span| span.get_days().saturating_add(1))
-}
-
-fn each_date((from, to): (Date, Date)) -> impl Iterator<Item = Date> {
-    std::iter::successors(Some(from), |date| date.tomorrow().ok()).take_while(move |date| *date <= to)
+    from.days_until(to).saturating_add(1)
 }
 
 /// What the database knows of what the file speaks of.
@@ -138,8 +134,7 @@ impl Importer for Plan {
                 }
                 plan.note(draft, number, *person, known);
             } else {
-                let reason =
-                    format!("there is nobody with the number {}: import people first", quoted(number));
+                let reason = format!("no employee has the number {}: import people first", quoted(number));
                 problems.add(draft.row, "number", reason);
             }
         }
@@ -151,7 +146,7 @@ impl Importer for Plan {
         for days in self.days.chunks(BATCH) {
             db::leave::put(conn, days).await?;
         }
-        db::audit::record_many(conn, run.by.name, "leave.put", &self.told).await?;
+        db::audit::record_many(conn, run.by, "leave.put", &self.told).await?;
         let touched =
             self.touched.iter().filter_map(|(person, from, to)| run.extent.job(*person, *from, *to));
         let jobs: Vec<_> = touched.collect();
@@ -212,11 +207,13 @@ fn common(mut texts: impl Iterator<Item = String>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::civil::date;
-
     use super::*;
     use crate::imports::Upload;
     use crate::imports::fields::Table;
+
+    fn date(year: i16, month: i8, day: i8) -> Date {
+        jiff::civil::date(year, month, day).into()
+    }
 
     const ADA: Uuid = Uuid::from_u128(1);
 
@@ -297,7 +294,7 @@ mod tests {
         let expected = [
             "row 2, column from: \"2026-02-30\" is no date",
             "row 2, column half: \"perhaps\" is neither yes nor no",
-            "row 2, column number: there is nobody with the number \"9\"",
+            "row 2, column number: no employee has the number \"9\"",
             "row 4, column from: its dates overlap with those of row 3",
             "row 5, column to: a row has at most 366 days",
         ];

@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::date::local;
+use crate::db;
+use crate::db::pairing::ClaimState;
 use crate::error::Problem;
 use crate::terminals::pairing::{self, Outcome};
 use crate::web::error::ProblemDetails;
@@ -51,28 +52,11 @@ pub struct Claim {
 /// What it is told.
 #[derive(Serialize, ToSchema)]
 pub struct Answer {
-    /// pending, accepted or rejected.
-    state: &'static str,
+    state: ClaimState,
     /// Its certificate (PEM), once it is accepted.
     certificate: Option<String>,
     /// The hub's authority and signing key (PEM), once it is accepted.
     ca: Option<String>,
-}
-
-/// A claim as those see it who decide.
-#[derive(Serialize, ToSchema)]
-pub struct Waiting {
-    device: String,
-    /// pending or rejected.
-    state: String,
-    /// From which address it asked.
-    address: String,
-    /// When it first asked.
-    created_at: String,
-    /// When it last asked.
-    seen_at: String,
-    /// Wrong codes that were given for it.
-    attempts: i32,
 }
 
 /// How a device is accepted.
@@ -102,27 +86,23 @@ pub async fn request_pairing(
         .inspect_err(|error| app.rejections.note(&peer, &crate::mqtt::rejections::reject("claim", error)))?;
     let answer = |state, certificate, ca| Json(Answer { state, certificate, ca });
     Ok(match told {
-        Outcome::Pending => (StatusCode::ACCEPTED, answer("pending", None, None)),
-        Outcome::Rejected => (StatusCode::OK, answer("rejected", None, None)),
-        Outcome::Accepted(certificate) => {
-            (StatusCode::OK, answer("accepted", Some(certificate), Some(app.authority.pem().to_owned())))
-        }
+        Outcome::Pending => (StatusCode::ACCEPTED, answer(ClaimState::Pending, None, None)),
+        Outcome::Rejected => (StatusCode::OK, answer(ClaimState::Rejected, None, None)),
+        Outcome::Accepted(certificate) => (
+            StatusCode::OK,
+            answer(ClaimState::Accepted, Some(certificate), Some(app.authority.pem().to_owned())),
+        ),
     })
 }
 
 /// Devices that ask.
-#[utoipa::path(get, path = "/claims", responses((status = 200, body = [Waiting])))]
-pub async fn list_claims(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Waiting>>, ApiError> {
+#[utoipa::path(get, path = "/claims", responses((status = 200, body = [db::pairing::Claim])))]
+pub async fn list_claims(
+    State(app): State<App>,
+    caller: Caller,
+) -> Result<Json<Vec<db::pairing::Claim>>, ApiError> {
     caller.admin()?;
-    let waiting = |claim: crate::db::pairing::Claim| Waiting {
-        device: claim.device,
-        state: claim.state,
-        address: claim.address,
-        created_at: local(claim.created_at.to_jiff(), &app.zone),
-        seen_at: local(claim.seen_at.to_jiff(), &app.zone),
-        attempts: claim.attempts,
-    };
-    Ok(Json(pairing::list(&app.pool).await?.into_iter().map(waiting).collect()))
+    Ok(Json(pairing::list(&app.pool, app.zone_name()).await?))
 }
 
 /// Accept a device, with the code that it shows.
@@ -135,7 +115,7 @@ pub async fn accept_terminal(
     Path(device): Path<String>,
     Json(acceptance): Json<Acceptance>,
 ) -> Result<StatusCode, ApiError> {
-    let actor = &caller.admin()?.name;
+    let actor = caller.admin()?;
     let device = named(&device)?;
     let Acceptance { code, name } = acceptance;
     let accepted = pairing::accept(&app.pool, &app.authority, actor, &device, &code, &name).await;
@@ -152,7 +132,7 @@ pub async fn reject_terminal(
     caller: Caller,
     Path(device): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    pairing::reject(&app.pool, &caller.admin()?.name, &named(&device)?).await?;
+    pairing::reject(&app.pool, caller.admin()?, &named(&device)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -8,12 +8,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::clock;
+use crate::db::corrections::{Correction, CorrectionState, Gap, Request};
 use crate::web::error::ProblemDetails;
 use crate::web::query::Between;
 use crate::web::state::App;
 use crate::web::{ApiError, Caller, Json, Path, Query};
-use crate::workdays::corrections::{self, Correction, Request};
-use crate::workdays::missing_punches::{self, Missing, Side};
+use crate::workdays::corrections;
+use crate::workdays::missing_punches::{self, Side};
 
 /// Rows of a page, where nothing is said.
 const PAGE: i64 = 100;
@@ -34,9 +35,9 @@ pub fn routes() -> OpenApiRouter<App> {
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct Listed {
+pub struct Listed<S: ToSchema> {
     /// Those in this state; all if left out.
-    pub state: Option<String>,
+    pub state: Option<S>,
     /// Those after this id: the last of the page before.
     #[serde(default)]
     after: i64,
@@ -44,7 +45,7 @@ pub struct Listed {
     limit: Option<u32>,
 }
 
-impl Listed {
+impl<S: ToSchema> Listed<S> {
     /// After which id, and how many at most.
     pub fn page(&self) -> (i64, i64) {
         (self.after, self.limit.map_or(PAGE, |limit| i64::from(limit).clamp(1, LONGEST_PAGE)))
@@ -70,16 +71,15 @@ pub async fn request_correction(
 }
 
 /// Requests, the oldest first: those that concern people whom the caller may see.
-#[utoipa::path(get, path = "/corrections", params(Listed), responses(
+#[utoipa::path(get, path = "/corrections", params(Listed<CorrectionState>), responses(
     (status = 200, body = [Correction])))]
 pub async fn list_corrections(
     State(app): State<App>,
     caller: Caller,
-    Query(listed): Query<Listed>,
+    Query(listed): Query<Listed<CorrectionState>>,
 ) -> Result<Json<Vec<Correction>>, ApiError> {
     let (after, most) = listed.page();
-    let who = (caller.0.name.as_str(), caller.scope());
-    Ok(Json(corrections::list(&app.pool, who, listed.state.as_deref(), after, most).await?))
+    Ok(Json(corrections::list(&app.pool, &caller.0, listed.state, after, most).await?))
 }
 
 /// What somebody says to their decision.
@@ -121,23 +121,23 @@ pub async fn reject_correction(
 
 /// Workdays without a punch of coming, of people whom the caller may see.
 #[utoipa::path(get, path = "/worklists/missing_in", params(Between), responses(
-    (status = 200, body = [Missing]), (status = 429, body = ProblemDetails)))]
+    (status = 200, body = [Gap]), (status = 429, body = ProblemDetails)))]
 pub async fn list_missing_in(
     State(app): State<App>,
     caller: Caller,
     Query(between): Query<Between>,
-) -> Result<Json<Vec<Missing>>, ApiError> {
+) -> Result<Json<Vec<Gap>>, ApiError> {
     worklist(&app, &caller, Side::In, &between).await
 }
 
 /// Workdays without a punch of leaving, of people whom the caller may see.
 #[utoipa::path(get, path = "/worklists/missing_out", params(Between), responses(
-    (status = 200, body = [Missing]), (status = 429, body = ProblemDetails)))]
+    (status = 200, body = [Gap]), (status = 429, body = ProblemDetails)))]
 pub async fn list_missing_out(
     State(app): State<App>,
     caller: Caller,
     Query(between): Query<Between>,
-) -> Result<Json<Vec<Missing>>, ApiError> {
+) -> Result<Json<Vec<Gap>>, ApiError> {
     worklist(&app, &caller, Side::Out, &between).await
 }
 
@@ -146,8 +146,7 @@ async fn worklist(
     caller: &Caller,
     side: Side,
     between: &Between,
-) -> Result<Json<Vec<Missing>>, ApiError> {
-    let who = (caller.0.name.as_str(), caller.scope());
+) -> Result<Json<Vec<Gap>>, ApiError> {
     let _turn = app.permit(&caller.0)?;
-    Ok(Json(missing_punches::worklist(&app.pool, who, side, between.dates()?, clock::now()).await?))
+    Ok(Json(missing_punches::worklist(&app.pool, &caller.0, side, between.dates()?, clock::now()).await?))
 }

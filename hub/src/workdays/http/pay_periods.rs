@@ -6,11 +6,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::clock;
+use crate::db::pay_periods::{Adjustment, AdjustmentState, Period};
 use crate::web::error::ProblemDetails;
 use crate::web::state::App;
 use crate::web::{ApiError, Caller, Json, Path, Query};
 use crate::workdays::http::corrections::Listed;
-use crate::workdays::pay_periods::{self, Adjustment, Period, PeriodSetting, Settlement, Step};
+use crate::workdays::pay_periods::{self, PeriodSetting, Settlement, Step};
 
 /// Its routes.
 pub fn routes() -> OpenApiRouter<App> {
@@ -39,7 +40,7 @@ pub async fn open_period(
     caller: Caller,
     Json(setting): Json<PeriodSetting>,
 ) -> Result<(StatusCode, Json<Period>), ApiError> {
-    let period = pay_periods::open(&app.pool, &caller.staff()?.name, &setting, clock::now()).await?;
+    let period = pay_periods::open(&app.pool, caller.staff()?, &setting, clock::now()).await?;
     Ok((StatusCode::CREATED, Json(period)))
 }
 
@@ -78,20 +79,20 @@ pub async fn reopen_period(
 }
 
 async fn step(app: &App, caller: &Caller, id: i64, step: Step) -> Result<Json<Period>, ApiError> {
-    Ok(Json(pay_periods::step(&app.pool, &caller.staff()?.name, id, step, clock::now()).await?))
+    Ok(Json(pay_periods::step(&app.pool, caller.staff()?, id, step, clock::now()).await?))
 }
 
 /// What facts say against locked days, the oldest first.
-#[utoipa::path(get, path = "/adjustments", params(Listed), responses(
+#[utoipa::path(get, path = "/adjustments", params(Listed<AdjustmentState>), responses(
     (status = 200, body = [Adjustment])))]
 pub async fn list_adjustments(
     State(app): State<App>,
     caller: Caller,
-    Query(listed): Query<Listed>,
+    Query(listed): Query<Listed<AdjustmentState>>,
 ) -> Result<Json<Vec<Adjustment>>, ApiError> {
     let (after, most) = listed.page();
     let actor = caller.staff()?;
-    Ok(Json(pay_periods::adjustments(&app.pool, &actor.name, listed.state.as_deref(), after, most).await?))
+    Ok(Json(pay_periods::adjustments(&app.pool, actor, listed.state, after, most).await?))
 }
 
 /// Say that an adjustment has been dealt with. Nobody settles their own.

@@ -1,0 +1,99 @@
+//! Texts: how long they may be, and closed sets of words.
+
+/// Characters of a person's number, at most.
+pub const NUMBER: usize = 64;
+/// Characters of a person's or a terminal's name, at most.
+pub const NAME: usize = 200;
+/// Characters of any other name, at most.
+pub const SHORT_NAME: usize = 100;
+
+/// A text that is no word of a closed set.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is none of {1}")]
+pub struct UnknownWord(pub String, pub String);
+
+/// A closed set of words, as the database, the API and people write them.
+macro_rules! words {
+    ($(#[$meta:meta])* pub enum $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+        pub enum $name { $($(#[$doc])* #[serde(rename = $word)] $variant),+ }
+
+        #[allow(dead_code, reason = "not every set is used in every way")]
+        impl $name {
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::text::UnknownWord;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let known = Self::ALL.iter().copied().find(|word| word.as_str() == text);
+                known.ok_or_else(|| $crate::text::UnknownWord(text.to_owned(), [$($word),+].join(", ")))
+            }
+        }
+
+        impl sqlx::Type<sqlx::Postgres> for $name {
+            fn type_info() -> sqlx::postgres::PgTypeInfo {
+                <str as sqlx::Type<sqlx::Postgres>>::type_info()
+            }
+
+            fn compatible(of: &sqlx::postgres::PgTypeInfo) -> bool {
+                <str as sqlx::Type<sqlx::Postgres>>::compatible(of)
+            }
+        }
+
+        impl sqlx::postgres::PgHasArrayType for $name {
+            fn array_type_info() -> sqlx::postgres::PgTypeInfo {
+                <&str as sqlx::postgres::PgHasArrayType>::array_type_info()
+            }
+        }
+
+        impl sqlx::Encode<'_, sqlx::Postgres> for $name {
+            fn encode_by_ref(
+                &self,
+                into: &mut sqlx::postgres::PgArgumentBuffer,
+            ) -> Result<sqlx::encode::IsNull, sqlx::error::BoxDynError> {
+                sqlx::Encode::<sqlx::Postgres>::encode(self.as_str(), into)
+            }
+        }
+
+        impl sqlx::Decode<'_, sqlx::Postgres> for $name {
+            fn decode(value: sqlx::postgres::PgValueRef<'_>) -> Result<Self, sqlx::error::BoxDynError> {
+                Ok(<&str as sqlx::Decode<sqlx::Postgres>>::decode(value)?.parse()?)
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    words! {
+        /// Two words.
+        pub enum Sample { One = "one", Another = "another_one" }
+    }
+
+    #[test]
+    fn words_are_read_as_they_are_written() {
+        for word in Sample::ALL {
+            assert_eq!(word.to_string().parse::<Sample>().expect("a word"), *word);
+            assert_eq!(json!(word), json!(word.as_str()));
+        }
+        let told = "two".parse::<Sample>().expect_err("no word").to_string();
+        assert_eq!(told, "\"two\" is none of one, another_one");
+    }
+}
