@@ -16,7 +16,7 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Counts limit by key. Cheap to clone.
+/// A limit on how many of something each key has at once. Cheap to clone.
 pub struct KeyedLimit<K> {
     most: usize,
     counts: Arc<Mutex<HashMap<K, usize>>>,

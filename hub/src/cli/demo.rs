@@ -41,7 +41,7 @@ const RATE: u32 = 15;
 /// Without --once, everybody walks past again after so many seconds: longer than the minute
 /// within which a second punch is a duplicate.
 const AGAIN_S: u32 = 75;
-/// Before the first passes, the terminal must have its roster: without one, all are strangers.
+/// Before the first passes, the terminal must have its gallery: without one, all faces are unknown.
 const START_S: u32 = 3;
 /// All passes with what is between them, several times over.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -216,7 +216,7 @@ impl Show {
         let text = format!(
             "state = {state}\n\
             [hub]\nhost = \"127.0.0.1\"\nport = {port}\nca = {ca}\ncertificate = {certificate}\nkey = {key}\n\
-            [roster]\nkey = {roster}\n\
+            [gallery]\nkey = {roster}\n\
             [clock]\nsynchronised = \"always\"\n\
             [camera]\nkind = \"walk\"\nrate = {RATE}\nstart_after_s = {START_S}\n{again}\
             passes = [{{ photo = {first} }}, {{ photo = {second}, relit = true }}, {{ photo = {stranger} }}]\n",
@@ -364,8 +364,8 @@ impl Show {
         let people: Vec<String> = people.into_iter().map(str::to_owned).collect();
         let counted = db::punches::of_others(&mut conn, &people).await?;
         let strangers = db::unknown_faces::total(&mut conn, device).await?;
-        println!("strangers: {strangers} seen, {counted} counted");
         print!("{}", reports::timesheet::csv(rows.clone()));
+        println!("strangers: {strangers} seen, {counted} counted");
         let numbers: Vec<&String> = rows.iter().map(|row| &row.number).collect();
         ensure!(numbers == people.iter().collect::<Vec<_>>(), "the timesheet should hold exactly {people:?}");
         ensure!(counted == 0, "a stranger was counted");

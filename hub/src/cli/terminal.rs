@@ -61,7 +61,7 @@ pub enum TerminalCommand {
     Command {
         /// Its id.
         device: String,
-        /// What: identify (blink), resync (forget the roster and ask for it anew), open (the door) or
+        /// What: identify (blink), resync (forget the gallery and ask for it anew), open (the door) or
         /// restart (the daemon).
         kind: CommandKind,
     },

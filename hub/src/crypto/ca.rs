@@ -97,7 +97,7 @@ impl Signed {
 
 impl Authority {
     /// Opens the authority in `folder`. What is missing is made if `make` says so: terminals that trust
-    /// an authority would authenticate no other.
+    /// an authority would trust no other.
     pub fn open(folder: &Path, make: bool, now: Timestamp) -> Result<Self> {
         let (key_file, certificate_file) = (folder.join("ca.key"), folder.join("ca.pem"));
         let signing_file = folder.join("signing.key");
@@ -149,7 +149,7 @@ impl Authority {
         Ok(Self { issuer, certificate, pem, signer })
     }
 
-    /// What terminals authenticate the hub by: the authority's certificate, and the public key that the
+    /// What terminals trust the hub by: the authority's certificate, and the public key that the
     /// hub's messages are signed with.
     pub fn pem(&self) -> &str {
         &self.pem

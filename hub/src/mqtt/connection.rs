@@ -130,7 +130,7 @@ impl Incoming {
             "terminal {device}: sessions are not kept: the clean session flag must be set"
         );
         let session = self.sessions.open(&device, &sha256)?;
-        // Whoever was revoked between the look before and the open would not be sent away.
+        // Whoever was revoked between the look before and the session would not be sent away.
         self.check(&device, &sha256, certificate).await?;
         let (tx, rx, acknowledgement) = (self.attach)(device.as_str())?;
         let asked = Duration::from_secs(u64::from(connect.keep_alive).max(5));

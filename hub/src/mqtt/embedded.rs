@@ -87,7 +87,7 @@ impl Embedded {
         Ok(self.listener.local_addr()?)
     }
 
-    /// The hub's own link: all that terminals publish, and a route to publish to them. `None` from
+    /// The hub's own link: all that terminals publish, and a way to publish to them. `None` from
     /// the receiver means that the router died.
     pub fn link(&self, signer: Arc<Signer>) -> Result<(Publisher, mpsc::Receiver<Message>)> {
         let (mut listen, received, _) = (self.attach)("hub")?;

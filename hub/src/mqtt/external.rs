@@ -108,7 +108,7 @@ pub struct External {
     connected: Arc<AtomicBool>,
 }
 
-/// The route to whoever keeps the list.
+/// What the keeper of the access list is told.
 struct AccessListEvents {
     answers: mpsc::Sender<Vec<u8>>,
     connected: mpsc::Sender<()>,

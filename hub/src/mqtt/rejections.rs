@@ -12,7 +12,7 @@ use tracing::warn;
 /// not fill a disk.
 const LINES: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
 
-/// Somebody was rejection.
+/// Somebody was rejected.
 #[derive(Debug, thiserror::Error)]
 #[error("{detail}")]
 pub struct Rejection {

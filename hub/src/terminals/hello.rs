@@ -19,7 +19,7 @@ use crate::{clock, db, punches};
 
 /// A clock that was set is not before this: 2020-01-01, in microseconds.
 const EARLIEST_US: i64 = 1_577_836_800_000_000;
-/// A terminal's clock that is further from the hub's than this is not authenticated, in microseconds.
+/// A terminal's clock that is further from the hub's than this is not trusted, in microseconds.
 const APART_US: u64 = 24 * 3600 * 1_000_000;
 /// Starts that a hello may tell of: a terminal remembers fewer.
 const STARTS: usize = 64;
@@ -56,8 +56,8 @@ impl Worker {
         let starts: HashMap<&str, Start<'_>> = hello
             .clock_samples
             .iter()
-            .filter_map(|anchor| told(anchor, now))
-            .chain(hello.now.as_ref().and_then(|anchor| told(anchor, now).or_else(|| overheard(anchor, now))))
+            .filter_map(|sample| told(sample, now))
+            .chain(hello.now.as_ref().and_then(|sample| told(sample, now).or_else(|| overheard(sample, now))))
             .map(|start| (start.boot, start))
             .collect();
         let mut starts: Vec<Start<'_>> = starts.into_values().collect();
@@ -153,24 +153,24 @@ impl Worker {
 }
 
 /// When a terminal started, by its own clock, if that was set and can be.
-fn told(anchor: &ClockSample, now: Timestamp) -> Option<Start<'_>> {
+fn told(sample: &ClockSample, now: Timestamp) -> Option<Start<'_>> {
     let latest = now.as_microsecond().saturating_add_unsigned(APART_US);
-    let right = anchor.synchronised && (EARLIEST_US..=latest).contains(&anchor.at_us) && named(anchor);
-    right.then(|| start(anchor, anchor.at_us, Source::Terminal))
+    let right = sample.synchronised && (EARLIEST_US..=latest).contains(&sample.at_us) && named(sample);
+    right.then(|| start(sample, sample.at_us, Source::Terminal))
 }
 
 /// When it started, by when its hello arrived: some milliseconds too late, or as long as the hello
 /// was held up. The earliest of many is right.
-fn overheard(anchor: &ClockSample, now: Timestamp) -> Option<Start<'_>> {
-    named(anchor).then(|| start(anchor, now.as_microsecond(), Source::Hub))
+fn overheard(sample: &ClockSample, now: Timestamp) -> Option<Start<'_>> {
+    named(sample).then(|| start(sample, now.as_microsecond(), Source::Hub))
 }
 
-fn named(anchor: &ClockSample) -> bool {
-    (1..=64).contains(&anchor.boot.len()) && i64::try_from(anchor.monotonic_us).is_ok()
+fn named(sample: &ClockSample) -> bool {
+    (1..=64).contains(&sample.boot.len()) && i64::try_from(sample.monotonic_us).is_ok()
 }
 
-fn start(anchor: &ClockSample, at_us: i64, source: Source) -> Start<'_> {
-    Start { boot: &anchor.boot, start_us: at_us.saturating_sub_unsigned(anchor.monotonic_us), source }
+fn start(sample: &ClockSample, at_us: i64, source: Source) -> Start<'_> {
+    Start { boot: &sample.boot, start_us: at_us.saturating_sub_unsigned(sample.monotonic_us), source }
 }
 
 #[cfg(test)]
@@ -180,17 +180,17 @@ mod tests {
     #[test]
     fn a_clock_is_believed_where_it_was_set_and_else_the_arrival() {
         let now = Timestamp(jiff::Timestamp::from_second(1_800_000_000).expect("a time"));
-        let anchor =
+        let sample =
             |at_us, synchronised| ClockSample { boot: "b".into(), monotonic_us: 5, at_us, synchronised };
         let at = now.as_microsecond() - 1000;
-        let by_itself = anchor(at, true);
+        let by_itself = sample(at, true);
         assert!(told(&by_itself, now).is_some_and(|s| s.start_us == at - 5 && s.source == Source::Terminal));
-        for wrong in [anchor(at, false), anchor(5, true), anchor(i64::MAX, true)] {
+        for wrong in [sample(at, false), sample(5, true), sample(i64::MAX, true)] {
             assert!(told(&wrong, now).is_none());
             let heard = overheard(&wrong, now).expect("heard");
             assert_eq!((heard.start_us, heard.source), (now.as_microsecond() - 5, Source::Hub));
         }
-        let nameless = ClockSample { boot: String::new(), ..anchor(at, true) };
+        let nameless = ClockSample { boot: String::new(), ..sample(at, true) };
         assert!(told(&nameless, now).is_none() && overheard(&nameless, now).is_none());
     }
 }

@@ -35,7 +35,7 @@ pub fn routes() -> OpenApiRouter<App> {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Command {
-    /// identify (blink, so that somebody before it sees which one it is), resync (forget the roster and
+    /// identify (blink, so that somebody before it sees which one it is), resync (forget the gallery and
     /// ask for it anew), open (open the door; within 40 seconds or not at all) or restart.
     kind: CommandKind,
 }

@@ -80,7 +80,7 @@ pub struct Opened {
 
 /// Log in.
 #[utoipa::path(post, path = "/sessions", request_body = Login, security(()), responses(
-    (status = 200, body = Opened), (status = 429, body = ProblemDetails, description = "too many attempts")))]
+    (status = 200, body = Opened), (status = 401, body = ProblemDetails), (status = 429, body = ProblemDetails, description = "too many attempts")))]
 pub async fn log_in(State(app): State<App>, Json(login): Json<Login>) -> Result<Json<Opened>, ApiError> {
     let password = Zeroizing::new(login.password);
     let token = accounts::log_in(&app.pool, &login.name, password, clock::now()).await?;

@@ -134,7 +134,7 @@ pub struct Recomputation {
 
 /// Let workdays be computed again. Where nothing changed since, they stay as they are.
 #[utoipa::path(post, path = "/recompute", params(DryRun), request_body = Recomputation, responses(
-    (status = 200, body = Effect), (status = 429, body = ProblemDetails)))]
+    (status = 200, body = Effect), (status = 404, body = ProblemDetails), (status = 429, body = ProblemDetails)))]
 pub async fn recompute_workdays(
     State(app): State<App>,
     caller: Caller,
