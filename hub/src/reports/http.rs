@@ -55,6 +55,12 @@ pub enum Shape {
     Pdf,
 }
 
+/// A report that is no text.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "describes the answer in the OpenAPI document")]
+pub struct File(Vec<u8>);
+
 /// Which rows.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -83,9 +89,12 @@ pub struct Parameters {
 /// A report: daily, timesheet, lateness, absence, overtime, exceptions, presence, punctuality or
 /// silence (terminals that absences wait for). Managers see their people in it, employees themselves.
 #[utoipa::path(get, path = "/reports/{report}", params(("report" = Report, Path), Parameters), responses(
-    (status = 200, description = "a list of objects, or the file", body = Vec<serde_json::Value>),
+    (status = 200, description = "a list of objects, or the file", content((Vec<serde_json::Value> = "application/json"),
+        (String = "text/csv"), (File = "application/pdf"), (File = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet")),
+        headers(("x-next-after" = String, description = "where there is more of a page: the `after` of the next one"))),
     (status = 404, body = ProblemDetails, description = "there is no such person, department or site"),
-    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way, or too many PDFs wait")))]
+    (status = 429, body = ProblemDetails, description = "the account has two reports or dry runs under way, or too many PDFs wait"),
+    (status = 501, body = ProblemDetails, description = "this hub was built without PDFs")))]
 pub async fn get_report(
     State(app): State<App>,
     caller: Caller,

@@ -27,7 +27,7 @@ pub fn routes() -> OpenApiRouter<App> {
 /// A person's day: what stands, in which revision, what the facts say now, and why. For
 /// themselves, their manager, admin and hr.
 #[utoipa::path(get, path = "/workdays/{number}/{date}",
-    params(("number" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`")), responses(
+    params(("number" = String, Path), ("date" = Date, Path, description = "`YYYY-MM-DD`")), responses(
     (status = 200, body = PersonDay)))]
 pub async fn get_workday(
     State(app): State<App>,
@@ -40,7 +40,7 @@ pub async fn get_workday(
 
 /// Make a person's day final once its windows have closed, whatever terminals still have to report.
 #[utoipa::path(post, path = "/workdays/{number}/{date}/finalise",
-    params(("number" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`")), responses(
+    params(("number" = String, Path), ("date" = Date, Path, description = "`YYYY-MM-DD`")), responses(
     (status = 204), (status = 409, body = ProblemDetails, description = "a window is open still")))]
 pub async fn finalise_workday(
     State(app): State<App>,

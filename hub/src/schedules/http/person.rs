@@ -55,7 +55,7 @@ pub async fn assign_schedule(
 
 /// Set what one date of a person holds, whatever the pattern says.
 #[utoipa::path(put, path = "/people/{number}/days/{date}",
-    params(("number" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`"), DryRun),
+    params(("number" = String, Path), ("date" = Date, Path, description = "`YYYY-MM-DD`"), DryRun),
     request_body = Override, responses((status = 200, body = Effect), (status = 429, body = ProblemDetails)))]
 pub async fn put_override(
     State(app): State<App>,
@@ -70,7 +70,7 @@ pub async fn put_override(
 
 /// Let the pattern hold again on one date of a person.
 #[utoipa::path(delete, path = "/people/{number}/days/{date}",
-    params(("number" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`"), DryRun),
+    params(("number" = String, Path), ("date" = Date, Path, description = "`YYYY-MM-DD`"), DryRun),
     responses((status = 200, body = Effect), (status = 429, body = ProblemDetails)))]
 pub async fn remove_override(
     State(app): State<App>,

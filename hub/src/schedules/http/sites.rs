@@ -77,7 +77,7 @@ pub async fn list_holidays(
 
 /// Add a holiday to a calendar, which is made if it is not there.
 #[utoipa::path(put, path = "/calendars/{name}/holidays/{date}",
-    params(("name" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`"), DryRun),
+    params(("name" = String, Path), ("date" = Date, Path, description = "`YYYY-MM-DD`"), DryRun),
     request_body = HolidaySetting, responses((status = 200, body = Effect), (status = 429, body = ProblemDetails)))]
 pub async fn put_holiday(
     State(app): State<App>,
@@ -92,7 +92,7 @@ pub async fn put_holiday(
 
 /// Make a holiday an ordinary day again.
 #[utoipa::path(delete, path = "/calendars/{name}/holidays/{date}",
-    params(("name" = String, Path), ("date" = String, Path, description = "`YYYY-MM-DD`"), DryRun),
+    params(("name" = String, Path), ("date" = Date, Path, description = "`YYYY-MM-DD`"), DryRun),
     responses((status = 200, body = Effect), (status = 429, body = ProblemDetails)))]
 pub async fn remove_holiday(
     State(app): State<App>,

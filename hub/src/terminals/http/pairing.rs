@@ -73,6 +73,7 @@ pub struct Acceptance {
 /// Ask to become a terminal. Nobody needs to log in for it; repeat it until somebody has decided.
 #[utoipa::path(post, path = "/claims", security(()), request_body = Claim, responses(
     (status = 200, body = Answer, description = "accepted or rejected"), (status = 202, body = Answer, description = "nobody has decided"),
+    (status = 409, body = ProblemDetails, description = "too many devices wait"),
     (status = 429, body = ProblemDetails, description = "too often")))]
 pub async fn request_pairing(
     State(app): State<App>,

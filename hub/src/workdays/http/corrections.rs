@@ -60,7 +60,8 @@ pub struct Requested {
 
 /// Ask for a correction: for oneself; managers for their people, too; admin and hr for everybody.
 #[utoipa::path(post, path = "/corrections", request_body = Request, responses(
-    (status = 201, body = Requested)))]
+    (status = 201, body = Requested), (status = 404, body = ProblemDetails, description = "there is no such person"),
+    (status = 409, body = ProblemDetails, description = "too many of the person's requests wait, or what is to be revoked has been")))]
 pub async fn request_correction(
     State(app): State<App>,
     Caller(actor): Caller,
