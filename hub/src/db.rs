@@ -41,7 +41,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The channel on which committed punches are announced, by id.
 pub const PUNCH_CHANNEL: &str = "rollcall_punch";
 /// The channel on which roster changes are announced.
-pub const ROSTER_CHANNEL: &str = "rollcall_roster";
+pub const GALLERY_CHANNEL: &str = "rollcall_roster";
 /// The channel on which new revisions of workdays are announced.
 pub const WORKDAY_CHANNEL: &str = "rollcall_workday";
 /// The channel on which days to be computed again are announced.

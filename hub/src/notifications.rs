@@ -1,6 +1,6 @@
 //! Telling people: late arrivals, absences and missing punches, by e-mail and to webhooks.
 //!
-//! What is owed is written to the outbox in the transaction that found it; what sends takes it from
+//! Messages are enqueued in the outbox by the transaction that detects the event; what sends takes it from
 //! there and never holds a transaction while it talks. So a message survives a mail server that is
 //! away and a hub that is killed. Where a protocol can't tell whether a message arrived, it is sent
 //! again under the same id. Any number of hubs may send.
@@ -36,7 +36,7 @@ pub use crate::notifications::worker::{Sender, run};
 
 /// The channel of e-mail; no webhook has this name.
 const MAIL: &str = "mail";
-/// Why a message is dropped that is owed anew should it be so again.
+/// Why a message is dropped that is enqueued anew should it be true again.
 const OBSOLETE: &str = "it is so no longer";
 
 /// What a message tells, without names: those are looked up when it is sent.

@@ -169,7 +169,7 @@ pub async fn start(config: &Config) -> Result<Running> {
     let rejections = Arc::new(Rejections::default());
     let (terminals_send, _) = broadcast::channel(1024);
     let (committed, _) = broadcast::channel(1024);
-    let (roster_send, roster_changed) = watch::channel(());
+    let (gallery_send, gallery_changed) = watch::channel(());
     let (jobs_send, jobs) = watch::channel(());
     let (workdays_send, workdays) = watch::channel(());
     let (outbox_send, outbox) = watch::channel(());
@@ -220,14 +220,14 @@ pub async fn start(config: &Config) -> Result<Running> {
         publisher,
         rejections: rejections.clone(),
         own_broker: mqtt_address.is_some(),
-        roster_changed,
+        gallery_changed,
         terminals_changed: terminals_send.clone(),
     };
     tasks.spawn(until_stopped(stop.clone(), fleet.run(messages)));
     let news = News {
         committed,
         terminals: terminals_send,
-        roster: roster_send,
+        gallery: gallery_send,
         jobs: jobs_send,
         workdays: workdays_send,
         outbox: outbox_send,
@@ -294,7 +294,7 @@ async fn until_stopped(stop: CancellationToken, part: impl Future<Output = Resul
 struct News {
     committed: broadcast::Sender<Uuid>,
     terminals: broadcast::Sender<Option<DeviceId>>,
-    roster: watch::Sender<()>,
+    gallery: watch::Sender<()>,
     jobs: watch::Sender<()>,
     workdays: watch::Sender<()>,
     outbox: watch::Sender<()>,
@@ -315,15 +315,15 @@ impl News {
     async fn listen_once(&self, pool: &PgPool) -> Result<(), sqlx::Error> {
         let mut listener = PgListener::connect_with(pool).await?;
         let workdays = [db::JOB_CHANNEL, db::WORKDAY_CHANNEL, db::OUTBOX_CHANNEL];
-        let terminals = [db::PUNCH_CHANNEL, db::ROSTER_CHANNEL, db::TERMINAL_CHANNEL];
+        let terminals = [db::PUNCH_CHANNEL, db::GALLERY_CHANNEL, db::TERMINAL_CHANNEL];
         listener.listen_all(terminals.into_iter().chain(workdays)).await?;
-        for channel in [&self.roster, &self.jobs, &self.workdays, &self.outbox] {
+        for channel in [&self.gallery, &self.jobs, &self.workdays, &self.outbox] {
             channel.send_replace(()); // whatever was missed
         }
         let _ = self.terminals.send(None);
         while let Some(news) = listener.try_recv().await? {
             match news.channel() {
-                db::ROSTER_CHANNEL => self.roster.send_replace(()),
+                db::GALLERY_CHANNEL => self.gallery.send_replace(()),
                 db::JOB_CHANNEL => self.jobs.send_replace(()),
                 db::WORKDAY_CHANNEL => self.workdays.send_replace(()),
                 db::OUTBOX_CHANNEL => self.outbox.send_replace(()),

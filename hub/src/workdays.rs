@@ -247,17 +247,17 @@ async fn judge(
     policy: &Policy,
     now: Timestamp,
 ) -> Result<Changes> {
-    let book = KnownFacts::load(conn, people, touched, policy).await?;
-    let (from, to) = book.days;
+    let known = KnownFacts::load(conn, people, touched, policy).await?;
+    let (from, to) = known.days;
     let mut before: HashMap<Uuid, Vec<Workday>> = HashMap::new();
     for day in db::workdays::standing(conn, people, from, to).await? {
         before.entry(day.person).or_default().push(day);
     }
-    let mut changes = Changes { days: book.days, ..Changes::default() };
-    changes.recall(conn, &book).await?;
-    for person in book.people() {
-        let assessment = assess(&book.facts(person)?);
-        let zone = book.zone(person)?;
+    let mut changes = Changes { days: known.days, ..Changes::default() };
+    changes.recall(conn, &known).await?;
+    for person in known.people() {
+        let assessment = assess(&known.facts(person)?);
+        let zone = known.zone(person)?;
         let today = now.date_in(zone);
         let after = assessment.workdays.iter().filter(|day| (from.0..=to.0).contains(&day.date));
         let stands = before.remove(&person).unwrap_or_default();
@@ -268,7 +268,7 @@ async fn judge(
             !day.punches.is_empty() || (day.date <= today.0 && there(day.date.into()))
         };
         let after = after.filter(due).map(|day| workday(person, day, zone)).collect();
-        changes.compare(person, stands, after, &book)?;
+        changes.compare(person, stands, after, &known)?;
         changes.loose(person, &assessment, zone);
     }
     Ok(changes)
@@ -307,8 +307,8 @@ impl Changes {
     }
 
     /// Reads what has been noted of locked days.
-    async fn recall(&mut self, conn: &mut PgConnection, book: &KnownFacts) -> Result<()> {
-        let people: Vec<Uuid> = book.people().collect();
+    async fn recall(&mut self, conn: &mut PgConnection, known: &KnownFacts) -> Result<()> {
+        let people: Vec<Uuid> = known.people().collect();
         for noted in db::pay_periods::noted(conn, &people, self.days.0, self.days.1).await? {
             if noted.state == AdjustmentState::Pending {
                 let adjusted = Adjusted { before: noted.before, after: noted.after };
@@ -325,7 +325,7 @@ impl Changes {
         person: Uuid,
         before: Vec<Workday>,
         after: Vec<Workday>,
-        book: &KnownFacts,
+        known: &KnownFacts,
     ) -> Result<()> {
         type Days = BTreeMap<Date, (Vec<Workday>, Vec<Workday>)>;
         let mut days = Days::new();
@@ -342,7 +342,7 @@ impl Changes {
         for (date, (mut before, mut after)) in days {
             before.sort_by(|one, other| one.shift.cmp(&other.shift));
             after.sort_by(|one, other| one.shift.cmp(&other.shift));
-            if book.locked(person, date) {
+            if known.locked(person, date) {
                 let counts = settled.remove(&date).map_or_else(|| shown(&before), Ok)?;
                 let adjusted = Adjusted { before: counts, after: shown(&after)? };
                 if adjusted.before != adjusted.after {
@@ -470,9 +470,9 @@ pub async fn explain(
     date: Date,
     policy: &Policy,
 ) -> Result<Vec<Explained>> {
-    let book = KnownFacts::load(conn, &[person], (date, date), policy).await?;
-    let found = assess(&book.facts(person)?);
-    let zone = book.zone(person)?;
+    let known = KnownFacts::load(conn, &[person], (date, date), policy).await?;
+    let found = assess(&known.facts(person)?);
+    let zone = known.zone(person)?;
     let explained = |day: &attendance::Workday| Explained {
         day: workday(person, day, zone),
         reasons: why(day, &found.dropped),

@@ -231,7 +231,7 @@ async fn an_email_deferred_for_five_days_is_dropped() -> Result<()> {
     let six_days = "update outbox set refused_at = now() - interval '6 days', next_at = now();
         select pg_notify('rollcall_outbox', '')";
     hub.cluster().execute(six_days).await?;
-    wait_until_dropped(&hub, "given up after five days: the server did not take the letter: 451 4.3.0")
+    wait_until_dropped(&hub, "given up after five days: the server did not take the e-mail: 451 4.3.0")
         .await?;
     check_nothing_leaks(&hub).await
 }

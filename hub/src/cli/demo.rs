@@ -176,7 +176,7 @@ impl Show {
                 Ok(_) | Err(Error::Problem { problem: Problem::NumberTaken { .. }, .. }) => {}
                 Err(error) => return Err(error.into()),
             }
-            if people::search(pool, &ACTOR, Sought::default(), 10)
+            if people::search(pool, &ACTOR, Sought::default(), i64::MAX)
                 .await?
                 .iter()
                 .any(|p| p.number == person.number && p.photos > 0)

@@ -12,7 +12,7 @@ words! {
     pub enum CommandKind {
         /// Blink, so that somebody before it sees which one it is.
         Identify = "identify",
-        /// Forget the roster and ask for it anew.
+        /// Forget the gallery and ask for it anew.
         Resync = "resync",
         /// Open the door.
         Open = "open",

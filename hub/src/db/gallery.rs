@@ -3,7 +3,7 @@
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
 
-use crate::db::ROSTER_CHANNEL;
+use crate::db::GALLERY_CHANNEL;
 
 /// Guards the giving out of versions ("ROST").
 const LOCK: i64 = 0x524F_5354;
@@ -30,7 +30,7 @@ pub async fn touch(conn: &mut PgConnection, person: Uuid) -> Result<()> {
     )
     .execute(&mut *conn)
     .await?;
-    sqlx::query!("select pg_notify($1, '')", ROSTER_CHANNEL).execute(conn).await.map(drop)
+    sqlx::query!("select pg_notify($1, '')", GALLERY_CHANNEL).execute(conn).await.map(drop)
 }
 
 /// People whom terminals know although their employment has ended, or have forgotten although it

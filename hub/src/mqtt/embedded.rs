@@ -34,7 +34,7 @@ use crate::mqtt::{Message, Publisher, Route};
 /// Memory of one topic's log in the router; many terminals have many topics.
 const SEGMENT_BYTES: usize = 1 << 20;
 const SEGMENTS: usize = 4;
-/// Memory of the log of one terminal's topic downwards: a few rosters.
+/// Memory of the log of one terminal's topic downwards: a few galleries.
 const DOWN_SEGMENT: SegmentConfig = SegmentConfig { max_segment_size: 256 << 10, max_segment_count: 1 };
 /// Connections of one address that have not shown who they are, at once. Many terminals may share an
 /// address, and come back at the same moment.
@@ -144,7 +144,7 @@ impl Embedded {
                 self.rejections.note(&peer, &reject("too-many", "too many connections"));
                 continue;
             };
-            let Some(turn) = unauthenticated.take(network(peer.ip())) else {
+            let Some(permit) = unauthenticated.take(network(peer.ip())) else {
                 self.rejections
                     .note(&peer, &reject("too-many", "too many connections of one address that say nothing"));
                 continue;
@@ -158,7 +158,7 @@ impl Embedded {
                 peer,
             };
             connections.spawn(async move {
-                incoming.receive(socket, turn).await;
+                incoming.receive(socket, permit).await;
                 drop(place);
             });
         }

@@ -21,7 +21,7 @@ pub struct Rejection {
     detail: String,
 }
 
-/// A refusal of a kind, with what somebody who reads the log should know.
+/// A rejection of a kind, with what somebody who reads the log should know.
 pub fn reject(kind: &'static str, detail: impl Display) -> anyhow::Error {
     Rejection { kind, detail: detail.to_string() }.into()
 }
@@ -61,12 +61,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_are_counted_by_their_kind_whatever_was_said_around_them() {
-        let refusals = Rejections::default();
+    fn rejections_are_counted_by_kind_whatever_context_was_added() {
+        let rejections = Rejections::default();
         let rejection: anyhow::Result<()> = Err(reject("revoked", "a terminal"));
-        refusals.note(&"peer", &rejection.context("at the door").expect_err("refused"));
-        refusals.note(&"peer", &anyhow::anyhow!("a socket broke"));
-        refusals.note(&"peer", &reject("revoked", "again"));
-        assert_eq!(refusals.counts(), BTreeMap::from([("other", 1), ("revoked", 2)]));
+        rejections.note(&"peer", &rejection.context("at the door").expect_err("rejected"));
+        rejections.note(&"peer", &anyhow::anyhow!("a socket broke"));
+        rejections.note(&"peer", &reject("revoked", "again"));
+        assert_eq!(rejections.counts(), BTreeMap::from([("other", 1), ("revoked", 2)]));
     }
 }

@@ -135,11 +135,11 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_all_the_time_is_refused() {
+    fn a_terminal_that_reconnects_all_the_time_is_rejected() {
         let sessions = Sessions::default();
         let device = DeviceId::from_random([1; 16]);
         let rejected =
-            (0..40).find_map(|_| sessions.open(&device, b"a").err()).expect("refused at some time");
+            (0..40).find_map(|_| sessions.open(&device, b"a").err()).expect("rejected at some time");
         assert!(rejected.to_string().contains("too often"));
         assert!(sessions.open(&DeviceId::from_random([2; 16]), b"a").is_ok(), "another terminal");
     }

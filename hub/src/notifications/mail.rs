@@ -1,4 +1,4 @@
-//! Letters on their way: SMTP with TLS and a login, step by step, so that it is known who refused what.
+//! E-mails on their way: SMTP with TLS and a login, step by step, so that it is known who refused what.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -25,14 +25,14 @@ use crate::notifications::{Message, Unsent, read_secret, template};
 const TLS_PORT: u16 = 465;
 /// Seconds that a server may be given, at most.
 const LONGEST_S: u16 = 300;
-/// Letters of one connection, at most: some servers allow no more.
+/// E-mails of one connection, at most: some servers allow no more.
 const CARRIED: u32 = 50;
-/// How long a server may take to end a letter that it refused, or a connection.
+/// How long a server may take to end an e-mail that it refused, or a connection.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Characters of a reason, at most.
 const REASON: usize = 200;
 /// What servers say to a login that they do not accept, or that is missing.
-const LOGIN_REFUSALS: [u16; 4] = [530, 534, 535, 538];
+const LOGIN_REJECTIONS: [u16; 4] = [530, 534, 535, 538];
 
 /// The mail server, as the configuration has it.
 #[derive(Clone, Debug, Deserialize)]
@@ -53,10 +53,10 @@ pub struct MailSettings {
     pub from: String,
     /// A file of certificates (PEM) that are trusted as well as the system's.
     pub ca: Option<PathBuf>,
-    /// Seconds that the server has to take the hub in, and then to take a letter.
+    /// Seconds that the server has to take the hub in, and then to take a email.
     #[serde(default = "default_timeout")]
     pub timeout_s: u16,
-    /// Seconds until a letter is tried again; doubled each time, up to 300.
+    /// Seconds until an e-mail is tried again; doubled each time, up to 300.
     #[serde(default = "default_retry")]
     pub retry_s: u16,
 }
@@ -122,15 +122,15 @@ pub(super) struct Relay {
     timeout: Duration,
     retry: Duration,
     session: Option<AsyncSmtpConnection>,
-    /// Letters that went over it.
+    /// E-mails that went over it.
     carried: u32,
 }
 
-/// Why a letter was not taken.
-enum ProblemDetails {
-    /// This letter is not wanted, now or ever. The connection is as good as before.
+/// Why an e-mail was not taken.
+enum MailError {
+    /// This e-mail is not wanted, now or ever. The connection is as good as before.
     Email(Unsent),
-    /// Something is wrong that other letters would meet too.
+    /// Something is wrong that other e-mails would meet too.
     Server(String),
 }
 
@@ -157,7 +157,7 @@ impl Relay {
         })
     }
 
-    /// How long the server has to take the hub in, and then to take a letter.
+    /// How long the server has to take the hub in, and then to take a email.
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -167,9 +167,9 @@ impl Relay {
         self.retry
     }
 
-    /// Sends one letter. The connection stays for the next.
+    /// Sends one email. The connection stays for the next.
     pub(super) async fn send(&mut self, message: &Message, now: Timestamp) -> Result<(), Unsent> {
-        let letter = self.compose(message, now).map_err(|error| Unsent::Dropped(format!("{error:#}")))?;
+        let email = self.compose(message, now).map_err(|error| Unsent::Dropped(format!("{error:#}")))?;
         if self.carried >= CARRIED {
             self.hang_up().await;
         }
@@ -180,22 +180,22 @@ impl Relay {
             self.connect().await.map_err(Unsent::trouble)?
         };
         // Dropped on the way out, the connection is cut.
-        let taken = timeout(self.timeout, deliver(&mut session, &letter)).await;
+        let taken = timeout(self.timeout, deliver(&mut session, &email)).await;
         let taken =
-            taken.unwrap_or_else(|_| Err(ProblemDetails::Server("the server did not answer in time".into())));
+            taken.unwrap_or_else(|_| Err(MailError::Server("the server did not answer in time".into())));
         match taken {
             Ok(()) => {
                 self.carried += 1;
                 self.session = Some(session);
                 Ok(())
             }
-            Err(ProblemDetails::Email(unsent)) => {
+            Err(MailError::Email(unsent)) => {
                 if matches!(timeout(FAREWELL, session.command(Rset)).await, Ok(Ok(_))) {
                     self.session = Some(session);
                 }
                 Err(unsent)
             }
-            Err(ProblemDetails::Server(reason)) => Err(Unsent::trouble(reason)),
+            Err(MailError::Server(reason)) => Err(Unsent::trouble(reason)),
         }
     }
 
@@ -232,9 +232,9 @@ impl Relay {
         Ok(session)
     }
 
-    /// The letter with its headers. Sent again it has the same id, by which readers' programs know it.
+    /// The e-mail with its headers. Sent again it has the same id, by which readers' programs know it.
     fn compose(&self, message: &Message, now: Timestamp) -> Result<lettre::Message> {
-        let letter = template::write(message)?;
+        let email = template::write(message)?;
         let address = message.email.as_deref().context("the recipient has no address")?;
         let address = address.parse::<Address>().ok().context("the recipient's address can't be used")?;
         let to = Mailbox::new(Some(template::one_line(&message.recipient)), address);
@@ -242,15 +242,15 @@ impl Relay {
         lettre::Message::builder()
             .from(self.from.clone())
             .to(to)
-            .subject(letter.subject)
+            .subject(email.subject)
             .message_id(Some(format!("<{}@{}>", message.id, self.from.email.domain())))
             .date(SystemTime::from(now.0))
             .raw_header(HeaderValue::new(automatic, "auto-generated".into()))
             .header(MIME_VERSION_1_0)
             .header(ContentType::TEXT_PLAIN)
-            .body(letter.body)
+            .body(email.body)
             .ok()
-            .context("the letter can't be composed")
+            .context("the e-mail can't be composed")
     }
 }
 
@@ -267,44 +267,44 @@ fn tls(settings: &MailSettings) -> Result<TlsParameters> {
     builder.build_rustls().map_err(|error| anyhow::anyhow!("TLS: {error}"))
 }
 
-/// The dialogue of one letter.
-async fn deliver(session: &mut AsyncSmtpConnection, letter: &lettre::Message) -> Result<(), ProblemDetails> {
-    let envelope = letter.envelope();
+/// The dialogue of one email.
+async fn deliver(session: &mut AsyncSmtpConnection, email: &lettre::Message) -> Result<(), MailError> {
+    let envelope = email.envelope();
     let plain = envelope.from().into_iter().chain(envelope.to()).all(|address| {
         let address: &str = address.as_ref();
         address.is_ascii()
     });
     let options = if plain { Vec::new() } else { international(session)? };
     let from = session.command(Mail::new(envelope.from().cloned(), options)).await;
-    from.map_err(|error| ProblemDetails::Server(reason("the server did not take the sender", &error)))?;
+    from.map_err(|error| MailError::Server(reason("the server did not take the sender", &error)))?;
     for to in envelope.to() {
         let to = session.command(Rcpt::new(to.clone(), Vec::new())).await;
-        to.map_err(|error| refusal("the server did not take the recipient", &error))?;
+        to.map_err(|error| mail_error("the server did not take the recipient", &error))?;
     }
     let data = session.command(Data).await;
-    data.map_err(|error| refusal("the server did not take the letter", &error))?;
-    let taken = session.message(&letter.formatted()).await;
-    taken.map(drop).map_err(|error| refusal("the server did not take the letter", &error))
+    data.map_err(|error| mail_error("the server did not take the e-mail", &error))?;
+    let taken = session.message(&email.formatted()).await;
+    taken.map(drop).map_err(|error| mail_error("the server did not take the e-mail", &error))
 }
 
 /// What must be asked for where an address is not plain ASCII.
-fn international(session: &AsyncSmtpConnection) -> Result<Vec<MailParameter>, ProblemDetails> {
+fn international(session: &AsyncSmtpConnection) -> Result<Vec<MailParameter>, MailError> {
     if session.server_info().supports_feature(Extension::SmtpUtfEight) {
         return Ok(vec![MailParameter::SmtpUtfEight, MailParameter::Body(MailBodyParameter::EightBitMime)]);
     }
     let reason = "the server takes no addresses with other letters than those of ASCII";
-    Err(ProblemDetails::Email(Unsent::Dropped(reason.into())))
+    Err(MailError::Email(Unsent::Dropped(reason.into())))
 }
 
-/// What an error after the login means. Only a clear no to this very letter is for good.
-fn refusal(what: &str, error: &Error) -> ProblemDetails {
+/// What an error after the login means. Only a clear no to this very e-mail is for good.
+fn mail_error(what: &str, error: &Error) -> MailError {
     let said = reason(what, error);
     match error.status().map(u16::from) {
         // 421: the server is about to close the connection.
-        None | Some(421) => ProblemDetails::Server(said),
-        Some(code) if LOGIN_REFUSALS.contains(&code) => ProblemDetails::Server(said),
-        Some(code) if code >= 500 => ProblemDetails::Email(Unsent::Dropped(said)),
-        Some(_) => ProblemDetails::Email(Unsent::Later { reason: said, trouble: false }),
+        None | Some(421) => MailError::Server(said),
+        Some(code) if LOGIN_REJECTIONS.contains(&code) => MailError::Server(said),
+        Some(code) if code >= 500 => MailError::Email(Unsent::Dropped(said)),
+        Some(_) => MailError::Email(Unsent::Later { reason: said, trouble: false }),
     }
 }
 

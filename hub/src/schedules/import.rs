@@ -17,7 +17,7 @@ use crate::imports::fields::{Column, Fields, quoted};
 use crate::imports::{Change, Difference, ImportError, Importer, OWN, Outcome, Problems, Run, people_with};
 use crate::text::SHORT_NAME;
 
-/// What a row says; what is no good has been told and is left out.
+/// What a row says; what is no good has been reported and is left out.
 pub struct Draft {
     row: u32,
     number: Option<String>,
@@ -55,7 +55,7 @@ pub struct Plan {
     /// Whose schedule changed, and on which dates.
     touched: Vec<(Uuid, Date, Date)>,
     /// What the audit will say.
-    told: Vec<(Uuid, Value)>,
+    audit_rows: Vec<(Uuid, Value)>,
 }
 
 impl Importer for Plan {
@@ -115,7 +115,7 @@ impl Importer for Plan {
         db::imports::drop_pieces(conn, &self.gone).await?;
         db::imports::put_pieces(conn, &self.put).await?;
         let after: HashSet<Uuid> = db::schedules::scheduled(conn, &people).await?.into_iter().collect();
-        db::audit::record_many(conn, run.by, "schedule.assign", &self.told).await?;
+        db::audit::record_many(conn, run.by, "schedule.assign", &self.audit_rows).await?;
         // Whoever had no schedule at all was judged by another rule on every day.
         let whole = before.symmetric_difference(&after).map(|person| run.extent.whole(*person));
         let touched =
@@ -141,7 +141,7 @@ impl Plan {
         let new = timelines.describe(&request.piece());
         timelines.lay(request.piece());
         self.touched.push((request.person, request.from, request.to));
-        self.told.push((request.person, json!({"schedule": new})));
+        self.audit_rows.push((request.person, json!({"schedule": new})));
         let old = (!described.is_empty()).then(|| described.join(", "));
         self.outcome.note(Change {
             row: request.row,
@@ -381,8 +381,8 @@ mod tests {
     #[test]
     fn nobody_plans_their_own_days() {
         let text = "number,schedule,from\n1001,Late,2026-03-01\n";
-        let told = plan_by(Some(ADA), text, &[]).err().expect("problems").to_string();
-        assert_eq!(told, format!("row 2, column number: {OWN}"));
+        let problems = plan_by(Some(ADA), text, &[]).err().expect("problems").to_string();
+        assert_eq!(problems, format!("row 2, column number: {OWN}"));
         assert!(plan_by(Some(Uuid::from_u128(9)), text, &[]).is_ok());
     }
 
@@ -393,8 +393,8 @@ mod tests {
             1001,Early,2026-01-05,\n\
             1001,Late,2026-02-01,2026-01-31\n\
             1001,Late,2026-02-01,\n";
-        let told = plan(text, &[]).err().expect("problems").to_string();
-        let told: Vec<&str> = told.lines().collect();
+        let problems = plan(text, &[]).err().expect("problems").to_string();
+        let problems: Vec<&str> = problems.lines().collect();
         let expected = [
             "row 2, column from: \"2026-02-30\" is no date",
             "row 2, column number: no employee has the number \"9\": import people first",
@@ -402,9 +402,9 @@ mod tests {
             "row 4, column to: 2026-01-31 is before from, 2026-02-01",
             "row 5, column from: its dates overlap with those of row 3",
         ];
-        assert_eq!(told.len(), expected.len(), "{told:#?}");
-        for (told, expected) in told.iter().zip(expected) {
-            assert!(told.starts_with(expected), "{told} instead of {expected}");
+        assert_eq!(problems.len(), expected.len(), "{problems:#?}");
+        for (problem, expected) in problems.iter().zip(expected) {
+            assert!(problem.starts_with(expected), "{problem} instead of {expected}");
         }
     }
 }

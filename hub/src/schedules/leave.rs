@@ -16,7 +16,7 @@ use crate::schedules::{Change, Dates, Effect, Touched};
 
 /// Days of leave at a time, at most.
 const DAYS: i32 = 366;
-/// Letters of a reason, at most.
+/// Characters of a reason, at most.
 const REASON: usize = 200;
 
 /// Leave from one date to another.

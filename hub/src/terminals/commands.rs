@@ -19,6 +19,16 @@ fn expires_s(kind: CommandKind) -> i64 {
     }
 }
 
+/// As terminals are told.
+pub fn on_the_wire(kind: CommandKind) -> proto::CommandKind {
+    match kind {
+        CommandKind::Identify => proto::CommandKind::Identify,
+        CommandKind::Resync => proto::CommandKind::Resync,
+        CommandKind::Open => proto::CommandKind::Open,
+        CommandKind::Restart => proto::CommandKind::Restart,
+    }
+}
+
 /// Revokes a terminal. Every hub hears of it, ends its connection and hears it no more.
 pub async fn revoke(pool: &PgPool, actor: &Actor, device: &DeviceId) -> Result<(), Error> {
     let mut transaction = pool.begin().await?;

@@ -3,7 +3,7 @@
 /// What a terminal holds, by its latest hello.
 pub struct Held {
     /// The revision of its gallery.
-    pub roster: u64,
+    pub gallery: u64,
     /// The sha256 of its embedder.
     pub embedder: String,
     /// The key that answers must carry.

@@ -1,11 +1,11 @@
-//! A terminal says what it holds; the hub answers with what it lacks: time, roster, certificate,
+//! A terminal says what it holds; the hub answers with what it lacks: time, gallery, certificate,
 //! commands.
 
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
 use prost::Message as _;
-use proto::{Answer, ClockSample, Command, CommandKind, DeviceId, Hello, Topic, seal};
+use proto::{Answer, ClockSample, Command, DeviceId, Hello, Topic, seal};
 use tracing::{info, warn};
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use crate::date::Timestamp;
 use crate::db::boots::{Source, Start};
 use crate::people::gallery;
+use crate::terminals::commands;
 use crate::terminals::held::Held;
 use crate::terminals::worker::{Authenticated, Worker};
 use crate::{clock, db, punches};
@@ -43,9 +44,9 @@ impl Worker {
         } else {
             self.renew(&device, &key, &hello.request).await.context("its certificate is not renewed")?
         };
-        let held = Held { roster: hello.gallery_version, embedder: hello.embedder, key: hello.key };
+        let held = Held { gallery: hello.gallery_version, embedder: hello.embedder, key: hello.key };
         self.send_answer(&device, &held, certificate).await?;
-        self.send_roster(&device, &held).await?;
+        self.send_gallery(&device, &held).await?;
         self.held.insert(device, held);
         Ok(())
     }
@@ -56,8 +57,13 @@ impl Worker {
         let starts: HashMap<&str, Start<'_>> = hello
             .clock_samples
             .iter()
-            .filter_map(|sample| told(sample, now))
-            .chain(hello.now.as_ref().and_then(|sample| told(sample, now).or_else(|| overheard(sample, now))))
+            .filter_map(|sample| set_by_itself(sample, now))
+            .chain(
+                hello
+                    .now
+                    .as_ref()
+                    .and_then(|sample| set_by_itself(sample, now).or_else(|| overheard(sample, now))),
+            )
             .map(|start| (start.boot, start))
             .collect();
         let mut starts: Vec<Start<'_>> = starts.into_values().collect();
@@ -101,15 +107,9 @@ impl Worker {
     async fn send_answer(&self, device: &DeviceId, held: &Held, certificate: String) -> Result<()> {
         let now = clock::now();
         let waiting = db::commands::waiting(&mut *self.fleet.pool.acquire().await?, device).await?;
-        let kind = |kind| match kind {
-            db::commands::CommandKind::Identify => CommandKind::Identify,
-            db::commands::CommandKind::Resync => CommandKind::Resync,
-            db::commands::CommandKind::Open => CommandKind::Open,
-            db::commands::CommandKind::Restart => CommandKind::Restart,
-        };
         let commands = waiting.into_iter().map(|command| Command {
             id: command.id.as_bytes().to_vec(),
-            kind: kind(command.kind).into(),
+            kind: commands::on_the_wire(command.kind).into(),
             expires_us: now.as_microsecond().saturating_add(command.left_us),
         });
         let answer = Answer {
@@ -126,26 +126,26 @@ impl Worker {
     pub(super) async fn answer_again(&self, device: &DeviceId) {
         let Some(held) = self.held.get(device) else { return };
         if let Err(error) = self.send_answer(device, held, String::new()).await {
-            warn!(device.id = %device, error = format!("{error:#}"), "not told; the next hello asks again");
+            warn!(device.id = %device, error = format!("{error:#}"), "not set_by_itself; the next hello asks again");
         }
     }
 
-    /// The roster changed: every terminal that is known here gets what it lacks.
-    pub(super) async fn send_rosters(&self) {
+    /// The gallery changed: every terminal that is known here gets what it lacks.
+    pub(super) async fn send_galleries(&self) {
         for (device, held) in &self.held {
-            if let Err(error) = self.send_roster(device, held).await {
-                warn!(device.id = %device, error = format!("{error:#}"), "roster not sent");
+            if let Err(error) = self.send_gallery(device, held).await {
+                warn!(device.id = %device, error = format!("{error:#}"), "gallery not sent");
             }
         }
     }
 
     /// Sends the next part of what a terminal lacks, sealed to it. Its hello afterwards asks for the
-    /// part after that, so that a large roster never piles up in the broker.
-    async fn send_roster(&self, device: &DeviceId, held: &Held) -> Result<()> {
+    /// part after that, so that a large gallery never piles up in the broker.
+    async fn send_gallery(&self, device: &DeviceId, held: &Held) -> Result<()> {
         let mut conn = self.fleet.pool.acquire().await?;
-        let update = gallery::next(&mut conn, &self.fleet.vault, &held.embedder, held.roster).await?;
+        let update = gallery::next(&mut conn, &self.fleet.vault, &held.embedder, held.gallery).await?;
         let Some(update) = update else { return Ok(()) };
-        info!(device.id = %device, after = update.after, through = update.through, "roster sent");
+        info!(device.id = %device, after = update.after, through = update.through, "gallery sent");
         let plain = Zeroizing::new(update.encode_to_vec());
         let sealed = seal::seal(Topic::Gallery, device, &held.key, &plain).context("the hello's key")?;
         self.fleet.publisher.publish(device, Topic::Gallery, sealed.encode_to_vec())
@@ -153,7 +153,7 @@ impl Worker {
 }
 
 /// When a terminal started, by its own clock, if that was set and can be.
-fn told(sample: &ClockSample, now: Timestamp) -> Option<Start<'_>> {
+fn set_by_itself(sample: &ClockSample, now: Timestamp) -> Option<Start<'_>> {
     let latest = now.as_microsecond().saturating_add_unsigned(APART_US);
     let right = sample.synchronised && (EARLIEST_US..=latest).contains(&sample.at_us) && named(sample);
     right.then(|| start(sample, sample.at_us, Source::Terminal))
@@ -184,13 +184,16 @@ mod tests {
             |at_us, synchronised| ClockSample { boot: "b".into(), monotonic_us: 5, at_us, synchronised };
         let at = now.as_microsecond() - 1000;
         let by_itself = sample(at, true);
-        assert!(told(&by_itself, now).is_some_and(|s| s.start_us == at - 5 && s.source == Source::Terminal));
+        assert!(
+            set_by_itself(&by_itself, now)
+                .is_some_and(|s| s.start_us == at - 5 && s.source == Source::Terminal)
+        );
         for wrong in [sample(at, false), sample(5, true), sample(i64::MAX, true)] {
-            assert!(told(&wrong, now).is_none());
+            assert!(set_by_itself(&wrong, now).is_none());
             let heard = overheard(&wrong, now).expect("heard");
             assert_eq!((heard.start_us, heard.source), (now.as_microsecond() - 5, Source::Hub));
         }
         let nameless = ClockSample { boot: String::new(), ..sample(at, true) };
-        assert!(told(&nameless, now).is_none() && overheard(&nameless, now).is_none());
+        assert!(set_by_itself(&nameless, now).is_none() && overheard(&nameless, now).is_none());
     }
 }

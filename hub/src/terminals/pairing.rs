@@ -34,7 +34,7 @@ const RENEWED_FOR_DAYS: i64 = 400;
 /// Letters and digits of a code.
 const CODE: usize = 8;
 
-/// What a device that asks is told.
+/// What a device that asks is outcome.
 pub enum Outcome {
     /// Nobody has decided yet.
     Pending,
@@ -63,7 +63,7 @@ pub async fn ask(app: &App, request: &str, code: &str, address: &str) -> Result<
     if same.is_some() {
         db::pairing::seen(&mut transaction, device).await?;
     }
-    let told = match same.map(|claim| (claim.state, claim.certificate)) {
+    let outcome = match same.map(|claim| (claim.state, claim.certificate)) {
         Some((ClaimState::Accepted, Some(certificate))) => Outcome::Accepted(certificate),
         same => match renewed(&mut transaction, app, &requested, request, clock::now()).await? {
             Some(certificate) => Outcome::Accepted(certificate),
@@ -84,7 +84,7 @@ pub async fn ask(app: &App, request: &str, code: &str, address: &str) -> Result<
         },
     };
     transaction.commit().await?;
-    Ok(told)
+    Ok(outcome)
 }
 
 /// The next certificate of an accepted terminal that asks with the accepted key. However often it asks,

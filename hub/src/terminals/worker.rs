@@ -45,8 +45,8 @@ pub struct Fleet {
     pub rejections: Arc<Rejections>,
     /// Whether the broker looks at certificates for the hub.
     pub own_broker: bool,
-    /// Changes when the roster does.
-    pub roster_changed: watch::Receiver<()>,
+    /// Changes when the gallery does.
+    pub gallery_changed: watch::Receiver<()>,
     /// Terminals of which something changed; `None`: any of them.
     pub terminals_changed: broadcast::Sender<Option<DeviceId>>,
 }
@@ -93,7 +93,7 @@ pub(super) struct Authenticated {
 
 impl Worker {
     async fn run(mut self, mut messages: mpsc::Receiver<Message>) -> Result<()> {
-        let mut roster_changed = self.fleet.roster_changed.clone();
+        let mut gallery_changed = self.fleet.gallery_changed.clone();
         let mut terminals_changed = self.fleet.terminals_changed.subscribe();
         let mut group = Vec::with_capacity(GROUP);
         loop {
@@ -104,10 +104,10 @@ impl Worker {
                     }
                     self.handle(std::mem::take(&mut group)).await;
                 }
-                changed = roster_changed.changed() => {
+                changed = gallery_changed.changed() => {
                     changed.context("the listener is gone")?;
                     self.forget_revoked().await;
-                    self.send_rosters().await;
+                    self.send_galleries().await;
                 }
                 changed = terminals_changed.recv() => {
                     // Whoever lagged behind hears of commands with the next hello.

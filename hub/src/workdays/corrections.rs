@@ -23,30 +23,30 @@ use crate::workdays::facts::NEAR;
 const ADDS: usize = 10;
 /// Punches that one request may lay aside.
 const IGNORES: usize = 20;
-/// Letters of a reason or a note, at most.
+/// Characters of a reason or a note, at most.
 const REASON: usize = 500;
 /// Requests about one person that may wait for a decision.
 const OPEN: i64 = 50;
 
 /// Asks for a correction, and returns its id.
-pub async fn request(pool: &PgPool, actor: &Actor, wish: &Request, now: Timestamp) -> Result<i64, Error> {
-    check_text("reason", &wish.reason, REASON)?;
+pub async fn request(pool: &PgPool, actor: &Actor, request: &Request, now: Timestamp) -> Result<i64, Error> {
+    check_text("reason", &request.reason, REASON)?;
     actor.somebody()?;
     let mut transaction = pool.begin().await?;
-    let person = seen_by(&mut transaction, actor, &wish.number).await?;
-    let ignored = db::corrections::punches_of(&mut transaction, person.id, &wish.ignores).await?;
-    check(wish, &ignored, &date::zone(&person.zone)?, now)?;
-    if let Some(id) = wish.revokes {
-        revocable(&mut transaction, id, (person.id, wish.date)).await?;
+    let person = seen_by(&mut transaction, actor, &request.number).await?;
+    let ignored = db::corrections::punches_of(&mut transaction, person.id, &request.ignores).await?;
+    check(request, &ignored, &date::zone(&person.zone)?, now)?;
+    if let Some(id) = request.revokes {
+        revocable(&mut transaction, id, (person.id, request.date)).await?;
     }
     if db::corrections::open(&mut transaction, person.id).await? >= OPEN {
-        let number = &wish.number;
+        let number = &request.number;
         return Err(Problem::CorrectionsPending { number: number.clone(), most: OPEN }.into());
     }
     let who = (actor.name.as_str(), actor.person);
-    let id = db::corrections::request(&mut transaction, person.id, wish, who, now).await?;
-    let detail = json!({"correction": id, "date": wish.date, "adds": wish.adds, "ignores": wish.ignores,
-        "revokes": wish.revokes});
+    let id = db::corrections::request(&mut transaction, person.id, request, who, now).await?;
+    let detail = json!({"correction": id, "date": request.date, "adds": request.adds, "ignores": request.ignores,
+        "revokes": request.revokes});
     let subject = person.id.to_string();
     db::audit::record(&mut transaction, &actor.name, "correction.request", &subject, detail).await?;
     transaction.commit().await?;
@@ -72,22 +72,22 @@ async fn revocable(conn: &mut PgConnection, id: i64, day: (Uuid, Date)) -> Resul
 
 /// Refuses a request that makes no sense. `ignored`: when those of its punches were that are the
 /// person's.
-fn check(wish: &Request, ignored: &[Timestamp], zone: &TimeZone, now: Timestamp) -> Result<(), Error> {
-    if wish.adds.is_empty() && wish.ignores.is_empty() && wish.revokes.is_none() {
+fn check(request: &Request, ignored: &[Timestamp], zone: &TimeZone, now: Timestamp) -> Result<(), Error> {
+    if request.adds.is_empty() && request.ignores.is_empty() && request.revokes.is_none() {
         return Err(Problem::CorrectionEmpty.into());
     }
-    if wish.adds.len() > ADDS || wish.ignores.len() > IGNORES {
+    if request.adds.len() > ADDS || request.ignores.len() > IGNORES {
         return Err(Problem::CorrectionTooLong { adds: ADDS, ignores: IGNORES }.into());
     }
-    if ignored.len() != wish.ignores.len() {
-        return Err(Problem::PunchesNotOfPerson { number: wish.number.clone() }.of("ignores"));
+    if ignored.len() != request.ignores.len() {
+        return Err(Problem::PunchesNotOfPerson { number: request.number.clone() }.of("ignores"));
     }
-    if let Some(add) = wish.adds.iter().find(|add| add.at > now) {
+    if let Some(add) = request.adds.iter().find(|add| add.at > now) {
         return Err(Problem::InFuture { at: add.at.0 }.of("adds"));
     }
-    let date = wish.date;
+    let date = request.date;
     let near = date.plus(-NEAR)..=date.plus(NEAR);
-    let mut times = wish.adds.iter().map(|add| add.at).chain(ignored.iter().copied());
+    let mut times = request.adds.iter().map(|add| add.at).chain(ignored.iter().copied());
     match times.find(|at| !near.contains(&at.date_in(zone))) {
         Some(far) => Err(Problem::TooFarFromDate { at: far.0, days: NEAR, date: date.0 }.into()),
         None => Ok(()),
@@ -258,7 +258,7 @@ mod tests {
         Timestamp(text.parse().expect("a time"))
     }
 
-    fn wish(adds: &[&str], ignores: u128) -> Request {
+    fn request(adds: &[&str], ignores: u128) -> Request {
         Request {
             number: "7".into(),
             date: jiff::civil::date(2025, 3, 4).into(),
@@ -269,28 +269,28 @@ mod tests {
         }
     }
 
-    fn refused(wish: &Request, ignored: &[Timestamp]) -> bool {
+    fn refused(request: &Request, ignored: &[Timestamp]) -> bool {
         let zone = TimeZone::get("Europe/Berlin").expect("a zone");
-        matches!(check(wish, ignored, &zone, at(NOW)), Err(Error::Problem { problem, .. }) if problem.kind() == Kind::Invalid)
+        matches!(check(request, ignored, &zone, at(NOW)), Err(Error::Problem { problem, .. }) if problem.kind() == Kind::Invalid)
     }
 
     #[test]
     fn times_lie_near_the_date_and_not_in_the_future() {
-        assert!(!refused(&wish(&["2025-03-04T08:00:00Z"], 0), &[]));
-        assert!(!refused(&wish(&[], 1), &[at("2025-03-06T22:59:59Z")]));
+        assert!(!refused(&request(&["2025-03-04T08:00:00Z"], 0), &[]));
+        assert!(!refused(&request(&[], 1), &[at("2025-03-06T22:59:59Z")]));
         // It is the site's date that counts.
-        assert!(!refused(&wish(&["2025-03-01T23:00:00Z"], 0), &[]));
-        assert!(refused(&wish(&["2025-03-01T22:59:59Z"], 0), &[]));
-        assert!(refused(&wish(&["2025-03-05T12:00:01Z"], 0), &[]));
-        assert!(refused(&wish(&[], 1), &[at("2025-03-06T23:00:00Z")]));
+        assert!(!refused(&request(&["2025-03-01T23:00:00Z"], 0), &[]));
+        assert!(refused(&request(&["2025-03-01T22:59:59Z"], 0), &[]));
+        assert!(refused(&request(&["2025-03-05T12:00:01Z"], 0), &[]));
+        assert!(refused(&request(&[], 1), &[at("2025-03-06T23:00:00Z")]));
     }
 
     #[test]
     fn a_request_asks_for_something_and_not_for_too_much() {
-        assert!(refused(&wish(&[], 0), &[]));
-        assert!(refused(&wish(&["2025-03-04T08:00:00Z"; 11], 0), &[]));
-        assert!(refused(&wish(&[], 21), &[at("2025-03-04T08:00:00Z"); 21]));
-        assert!(refused(&wish(&[], 2), &[at("2025-03-04T08:00:00Z")]), "somebody else's punch");
+        assert!(refused(&request(&[], 0), &[]));
+        assert!(refused(&request(&["2025-03-04T08:00:00Z"; 11], 0), &[]));
+        assert!(refused(&request(&[], 21), &[at("2025-03-04T08:00:00Z"); 21]));
+        assert!(refused(&request(&[], 2), &[at("2025-03-04T08:00:00Z")]), "somebody else's punch");
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl KnownFacts {
         // A duplicate's original, and the offset of any zone.
         let seen = (first.plus(-2), last.plus(1));
         let schedule = reach.shifts_of(seen);
-        let mut book = Self {
+        let mut known = Self {
             days,
             duplicate_within_s: policy.duplicate_within_s,
             schedule,
@@ -101,13 +101,13 @@ impl KnownFacts {
             locked: HashMap::new(),
         };
         for (person, from, to) in db::pay_periods::locked(conn, people, days.0, days.1).await? {
-            book.locked.entry(person).or_default().push((from, to));
+            known.locked.entry(person).or_default().push((from, to));
         }
-        book.read_people(conn, people).await?;
-        book.read_schedule(conn, people).await?;
-        book.read_free_days(conn, people).await?;
-        book.read_punches(conn, people, seen).await?;
-        Ok(book)
+        known.read_people(conn, people).await?;
+        known.read_schedule(conn, people).await?;
+        known.read_leave(conn, people).await?;
+        known.read_punches(conn, people, seen).await?;
+        Ok(known)
     }
 
     async fn read_people(&mut self, conn: &mut PgConnection, people: &[Uuid]) -> Result<()> {
@@ -138,7 +138,7 @@ impl KnownFacts {
         Ok(())
     }
 
-    async fn read_free_days(&mut self, conn: &mut PgConnection, people: &[Uuid]) -> Result<()> {
+    async fn read_leave(&mut self, conn: &mut PgConnection, people: &[Uuid]) -> Result<()> {
         let (from, to) = self.schedule;
         for (site, date) in db::sites::holidays_of_sites(conn, from, to).await? {
             self.holidays.entry(site).or_default().insert(date.0);
@@ -180,15 +180,15 @@ impl KnownFacts {
         Ok(())
     }
 
-    /// Everybody in the book.
+    /// Everybody whose facts these are.
     pub fn people(&self) -> impl Iterator<Item = Uuid> {
         self.order.iter().copied()
     }
 
     /// The zone of a person's site.
     pub fn zone(&self, person: Uuid) -> Result<&TimeZone> {
-        let terms = self.terms.get(&person).context("a person who is not in the book")?;
-        self.zones.get(&terms.zone).context("a zone that is not in the book")
+        let terms = self.terms.get(&person).context("a person whose facts are not known")?;
+        self.zones.get(&terms.zone).context("a zone that is not known")
     }
 
     /// Whether a person's date lies in a locked period.
@@ -199,7 +199,7 @@ impl KnownFacts {
 
     /// A person's facts.
     pub fn facts(&self, person: Uuid) -> Result<Facts> {
-        let terms = self.terms.get(&person).context("a person who is not in the book")?;
+        let terms = self.terms.get(&person).context("a person whose facts are not known")?;
         let date = |date: Option<Date>| date.map(|date| date.0);
         Ok(Facts {
             zone: self.zone(person)?.clone(),

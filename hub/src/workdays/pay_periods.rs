@@ -15,7 +15,7 @@ use crate::workdays::horizon::REACH;
 
 /// Days of a period, at most.
 const DAYS: i32 = 366;
-/// Letters of a note, at most.
+/// Characters of a note, at most.
 const NOTE: usize = 500;
 
 /// A period to open.

@@ -20,7 +20,7 @@ const FILE_DAYS: usize = 1_000_000;
 /// Days that are written at once.
 const BATCH: usize = 50_000;
 
-/// What a row says; what is no good has been told and is left out.
+/// What a row says; what is no good has been reported and is left out.
 pub struct Draft {
     row: u32,
     number: Option<String>,
@@ -75,7 +75,7 @@ pub struct Plan {
     /// Whose leave changed, and on which dates.
     touched: Vec<(Uuid, Date, Date)>,
     /// What the audit will say.
-    told: Vec<(Uuid, Value)>,
+    audit_rows: Vec<(Uuid, Value)>,
 }
 
 impl Importer for Plan {
@@ -146,7 +146,7 @@ impl Importer for Plan {
         for days in self.days.chunks(BATCH) {
             db::leave::put(conn, days).await?;
         }
-        db::audit::record_many(conn, run.by, "leave.put", &self.told).await?;
+        db::audit::record_many(conn, run.by, "leave.put", &self.audit_rows).await?;
         let touched =
             self.touched.iter().filter_map(|(person, from, to)| run.extent.job(*person, *from, *to));
         let jobs: Vec<_> = touched.collect();
@@ -174,7 +174,7 @@ impl Plan {
         self.outcome.note(Change { row: draft.row, number: number.to_owned(), added, columns });
         self.touched.push((person, from, to));
         let detail = json!({"from": from.to_string(), "to": to.to_string(), "half": draft.half});
-        self.told.push((person, detail));
+        self.audit_rows.push((person, detail));
         self.days.extend(days.into_iter().filter(|day| known.days.get(&(person, day.date)) != Some(day)));
     }
 }
@@ -277,8 +277,8 @@ mod tests {
     #[test]
     fn nobody_takes_leave_alone() {
         let text = "number,from\n1001,2026-01-05\n";
-        let told = plan_by(Some(ADA), text, &[]).err().expect("problems").to_string();
-        assert_eq!(told, format!("row 2, column number: {OWN}"));
+        let problems = plan_by(Some(ADA), text, &[]).err().expect("problems").to_string();
+        assert_eq!(problems, format!("row 2, column number: {OWN}"));
         assert!(plan_by(Some(Uuid::from_u128(9)), text, &[]).is_ok());
     }
 
@@ -289,8 +289,8 @@ mod tests {
             1001,2026-01-05,2026-01-09,\n\
             1001,2026-01-09,,\n\
             1001,2027-01-01,2028-01-02,\n";
-        let told = plan(text, &[]).err().expect("problems").to_string();
-        let told: Vec<&str> = told.lines().collect();
+        let problems = plan(text, &[]).err().expect("problems").to_string();
+        let problems: Vec<&str> = problems.lines().collect();
         let expected = [
             "row 2, column from: \"2026-02-30\" is no date",
             "row 2, column half: \"perhaps\" is neither yes nor no",
@@ -298,9 +298,9 @@ mod tests {
             "row 4, column from: its dates overlap with those of row 3",
             "row 5, column to: a row has at most 366 days",
         ];
-        assert_eq!(told.len(), expected.len(), "{told:#?}");
-        for (told, expected) in told.iter().zip(expected) {
-            assert!(told.starts_with(expected), "{told} instead of {expected}");
+        assert_eq!(problems.len(), expected.len(), "{problems:#?}");
+        for (problem, expected) in problems.iter().zip(expected) {
+            assert!(problem.starts_with(expected), "{problem} instead of {expected}");
         }
     }
 }

@@ -49,7 +49,7 @@ pub struct Claim {
     code: String,
 }
 
-/// What it is told.
+/// What it is outcome.
 #[derive(Serialize, ToSchema)]
 pub struct Answer {
     state: ClaimState,
@@ -82,11 +82,11 @@ pub async fn request_pairing(
 ) -> Result<(StatusCode, Json<Answer>), ApiError> {
     let Claim { request, code } = claim;
     let address = peer.ip().to_canonical().to_string();
-    let told = pairing::ask(&app, &request, &code, &address).await;
-    let told = told
+    let outcome = pairing::ask(&app, &request, &code, &address).await;
+    let outcome = outcome
         .inspect_err(|error| app.rejections.note(&peer, &crate::mqtt::rejections::reject("claim", error)))?;
     let answer = |state, certificate, ca| Json(Answer { state, certificate, ca });
-    Ok(match told {
+    Ok(match outcome {
         Outcome::Pending => (StatusCode::ACCEPTED, answer(ClaimState::Pending, None, None)),
         Outcome::Rejected => (StatusCode::OK, answer(ClaimState::Rejected, None, None)),
         Outcome::Accepted(certificate) => (

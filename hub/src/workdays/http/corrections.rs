@@ -65,9 +65,9 @@ pub struct Requested {
 pub async fn request_correction(
     State(app): State<App>,
     Caller(actor): Caller,
-    Json(wish): Json<Request>,
+    Json(request): Json<Request>,
 ) -> Result<(StatusCode, Json<Requested>), ApiError> {
-    let id = corrections::request(&app.pool, &actor, &wish, clock::now()).await?;
+    let id = corrections::request(&app.pool, &actor, &request, clock::now()).await?;
     Ok((StatusCode::CREATED, Json(Requested { id })))
 }
 
