@@ -183,7 +183,6 @@ error-leave-unknown = { $number } has no leave from { $from } to { $to }
 error-login-failed = the name or the password is wrong
 error-login-required = log in first: POST /api/v1/sessions
 error-not-each-once = each of { $allowed } at most once
-error-not-one-of = write one of { $allowed }
 error-notification-sent = the notification { $id } has been sent
 error-notification-unknown = there is no notification { $id }
 error-number-taken = the number { $number } is taken

@@ -25,6 +25,7 @@ use crate::date::Date;
 use crate::db::punches::Punch;
 use crate::db::reports::Filter;
 use crate::punches::listing;
+use crate::reports::days::Day;
 use crate::reports::{silence, timesheet};
 use crate::web::ApiError;
 use crate::web::session::{COOKIE, login_limit, token_of};
@@ -51,7 +52,7 @@ struct TodayPage {
     staff: bool,
     date: String,
     punches: Vec<Punch>,
-    timesheet: Vec<timesheet::Day>,
+    timesheet: Vec<Day>,
     /// Terminals that absences wait for.
     notices: Vec<String>,
 }

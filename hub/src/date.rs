@@ -1,6 +1,7 @@
 //! Dates, instants and local times, as the database keeps them, people write them and the API shows them; and the
 //! zones they are in. What is done with them is jiff's.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::ops::{Deref, RangeInclusive};
 use std::str::FromStr;
@@ -219,9 +220,19 @@ pub fn range(from: Date, to: Date, most: i32) -> Result<(Date, Date), Error> {
     Ok((from, to))
 }
 
-/// A zone of the database.
+/// A zone of the database. The last one is kept: reports ask for the same one for each of their times.
 pub fn zone(name: &str) -> anyhow::Result<TimeZone> {
-    TimeZone::get(name).with_context(|| format!("there is no time zone {name:?}"))
+    thread_local! {
+        static LAST: RefCell<Option<(String, TimeZone)>> = const { RefCell::new(None) };
+    }
+    LAST.with_borrow_mut(|last| match last {
+        Some((known, zone)) if known == name => Ok(zone.clone()),
+        _ => {
+            let zone = TimeZone::get(name).with_context(|| format!("there is no time zone {name:?}"))?;
+            *last = Some((name.to_owned(), zone.clone()));
+            Ok(zone)
+        }
+    })
 }
 
 #[cfg(test)]

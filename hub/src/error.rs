@@ -71,7 +71,6 @@ problems! {
         IntervalReversed { from: Date, to: Date },
         IntervalTooLong { days: i32 },
         NotEachOnce { allowed: String },
-        NotOneOf { allowed: String },
         OneDateOnly,
         OutOfRange { least: i64, most: i64 },
         OwnManager,
@@ -213,7 +212,7 @@ impl Problem {
     }
 }
 
-/// The code of a variant: `NotOneOf` is `not-one-of`, as serde writes it.
+/// The code of a variant: `PersonUnknown` is `person-unknown`, as serde writes it.
 fn code(variant: &str) -> String {
     let mut code = String::with_capacity(variant.len() + 4);
     for letter in variant.chars() {

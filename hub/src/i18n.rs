@@ -8,23 +8,16 @@ use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
 use jiff::civil::Date;
 use tracing::error;
 
+use crate::text::words;
+
 type Bundle = FluentBundle<FluentResource>;
 
-/// The codes of the languages.
-pub const LANGUAGES: [&str; 2] = ["en", "de"];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Language {
-    English,
-    German,
+words! {
+    /// A language, by its code.
+    pub enum Language { English = "en", German = "de" }
 }
 
 impl Language {
-    /// English, unless the code is that of another one.
-    pub fn of(code: &str) -> Self {
-        if code == "de" { Self::German } else { Self::English }
-    }
-
     fn bundle(self) -> &'static Bundle {
         static ENGLISH: LazyLock<Bundle> = LazyLock::new(|| load("en", include_str!("../i18n/en.ftl")));
         static GERMAN: LazyLock<Bundle> = LazyLock::new(|| load("de", include_str!("../i18n/de.ftl")));
@@ -187,7 +180,6 @@ pub mod tests {
         assert!(!messages(GERMAN).contains_key("reason-holiday"));
         let text = Language::German.text("reason-holiday", &FluentArgs::new());
         assert_eq!(text, "status holiday: the date is a holiday");
-        assert_eq!([Language::of("de"), Language::of("fr")], [Language::German, Language::English]);
     }
 
     #[test]

@@ -28,6 +28,7 @@ use crate::db;
 use crate::db::channels::Kind;
 use crate::db::notifications::{MessageState, Notification};
 use crate::error::{Error, Problem};
+use crate::i18n::Language;
 
 pub use crate::notifications::enqueue::{enqueue_closed, enqueue_late};
 pub use crate::notifications::mail::MailSettings;
@@ -75,7 +76,7 @@ struct Message {
     zone: String,
     recipient: String,
     email: Option<String>,
-    language: String,
+    language: Language,
     detail: Detail,
     created_at: Timestamp,
 }

@@ -4,7 +4,7 @@
 //! for when the one before has been sent.
 
 pub mod csv;
-mod days;
+pub mod days;
 mod exceptions;
 pub mod http;
 pub mod json;

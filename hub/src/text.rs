@@ -1,11 +1,43 @@
 //! Texts: how long they may be, and closed sets of words.
 
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
+
 /// Characters of a person's number, at most.
 pub const NUMBER: usize = 64;
 /// Characters of a person's or a terminal's name, at most.
 pub const NAME: usize = 200;
 /// Characters of any other name, at most.
 pub const SHORT_NAME: usize = 100;
+/// Characters of a reason or a note to a correction or an adjustment, at most.
+pub const REMARK: usize = 500;
+/// Characters of a reason for leave, at most.
+pub const LEAVE_REASON: usize = 200;
+
+/// How the API's document describes a text of one line, as [`crate::error::check_text`] takes it.
+macro_rules! described {
+    ($($name:ident = $most:expr;)+) => {$(
+        pub struct $name;
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                let line = ObjectBuilder::new().schema_type(Type::String).pattern(Some(r"^\S(.*\S)?$"));
+                line.min_length(Some(1)).max_length(Some($most)).into()
+            }
+        }
+
+        impl ToSchema for $name {}
+    )+};
+}
+
+described! {
+    NumberText = NUMBER;
+    NameText = NAME;
+    ShortNameText = SHORT_NAME;
+    RemarkText = REMARK;
+    LeaveReasonText = LEAVE_REASON;
+}
 
 /// A text that is no word of a closed set.
 #[derive(Debug, thiserror::Error)]

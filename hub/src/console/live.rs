@@ -20,6 +20,7 @@ use crate::console::visitor::Visitor;
 use crate::db::punches::Punch;
 use crate::error::Problem;
 use crate::punches::listing;
+use crate::reports::days::Day;
 use crate::reports::timesheet;
 use crate::web::ApiError;
 use crate::web::state::App;
@@ -47,7 +48,7 @@ struct Punches {
 #[derive(Template)]
 #[template(path = "timesheet.html")]
 struct Timesheet {
-    timesheet: Vec<timesheet::Day>,
+    timesheet: Vec<Day>,
 }
 
 /// The stream of one browser.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::date::{Date, Timestamp, Zoned};
 use crate::db::workdays::Status;
-use crate::text::words;
+use crate::text::{NumberText, RemarkText, words};
 
 words! {
     /// What became of a request.
@@ -24,9 +24,7 @@ pub struct AddedTime {
     /// With its offset.
     #[schema(example = "2025-03-03T09:00:00+01:00")]
     pub at: Timestamp,
-    /// in, out or unknown.
     #[serde(default)]
-    #[schema(value_type = String, example = "in")]
     pub direction: Direction,
 }
 
@@ -73,18 +71,22 @@ pub struct Correction {
 #[schema(as = CorrectionRequest)]
 pub struct Request {
     /// The number of the person.
+    #[schema(value_type = NumberText)]
     pub number: String,
     /// The workday's date.
     pub date: Date,
     /// Times to be added, at most 10, at most two days from the date.
     #[serde(default)]
+    #[schema(max_items = 10)]
     pub adds: Vec<AddedTime>,
     /// The ids of the person's punches that shall not count, at most 20.
     #[serde(default)]
+    #[schema(max_items = 20)]
     pub ignores: Vec<Uuid>,
     /// The id of an approved correction of that day that shall count no longer.
     pub revokes: Option<i64>,
     /// Why.
+    #[schema(value_type = RemarkText)]
     pub reason: String,
 }
 

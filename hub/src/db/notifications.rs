@@ -13,6 +13,7 @@ use crate::date::{Date, Timestamp, Zoned};
 use crate::db::OUTBOX_CHANNEL;
 use crate::db::channels::Kind;
 use crate::db::workdays::{Status, Workday};
+use crate::i18n::Language;
 use crate::text::words;
 
 words! {
@@ -84,7 +85,7 @@ pub struct Facts {
     /// The recipient's name, address and language, and what they do not want to be told.
     pub recipient: String,
     pub email: Option<String>,
-    pub language: String,
+    pub language: Language,
     pub muted: Vec<Kind>,
     /// The workday's status, if it still stands.
     pub status: Option<Status>,

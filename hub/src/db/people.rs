@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
-use sqlx::types::Json;
 use sqlx::{PgConnection, Result};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::date::Date;
 use crate::db::channels::Kind;
+use crate::i18n::Language;
 
 /// A person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema, sqlx::Type)]
+#[sqlx(type_name = "person")]
 pub struct Person {
     pub id: Uuid,
     /// The number by which the company knows them.
@@ -30,7 +31,7 @@ pub struct Person {
     pub manager: Option<String>,
     pub email: Option<String>,
     /// Of their messages.
-    pub language: String,
+    pub language: Language,
     /// First day of employment, if known.
     pub employed_from: Option<Date>,
     /// Last day of employment, if known.
@@ -57,7 +58,7 @@ impl Person {
             department: None,
             manager: None,
             email: None,
-            language: "en".to_owned(),
+            language: Language::English,
             employed_from: None,
             employed_to: None,
             muted: Vec::new(),
@@ -88,13 +89,14 @@ pub async fn search(conn: &mut PgConnection, sought: Sought<'_>, most: i64) -> R
     sqlx::query_as!(
         Person,
         r#"select p.id, p.number, p.name,
-            exists (select from consents c where c.person = p.id and c.withdrawn_at is null) as "consent!",
-            (select count(*) from templates t where t.person = p.id) as "photos!",
+            c.person is not null as "consent!",
+            case when c.person is null then 0 else (select count(*) from templates t where t.person = p.id) end as "photos!",
             s.name as site, d.name as "department?", m.number as "manager?", p.email, p.language,
             p.employed_from, p.employed_to, p.muted as "muted: Vec<Kind>", p.manager as manager_id, s.zone
         from people p join sites s on s.id = p.site
             left join departments d on d.id = p.department
             left join people m on m.id = p.manager
+            left join consents c on c.person = p.id and c.withdrawn_at is null
         where ($1::text is null or d.name = $1) and ($2::text is null or s.name = $2)
             and ($3::text is null or m.number = $3)
             and ($4::text is null or position(lower($4) in lower(p.name)) > 0
@@ -140,14 +142,13 @@ pub async fn lock(conn: &mut PgConnection, number: &str) -> Result<Option<Person
 /// site has gone. A number that is taken is a unique violation.
 pub async fn add(conn: &mut PgConnection, people: &[Person]) -> Result<u64> {
     let done = sqlx::query!(
-        "with g as materialized (select * from jsonb_to_recordset($1) as g (id uuid, number text, name text, email text,
-            department text, site text, manager text, language text, employed_from date, employed_to date))
+        "with g as materialized (select * from unnest($1::person[]))
         insert into people (id, number, name, email, department, site, manager, language, employed_from, employed_to)
         select g.id, g.number, g.name, g.email, d.id, s.id, coalesce(m.id, n.id), g.language, g.employed_from,
             g.employed_to
         from g join sites s on s.name = g.site left join departments d on d.name = g.department
             left join people m on m.number = g.manager left join g n on n.number = g.manager",
-        Json(people) as _
+        people as _
     );
     Ok(done.execute(conn).await?.rows_affected())
 }
@@ -158,12 +159,10 @@ pub async fn change(conn: &mut PgConnection, people: &[Person]) -> Result<u64> {
     let done = sqlx::query!(
         "update people p set name = g.name, email = g.email, department = d.id, site = s.id, manager = m.id,
             language = g.language, employed_from = g.employed_from, employed_to = g.employed_to, muted = g.muted
-        from jsonb_to_recordset($1) as g (id uuid, name text, email text, department text, site text, manager text,
-            language text, employed_from date, employed_to date, muted text[])
-        join sites s on s.name = g.site left join departments d on d.name = g.department
+        from unnest($1::person[]) g join sites s on s.name = g.site left join departments d on d.name = g.department
             left join people m on m.number = g.manager
         where p.id = g.id",
-        Json(people) as _
+        people as _
     );
     Ok(done.execute(conn).await?.rows_affected())
 }

@@ -102,9 +102,9 @@ pub async fn days<R: Row>(
     now: Timestamp,
 ) -> Result<Vec<R>> {
     let mut query = QueryBuilder::new(
-        "select w.date, p.number, p.name, d.name as department, s.name as site, nullif(w.shift, '') as shift, w.status,
-            zoned(w.first_in, s.zone) as first_in, zoned(w.last_out, s.zone) as last_out, w.worked_s, w.expected_s, w.late_s, w.early_s, w.overtime_s, w.balance_s, w.flags,
-            w.provisional, w.revision
+        "select w.date, p.number, p.name, d.name as department, s.name as site, s.zone, nullif(w.shift, '') as shift,
+            w.status, w.first_in, w.last_out, w.worked_s, w.expected_s, w.late_s, w.early_s, w.overtime_s, w.balance_s,
+            w.flags, w.provisional, w.revision
         from workdays_at(",
     );
     query.push_bind(now).push(
@@ -169,7 +169,7 @@ pub async fn exceptions<R: Row>(
 ) -> Result<Vec<R>> {
     let mut query = QueryBuilder::new(
         "select w.date, p.number, p.name, d.name as department, nullif(w.shift, '') as shift, f.flag as exception,
-            null::zoned as at
+            null::timestamptz as at, s.zone
         from workdays w join people p on p.id = w.person join sites s on s.id = p.site
             left join departments d on d.id = p.department, unnest(w.flags) as f (flag)
         where f.flag <> 'half_leave' and",
@@ -177,7 +177,7 @@ pub async fn exceptions<R: Row>(
     dates(&mut query, "w.date", filter);
     narrow(&mut query, filter);
     query.push(
-        " union all select u.date, p.number, p.name, d.name, null, 'unassigned', zoned(u.at, s.zone)
+        " union all select u.date, p.number, p.name, d.name, null, 'unassigned', u.at, s.zone
         from unassigned_punches u join people p on p.id = u.person join sites s on s.id = p.site
             left join departments d on d.id = p.department
         where",
@@ -195,7 +195,7 @@ pub async fn recent<R: Row>(
     (since, until): (Timestamp, Timestamp),
 ) -> Result<Vec<R>> {
     let mut query = QueryBuilder::new(
-        "select p.number, p.name, d.name as department, s.name as site, u.at, zoned(u.at, s.zone) as since, u.direction,
+        "select p.number, p.name, d.name as department, s.name as site, s.zone, u.at, u.at as since, u.direction,
             t.name as terminal, place.name as place
         from punches u join people p on p.id = u.person join sites s on s.id = p.site
             join terminals t on t.device = u.device join sites place on place.id = t.site left join departments d on d.id = p.department
@@ -237,7 +237,7 @@ pub async fn trend<R: Row>(
 /// Terminals that have not reported past the windows of absences, with how many those are.
 pub async fn silent<R: Row>(conn: &mut PgConnection, filter: &Filter, now: Timestamp) -> Result<Vec<R>> {
     let mut query = QueryBuilder::new(
-        "select s.name as site, t.name as terminal, zoned(t.reported_through, s.zone) as silent_since,
+        "select s.name as site, s.zone, t.name as terminal, t.reported_through as silent_since,
             count(*) as absences
         from workdays_at(",
     );

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::date::{Timestamp, Zoned};
 use crate::db::TERMINAL_CHANNEL;
 use crate::db::punches::Direction;
-use crate::text::words;
+use crate::text::{NameText, ShortNameText, words};
 
 words! {
     /// Whether a terminal may connect.
@@ -122,8 +122,10 @@ pub fn short(text: &str, most: usize) -> String {
 #[schema(as = TerminalSetting)]
 pub struct Setting {
     /// Where it hangs.
+    #[schema(value_type = Option<NameText>)]
     pub name: Option<String>,
     /// The name of its site.
+    #[schema(value_type = Option<ShortNameText>)]
     pub site: Option<String>,
     /// in or out where its door is used one way only, else unknown.
     pub direction: Option<Direction>,

@@ -1,12 +1,16 @@
 //! Which dates an import touches.
 
+use std::collections::HashMap;
+
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::date::{Date, Timestamp};
 use crate::db;
 use crate::db::recompute_queue::Job;
+use crate::imports::fields::{Fields, quoted};
 use crate::imports::problem::Problems;
+use crate::imports::run::OWN;
 use crate::workdays::horizon::{REACH, horizon_of};
 
 /// The dates that can have workdays.
@@ -44,32 +48,57 @@ impl Extent {
     }
 }
 
-/// A row of a file that says something about a person's dates.
-pub struct Span<'a> {
-    /// Whose.
-    pub number: &'a str,
-    /// Its row.
+/// What a row of a file says about the dates of a person; what is no good has been reported and is left out.
+pub struct PersonDates {
     pub row: u32,
-    /// First date.
-    pub from: Date,
-    /// Last one.
-    pub to: Date,
+    pub number: Option<String>,
+    /// First and last.
+    pub dates: Option<(Date, Date)>,
+}
+
+impl PersonDates {
+    /// Reads them; the default of the last date is made of the first.
+    pub fn read(fields: &mut Fields<'_>, default: impl Fn(Date) -> Date) -> Self {
+        Self { row: fields.row(), number: fields.number("number"), dates: fields.range(default).ok() }
+    }
+
+    /// Whose they are. `own`: the person who imports, and changes nothing of their own.
+    pub fn person(
+        &self,
+        people: &HashMap<String, Uuid>,
+        own: Option<Uuid>,
+        problems: &mut Problems,
+    ) -> Option<Uuid> {
+        let number = self.number.as_ref()?;
+        let person = people.get(number).copied();
+        if person.is_none() {
+            let reason = format!("no employee has the number {}: import people first", quoted(number));
+            problems.add(self.row, "number", reason);
+        } else if own == person {
+            problems.add(self.row, "number", OWN);
+        }
+        person
+    }
 }
 
 /// Tells the rows that say something about a date of which another row spoke.
-pub fn tell_overlaps(mut spans: Vec<Span<'_>>, problems: &mut Problems) {
-    spans.sort_unstable_by_key(|span| (span.number, span.from, span.row));
-    let mut before: Option<&Span<'_>> = None;
-    for span in &spans {
+pub fn tell_overlaps<'a>(rows: impl Iterator<Item = &'a PersonDates>, problems: &mut Problems) {
+    let mut spans: Vec<_> = rows
+        .filter_map(|row| row.dates.map(|(from, to)| (row.number.as_deref(), from, row.row, to)))
+        .filter(|(number, ..)| number.is_some())
+        .collect();
+    spans.sort_unstable();
+    let mut before: Option<(Option<&str>, u32, Date)> = None;
+    for (number, from, row, to) in spans {
         match before {
-            Some(other) if other.number == span.number && span.from <= other.to => {
-                let (first, second) = (other.row.min(span.row), other.row.max(span.row));
+            Some((of, other, last)) if of == number && from <= last => {
+                let (first, second) = (other.min(row), other.max(row));
                 problems.add(second, "from", format!("its dates overlap with those of row {first}"));
-                if span.to > other.to {
-                    before = Some(span);
+                if to > last {
+                    before = Some((number, row, to));
                 }
             }
-            _ => before = Some(span),
+            _ => before = Some((number, row, to)),
         }
     }
 }
@@ -117,10 +146,13 @@ mod tests {
 
     #[test]
     fn overlaps_are_told_at_the_later_row() {
-        let span =
-            |number, row, from, to| Span { number, row, from: date(2026, 1, from), to: date(2026, 1, to) };
+        let span = |number: &str, row, from, to| PersonDates {
+            row,
+            number: Some(number.to_owned()),
+            dates: Some((date(2026, 1, from), date(2026, 1, to))),
+        };
         let mut problems = Problems::default();
-        let spans = vec![
+        let spans = [
             span("1", 2, 10, 20),
             span("2", 3, 10, 20),
             span("1", 4, 21, 22),
@@ -128,7 +160,7 @@ mod tests {
             span("1", 6, 12, 13),
             span("1", 7, 19, 19),
         ];
-        tell_overlaps(spans, &mut problems);
+        tell_overlaps(spans.iter(), &mut problems);
         let told: Vec<(u32, &str)> =
             problems.told.iter().map(|problem| (problem.row, problem.reason.as_str())).collect();
         let overlap = "its dates overlap with those of row 2";

@@ -32,7 +32,8 @@ pub struct Which {
     state: Option<MessageState>,
     /// The `id` of the last one of the answer before; from the oldest if left out.
     after: Option<Uuid>,
-    /// 1 to 500; 100 if left out.
+    /// 100 if left out.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<u16>,
 }
 

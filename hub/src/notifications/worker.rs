@@ -363,6 +363,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::i18n::Language;
 
     fn facts() -> Facts {
         Facts {
@@ -372,7 +373,7 @@ mod tests {
             zone: "Europe/Berlin".into(),
             recipient: "Ann Early".into(),
             email: Some("ann@example.org".into()),
-            language: "en".into(),
+            language: Language::English,
             muted: Vec::new(),
             status: Some(Status::Present),
             late_s: Some(60),

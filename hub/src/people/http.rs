@@ -20,6 +20,7 @@ use crate::people::enrolment::{self, Enrolled, PHOTO_BYTES, PHOTOS, Photo};
 use crate::people::import::Plan;
 use crate::people::profile::{self, PersonSetting};
 use crate::schedules::Effect;
+use crate::text::{NameText, NumberText};
 use crate::web::error::ProblemDetails;
 use crate::web::query::DryRun;
 use crate::web::state::App;
@@ -63,6 +64,7 @@ pub struct Search {
     /// Those whose number comes after this one.
     after: Option<String>,
     /// At most so many: 1000 if left out, never more than 10000.
+    #[param(minimum = 1, maximum = 10000)]
     limit: Option<u32>,
 }
 
@@ -130,8 +132,10 @@ pub async fn change_person(
 #[serde(deny_unknown_fields)]
 pub struct NewPerson {
     /// The number by which the company knows them.
+    #[schema(value_type = NumberText)]
     number: String,
     /// As written in reports.
+    #[schema(value_type = NameText)]
     name: String,
 }
 

@@ -10,11 +10,11 @@ use crate::date::Date;
 use crate::db;
 use crate::db::people::{Person, Sought};
 use crate::error::Problem;
-use crate::i18n::LANGUAGES;
+use crate::i18n::Language;
 use crate::imports::fields::{Column, Fields, quoted};
 use crate::imports::{Change, Difference, ImportError, Importer, OWN, Outcome, Problems, Run, people_with};
 use crate::people::profile::{EMAIL, is_address};
-use crate::text::{NAME, SHORT_NAME};
+use crate::text::{NAME, SHORT_NAME, UnknownWord};
 
 /// What a row says.
 pub struct Draft {
@@ -25,7 +25,7 @@ pub struct Draft {
     department: Option<String>,
     site: Option<String>,
     manager: Option<String>,
-    language: Option<String>,
+    language: Option<Language>,
     employed_from: Option<Date>,
     employed_to: Option<Date>,
 }
@@ -66,9 +66,7 @@ impl Draft {
         new.department = self.department.clone().or(new.department);
         new.employed_from = self.employed_from.or(new.employed_from);
         new.employed_to = self.employed_to.or(new.employed_to);
-        if let Some(language) = &self.language {
-            new.language.clone_from(language);
-        }
+        new.language = self.language.unwrap_or(new.language);
         if let Some(site) = &self.site {
             new.site.clone_from(site);
             self.check_site(site, known, problems);
@@ -129,14 +127,12 @@ fn email(fields: &mut Fields<'_>) -> Option<String> {
     None
 }
 
-fn language(fields: &mut Fields<'_>) -> Option<String> {
-    let text = fields.text("language", usize::MAX).ok()??;
-    let language = text.to_lowercase();
-    if LANGUAGES.contains(&language.as_str()) {
-        return Some(language);
-    }
-    fields.problem("language", format!("{} is none of {}", quoted(&text), LANGUAGES.join(", ")));
-    None
+fn language(fields: &mut Fields<'_>) -> Option<Language> {
+    let text = fields.text("language", SHORT_NAME).ok()??;
+    text.to_lowercase()
+        .parse()
+        .map_err(|error| fields.problem("language", UnknownWord::to_string(&error)))
+        .ok()
 }
 
 /// What the database knows of what the file speaks of.
@@ -248,11 +244,11 @@ impl Importer for Plan {
 
 impl Plan {
     fn note(&mut self, row: u32, old: Option<&Person>, new: Person) {
-        let columns = differences(old, &new);
-        if old.is_some() && columns.is_empty() {
+        if old == Some(&new) {
             self.outcome.unchanged += 1;
             return;
         }
+        let columns = differences(old, &new);
         if columns.iter().any(|difference| difference.column == "department") {
             self.departments.extend(new.department.clone());
         }
@@ -318,7 +314,7 @@ fn shown(person: &Person) -> impl Iterator<Item = (&'static str, String)> {
         ("department", person.department.clone()),
         ("site", Some(person.site.clone())),
         ("manager", person.manager.clone()),
-        ("language", Some(person.language.clone())),
+        ("language", Some(person.language.to_string())),
         ("employed_from", person.employed_from.map(|date| date.to_string())),
         ("employed_to", person.employed_to.map(|date| date.to_string())),
     ];
@@ -374,7 +370,7 @@ mod tests {
         assert_eq!(plan.departments, BTreeSet::from(["Labs".to_owned()]));
         let (bob, cleo) = (&plan.added[0], &plan.added[1]);
         assert_eq!(bob.manager, Some("1003".into()));
-        assert_eq!((bob.site.as_str(), bob.language.as_str()), ("Main", "en"));
+        assert_eq!((bob.site.as_str(), bob.language), ("Main", Language::English));
         assert_eq!(cleo.employed_to, Some(date(2026, 12, 31).into()));
         let expected =
             Person { name: "Ada L.".into(), site: "Berlin".into(), manager: Some("1002".into()), ..ada() };

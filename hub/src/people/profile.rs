@@ -14,9 +14,9 @@ use crate::db;
 use crate::db::channels::Kind;
 use crate::db::people::Person;
 use crate::error::{Error, Problem, check_text};
-use crate::i18n::LANGUAGES;
+use crate::i18n::Language;
 use crate::schedules::{Change, Dates, Effect, Touched};
-use crate::text::{NAME, SHORT_NAME};
+use crate::text::{NAME, NameText, NumberText, SHORT_NAME, ShortNameText};
 
 /// Letters of an address, at most.
 pub const EMAIL: usize = 254;
@@ -51,6 +51,7 @@ impl<T> Field<T> {
 #[serde(deny_unknown_fields)]
 pub struct PersonSetting {
     /// As written in reports.
+    #[schema(value_type = Option<NameText>)]
     name: Option<String>,
     /// Where mail reaches them, or null.
     #[serde(default)]
@@ -58,16 +59,17 @@ pub struct PersonSetting {
     email: Field<String>,
     /// The number of their manager, or null.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<NumberText>)]
     manager: Field<String>,
     /// Their department, which is made if it is not there, or null.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<ShortNameText>)]
     department: Field<String>,
     /// The name of their site.
+    #[schema(value_type = Option<ShortNameText>)]
     site: Option<String>,
-    /// Of their messages: two letters, such as en.
-    language: Option<String>,
+    /// Of their messages.
+    language: Option<Language>,
     /// First day of employment, or null.
     #[serde(default)]
     #[schema(value_type = Option<Date>)]
@@ -114,7 +116,7 @@ impl PersonSetting {
     fn onto(self, entry: &mut Person) {
         entry.name = self.name.unwrap_or_else(|| std::mem::take(&mut entry.name));
         entry.site = self.site.unwrap_or_else(|| std::mem::take(&mut entry.site));
-        entry.language = self.language.unwrap_or_else(|| std::mem::take(&mut entry.language));
+        entry.language = self.language.unwrap_or(entry.language);
         entry.muted = self.muted.unwrap_or_else(|| std::mem::take(&mut entry.muted));
         self.email.onto(&mut entry.email);
         self.manager.onto(&mut entry.manager);
@@ -132,9 +134,6 @@ fn check(entry: &Person) -> Result<(), Error> {
     }
     if entry.email.as_deref().is_some_and(|email| !is_address(email)) {
         return Err(Problem::EmailInvalid { most: EMAIL }.of("email"));
-    }
-    if !LANGUAGES.contains(&entry.language.as_str()) {
-        return Err(Problem::NotOneOf { allowed: LANGUAGES.join(", ") }.of("language"));
     }
     if entry.employed_from.zip(entry.employed_to).is_some_and(|(from, to)| from > to) {
         return Err(Problem::EmploymentEndsBeforeStart.of("employed_to"));

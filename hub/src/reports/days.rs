@@ -1,7 +1,9 @@
 //! Reports of workdays: daily attendance, timesheet, lateness, absence.
 
 use anyhow::{Context, Result};
+use serde::Serialize;
 use sqlx::PgConnection;
+use utoipa::ToSchema;
 
 use crate::date::{Date, Timestamp, Zoned};
 use crate::db::reports::{self, DayCursor, Filter, Which};
@@ -10,22 +12,34 @@ use crate::reports::table::{Cursor, Page, Row, row};
 
 row! {
     /// A workday with whose it is.
+    #[derive(Clone, Debug, Serialize, ToSchema)]
+    #[schema(as = Workday)]
     pub struct Day {
-        date: Date,
-        number: String,
-        name: String,
-        first_in: Option<Zoned>,
-        last_out: Option<Zoned>,
-        worked_s: Option<i32>,
-        status: Status,
-        flags: Vec<String>,
+        /// The local date, `YYYY-MM-DD`.
+        pub date: Date,
+        /// The person's number.
+        pub number: String,
+        /// The person's name.
+        pub name: String,
+        /// When they came: local time with its offset.
+        pub first_in: Option<Zoned>,
+        /// When they went: local time with its offset.
+        pub last_out: Option<Zoned>,
+        /// Seconds between; null where nothing closed.
+        pub worked_s: Option<i32>,
+        pub status: Status,
+        /// What somebody should know: `clock_estimated`, `half_leave`, `long_span`, `missing_in`, `missing_out`,
+        /// provisional (an absence that punches may still undo), `worked_on_leave`.
+        pub flags: Vec<String>,
         shift: Option<String>,
         expected_s: i32,
         late_s: i32,
         early_s: i32,
         overtime_s: i32,
         balance_s: Option<i32>,
-        provisional: bool,
+        /// Whether it is an absence that punches may still undo.
+        pub provisional: bool,
+        /// How often it was computed otherwise.
         revision: i32,
         department: Option<String>,
         site: String,

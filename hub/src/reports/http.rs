@@ -81,6 +81,7 @@ pub struct Parameters {
     format: Option<Shape>,
     /// A page of so many rows (at most 5000) as JSON. The answer's header `x-next-after` says where
     /// the next one begins; it is missing at the end.
+    #[param(minimum = 1, maximum = 5000)]
     limit: Option<u32>,
     /// Where the page begins.
     after: Option<String>,

@@ -28,8 +28,7 @@ row! {
         site: String,
         since: Zoned,
         terminal: String,
-        #[sqlx(skip)]
-        presence: String,
+        presence: String = String::new(),
     }
 }
 

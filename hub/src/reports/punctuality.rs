@@ -14,8 +14,7 @@ row! {
         /// Workdays with a shift on which somebody came.
         arrivals: i64,
         late: i64,
-        #[sqlx(skip)]
-        late_percent: Option<i64>,
+        late_percent: Option<i64> = None,
         mean_late_s: i64,
         absent: i64,
         provisional: i64,

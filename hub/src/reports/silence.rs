@@ -16,8 +16,7 @@ row! {
         silent_since: Option<Zoned>,
         /// Those that are provisional as long as it says nothing.
         absences: i64,
-        #[sqlx(skip)]
-        pub notice: String,
+        pub notice: String = String::new(),
     }
 }
 

@@ -1,8 +1,10 @@
 //! A report as a table: columns that know what they hold, rows that come in pages.
 
 use anyhow::{Context, Result};
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 
-use crate::date::{Date, Zoned};
+use crate::date::{self, Date, Timestamp, Zoned};
 use crate::db::workdays::Status;
 
 /// What a column holds.
@@ -110,15 +112,22 @@ impl Cursor {
     }
 }
 
-/// What a field of a row holds, and how it becomes a cell.
-pub trait Value: Into<Cell> {
+/// What a field of a row holds, how it is read and how it becomes a cell.
+pub trait Value: Sized + Into<Cell> {
     const KIND: Kind;
+
+    /// The column of a row that the database answered with.
+    fn read(row: &PgRow, name: &str) -> sqlx::Result<Option<Self>>;
 }
 
 macro_rules! values {
     ($($type:ty, $kind:ident, $value:pat => $cell:expr;)+) => {$(
         impl Value for $type {
             const KIND: Kind = Kind::$kind;
+
+            fn read(row: &PgRow, name: &str) -> sqlx::Result<Option<Self>> {
+                row.try_get(name)
+            }
         }
 
         impl From<$type> for Cell {
@@ -134,20 +143,48 @@ values! {
     Status, Text, status => Self::Text(status.to_string());
     Vec<String>, List, words => Self::List(words);
     Date, Date, date => Self::Date(date);
-    Zoned, Time, at => Self::Time(at);
     i32, Count, number => Self::Count(number.into());
     i64, Count, number => Self::Count(number);
     bool, Truth, truth => Self::Truth(truth);
 }
 
+impl Value for Zoned {
+    const KIND: Kind = Kind::Time;
+
+    /// In the zone of the column `zone`: as the type `zoned` of the database, it would take twice as long.
+    fn read(row: &PgRow, name: &str) -> sqlx::Result<Option<Self>> {
+        let Some(at) = row.try_get::<Option<Timestamp>, _>(name)? else { return Ok(None) };
+        let zone = date::zone(row.try_get("zone")?).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        Ok(Some(at.in_zone(&zone)))
+    }
+}
+
+impl From<Zoned> for Cell {
+    fn from(at: Zoned) -> Self {
+        Self::Time(at)
+    }
+}
+
 impl<T: Value> Value for Option<T> {
     const KIND: Kind = T::KIND;
+
+    fn read(row: &PgRow, name: &str) -> sqlx::Result<Option<Self>> {
+        T::read(row, name).map(Some)
+    }
 }
 
 impl<T: Value> From<Option<T>> for Cell {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Empty, T::into)
     }
+}
+
+/// A field of a row, read from the database.
+pub fn field<T: Value>(row: &PgRow, name: &str) -> sqlx::Result<T> {
+    T::read(row, name)?.ok_or_else(|| sqlx::Error::ColumnDecode {
+        index: name.to_owned(),
+        source: sqlx::error::UnexpectedNullError.into(),
+    })
 }
 
 /// A row of a report: its fields are the columns.
@@ -157,13 +194,26 @@ pub trait Row {
     fn cells(self) -> Vec<Cell>;
 }
 
-/// Makes a struct a [`Row`] that the database can read.
+/// Makes a struct a [`Row`] that the database can read. A field with a value is not read, but filled in later.
 macro_rules! row {
-    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$doc:meta])* $vis:vis $field:ident: $type:ty,)+ }) => {
+    (@read $from:ident $field:ident) => {
+        $crate::reports::table::field($from, stringify!($field))?
+    };
+    (@read $from:ident $field:ident $value:expr) => {
+        $value
+    };
+    ($(#[$meta:meta])* pub struct $name:ident {
+        $($(#[$doc:meta])* $vis:vis $field:ident: $type:ty $(= $value:expr)?,)+
+    }) => {
         $(#[$meta])*
-        #[derive(sqlx::FromRow)]
         #[allow(clippy::struct_field_names, reason = "the names are those of columns")]
         pub struct $name { $($(#[$doc])* $vis $field: $type,)+ }
+
+        impl sqlx::FromRow<'_, sqlx::postgres::PgRow> for $name {
+            fn from_row(row: &sqlx::postgres::PgRow) -> sqlx::Result<Self> {
+                Ok(Self { $($field: $crate::reports::table::row!(@read row $field $($value)?)),+ })
+            }
+        }
 
         impl $crate::reports::table::Row for $name {
             const COLUMNS: &'static [$crate::reports::table::Column] =

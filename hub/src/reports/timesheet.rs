@@ -1,49 +1,22 @@
 //! The timesheet: a row for each person and day.
 
-use serde::Serialize;
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
-use utoipa::ToSchema;
 
 use crate::accounts::{Actor, Scope};
-use crate::date::{self, Date, Timestamp, Zoned};
+use crate::date::{self, Date, Timestamp};
 use crate::db;
 use crate::db::reports::{self, Filter, Which};
 use crate::db::workdays::Status;
 use crate::error::{Error, Problem};
 use crate::reports::csv;
-use crate::reports::table::{Row, row};
+use crate::reports::days::Day;
+use crate::reports::table::Row;
 
 /// Days of one timesheet, at most.
 const DAYS: i32 = 366;
 /// Rows that are read at once, at most.
 const ROWS: i64 = 100_000;
-
-row! {
-    /// One person's day.
-    #[derive(Clone, Debug, Serialize, ToSchema)]
-    #[schema(as = Workday)]
-    pub struct Day {
-        /// The local date, `YYYY-MM-DD`.
-        pub date: Date,
-        /// The person's number.
-        pub number: String,
-        /// The person's name.
-        pub name: String,
-        /// When they came: local time with its offset.
-        pub first_in: Option<Zoned>,
-        /// When they went: local time with its offset.
-        pub last_out: Option<Zoned>,
-        /// Seconds between; null where nothing closed.
-        pub worked_s: Option<i32>,
-        pub status: Status,
-        /// What somebody should know: `clock_estimated`, `half_leave`, `long_span`, `missing_in`, `missing_out`,
-        /// provisional (an absence that punches may still undo), `worked_on_leave`.
-        pub flags: Vec<String>,
-        #[serde(skip)]
-        provisional: bool,
-    }
-}
 
 /// Columns of the CSV.
 const COLUMNS: usize = 8;

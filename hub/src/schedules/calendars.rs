@@ -11,13 +11,14 @@ use crate::db::recompute_queue::Whose;
 use crate::db::sites::Holiday;
 use crate::error::{Error, Problem, check_text};
 use crate::schedules::{Change, Dates, Effect, Touched};
-use crate::text::SHORT_NAME;
+use crate::text::{SHORT_NAME, ShortNameText};
 
 /// What a holiday is called.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HolidaySetting {
     /// Such as "Christmas Day".
+    #[schema(value_type = ShortNameText)]
     name: String,
 }
 

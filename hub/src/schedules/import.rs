@@ -12,27 +12,23 @@ use uuid::Uuid;
 use crate::date::Date;
 use crate::db;
 use crate::db::imports::Piece;
-use crate::imports::dates::{Span, tell_overlaps};
+use crate::imports::dates::{PersonDates, tell_overlaps};
 use crate::imports::fields::{Column, Fields, quoted};
-use crate::imports::{Change, Difference, ImportError, Importer, OWN, Outcome, Problems, Run, people_with};
+use crate::imports::{Change, Difference, ImportError, Importer, Outcome, Problems, Run, people_with};
 use crate::text::SHORT_NAME;
 
 /// What a row says; what is no good has been reported and is left out.
 pub struct Draft {
-    row: u32,
-    number: Option<String>,
-    schedule: Option<String>,
     /// The last date of all stands for no end.
-    dates: Option<(Date, Date)>,
+    of: PersonDates,
+    schedule: Option<String>,
 }
 
 impl Draft {
     fn read(fields: &mut Fields<'_>) -> Self {
         Self {
-            row: fields.row(),
-            number: fields.number("number"),
+            of: PersonDates::read(fields, |_| Date::MAX),
             schedule: fields.required("schedule", SHORT_NAME).ok(),
-            dates: fields.range(|_| Date::MAX).ok(),
         }
     }
 }
@@ -75,7 +71,7 @@ impl Importer for Plan {
     }
 
     async fn load(conn: &mut PgConnection, run: &Run<'_>, drafts: &[Draft]) -> Result<Known, ImportError> {
-        let numbers = drafts.iter().filter_map(|draft| draft.number.clone()).collect();
+        let numbers = drafts.iter().filter_map(|draft| draft.of.number.clone()).collect();
         let people = people_with(conn, run, numbers).await?;
         let ids: Vec<Uuid> = people.values().copied().collect();
         let schedules = db::imports::schedules(conn).await?;
@@ -88,18 +84,11 @@ impl Importer for Plan {
         own: Option<Uuid>,
         mut problems: Problems,
     ) -> Result<Self, ImportError> {
-        let spans = drafts.iter().filter_map(|draft| {
-            let (from, to) = draft.dates?;
-            Some(Span { number: draft.number.as_deref()?, row: draft.row, from, to })
-        });
-        tell_overlaps(spans.collect(), &mut problems);
+        tell_overlaps(drafts.iter().map(|draft| &draft.of), &mut problems);
         let mut timelines = Timelines::of(known);
         let mut plan = Self::default();
         for draft in drafts {
-            if let Some(request) = Request::of(draft, known, &mut problems) {
-                if own == Some(request.person) {
-                    problems.add(draft.row, "number", OWN);
-                }
+            if let Some(request) = Request::of(draft, known, own, &mut problems) {
                 plan.note(&request, &mut timelines);
             }
         }
@@ -163,19 +152,15 @@ struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    fn of(draft: &'a Draft, known: &Known, problems: &mut Problems) -> Option<Self> {
-        let number = draft.number.as_deref();
-        let person = number.and_then(|number| known.people.get(number).copied());
-        if let (Some(number), None) = (number, person) {
-            let reason = format!("no employee has the number {}: import people first", quoted(number));
-            problems.add(draft.row, "number", reason);
-        }
+    fn of(draft: &'a Draft, known: &Known, own: Option<Uuid>, problems: &mut Problems) -> Option<Self> {
+        let PersonDates { row, number, dates } = &draft.of;
+        let person = draft.of.person(&known.people, own, problems);
         let schedule = draft.schedule.as_ref().and_then(|name| known.schedules.get(name).copied());
         if let (Some(name), None) = (&draft.schedule, schedule) {
-            problems.add(draft.row, "schedule", format!("there is no schedule {}", quoted(name)));
+            problems.add(*row, "schedule", format!("there is no schedule {}", quoted(name)));
         }
-        let (from, to) = draft.dates?;
-        Some(Self { row: draft.row, number: number?, person: person?, schedule: schedule?, from, to })
+        let ((from, to), number) = ((*dates)?, number.as_deref()?);
+        Some(Self { row: *row, number, person: person?, schedule: schedule?, from, to })
     }
 
     fn piece(&self) -> Piece {
@@ -271,8 +256,8 @@ impl Timelines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imports::Upload;
     use crate::imports::fields::Table;
+    use crate::imports::{OWN, Upload};
 
     fn date(year: i16, month: i8, day: i8) -> Date {
         jiff::civil::date(year, month, day).into()

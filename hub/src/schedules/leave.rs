@@ -13,11 +13,10 @@ use crate::db;
 use crate::db::leave::LeaveDay;
 use crate::error::{Error, Problem, check_text};
 use crate::schedules::{Change, Dates, Effect, Touched};
+use crate::text::{LEAVE_REASON, LeaveReasonText};
 
 /// Days of leave at a time, at most.
 const DAYS: i32 = 366;
-/// Characters of a reason, at most.
-const REASON: usize = 200;
 
 /// Leave from one date to another.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -32,6 +31,7 @@ pub struct LeaveSetting {
     half: bool,
     /// Why.
     #[serde(default)]
+    #[schema(value_type = LeaveReasonText)]
     reason: String,
 }
 
@@ -61,7 +61,7 @@ async fn known(conn: &mut PgConnection, person: Uuid, (from, to): (Date, Date)) 
 pub async fn put(change: &Change<'_>, number: &str, setting: &LeaveSetting) -> Result<Effect, Error> {
     let (from, to) = range(setting.from, setting.to, DAYS)?;
     if !setting.reason.is_empty() {
-        check_text("reason", &setting.reason, REASON)?;
+        check_text("reason", &setting.reason, LEAVE_REASON)?;
     }
     let mut transaction = change.begin().await?;
     let person = someone_else(&mut transaction, change.actor, number).await?;

@@ -16,7 +16,7 @@ use crate::db::recompute_queue::Whose;
 use crate::db::schedules::{Assignment, Schedule};
 use crate::error::{Error, Problem, check_text};
 use crate::schedules::{Change, Dates, Effect, Touched};
-use crate::text::SHORT_NAME;
+use crate::text::{SHORT_NAME, ShortNameText};
 
 /// Days of a cycle, at most.
 const CYCLE: i32 = 366;
@@ -34,6 +34,7 @@ pub struct PatternSetting {
     #[schema(minimum = 1, maximum = 366)]
     cycle_days: i32,
     /// The names of the shifts of each day; a day off has none.
+    #[schema(value_type = Vec<Vec<ShortNameText>>)]
     days: Vec<Vec<String>>,
 }
 
@@ -42,6 +43,7 @@ pub struct PatternSetting {
 #[serde(deny_unknown_fields)]
 pub struct AssignmentSetting {
     /// The name of the pattern; null for none.
+    #[schema(value_type = Option<ShortNameText>)]
     schedule: Option<String>,
     /// First date.
     from: Date,
@@ -54,6 +56,7 @@ pub struct AssignmentSetting {
 #[serde(deny_unknown_fields)]
 pub struct Override {
     /// The names of shifts; none is a day off.
+    #[schema(value_type = Vec<ShortNameText>, max_items = 10)]
     shifts: Vec<String>,
 }
 

@@ -15,7 +15,7 @@ use crate::db::sites::Site;
 use crate::db::terminals::Setting;
 use crate::error::{Error, Problem, check_text};
 use crate::schedules::{Change, Dates, Effect, Touched};
-use crate::text::{NAME, SHORT_NAME};
+use crate::text::{NAME, SHORT_NAME, ShortNameText};
 use crate::workdays::horizon::horizon;
 
 /// What a site shall be.
@@ -23,11 +23,13 @@ use crate::workdays::horizon::horizon;
 #[serde(deny_unknown_fields)]
 pub struct SiteSetting {
     /// The IANA time zone in which its days begin.
-    #[schema(example = "Europe/Berlin")]
+    #[schema(value_type = ShortNameText, example = "Europe/Berlin")]
     zone: String,
     /// The calendar of its holidays; none if left out.
+    #[schema(value_type = Option<ShortNameText>)]
     calendar: Option<String>,
     /// Another name for it.
+    #[schema(value_type = Option<ShortNameText>)]
     name: Option<String>,
 }
 
@@ -96,7 +98,10 @@ pub async fn follow(pool: &PgPool, zone: &str, now: Timestamp) -> Result<()> {
 /// The name of a zone as IANA writes it.
 fn canonical(zone: &str) -> Result<String, Error> {
     let unknown = || Problem::TimeZoneUnknown { zone: zone.chars().take(SHORT_NAME).collect() }.of("zone");
-    if zone.len() > SHORT_NAME {
+    // Files of the zone database that name no place, or count leap seconds.
+    let odd = ["localtime", "posixrules", "Factory"].contains(&zone)
+        || ["posix/", "right/"].iter().any(|folder| zone.starts_with(folder));
+    if odd || zone.len() > SHORT_NAME {
         return Err(unknown());
     }
     let found = TimeZone::get(zone).map_err(|_| unknown())?;

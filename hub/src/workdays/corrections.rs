@@ -16,6 +16,7 @@ use crate::db::channels::Channels;
 use crate::db::corrections::{Correction, CorrectionState, Decision, Request};
 use crate::db::recompute_queue::Job;
 use crate::error::{Error, Problem, check_text};
+use crate::text::REMARK;
 use crate::workdays;
 use crate::workdays::facts::NEAR;
 
@@ -23,14 +24,12 @@ use crate::workdays::facts::NEAR;
 const ADDS: usize = 10;
 /// Punches that one request may lay aside.
 const IGNORES: usize = 20;
-/// Characters of a reason or a note, at most.
-const REASON: usize = 500;
 /// Requests about one person that may wait for a decision.
 const OPEN: i64 = 50;
 
 /// Asks for a correction, and returns its id.
 pub async fn request(pool: &PgPool, actor: &Actor, request: &Request, now: Timestamp) -> Result<i64, Error> {
-    check_text("reason", &request.reason, REASON)?;
+    check_text("reason", &request.reason, REMARK)?;
     actor.somebody()?;
     let mut transaction = pool.begin().await?;
     let person = seen_by(&mut transaction, actor, &request.number).await?;
@@ -163,7 +162,7 @@ async fn undecided(
     note: Option<&str>,
 ) -> Result<(Transaction<'static, Postgres>, Correction), Error> {
     if let Some(note) = note {
-        check_text("note", note, REASON)?;
+        check_text("note", note, REMARK)?;
     }
     let mut transaction = pool.begin().await?;
     let asked = db::corrections::lock(&mut transaction, id).await?;

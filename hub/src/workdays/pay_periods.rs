@@ -11,18 +11,18 @@ use crate::date::{Date, Timestamp, range, zone};
 use crate::db;
 use crate::db::pay_periods::{Adjustment, AdjustmentState, Period, PeriodState};
 use crate::error::{Error, Problem, check_text};
+use crate::text::{REMARK, RemarkText, ShortNameText};
 use crate::workdays::horizon::REACH;
 
 /// Days of a period, at most.
 const DAYS: i32 = 366;
-/// Characters of a note, at most.
-const NOTE: usize = 500;
 
 /// A period to open.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PeriodSetting {
     /// Of which site; of all if left out.
+    #[schema(value_type = Option<ShortNameText>)]
     site: Option<String>,
     /// First date.
     from: Date,
@@ -35,6 +35,7 @@ pub struct PeriodSetting {
 #[serde(deny_unknown_fields)]
 pub struct Settlement {
     /// Such as "paid in April".
+    #[schema(value_type = RemarkText)]
     note: String,
     /// `changed_at` of the adjustment that was dealt with: if the facts have changed it since, nothing is
     /// settled.
@@ -187,7 +188,7 @@ pub async fn adjustments(
 /// Says that an adjustment has been dealt with, such as in the next payroll. Not by the one it is about.
 pub async fn settle(pool: &PgPool, actor: &Actor, id: i64, settlement: &Settlement) -> Result<(), Error> {
     let Settlement { note, changed_at } = settlement;
-    check_text("note", note, NOTE)?;
+    check_text("note", note, REMARK)?;
     let mut transaction = pool.begin().await?;
     // Whoever computes this person's days has read what is pending: wait for them.
     if let Some(person) = db::pay_periods::whose(&mut transaction, id).await? {

@@ -10,7 +10,8 @@ use utoipa_axum::routes;
 
 use crate::clock;
 use crate::date::Date;
-use crate::reports::timesheet::{self, Day, Period, timesheet};
+use crate::reports::days::Day;
+use crate::reports::timesheet::{self, Period, timesheet};
 use crate::web::error::ProblemDetails;
 use crate::web::state::App;
 use crate::web::{ApiError, Caller, Json, Query};

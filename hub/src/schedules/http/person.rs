@@ -11,6 +11,7 @@ use crate::db::leave::LeaveDay;
 use crate::schedules::leave::{self, LeaveSetting};
 use crate::schedules::patterns::{self, AssignmentSetting, Override, Plan};
 use crate::schedules::{self, Effect};
+use crate::text::NumberText;
 use crate::web::error::ProblemDetails;
 use crate::web::query::{Between, DryRun};
 use crate::web::state::App;
@@ -129,6 +130,7 @@ pub struct Recomputation {
     /// Last date; at most 3660 days.
     to: Date,
     /// One person's number; everybody's days if left out.
+    #[schema(value_type = Option<NumberText>)]
     number: Option<String>,
 }
 

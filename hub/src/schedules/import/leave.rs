@@ -9,9 +9,9 @@ use uuid::Uuid;
 use crate::date::Date;
 use crate::db;
 use crate::db::leave::LeaveDay;
-use crate::imports::dates::{Span, tell_overlaps};
-use crate::imports::fields::{Column, Fields, quoted};
-use crate::imports::{Change, Difference, ImportError, Importer, OWN, Outcome, Problems, Run, people_with};
+use crate::imports::dates::{PersonDates, tell_overlaps};
+use crate::imports::fields::{Column, Fields};
+use crate::imports::{Change, Difference, ImportError, Importer, Outcome, Problems, Run, people_with};
 
 /// Days of one row, at most.
 const ROW_DAYS: i32 = 366;
@@ -22,9 +22,7 @@ const BATCH: usize = 50_000;
 
 /// What a row says; what is no good has been reported and is left out.
 pub struct Draft {
-    row: u32,
-    number: Option<String>,
-    dates: Option<(Date, Date)>,
+    of: PersonDates,
     half: bool,
     reason: String,
 }
@@ -32,9 +30,7 @@ pub struct Draft {
 impl Draft {
     fn read(fields: &mut Fields<'_>) -> Self {
         Self {
-            row: fields.row(),
-            number: fields.number("number"),
-            dates: dates(fields),
+            of: dates(fields),
             half: fields.yes("half").unwrap_or_default(),
             reason: fields.prose("reason", 200).unwrap_or_default(),
         }
@@ -43,17 +39,18 @@ impl Draft {
     /// What the row says of each date.
     fn days(&self, person: Uuid) -> Vec<LeaveDay> {
         let day = |date| LeaveDay { person, date, half: self.half, reason: self.reason.clone() };
-        self.dates.into_iter().flat_map(|(from, to)| from.through(to)).map(day).collect()
+        self.of.dates.into_iter().flat_map(|(from, to)| from.through(to)).map(day).collect()
     }
 }
 
-fn dates(fields: &mut Fields<'_>) -> Option<(Date, Date)> {
-    let (from, to) = fields.range(|from| from).ok()?;
-    if count(from, to) > ROW_DAYS {
+/// Without a last date it is one day.
+fn dates(fields: &mut Fields<'_>) -> PersonDates {
+    let mut of = PersonDates::read(fields, |from| from);
+    if of.dates.is_some_and(|(from, to)| count(from, to) > ROW_DAYS) {
         fields.problem("to", format!("a row has at most {ROW_DAYS} days: write it as several"));
-        return None;
+        of.dates = None;
     }
-    Some((from, to))
+    of
 }
 
 fn count(from: Date, to: Date) -> i32 {
@@ -96,13 +93,13 @@ impl Importer for Plan {
     }
 
     async fn load(conn: &mut PgConnection, run: &Run<'_>, drafts: &[Draft]) -> Result<Known, ImportError> {
-        let ranges = drafts.iter().filter_map(|draft| draft.dates);
+        let ranges = drafts.iter().filter_map(|draft| draft.of.dates);
         let days =
             ranges.clone().fold(0usize, |sum, (from, to)| sum.saturating_add(count(from, to) as usize));
         if days > FILE_DAYS {
             return Err(ImportError::file(format!("the file has more than {FILE_DAYS} days: divide it")));
         }
-        let numbers = drafts.iter().filter_map(|draft| draft.number.clone()).collect();
+        let numbers = drafts.iter().filter_map(|draft| draft.of.number.clone()).collect();
         let people = people_with(conn, run, numbers).await?;
         let ids: Vec<Uuid> = people.values().copied().collect();
         let first = ranges.clone().map(|(from, _)| from).min();
@@ -120,22 +117,11 @@ impl Importer for Plan {
         own: Option<Uuid>,
         mut problems: Problems,
     ) -> Result<Self, ImportError> {
-        let spans = drafts.iter().filter_map(|draft| {
-            let (from, to) = draft.dates?;
-            Some(Span { number: draft.number.as_deref()?, row: draft.row, from, to })
-        });
-        tell_overlaps(spans.collect(), &mut problems);
+        tell_overlaps(drafts.iter().map(|draft| &draft.of), &mut problems);
         let mut plan = Self::default();
         for draft in drafts {
-            let Some(number) = &draft.number else { continue };
-            if let Some(person) = known.people.get(number) {
-                if own == Some(*person) {
-                    problems.add(draft.row, "number", OWN);
-                }
-                plan.note(draft, number, *person, known);
-            } else {
-                let reason = format!("no employee has the number {}: import people first", quoted(number));
-                problems.add(draft.row, "number", reason);
+            if let Some(person) = draft.of.person(&known.people, own, &mut problems) {
+                plan.note(draft, person, known);
             }
         }
         problems.refuse()?;
@@ -160,8 +146,9 @@ impl Importer for Plan {
 }
 
 impl Plan {
-    fn note(&mut self, draft: &Draft, number: &str, person: Uuid, known: &Known) {
-        let Some((from, to)) = draft.dates else { return };
+    fn note(&mut self, draft: &Draft, person: Uuid, known: &Known) {
+        let PersonDates { row, number: Some(number), dates: Some((from, to)) } = &draft.of else { return };
+        let (from, to) = (*from, *to);
         let days = draft.days(person);
         let before: Vec<&LeaveDay> =
             days.iter().filter_map(|day| known.days.get(&(person, day.date))).collect();
@@ -171,7 +158,7 @@ impl Plan {
             return;
         }
         let added = before.is_empty();
-        self.outcome.note(Change { row: draft.row, number: number.to_owned(), added, columns });
+        self.outcome.note(Change { row: *row, number: number.clone(), added, columns });
         self.touched.push((person, from, to));
         let detail = json!({"from": from.to_string(), "to": to.to_string(), "half": draft.half});
         self.audit_rows.push((person, detail));
@@ -184,7 +171,7 @@ fn differences(draft: &Draft, days: &[LeaveDay], before: &[&LeaveDay]) -> Vec<Di
     let half = |half: bool| (if half { "yes" } else { "no" }).to_owned();
     let count = |days: usize| (days > 0).then(|| days.to_string());
     let mut columns = Vec::new();
-    if let (None, Some((from, to))) = (before.first(), draft.dates) {
+    if let (None, Some((from, to))) = (before.first(), draft.of.dates) {
         columns.push(Difference { column: "from", old: None, new: Some(from.to_string()) });
         columns.push(Difference { column: "to", old: None, new: Some(to.to_string()) });
     } else {
@@ -208,8 +195,8 @@ fn common(mut texts: impl Iterator<Item = String>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imports::Upload;
     use crate::imports::fields::Table;
+    use crate::imports::{OWN, Upload};
 
     fn date(year: i16, month: i8, day: i8) -> Date {
         jiff::civil::date(year, month, day).into()

@@ -9,6 +9,7 @@ use utoipa_axum::routes;
 
 use crate::clock;
 use crate::db::corrections::{Correction, CorrectionState, Gap, Request};
+use crate::text::RemarkText;
 use crate::web::error::ProblemDetails;
 use crate::web::query::Between;
 use crate::web::state::App;
@@ -42,6 +43,7 @@ pub struct Listed<S: ToSchema> {
     #[serde(default)]
     after: i64,
     /// At most so many: 100 if left out, never more than 1000.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 
@@ -87,20 +89,21 @@ pub async fn list_corrections(
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Verdict {
+    #[schema(value_type = Option<RemarkText>)]
     note: Option<String>,
 }
 
 /// Approve a request: it is laid over the punches, and the day computed again. For the person's
 /// manager, admin and hr, but neither for the one who asked nor for the person.
-#[utoipa::path(post, path = "/corrections/{id}/approve", params(("id" = i64, Path)), request_body = Verdict,
+#[utoipa::path(post, path = "/corrections/{id}/approve", params(("id" = i64, Path)), request_body = Option<Verdict>,
     responses((status = 200, body = Correction), (status = 409, body = ProblemDetails, description = "decided already")))]
 pub async fn approve_correction(
     State(app): State<App>,
     Caller(actor): Caller,
     Path(id): Path<i64>,
-    verdict: Option<Json<Verdict>>,
+    verdict: Option<Json<Option<Verdict>>>,
 ) -> Result<Json<Correction>, ApiError> {
-    let note = verdict.and_then(|Json(verdict)| verdict.note);
+    let note = verdict.and_then(|Json(verdict)| verdict?.note);
     let now = clock::now();
     Ok(Json(
         corrections::approve(&app.pool, &actor, id, note.as_deref(), &app.policy, &app.channels, now).await?,
@@ -108,15 +111,15 @@ pub async fn approve_correction(
 }
 
 /// Reject a request; for the same people.
-#[utoipa::path(post, path = "/corrections/{id}/reject", params(("id" = i64, Path)), request_body = Verdict,
+#[utoipa::path(post, path = "/corrections/{id}/reject", params(("id" = i64, Path)), request_body = Option<Verdict>,
     responses((status = 200, body = Correction), (status = 409, body = ProblemDetails, description = "decided already")))]
 pub async fn reject_correction(
     State(app): State<App>,
     Caller(actor): Caller,
     Path(id): Path<i64>,
-    verdict: Option<Json<Verdict>>,
+    verdict: Option<Json<Option<Verdict>>>,
 ) -> Result<Json<Correction>, ApiError> {
-    let note = verdict.and_then(|Json(verdict)| verdict.note);
+    let note = verdict.and_then(|Json(verdict)| verdict?.note);
     Ok(Json(corrections::reject(&app.pool, &actor, id, note.as_deref(), clock::now()).await?))
 }
 
