@@ -11,10 +11,11 @@ mod mosquitto_acl;
 pub mod rejections;
 mod sessions;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
+use parking_lot::Mutex;
 use proto::sign::Signer;
 use proto::{DeviceId, Topic};
 use rumqttd::local::LinkTx;
@@ -51,7 +52,7 @@ impl Publisher {
         let message = self.signer.sign(topic, device, body);
         match &self.route {
             Route::Embedded(link) => {
-                let mut link = link.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut link = link.lock();
                 link.publish(topic.of(device), message).context("the broker's router is gone")?;
             }
             Route::External(client, stands) => {

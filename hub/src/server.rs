@@ -1,6 +1,7 @@
 //! The wiring: the only place that starts tasks, and stops them.
 
 pub mod config;
+mod events;
 mod https;
 pub mod postgres;
 pub mod routes;
@@ -11,24 +12,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use proto::DeviceId;
+use rustls::ServerConfig;
 use sd_notify::NotifyState;
 use sqlx::PgPool;
-use sqlx::postgres::{PgConnectOptions, PgListener};
+use sqlx::postgres::PgConnectOptions;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use uuid::Uuid;
 
 use crate::crypto::ca::Authority;
 use crate::crypto::vault::Vault;
 use crate::limits::KeyedLimit;
 use crate::mqtt::rejections::Rejections;
-use crate::mqtt::{AccessListKeeper, Embedded, External};
+use crate::mqtt::{AccessListKeeper, Embedded, External, Message, Publisher};
 use crate::people::gallery;
 use crate::server::config::{Broker, Config};
+use crate::server::events::Events;
 use crate::server::https::Connections;
 use crate::server::postgres::Cluster;
 use crate::terminals::Fleet;
@@ -122,8 +123,7 @@ pub struct Running {
     /// Signs terminals.
     pub authority: Arc<Authority>,
     database: Database,
-    tasks: JoinSet<Result<()>>,
-    stop: CancellationToken,
+    parts: Parts,
 }
 
 impl Running {
@@ -136,20 +136,51 @@ impl Running {
     pub async fn until<T>(mut self, done: impl Future<Output = Result<T>>) -> Result<T> {
         let outcome = tokio::select! {
             outcome = done => outcome,
-            early = self.tasks.join_next() => Err(match early {
+            early = self.parts.running.join_next() => Err(match early {
                 Some(Ok(Err(error))) => error,
                 Some(Err(panic)) => anyhow::Error::from(panic).context("a part of the hub panicked"),
                 _ => anyhow::anyhow!("a part of the hub ended"),
             }),
         };
-        self.stop.cancel();
-        let drained =
-            tokio::time::timeout(DRAIN, async { while self.tasks.join_next().await.is_some() {} }).await;
-        if drained.is_err() {
-            warn!("some part did not stop in time");
-        }
+        self.parts.stop().await;
         self.database.close(true).await;
         outcome
+    }
+}
+
+/// What runs side by side, and ends together.
+#[derive(Default)]
+struct Parts {
+    running: JoinSet<Result<()>>,
+    stop: CancellationToken,
+}
+
+impl Parts {
+    /// Starts a part that may be dropped wherever it stands.
+    fn start(&mut self, part: impl Future<Output = Result<()>> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.running.spawn(async move {
+            tokio::select! {
+                result = part => result,
+                () = stop.cancelled() => Ok(()),
+            }
+        });
+    }
+
+    /// Starts a part that ends by itself when it is told to.
+    fn start_draining<F>(&mut self, part: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.running.spawn(part(self.stop.clone()));
+    }
+
+    async fn stop(&mut self) {
+        self.stop.cancel();
+        let drained = async { while self.running.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+            warn!("some part did not stop in time");
+        }
     }
 }
 
@@ -162,90 +193,81 @@ pub async fn start(config: &Config) -> Result<Running> {
     let listener = TcpListener::bind(config.https)
         .with_context(|| format!("https: cannot listen on {}", config.https))?;
     let database = Database::open(config).await?;
+    let delivery = &database.delivery;
     let authority = Arc::new(open_authority(config, &database.pool).await?);
     let (terminal_tls, browser_tls) = authority.tls(&config.names, clock::now())?;
     schedules::sites::follow(&database.pool, &config.zone, clock::now()).await?;
-    let vault = Arc::new(open_vault(config, &database.pool).await?);
-    let rejections = Arc::new(Rejections::default());
-    let (terminals_send, _) = broadcast::channel(1024);
-    let (committed, _) = broadcast::channel(1024);
-    let (gallery_send, gallery_changed) = watch::channel(());
-    let (jobs_send, jobs) = watch::channel(());
-    let (workdays_send, workdays) = watch::channel(());
-    let (outbox_send, outbox) = watch::channel(());
     let sender = notifications::Sender::open(config.mail.as_ref(), &config.webhooks)?;
-    let stop = CancellationToken::new();
+    let (events, mut parts) = (Events::default(), Parts::default());
     let app = App {
         pool: database.pool.clone(),
-        vault: vault.clone(),
+        vault: Arc::new(open_vault(config, &database.pool).await?),
         zone,
         policy: config.policy(),
         channels: config.channels(),
         models: config.models.clone(),
-        punches: committed.clone(),
+        punches: events.punches.clone(),
         authority: authority.clone(),
         own_broker: config.broker == Broker::Embedded,
-        rejections: rejections.clone(),
+        rejections: Arc::new(Rejections::default()),
         heavy: KeyedLimit::new(heavy::OF_ACCOUNT),
         streams: KeyedLimit::new(console::live::STREAMS),
-        workdays,
-        stop: stop.clone(),
+        workdays: events.workdays.subscribe(),
+        stop: parts.stop.clone(),
     };
-    let https_address = listener.local_addr()?;
-    let mut tasks = JoinSet::new();
-    let (mqtt_address, publisher, messages) = match config.external()? {
-        None => {
-            let pool = database.delivery.clone();
-            let broker =
-                Embedded::bind(config.mqtt, terminal_tls, shares.terminals, pool, rejections.clone()).await?;
-            let (publisher, messages) = broker.link(authority.signer())?;
-            let address = Some(broker.address()?);
-            tasks.spawn(broker.serve(terminals_send.subscribe(), stop.clone()));
-            (address, publisher, messages)
-        }
-        Some(settings) => {
-            let (mut broker, publisher, messages) = External::new(settings, authority.signer())?;
-            if settings.guests == AccessListKeeper::DynamicSecurity {
-                let guests = broker.guests(database.delivery.clone(), terminals_send.subscribe());
-                tasks.spawn(until_stopped(stop.clone(), guests.serve()));
-            }
-            tasks.spawn(until_stopped(stop.clone(), broker.serve()));
-            (None, publisher, messages)
-        }
-    };
+    let tls = (terminal_tls, shares.terminals);
+    let (mqtt, publisher, messages) = broker(config, &app, tls, delivery, &events, &mut parts).await?;
     let fleet = Fleet {
-        pool: database.delivery.clone(),
-        vault,
+        pool: delivery.clone(),
+        vault: app.vault.clone(),
         authority: authority.clone(),
         publisher,
-        rejections: rejections.clone(),
-        own_broker: mqtt_address.is_some(),
-        gallery_changed,
-        terminals_changed: terminals_send.clone(),
+        rejections: app.rejections.clone(),
+        own_broker: app.own_broker,
+        gallery_changed: events.gallery.subscribe(),
+        terminals_changed: events.terminals.clone(),
     };
-    tasks.spawn(until_stopped(stop.clone(), fleet.run(messages)));
-    let news = News {
-        committed,
-        terminals: terminals_send,
-        gallery: gallery_send,
-        jobs: jobs_send,
-        workdays: workdays_send,
-        outbox: outbox_send,
-    };
-    tasks.spawn(until_stopped(stop.clone(), news.listen(database.delivery.clone())));
-    tasks.spawn(until_stopped(
-        stop.clone(),
-        workdays::run(database.delivery.clone(), config.policy(), config.channels(), jobs),
-    ));
-    tasks.spawn(until_stopped(stop.clone(), gallery::follow_employments(database.delivery.clone())));
-    tasks.spawn(notifications::run(database.delivery.clone(), sender, outbox, stop.clone()));
+    parts.start(fleet.run(messages));
+    parts.start(workdays::run(delivery.clone(), app.policy, app.channels.clone(), events.jobs.subscribe()));
+    parts.start(gallery::follow_employments(delivery.clone()));
+    parts
+        .start_draining(|stop| notifications::run(delivery.clone(), sender, events.outbox.subscribe(), stop));
+    parts.start(events.listen(delivery.clone()));
+    let https = listener.local_addr()?;
     let connections = Connections::new(shares.browsers, OF_ADDRESS.min(shares.browsers / 2));
-    tasks.spawn(https::serve(listener, browser_tls, app.clone(), connections, stop.clone()));
+    parts.start_draining(|stop| https::serve(listener, browser_tls, app.clone(), connections, stop));
     if let Some(cluster) = database.cluster.clone() {
-        tasks.spawn(until_stopped(stop.clone(), look_after(cluster)));
+        parts.start(look_after(cluster));
     }
-    info!(mqtt = ?mqtt_address, https = %https_address, software = env!("CARGO_PKG_VERSION"), "hub runs");
-    Ok(Running { app, mqtt: mqtt_address, https: https_address, authority, database, tasks, stop })
+    info!(?mqtt, %https, software = env!("CARGO_PKG_VERSION"), "hub runs");
+    Ok(Running { app, mqtt, https, authority, database, parts })
+}
+
+/// Starts the broker, or the connection to an external one. Returns where terminals connect to it, unless it is another
+/// program, and its messages in both directions.
+async fn broker(
+    config: &Config,
+    app: &App,
+    (tls, connections): (ServerConfig, usize),
+    pool: &PgPool,
+    events: &Events,
+    parts: &mut Parts,
+) -> Result<(Option<SocketAddr>, Publisher, mpsc::Receiver<Message>)> {
+    let (signer, changed) = (app.authority.signer(), events.terminals.subscribe());
+    let Some(settings) = config.external()? else {
+        let rejections = app.rejections.clone();
+        let broker = Embedded::bind(config.mqtt, tls, connections, pool.clone(), rejections).await?;
+        let (publisher, messages) = broker.link(signer)?;
+        let address = broker.address()?;
+        parts.start_draining(|stop| broker.serve(changed, stop));
+        return Ok((Some(address), publisher, messages));
+    };
+    let (mut broker, publisher, messages) = External::new(settings, signer)?;
+    if settings.guests == AccessListKeeper::DynamicSecurity {
+        parts.start(broker.guests(pool.clone(), changed).serve());
+    }
+    parts.start(broker.serve());
+    Ok((None, publisher, messages))
 }
 
 /// Where systemd has asked for it.
@@ -281,62 +303,6 @@ pub async fn told_to_stop() -> Result<()> {
         _ = interrupt.recv() => info!("SIGINT: stopping"),
     }
     Ok(())
-}
-
-async fn until_stopped(stop: CancellationToken, part: impl Future<Output = Result<()>>) -> Result<()> {
-    tokio::select! {
-        result = part => result,
-        () = stop.cancelled() => Ok(()),
-    }
-}
-
-/// Passes on what the database announces, from this hub and any other.
-struct News {
-    committed: broadcast::Sender<Uuid>,
-    terminals: broadcast::Sender<Option<DeviceId>>,
-    gallery: watch::Sender<()>,
-    jobs: watch::Sender<()>,
-    workdays: watch::Sender<()>,
-    outbox: watch::Sender<()>,
-}
-
-impl News {
-    /// Comes back after the database did.
-    async fn listen(self, pool: PgPool) -> Result<()> {
-        loop {
-            match self.listen_once(&pool).await {
-                Ok(()) => warn!("the database went away"),
-                Err(error) => warn!(%error, "cannot listen to the database; trying again"),
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-    }
-
-    async fn listen_once(&self, pool: &PgPool) -> Result<(), sqlx::Error> {
-        let mut listener = PgListener::connect_with(pool).await?;
-        let workdays = [db::JOB_CHANNEL, db::WORKDAY_CHANNEL, db::OUTBOX_CHANNEL];
-        let terminals = [db::PUNCH_CHANNEL, db::GALLERY_CHANNEL, db::TERMINAL_CHANNEL];
-        listener.listen_all(terminals.into_iter().chain(workdays)).await?;
-        for channel in [&self.gallery, &self.jobs, &self.workdays, &self.outbox] {
-            channel.send_replace(()); // whatever was missed
-        }
-        let _ = self.terminals.send(None);
-        while let Some(news) = listener.try_recv().await? {
-            match news.channel() {
-                db::GALLERY_CHANNEL => self.gallery.send_replace(()),
-                db::JOB_CHANNEL => self.jobs.send_replace(()),
-                db::WORKDAY_CHANNEL => self.workdays.send_replace(()),
-                db::OUTBOX_CHANNEL => self.outbox.send_replace(()),
-                db::TERMINAL_CHANNEL => drop(self.terminals.send(news.payload().parse().ok())),
-                _ => {
-                    for id in news.payload().split(',').filter_map(|id| id.parse().ok()) {
-                        let _ = self.committed.send(id); // nobody may be listening
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Starts the private cluster again when it is gone.

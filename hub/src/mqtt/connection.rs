@@ -27,7 +27,7 @@ use crate::crypto::ca;
 use crate::db;
 use crate::db::terminals::TerminalState;
 use crate::limits::Permit;
-use crate::mqtt::rejections::{Rejection, Rejections, reject};
+use crate::mqtt::rejections::{Rejection, RejectionKind, Rejections, reject};
 use crate::mqtt::sessions::{Session, Sessions};
 
 /// Attaches a client to the router (whose own handle has a type that rumqttd does not name).
@@ -44,9 +44,9 @@ const QOS_2: u8 = 0b100;
 
 /// Refuses with a kind unless something holds.
 macro_rules! require {
-    ($holds:expr, $kind:literal, $($detail:tt)+) => {
+    ($holds:expr, $kind:ident, $($detail:tt)+) => {
         if !$holds {
-            return Err(reject($kind, format!($($detail)+)));
+            return Err(reject(RejectionKind::$kind, format!($($detail)+)));
         }
     };
 }
@@ -73,7 +73,7 @@ impl Incoming {
         let peer = self.peer;
         let admitted = match timeout(HANDSHAKE * 2, Box::pin(self.admit(socket))).await {
             Ok(admitted) => admitted,
-            Err(_) => Err(reject("too-slow", "no CONNECT in time")),
+            Err(_) => Err(reject(RejectionKind::TooSlow, "no CONNECT in time")),
         };
         let mut connection = match admitted {
             Ok(admitted) => admitted,
@@ -100,33 +100,33 @@ impl Incoming {
     async fn admit(&self, socket: TcpStream) -> Result<Connection> {
         socket.set_nodelay(true)?;
         let stream = match timeout(HANDSHAKE, self.tls.accept(socket)).await {
-            Err(_) => return Err(reject("too-slow", "no handshake in time")),
-            Ok(Err(error)) => return Err(reject("tls", format!("TLS: {error}"))),
+            Err(_) => return Err(reject(RejectionKind::TooSlow, "no handshake in time")),
+            Ok(Err(error)) => return Err(reject(RejectionKind::Tls, format!("TLS: {error}"))),
             Ok(Ok(stream)) => stream,
         };
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let certificate = &certificate.context("no certificate")?.clone().into_owned();
-        let (device, sha256) =
-            ca::identify(certificate).map_err(|error| reject("certificate", format!("{error:#}")))?;
+        let (device, sha256) = ca::identify(certificate)
+            .map_err(|error| reject(RejectionKind::Certificate, format!("{error:#}")))?;
         self.check(&device, &sha256, certificate).await?;
         let mut wire =
             Wire { stream, protocol: V4, read: BytesMut::with_capacity(4096), write: BytesMut::new() };
         let Ok(first) = timeout(HANDSHAKE, wire.next()).await else {
-            return Err(reject("too-slow", "no CONNECT in time"));
+            return Err(reject(RejectionKind::TooSlow, "no CONNECT in time"));
         };
         let Packet::Connect(connect, _, will, _, _) = first? else {
-            return Err(reject("not-mqtt", "the first packet is no CONNECT"));
+            return Err(reject(RejectionKind::NotMqtt, "the first packet is no CONNECT"));
         };
         require!(
             connect.client_id == device.as_str(),
-            "client-id",
+            ClientId,
             "client id {:?} is not {device}",
             shortened(&connect.client_id)
         );
-        require!(will.is_none(), "will", "terminal {device}: a last will is not allowed");
+        require!(will.is_none(), Will, "terminal {device}: a last will is not allowed");
         require!(
             connect.clean_session,
-            "session",
+            Session,
             "terminal {device}: sessions are not kept: the clean session flag must be set"
         );
         let session = self.sessions.open(&device, &sha256)?;
@@ -142,15 +142,15 @@ impl Incoming {
     async fn check(&self, device: &DeviceId, sha256: &[u8], certificate: &CertificateDer<'_>) -> Result<()> {
         let mut conn = self.pool.acquire().await.context("the database is away")?;
         let Some(admission) = db::terminals::admission(&mut conn, device).await? else {
-            return Err(reject("unknown", format!("terminal {device} is unknown")));
+            return Err(reject(RejectionKind::Unknown, format!("terminal {device} is unknown")));
         };
         require!(
             admission.state == TerminalState::Accepted,
-            "revoked",
+            Revoked,
             "terminal {device} is {}",
             admission.state
         );
-        require!(admission.admits(sha256), "replaced", "terminal {device} came with a replaced certificate");
+        require!(admission.admits(sha256), Replaced, "terminal {device} came with a replaced certificate");
         if !admission.has_key {
             // It was accepted by a release that did not keep keys.
             db::terminals::learn_key(&mut conn, device, &ca::public_key(certificate)?).await?;
@@ -181,17 +181,17 @@ impl Wire {
         // The router keeps a message of QoS 2 until it is released, which no terminal ever does; what
         // it reads does not say which one is.
         let twice = self.read.first().is_some_and(|head| head >> 4 == PUBLISH && head & QOS_2 != 0);
-        require!(!twice, "publish", "it may not publish with QoS 2");
+        require!(!twice, Publish, "it may not publish with QoS 2");
         let read = || self.protocol.read_mut(&mut self.read, proto::PACKET_BYTES);
         // rumqttd's reader was written for clients that mean well: a panic is malformed input.
         match catch_unwind(AssertUnwindSafe(read)) {
             Ok(Ok(packet)) => Ok(Some((packet, before - self.read.len()))),
             Ok(Err(ProtocolError::InsufficientBytes(_))) => Ok(None),
             Ok(Err(ProtocolError::PayloadSizeLimitExceeded(size))) => {
-                Err(reject("too-large", format!("a packet of {size} bytes")))
+                Err(reject(RejectionKind::TooLarge, format!("a packet of {size} bytes")))
             }
-            Ok(Err(error)) => Err(reject("not-mqtt", format!("not MQTT: {error:?}"))),
-            Err(_) => Err(reject("not-mqtt", "not MQTT")),
+            Ok(Err(error)) => Err(reject(RejectionKind::NotMqtt, format!("not MQTT: {error:?}"))),
+            Err(_) => Err(reject(RejectionKind::NotMqtt, "not MQTT")),
         }
     }
 
@@ -271,18 +271,18 @@ impl Connection {
             Packet::Publish(publish, _) => {
                 let name = String::from_utf8_lossy(&publish.topic);
                 let own = Topic::UP.iter().any(|topic| topic.of(&self.device) == name);
-                require!(own, "publish", "it may not publish to {}", shortened(&name));
-                require!(!publish.retain, "retain", "it may not retain messages");
+                require!(own, Publish, "it may not publish to {}", shortened(&name));
+                require!(!publish.retain, Retain, "it may not retain messages");
             }
             Packet::Subscribe(subscribe, _) => {
                 for filter in &subscribe.filters {
                     let own = Topic::DOWN.iter().any(|topic| topic.of(&self.device) == filter.path);
-                    require!(own, "subscribe", "it may not subscribe to {}", shortened(&filter.path));
-                    require!(filter.qos == QoS::AtMostOnce, "subscribe", "it may subscribe with QoS 0 alone");
+                    require!(own, Subscribe, "it may not subscribe to {}", shortened(&filter.path));
+                    require!(filter.qos == QoS::AtMostOnce, Subscribe, "it may subscribe with QoS 0 alone");
                 }
             }
             Packet::PingReq(_) | Packet::Disconnect(..) => {}
-            _ => return Err(reject("packet", "it sent a packet that no terminal sends")),
+            _ => return Err(reject(RejectionKind::Packet, "it sent a packet that no terminal sends")),
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use parking_lot::Mutex;
 use proto::sign::Signer;
 use proto::{DeviceId, Topic, topic};
 use rumqttd::local::{LinkBuilder, LinkRx};
@@ -27,7 +28,7 @@ use tracing::{info, warn};
 use crate::db;
 use crate::limits::{KeyedLimit, network};
 use crate::mqtt::connection::{Attach, Incoming};
-use crate::mqtt::rejections::{Rejections, reject};
+use crate::mqtt::rejections::{RejectionKind, Rejections, reject};
 use crate::mqtt::sessions::Sessions;
 use crate::mqtt::{Message, Publisher, Route};
 
@@ -100,7 +101,7 @@ impl Embedded {
             drop(listen);
         })?;
         thread("broker-down").spawn(move || while unread.recv().is_ok() {})?;
-        let route = Route::Embedded(Arc::new(std::sync::Mutex::new(publish)));
+        let route = Route::Embedded(Arc::new(Mutex::new(publish)));
         Ok((Publisher { route, signer }, receive))
     }
 
@@ -141,12 +142,14 @@ impl Embedded {
                 () = stop.cancelled() => break,
             };
             let Ok(place) = places.clone().try_acquire_owned() else {
-                self.rejections.note(&peer, &reject("too-many", "too many connections"));
+                self.rejections.note(&peer, &reject(RejectionKind::TooMany, "too many connections"));
                 continue;
             };
             let Some(permit) = unauthenticated.take(network(peer.ip())) else {
-                self.rejections
-                    .note(&peer, &reject("too-many", "too many connections of one address that say nothing"));
+                self.rejections.note(
+                    &peer,
+                    &reject(RejectionKind::TooMany, "too many connections of one address that say nothing"),
+                );
                 continue;
             };
             let incoming = Incoming {
@@ -181,7 +184,7 @@ impl Embedded {
                 Ok(_) => {
                     let reason = anyhow!("its certificate does not count any more");
                     info!(device.id = %connected, %reason, "terminal sent away");
-                    self.rejections.note(&connected, &reject("revoked", reason));
+                    self.rejections.note(&connected, &reject(RejectionKind::Revoked, reason));
                     self.sessions.kick(&connected);
                 }
                 Err(error) => {

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::Result;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use parking_lot::Mutex;
 use proto::DeviceId;
 use tokio_util::sync::CancellationToken;
 
-use crate::mqtt::rejections::reject;
+use crate::mqtt::rejections::{RejectionKind, reject};
 
 /// Connections of one terminal: a second between two in the long run, some more at once.
 const CONNECTIONS: Quota = Quota::per_second(nonzero(1)).allow_burst(nonzero(30));
@@ -77,10 +78,10 @@ impl Sessions {
     /// Seats a terminal. A connection of the same terminal that stands still is ended: it lost its
     /// network, and came back before anybody noticed.
     pub fn open(&self, device: &DeviceId, certificate: &[u8]) -> Result<Session> {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.0.lock();
         let limits = table.limits.entry(device.clone()).or_insert_with(|| Arc::new(Limits::new())).clone();
         if limits.connections.check().is_err() {
-            return Err(reject("too-often", format!("terminal {device} connects too often")));
+            return Err(reject(RejectionKind::TooOften, format!("terminal {device} connects too often")));
         }
         table.connections += 1;
         let (connection, leave) = (table.connections, CancellationToken::new());
@@ -93,7 +94,7 @@ impl Sessions {
 
     /// Ends a terminal's connection.
     pub fn kick(&self, device: &DeviceId) {
-        let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = self.0.lock();
         if let Some(open) = table.open.get(device) {
             open.leave.cancel();
         }
@@ -101,14 +102,14 @@ impl Sessions {
 
     /// Who is connected, each with the hash of the certificate that was shown.
     pub fn connected(&self) -> Vec<(DeviceId, Vec<u8>)> {
-        let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = self.0.lock();
         table.open.iter().map(|(device, open)| (device.clone(), open.certificate.clone())).collect()
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let mut table = self.sessions.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.sessions.0.lock();
         if table.open.get(&self.device).is_some_and(|open| open.connection == self.connection) {
             table.open.remove(&self.device);
         }

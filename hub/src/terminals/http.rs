@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 use crate::db;
 use crate::db::commands::CommandKind;
 use crate::db::terminals::{Setting, Terminal};
+use crate::mqtt::rejections::RejectionKind;
 use crate::schedules::sites::set_terminal;
 use crate::terminals::commands;
 use crate::terminals::http::pairing::named;
@@ -44,7 +45,7 @@ pub struct Command {
 #[derive(Serialize, ToSchema)]
 pub struct Rejections {
     /// Why.
-    kind: &'static str,
+    kind: RejectionKind,
     count: u64,
 }
 

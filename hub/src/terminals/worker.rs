@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::crypto::ca::Authority;
 use crate::crypto::vault::Vault;
 use crate::date::Timestamp;
-use crate::mqtt::rejections::{Rejections, reject};
+use crate::mqtt::rejections::{RejectionKind, Rejections, reject};
 use crate::mqtt::{Message, Publisher};
 use crate::punches::{Batch, ingest};
 use crate::terminals::held::Held;
@@ -172,15 +172,18 @@ impl Worker {
         let mut authenticated = Vec::with_capacity(group.len());
         for Message { device, topic, payload } in group {
             let Some(key) = keys.get(device.as_str()) else {
-                self.fleet
-                    .rejections
-                    .note(&device, &reject("revoked", "a message of a terminal that is not accepted"));
+                self.fleet.rejections.note(
+                    &device,
+                    &reject(RejectionKind::Revoked, "a message of a terminal that is not accepted"),
+                );
                 continue;
             };
             match Author::Terminal(key.clone()).verify(topic, &device, &payload) {
                 Ok(body) => authenticated.push(Authenticated { device, topic, body, key: key.clone() }),
                 Err(reason) => {
-                    self.fleet.rejections.note(&device, &reject("signature", format!("{topic:?}: {reason}")));
+                    self.fleet
+                        .rejections
+                        .note(&device, &reject(RejectionKind::Signature, format!("{topic:?}: {reason}")));
                 }
             }
         }
@@ -195,7 +198,9 @@ impl Worker {
             match Batch::read(message.device.clone(), &message.body) {
                 Ok(batch) => read.push(batch),
                 Err(error) => {
-                    self.fleet.rejections.note(&message.device, &reject("batch", format!("{error:#}")));
+                    self.fleet
+                        .rejections
+                        .note(&message.device, &reject(RejectionKind::Batch, format!("{error:#}")));
                 }
             }
         }

@@ -1,10 +1,11 @@
 //! The hub's own certificate, which is renewed while the hub runs, and TLS with it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::Result;
 use jiff::ToSpan;
+use parking_lot::Mutex;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
@@ -41,7 +42,7 @@ impl OwnCertificate {
     }
 
     fn at(&self, now: Timestamp) -> Arc<CertifiedKey> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.lock();
         // Also where the clock was set back: it would not be valid yet.
         let early = now < current.signed_at.plus(-SKEW_HOURS.hours());
         if now >= current.renew_at || early {

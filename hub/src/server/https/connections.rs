@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum_server::accept::Accept;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_io_timeout::TimeoutStream;
@@ -60,7 +61,7 @@ impl Connections {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// `None`: there are too many, and none of them has to make room.
@@ -297,7 +298,7 @@ mod tests {
         held.iter().for_each(Slot::speak);
         assert!(connections.admit(other(3)).is_none());
         drop(held);
-        let table = connections.0.lock().expect("no panic");
+        let table = connections.0.lock();
         assert!(table.count == 0 && table.addresses.is_empty());
     }
 }

@@ -13,7 +13,9 @@ use utoipa_axum::routes;
 use crate::db;
 use crate::db::pairing::ClaimState;
 use crate::error::Problem;
+use crate::mqtt::rejections::{RejectionKind, reject};
 use crate::terminals::pairing::{self, Outcome};
+use crate::text::NameText;
 use crate::web::error::ProblemDetails;
 use crate::web::rate::{Limit, limit};
 use crate::web::state::App;
@@ -66,7 +68,7 @@ pub struct Acceptance {
     /// The code that the device shows.
     code: String,
     /// Where it hangs.
-    #[schema(example = "Front door")]
+    #[schema(value_type = NameText, example = "Front door")]
     name: String,
 }
 
@@ -83,8 +85,8 @@ pub async fn request_pairing(
     let Claim { request, code } = claim;
     let address = peer.ip().to_canonical().to_string();
     let outcome = pairing::ask(&app, &request, &code, &address).await;
-    let outcome = outcome
-        .inspect_err(|error| app.rejections.note(&peer, &crate::mqtt::rejections::reject("claim", error)))?;
+    let outcome =
+        outcome.inspect_err(|error| app.rejections.note(&peer, &reject(RejectionKind::Claim, error)))?;
     let answer = |state, certificate, ca| Json(Answer { state, certificate, ca });
     Ok(match outcome {
         Outcome::Pending => (StatusCode::ACCEPTED, answer(ClaimState::Pending, None, None)),
@@ -120,8 +122,7 @@ pub async fn accept_terminal(
     let device = named(&device)?;
     let Acceptance { code, name } = acceptance;
     let accepted = pairing::accept(&app.pool, &app.authority, actor, &device, &code, &name).await;
-    accepted
-        .inspect_err(|error| app.rejections.note(&device, &crate::mqtt::rejections::reject("code", error)))?;
+    accepted.inspect_err(|error| app.rejections.note(&device, &reject(RejectionKind::Code, error)))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
