@@ -32,7 +32,7 @@ use crate::imports::fields::Table;
 pub use importer::Importer;
 pub use outcome::{Change, Difference, Outcome};
 pub use problem::{ImportError, Problems, RowProblem};
-pub use run::{OWN, Run, people_with};
+pub use run::{Run, people_with};
 pub use slot::Slot;
 pub use upload::{FILE_BYTES, Upload};
 
@@ -104,7 +104,7 @@ async fn read(
     let name = file.name.clone();
     // A workbook that its reader panics on is damaged, or made to do that.
     let read = move || Table::read(&file, columns).map(|table| (table, slot));
-    tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| {
-        Err(ImportError::file(format!("{name} is damaged: open it in a spreadsheet and save it again")))
-    })
+    tokio::task::spawn_blocking(read)
+        .await
+        .unwrap_or_else(|_| Err(Problem::FileDamaged { file: name }.into()))
 }

@@ -263,8 +263,8 @@ async fn broker(
         return Ok((Some(address), publisher, messages));
     };
     let (mut broker, publisher, messages) = External::new(settings, signer)?;
-    if settings.guests == AccessListKeeper::DynamicSecurity {
-        parts.start(broker.guests(pool.clone(), changed).serve());
+    if settings.access_list == AccessListKeeper::DynamicSecurity {
+        parts.start(broker.access_list(pool.clone(), changed).serve());
     }
     parts.start(broker.serve());
     Ok((None, publisher, messages))

@@ -136,7 +136,7 @@ mod tests {
             assert_eq!(word.to_string().parse::<Sample>().expect("a word"), *word);
             assert_eq!(json!(word), json!(word.as_str()));
         }
-        let told = "two".parse::<Sample>().expect_err("no word").to_string();
-        assert_eq!(told, "\"two\" is none of one, another_one");
+        let reported = "two".parse::<Sample>().expect_err("no word").to_string();
+        assert_eq!(reported, "\"two\" is none of one, another_one");
     }
 }

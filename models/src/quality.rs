@@ -10,7 +10,7 @@ use crate::resample::Sampler;
 const SIDE: usize = 96;
 const FACE: f32 = 80.0;
 /// Limits of what may be enrolled. Narrower faces, in pixels, are recognised less often.
-const NARROWEST: f32 = 55.0;
+pub const NARROWEST: f32 = 55.0;
 /// Grey values.
 const DARKEST: f32 = 35.0;
 const FLATTEST: f32 = 10.0;

@@ -38,12 +38,12 @@ fn the_demonstration_shows_two_people_and_an_unknown_face() -> Result<()> {
     let status = demo.wait()?;
     let text = lines.join("\n");
     ensure!(status.success(), "{status}: {text}");
-    let [.., header, one, two, strangers] = &lines[..] else { anyhow::bail!("{text}") };
+    let [.., header, one, two, unknown] = &lines[..] else { anyhow::bail!("{text}") };
     ensure!(header == "date,number,name,first_in,last_out,worked_s,status,flags", "{text}");
     let incomplete = r#",,,"incomplete","missing_out""#;
     ensure!(one.contains(r#","1001","Barack Obama","#) && one.ends_with(incomplete), "{one}");
     ensure!(two.contains(r#","1002","Joe Biden","#) && two.ends_with(incomplete), "{two}");
-    ensure!(strangers == "strangers: 1 seen, 0 counted", "{strangers}");
+    ensure!(unknown == "unknown faces: 1 seen, 0 counted", "{unknown}");
     ensure!(text.contains("Liveness is off"), "{text}");
     let ids = |prefix: &str| {
         let mut ids: Vec<String> = lines

@@ -211,7 +211,7 @@ impl Hostile {
 }
 
 fn count_rejections(text: &str, part: &str) -> usize {
-    text.lines().filter(|line| line.contains("REFUSED") && line.contains(part)).count()
+    text.lines().filter(|line| line.contains("rejected") && line.contains(part)).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]

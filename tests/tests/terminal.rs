@@ -304,7 +304,7 @@ async fn the_doctor_reports_problems_and_remedies() -> Result<()> {
     }
     ensure!(finding(&healthy, "camera")?.0 == "note", "played from files");
     ensure!(terminal.runs()?, "the doctor disturbed the daemon");
-    ensure!(!hub.logged().contains("REFUSED"), "the doctor is taken for an attacker: {}", hub.logged());
+    ensure!(!hub.logged().contains("rejected who="), "the doctor is taken for an attacker: {}", hub.logged());
 
     set_camera(&terminal, "kind = \"v4l2\"\ndevice = \"/dev/rollcall-none\"")?;
     reconfigure(&terminal, |text| {

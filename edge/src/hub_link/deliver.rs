@@ -154,7 +154,7 @@ impl Delivery {
             return Ok(());
         }
         if receipt.run != self.run {
-            warn!("REFUSED: a receipt for an earlier run of this daemon");
+            warn!("rejected: a receipt for an earlier run of this daemon");
             return Ok(());
         }
         if !receipt.conflicts.is_empty() {

@@ -182,14 +182,14 @@ impl Link {
         let topic = match Topic::parse(topic) {
             Some((addressee, topic)) if addressee == *device => topic,
             _ => {
-                warn!(topic, "REFUSED: a message for another terminal");
+                warn!(topic, "rejected: a message for another terminal");
                 return None;
             }
         };
         match self.identity.pinned.hub.verify(topic, device, message) {
             Ok(body) => Some(Incoming::Message(topic, body)),
             Err(reason) => {
-                warn!(?topic, %reason, "REFUSED: a message that the hub did not sign");
+                warn!(?topic, %reason, "rejected: a message that the hub did not sign");
                 None
             }
         }

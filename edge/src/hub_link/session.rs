@@ -217,7 +217,7 @@ impl Session {
             Topic::Punches | Topic::Hello | Topic::Heartbeat => Ok(()),
         };
         if let Err(error) = done {
-            warn!(?topic, reason = format!("{error:#}"), "REFUSED: an invalid message");
+            warn!(?topic, reason = format!("{error:#}"), "rejected: an invalid message");
         }
         Ok(())
     }

@@ -297,9 +297,9 @@ impl Show {
 
     async fn story(&self, device: &DeviceId, committed: &mut broadcast::Receiver<Uuid>) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        let before = self.strangers(device).await?;
+        let before = self.unknown_faces(device).await?;
         let mut seen = BTreeSet::new();
-        while seen.len() < ENROLLED.len() || self.strangers(device).await? == before {
+        while seen.len() < ENROLLED.len() || self.unknown_faces(device).await? == before {
             if Instant::now() > deadline {
                 let (seen, expected) = (seen.len(), ENROLLED.len());
                 bail!(
@@ -344,7 +344,7 @@ impl Show {
         Ok(row.number)
     }
 
-    async fn strangers(&self, device: &DeviceId) -> Result<i64> {
+    async fn unknown_faces(&self, device: &DeviceId) -> Result<i64> {
         Ok(db::unknown_faces::total(&mut *self.app.pool.acquire().await?, device).await?)
     }
 
@@ -363,9 +363,9 @@ impl Show {
         let people: Vec<&str> = ENROLLED.iter().map(|person| person.number).collect();
         let people: Vec<String> = people.into_iter().map(str::to_owned).collect();
         let counted = db::punches::of_others(&mut conn, &people).await?;
-        let strangers = db::unknown_faces::total(&mut conn, device).await?;
+        let unknown = db::unknown_faces::total(&mut conn, device).await?;
         print!("{}", reports::timesheet::csv(rows.clone()));
-        println!("strangers: {strangers} seen, {counted} counted");
+        println!("unknown faces: {unknown} seen, {counted} counted");
         let numbers: Vec<&String> = rows.iter().map(|row| &row.number).collect();
         ensure!(numbers == people.iter().collect::<Vec<_>>(), "the timesheet should hold exactly {people:?}");
         ensure!(counted == 0, "a stranger was counted");

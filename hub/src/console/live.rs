@@ -84,16 +84,16 @@ async fn feed(app: App, token: String, send: mpsc::Sender<Result<Event, Infallib
     let mut committed = app.punches.subscribe();
     let mut workdays = app.workdays.clone();
     let mut minute = tokio::time::interval_at(Instant::now() + REFRESH, REFRESH);
-    let mut owed = true;
+    let mut pending = true;
     loop {
         match accounts::recognise(&app.pool, &token).await {
             Ok(None) => return,
-            Ok(Some(actor)) if owed => match tables(&app, &actor).await {
+            Ok(Some(actor)) if pending => match tables(&app, &actor).await {
                 Ok(events) => {
                     if !sent(&send, events).await {
                         return;
                     }
-                    owed = false;
+                    pending = false;
                 }
                 Err(error) => warn!(error = format!("{error:#}"), "the live page waits"),
             },
@@ -101,7 +101,7 @@ async fn feed(app: App, token: String, send: mpsc::Sender<Result<Event, Infallib
             Err(error) => warn!(error = format!("{error:#}"), "the live page waits"),
         }
         tokio::time::sleep(PAUSE).await;
-        owed |= tokio::select! {
+        pending |= tokio::select! {
             news = committed.recv() => !matches!(news, Err(RecvError::Closed)) || return,
             changed = workdays.changed() => changed.is_ok() || return,
             _ = minute.tick() => true,

@@ -1,4 +1,4 @@
-//! Messages that are owed, and the queue in which they wait until they are sent.
+//! The queue of messages (the outbox) in which they wait until they are sent.
 //!
 //! The queue lives by PostgreSQL's clock, so that hubs whose clocks differ take no message from
 //! each other.
@@ -115,19 +115,19 @@ pub struct Notification {
     pub sent_at: Option<Zoned>,
 }
 
-/// Adds messages. Those that are owed already stay as they are, but those that were dropped because
-/// it was so no longer are owed anew.
-pub async fn put(conn: &mut PgConnection, owed: &[NewMessage], now: Timestamp) -> Result<()> {
-    if owed.is_empty() {
+/// Adds messages. Those that are queued already stay as they are, but those that were dropped because
+/// it was so no longer are queued again.
+pub async fn put(conn: &mut PgConnection, messages: &[NewMessage], now: Timestamp) -> Result<()> {
+    if messages.is_empty() {
         return Ok(());
     }
     let text =
-        |of: fn(&NewMessage) -> &str| -> Vec<String> { owed.iter().map(|o| of(o).to_owned()).collect() };
-    let kinds: Vec<Kind> = owed.iter().map(|o| o.kind).collect();
-    let ids: Vec<Uuid> = owed.iter().map(|o| o.id).collect();
-    let people: Vec<Uuid> = owed.iter().map(|o| o.person).collect();
-    let recipients: Vec<Uuid> = owed.iter().map(|o| o.recipient).collect();
-    let details: Vec<Value> = owed.iter().map(|o| o.detail.clone()).collect();
+        |of: fn(&NewMessage) -> &str| -> Vec<String> { messages.iter().map(|o| of(o).to_owned()).collect() };
+    let kinds: Vec<Kind> = messages.iter().map(|o| o.kind).collect();
+    let ids: Vec<Uuid> = messages.iter().map(|o| o.id).collect();
+    let people: Vec<Uuid> = messages.iter().map(|o| o.person).collect();
+    let recipients: Vec<Uuid> = messages.iter().map(|o| o.recipient).collect();
+    let details: Vec<Value> = messages.iter().map(|o| o.detail.clone()).collect();
     let done = sqlx::query!(
         "insert into outbox (id, key, channel, kind, person, recipient, detail, next_at, created_at)
         select distinct on (key) id, key, channel, kind, person, recipient, detail, now(), $8::timestamptz

@@ -28,7 +28,7 @@ pub async fn count(
     .map(drop)
 }
 
-/// All strangers that a terminal counted.
+/// All unknown faces that a terminal counted.
 pub async fn total(conn: &mut PgConnection, device: &DeviceId) -> Result<i64> {
     sqlx::query_scalar!(
         r#"select coalesce(sum(count), 0)::bigint as "total!" from stranger_hours where device = $1"#,

@@ -8,9 +8,9 @@ use uuid::Uuid;
 use crate::date::{Date, Timestamp};
 use crate::db;
 use crate::db::recompute_queue::Job;
-use crate::imports::fields::{Fields, quoted};
+use crate::error::Problem;
+use crate::imports::fields::{Fields, clipped};
 use crate::imports::problem::Problems;
-use crate::imports::run::OWN;
 use crate::workdays::horizon::{REACH, horizon_of};
 
 /// The dates that can have workdays.
@@ -72,17 +72,16 @@ impl PersonDates {
         let number = self.number.as_ref()?;
         let person = people.get(number).copied();
         if person.is_none() {
-            let reason = format!("no employee has the number {}: import people first", quoted(number));
-            problems.add(self.row, "number", reason);
+            problems.add(self.row, "number", Problem::RowPersonUnknown { number: clipped(number) });
         } else if own == person {
-            problems.add(self.row, "number", OWN);
+            problems.add(self.row, "number", Problem::RowOwnDays);
         }
         person
     }
 }
 
 /// Tells the rows that say something about a date of which another row spoke.
-pub fn tell_overlaps<'a>(rows: impl Iterator<Item = &'a PersonDates>, problems: &mut Problems) {
+pub fn report_overlaps<'a>(rows: impl Iterator<Item = &'a PersonDates>, problems: &mut Problems) {
     let mut spans: Vec<_> = rows
         .filter_map(|row| row.dates.map(|(from, to)| (row.number.as_deref(), from, row.row, to)))
         .filter(|(number, ..)| number.is_some())
@@ -93,7 +92,7 @@ pub fn tell_overlaps<'a>(rows: impl Iterator<Item = &'a PersonDates>, problems: 
         match before {
             Some((of, other, last)) if of == number && from <= last => {
                 let (first, second) = (other.min(row), other.max(row));
-                problems.add(second, "from", format!("its dates overlap with those of row {first}"));
+                problems.add(second, "from", Problem::RowOverlaps { row: first });
                 if to > last {
                     before = Some((number, row, to));
                 }
@@ -160,10 +159,10 @@ mod tests {
             span("1", 6, 12, 13),
             span("1", 7, 19, 19),
         ];
-        tell_overlaps(spans.iter(), &mut problems);
-        let told: Vec<(u32, &str)> =
-            problems.told.iter().map(|problem| (problem.row, problem.reason.as_str())).collect();
-        let overlap = "its dates overlap with those of row 2";
-        assert_eq!(told, [(5, overlap), (6, overlap), (7, overlap)]);
+        report_overlaps(spans.iter(), &mut problems);
+        let reported: Vec<(u32, Problem)> =
+            problems.listed.iter().map(|at| (at.row, at.problem.clone())).collect();
+        let overlap = Problem::RowOverlaps { row: 2 };
+        assert_eq!(reported, [5, 6, 7].map(|row| (row, overlap.clone())));
     }
 }

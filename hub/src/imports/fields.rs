@@ -1,6 +1,7 @@
 //! The cells of a row by the names of their columns, read as what they must be.
 
-use crate::date::{Date, NoDate};
+use crate::date::Date;
+use crate::error::Problem;
 use crate::imports::problem::{ImportError, Problems};
 use crate::imports::rows::{Row, is_empty};
 use crate::imports::sheet::Sheet;
@@ -57,7 +58,7 @@ impl Table {
         let mut found = Vec::with_capacity(self.rows.len());
         for row in &self.rows {
             let mut fields = Fields { table: self, row, problems: &mut *problems };
-            fields.tell_strays();
+            fields.report_strays();
             found.extend(read(&mut fields));
         }
         found
@@ -75,8 +76,8 @@ fn places(header: &Row, columns: &[Column], problems: &mut Problems) -> Vec<Opti
     for (index, cell) in header.cells.iter().enumerate() {
         let name = match cell {
             Ok(name) => name.to_lowercase(),
-            Err(reason) => {
-                problems.add(header.number, &letter(index), reason.clone());
+            Err(problem) => {
+                problems.add(header.number, &letter(index), Problem::clone(problem));
                 continue;
             }
         };
@@ -86,18 +87,18 @@ fn places(header: &Row, columns: &[Column], problems: &mut Problems) -> Vec<Opti
         match columns.iter().position(|column| column.name == name) {
             None => {
                 let known: Vec<&str> = columns.iter().map(|column| column.name).collect();
-                let reason = format!("no such column is known; there are {}", known.join(", "));
-                problems.add(header.number, &clipped(&name), reason);
+                let problem = Problem::ColumnUnknown { known: known.join(", ") };
+                problems.add(header.number, &clipped(&name), problem);
             }
             Some(known) if places[known].is_some() => {
-                problems.add(header.number, &name, "stands there twice");
+                problems.add(header.number, &name, Problem::ColumnTwice);
             }
             Some(known) => places[known] = Some(index),
         }
     }
     for (column, place) in columns.iter().zip(&places) {
         if column.required && place.is_none() {
-            problems.add(header.number, column.name, "is missing: the first row must name it");
+            problems.add(header.number, column.name, Problem::ColumnMissing);
         }
     }
     places
@@ -122,8 +123,8 @@ impl<'a> Fields<'a> {
     }
 
     /// Tells a problem.
-    pub fn problem(&mut self, column: &str, reason: impl Into<String>) -> Reported {
-        self.problems.add(self.row.number, column, reason);
+    pub fn problem(&mut self, column: &str, problem: Problem) -> Reported {
+        self.problems.add(self.row.number, column, problem);
         Reported
     }
 
@@ -131,7 +132,7 @@ impl<'a> Fields<'a> {
     pub fn text(&mut self, column: &str, longest: usize) -> Result<Option<String>, Reported> {
         match self.raw(column, longest)? {
             Some(text) if text.contains(char::is_control) => {
-                Err(self.problem(column, "holds a line break or another control character"))
+                Err(self.problem(column, Problem::CellHasControlCharacter))
             }
             text => Ok(text.map(str::to_owned)),
         }
@@ -141,7 +142,7 @@ impl<'a> Fields<'a> {
     pub fn required(&mut self, column: &str, longest: usize) -> Result<String, Reported> {
         match self.text(column, longest)? {
             Some(text) => Ok(text),
-            None => Err(self.problem(column, "is empty")),
+            None => Err(self.problem(column, Problem::CellEmpty)),
         }
     }
 
@@ -163,7 +164,7 @@ impl<'a> Fields<'a> {
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Some(number);
         }
-        self.problem(column, format!("{number}: write it without .0, as text"));
+        self.problem(column, Problem::NumberFractional { number });
         None
     }
 
@@ -176,24 +177,24 @@ impl<'a> Fields<'a> {
     /// A date, if there is one.
     pub fn date(&mut self, column: &str) -> Result<Option<Date>, Reported> {
         let Some(text) = self.raw(column, usize::MAX)? else { return Ok(None) };
-        match clipped(text).parse() {
+        match text.parse() {
             Ok(date) => Ok(Some(date)),
-            Err(error) => Err(self.problem(column, NoDate::to_string(&error))),
+            Err(_) => Err(self.problem(column, Problem::CellNotDate { text: clipped(text) })),
         }
     }
 
     /// The first and the last date: `from`, and `to`, whose default is made of it.
     pub fn range(&mut self, default: impl Fn(Date) -> Date) -> Result<(Date, Date), Reported> {
         let from = match self.date("from") {
-            Ok(None) => Err(self.problem("from", "is empty")),
+            Ok(None) => Err(self.problem("from", Problem::CellEmpty)),
             Ok(Some(date)) => Ok(date),
-            Err(told) => Err(told),
+            Err(reported) => Err(reported),
         };
         let to = self.date("to");
         let from = from?;
         let to = to?.unwrap_or_else(|| default(from));
         if to < from {
-            return Err(self.problem("to", format!("{to} is before from, {from}")));
+            return Err(self.problem("from", Problem::IntervalReversed { from: from.0, to: to.0 }));
         }
         Ok((from, to))
     }
@@ -204,10 +205,7 @@ impl<'a> Fields<'a> {
         match text.to_lowercase().as_str() {
             "yes" | "true" | "1" | "x" => Ok(true),
             "no" | "false" | "0" => Ok(false),
-            _ => {
-                let reason = format!("{} is neither yes nor no: write yes, or no or nothing", quoted(text));
-                Err(self.problem(column, reason))
-            }
+            _ => Err(self.problem(column, Problem::CellNotYesOrNo { text: clipped(text) })),
         }
     }
 
@@ -217,35 +215,28 @@ impl<'a> Fields<'a> {
         let cell = self.table.place(column).and_then(|index| row.cells.get(index));
         match cell {
             None => Ok(None),
-            Some(Err(reason)) => Err(self.problem(column, reason.clone())),
+            Some(Err(problem)) => Err(self.problem(column, Problem::clone(problem))),
             Some(Ok(text)) if text.chars().count() > longest => {
-                Err(self.problem(column, format!("has more than {longest} characters")))
+                Err(self.problem(column, Problem::CellTooLong { most: longest }))
             }
             Some(Ok(text)) => Ok((!text.is_empty()).then_some(text.as_str())),
         }
     }
 
     /// Cells below no name.
-    fn tell_strays(&mut self) {
+    fn report_strays(&mut self) {
         let row = self.row;
         for (index, cell) in row.cells.iter().enumerate() {
             if !is_empty(cell) && !self.table.places.contains(&Some(index)) {
-                self.problem(
-                    &letter(index),
-                    "holds something, but the first row has no name for this column",
-                );
+                self.problem(&letter(index), Problem::CellWithoutColumn);
             }
         }
     }
 }
 
-/// What somebody wrote, as a problem repeats it.
-pub fn quoted(text: &str) -> String {
-    format!("{:?}", clipped(text))
-}
-
-fn clipped(text: &str) -> String {
-    text.chars().take(QUOTED).collect()
+/// What somebody wrote, as a problem repeats it: cut, and without what a console would obey.
+pub fn clipped(text: &str) -> String {
+    text.chars().take(QUOTED).map(|sign| if sign.is_control() { ' ' } else { sign }).collect()
 }
 
 #[cfg(test)]
@@ -264,7 +255,7 @@ mod tests {
         Table::read(&Upload { name: "a.csv".into(), bytes: text.into() }, COLUMNS)
     }
 
-    /// What a reading of the only row gives, and the problem told.
+    /// What a reading of the only row gives, and the problem reported.
     fn one<T>(text: &'static str, read: impl Fn(&mut Fields<'_>) -> T) -> (T, String) {
         let mut problems = Problems::default();
         let mut found = table(text).unwrap().each(&mut problems, |fields| Some(read(fields)));
@@ -273,38 +264,38 @@ mod tests {
 
     #[test]
     fn columns_go_by_name_in_any_order() {
-        let (found, told) = one("FROM,Number,\n2026-01-05,1001,\n", |fields| {
+        let (found, reported) = one("FROM,Number,\n2026-01-05,1001,\n", |fields| {
             (fields.required("number", 64), fields.date("from"), fields.date("to"), fields.yes("half"))
         });
         let day = jiff::civil::date(2026, 1, 5).into();
         assert_eq!(found, (Ok("1001".into()), Ok(Some(day)), Ok(None), Ok(false)));
-        assert_eq!(told, "");
+        assert_eq!(reported, "");
     }
 
     #[test]
     fn columns_that_are_unknown_missing_or_twice_are_named() {
-        let told = table("number,wage,number\n").unwrap_err().to_string();
+        let reported = table("number,wage,number\n").unwrap_err().to_string();
         let expected = "row 1, column wage: no such column is known; there are number, from, to, half, reason\n\
             row 1, column number: stands there twice\n\
             row 1, column from: is missing: the first row must name it";
-        assert_eq!(told, expected);
+        assert_eq!(reported, expected);
     }
 
     #[test]
     fn cells_below_no_name_are_told() {
-        let ((), told) = one("number,,from\n1,x,2026-01-05,y\n", |_| ());
+        let ((), reported) = one("number,,from\n1,x,2026-01-05,y\n", |_| ());
         let reason = "holds something, but the first row has no name for this column";
-        assert_eq!(told, format!("row 2, column B: {reason}\nrow 2, column D: {reason}"));
+        assert_eq!(reported, format!("row 2, column B: {reason}\nrow 2, column D: {reason}"));
     }
 
     #[test]
     fn a_date_that_does_not_exist_is_told_with_the_way_to_write_one() {
         for wrong in ["2026-02-30", "5.1.2026", "20260105", "2026-01-05 08:00:00", "45943"] {
             let text: &'static str = String::leak(format!("number,from\n1,{wrong}\n"));
-            let (found, told) = one(text, |fields| fields.date("from"));
+            let (found, reported) = one(text, |fields| fields.date("from"));
             assert_eq!(found, Err(Reported));
             let expected = format!("row 2, column from: {wrong:?} is no date: write YYYY-MM-DD");
-            assert!(told.starts_with(&expected), "{told}");
+            assert!(reported.starts_with(&expected), "{reported}");
         }
     }
 
@@ -315,7 +306,7 @@ mod tests {
         assert_eq!(range("number,from,to\n1,2026-01-05,2026-01-09\n").0, Ok((jan5, jan9)));
         assert_eq!(range("number,from,to\n1,2026-01-05,\n").0, Ok((jan5, jan5)));
         let backwards = range("number,from,to\n1,2026-01-09,2026-01-05\n").1;
-        assert_eq!(backwards, "row 2, column to: 2026-01-05 is before from, 2026-01-09");
+        assert_eq!(backwards, "row 2, column from: 2026-01-09 is after to, 2026-01-05");
         let both = range("number,from,to\n1,,soon\n").1;
         assert!(
             both.starts_with("row 2, column from: is empty\nrow 2, column to: \"soon\" is no date"),

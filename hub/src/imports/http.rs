@@ -3,6 +3,7 @@
 use axum::extract::DefaultBodyLimit;
 use axum::extract::multipart::Multipart;
 use serde::Deserialize;
+use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::clock;
@@ -45,9 +46,12 @@ impl From<ImportError> for ApiError {
             ImportError::Problem(problem) => problem.into(),
             ImportError::Rows(problems) => {
                 let refusal = Self::from(Problem::FileHasProblems { count: problems.count() });
-                let Problems { told, more } = problems;
-                let legacy = serde_json::to_value(&told).unwrap_or_default();
-                refusal.with_rows(told.into_iter().map(FieldProblem::from).collect(), legacy, more)
+                let Problems { listed, more } = problems;
+                let rows = listed.iter().map(|RowProblem { row, column, problem }| {
+                    json!({"row": row, "column": column, "reason": problem.to_string()})
+                });
+                let deprecated = rows.collect();
+                refusal.with_rows(listed.into_iter().map(FieldProblem::from).collect(), deprecated, more)
             }
             ImportError::Other(error) => error.into(),
         }
@@ -56,13 +60,9 @@ impl From<ImportError> for ApiError {
 
 impl From<RowProblem> for FieldProblem {
     fn from(problem: RowProblem) -> Self {
-        Self {
-            field: problem.column,
-            row: Some(problem.row),
-            code: Code("cell-invalid".to_owned()),
-            parameters: serde_json::json!({"reason": problem.reason}),
-            detail: problem.reason,
-        }
+        let (code, parameters) = problem.problem.data();
+        let detail = problem.problem.to_string();
+        Self { field: problem.column, row: Some(problem.row), code: Code(code), parameters, detail }
     }
 }
 

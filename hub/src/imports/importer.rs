@@ -19,7 +19,7 @@ pub trait Importer: Sized + Send + 'static {
     /// What the database says of all that the rows speak of.
     type Known: Send + 'static;
 
-    /// Reads a row; what is no good is told as a problem. `None`: the row is left out.
+    /// Reads a row; what is wrong is reported as a problem. `None`: the row is left out.
     fn read(fields: &mut Fields<'_>) -> Option<Self::Row>;
 
     /// Reads what must be known.

@@ -1,5 +1,6 @@
 //! Rows of cells as a file gives them, within limits.
 
+use crate::error::Problem;
 use crate::imports::problem::ImportError;
 
 /// Rows of a file, at most, without the first.
@@ -11,11 +12,11 @@ pub const CELL: usize = 1000;
 /// Bytes of all cells together, at most: a workbook may name one text from many cells.
 pub const TEXT: usize = 64 << 20;
 
-/// The text of a cell, empty for none, without blanks at its ends; or why it can't be read.
-pub type Cell = Result<String, String>;
+/// The text of a cell, empty for none, without blanks at its ends; or why it can't be read. Boxed, for cells are many.
+pub type Cell = Result<String, Box<Problem>>;
 
 /// A row.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
     /// As a spreadsheet shows it, the first is 1.
     pub number: u32,
@@ -43,13 +44,9 @@ impl Rows {
         if cells.is_empty() {
             return Ok(());
         }
-        self.text +=
-            cells.iter().map(|cell| cell.as_ref().map_or_else(String::len, String::len)).sum::<usize>();
+        self.text += cells.iter().map(|cell| cell.as_ref().map_or(0, String::len)).sum::<usize>();
         if self.text > TEXT {
-            return Err(ImportError::file(format!(
-                "the file has more than {} MiB of text: divide it",
-                TEXT >> 20
-            )));
+            return Err(Problem::FileHasTooMuchText { mebibytes: TEXT >> 20 }.into());
         }
         let row = Row { number, cells };
         if self.header.is_none() {
@@ -57,7 +54,7 @@ impl Rows {
             return Ok(());
         }
         if self.others.len() == ROWS {
-            return Err(ImportError::file(format!("the file has more than {ROWS} rows: divide it")));
+            return Err(Problem::FileHasTooManyRows { most: ROWS }.into());
         }
         self.others.push(row);
         Ok(())
@@ -71,14 +68,14 @@ pub fn is_empty(cell: &Cell) -> bool {
 
 /// A row is too wide.
 pub fn too_wide(row: u32) -> ImportError {
-    ImportError::file(format!("row {row} has more than {COLUMNS} columns"))
+    Problem::FileHasTooManyColumns { row, most: COLUMNS }.into()
 }
 
 /// The text of a cell.
 pub fn cell(text: &str) -> Cell {
     let text = text.trim();
     if text.chars().count() > CELL {
-        return Err(format!("has more than {CELL} characters"));
+        return Err(Box::new(Problem::CellTooLong { most: CELL }));
     }
     Ok(text.to_owned())
 }

@@ -10,9 +10,6 @@ use crate::db;
 use crate::imports::dates::Extent;
 use crate::imports::problem::ImportError;
 
-/// Why somebody's own rows are refused.
-pub const OWN: &str = "nobody changes their own days: ask somebody else";
-
 /// What the parts of an import must know.
 pub struct Run<'a> {
     /// Who imports.

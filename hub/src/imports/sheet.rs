@@ -1,5 +1,6 @@
 //! A file as rows of cells, whether it is CSV or a workbook. What the cells mean is not known here.
 
+use crate::error::Problem;
 use crate::imports::problem::ImportError;
 use crate::imports::rows::{COLUMNS, Row, Rows, cell, too_wide};
 use crate::imports::upload::{FILE_BYTES, Upload};
@@ -24,21 +25,21 @@ pub struct Sheet {
 impl Sheet {
     /// Reads a file; of a workbook its first worksheet.
     pub fn read(file: &Upload) -> Result<Self, ImportError> {
-        let refused = |why: &str| Err(ImportError::file(format!("{} {why}", file.name)));
+        let name = || file.name.clone();
         if file.bytes.len() > FILE_BYTES {
-            return refused(&format!("is larger than {} MiB: divide it", FILE_BYTES >> 20));
+            return Err(Problem::FileTooLarge { file: name(), mebibytes: FILE_BYTES >> 20 }.into());
         }
         let mut rows = Rows::default();
         if file.bytes.starts_with(WORKBOOK) {
             workbook::read(&file.bytes, &mut rows)?;
         } else if file.bytes.starts_with(COMPOUND) {
-            return refused("is an old workbook (.xls) or has a password: save it as .xlsx without one");
+            return Err(Problem::FileOldFormat { file: name() }.into());
         } else {
             read_csv(&file.bytes, &mut rows)?;
         }
         match rows.header {
             Some(header) => Ok(Self { header, rows: rows.others }),
-            None => refused("is empty: its first row must name the columns"),
+            None => Err(Problem::FileEmpty { file: name() }.into()),
         }
     }
 }
@@ -47,9 +48,7 @@ fn read_csv(bytes: &[u8], rows: &mut Rows) -> Result<(), ImportError> {
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let line = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).matches('\n').count() + 1;
-        ImportError::file(format!(
-            "the file is neither a workbook nor UTF-8 (line {line}): save it as CSV UTF-8, or as .xlsx"
-        ))
+        Problem::FileNotUtf8 { line }
     })?;
     let separator = separator(text);
     let unclosed = unclosed(text.as_bytes(), separator);
@@ -67,10 +66,7 @@ fn read_csv(bytes: &[u8], rows: &mut Rows) -> Result<(), ImportError> {
         }
         number += 1 + blank_lines(text.as_bytes(), begin);
         if unclosed.is_some_and(|mark| (mark as u64) < reader.position().byte()) {
-            return Err(ImportError::file(format!(
-                "row {number} has a quotation mark that is not closed at the end of its cell: \
-                close it, or leave it out"
-            )));
+            return Err(Problem::FileQuotationOpen { row: number }.into());
         }
         if record.iter().skip(COLUMNS).any(|text| !text.trim().is_empty()) {
             return Err(too_wide(number));
@@ -276,7 +272,9 @@ mod tests {
     fn a_long_cell_is_a_problem_of_its_own() {
         let sheet = read(format!("a\n{}\n\"{}\"", "ü".repeat(1000), "x\n".repeat(600))).unwrap();
         assert!(sheet.rows[0].cells[0].is_ok());
-        assert!(sheet.rows[1].cells[0].as_ref().is_err_and(|why| why.contains("1000 characters")));
+        assert!(
+            sheet.rows[1].cells[0].as_ref().is_err_and(|why| **why == Problem::CellTooLong { most: CELL })
+        );
         assert_eq!(sheet.rows.len(), 2);
     }
 
@@ -290,8 +288,11 @@ mod tests {
             "a,b\n\n1,\"closed below\n2,\" x\"\n3,y\n",
             "a,b\n\n1,\"say \"yes\" or no\"\n",
         ] {
-            let told = refusal(wrong);
-            assert!(told.starts_with("row 3 has a quotation mark that is not closed"), "{wrong:?}: {told}");
+            let reported = refusal(wrong);
+            assert!(
+                reported.starts_with("row 3 has a quotation mark that is not closed"),
+                "{wrong:?}: {reported}"
+            );
         }
         let good =
             "a;b\n1;\"two\n\"\"lines\"\"\" \n2;5\" pipe\n3;a \"quoted\" word\n\"\";\"\"\"\"\n4;\"end\"";

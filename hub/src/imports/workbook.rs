@@ -6,6 +6,7 @@ use std::io::Cursor;
 
 use calamine::{DataRef, ExcelDateTime, Reader, Sheet, SheetType, SheetVisible, Xlsx};
 
+use crate::error::Problem;
 use crate::imports::problem::ImportError;
 use crate::imports::rows::{COLUMNS, Cell, Rows, cell, is_empty, too_wide};
 use crate::imports::workbook::bounds::unreadable;
@@ -16,7 +17,7 @@ pub fn read(bytes: &[u8], rows: &mut Rows) -> Result<(), ImportError> {
     let mut book = Xlsx::new(Cursor::new(bytes)).map_err(unreadable)?;
     let seen = |sheet: &&Sheet| sheet.typ == SheetType::WorkSheet && sheet.visible == SheetVisible::Visible;
     let Some(name) = book.sheets_metadata().iter().find(seen).map(|sheet| sheet.name.clone()) else {
-        return Err(ImportError::file("the workbook has no worksheet that can be seen"));
+        return Err(Problem::WorkbookWithoutSheet.into());
     };
     // Cell by cell: a range of the whole sheet would make room for every cell up to the last one,
     // wherever somebody put that.
@@ -56,7 +57,7 @@ fn shown(value: &DataRef<'_>) -> Cell {
         DataRef::DateTime(moment) if moment.is_datetime() => Ok(date(moment)),
         DataRef::DateTime(duration) => Ok(duration.as_f64().to_string()),
         DataRef::DateTimeIso(text) => cell(text.strip_suffix("T00:00:00").unwrap_or(text)),
-        DataRef::Error(error) => Err(format!("holds the error {error}")),
+        DataRef::Error(error) => Err(Box::new(Problem::CellHoldsError { error: error.to_string() })),
         DataRef::Empty => Ok(String::new()),
     }
 }

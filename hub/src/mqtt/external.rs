@@ -55,8 +55,8 @@ pub struct Settings {
     #[serde(default = "default_share")]
     pub share: String,
     /// Who keeps the broker's list of terminals.
-    #[serde(default)]
-    pub guests: AccessListKeeper,
+    #[serde(default, alias = "guests")]
+    pub access_list: AccessListKeeper,
 }
 
 /// Who keeps the broker's list of those who may connect.
@@ -103,7 +103,7 @@ pub struct External {
     events: EventLoop,
     filter: String,
     send: mpsc::Sender<Message>,
-    guests: Option<AccessListEvents>,
+    access_list: Option<AccessListEvents>,
     /// Whether the connection connected: what is published meanwhile would only be old when it does.
     connected: Arc<AtomicBool>,
 }
@@ -135,14 +135,18 @@ impl External {
         let filter = format!("$share/{}/{}", settings.share, topic::ALL_UP);
         let connected = Arc::new(AtomicBool::new(false));
         let publisher = Publisher { route: Route::External(client.clone(), connected.clone()), signer };
-        Ok((Self { client, events, filter, send, guests: None, connected }, publisher, receive))
+        Ok((Self { client, events, filter, send, access_list: None, connected }, publisher, receive))
     }
 
     /// Whoever keeps the broker's list of terminals, to be served beside the connection.
-    pub fn guests(&mut self, pool: PgPool, changed: broadcast::Receiver<Option<DeviceId>>) -> AccessList {
+    pub fn access_list(
+        &mut self,
+        pool: PgPool,
+        changed: broadcast::Receiver<Option<DeviceId>>,
+    ) -> AccessList {
         let (answers, answered) = mpsc::channel(64);
         let (connected, connections) = mpsc::channel(4);
-        self.guests = Some(AccessListEvents { answers, connected });
+        self.access_list = Some(AccessListEvents { answers, connected });
         AccessList { client: self.client.clone(), answers: answered, connected: connections, pool, changed }
     }
 
@@ -159,7 +163,7 @@ impl External {
                     }
                 }
                 Ok(Event::Incoming(Packet::SubAck(answer))) => {
-                    if let Some(desk) = &self.guests {
+                    if let Some(desk) = &self.access_list {
                         let _ = desk.connected.try_send(()); // it is told already
                     }
                     if answer.return_codes.contains(&SubscribeReasonCode::Failure) {
@@ -171,7 +175,7 @@ impl External {
                     self.connected.store(true, Ordering::Release);
                 }
                 Ok(Event::Incoming(Packet::Publish(message))) if message.topic == mosquitto_acl::ANSWERS => {
-                    if let Some(desk) = &self.guests {
+                    if let Some(desk) = &self.access_list {
                         let _ = desk.answers.try_send(message.payload.to_vec()); // nobody waits
                     }
                 }
@@ -193,7 +197,7 @@ impl External {
 
     fn subscribe(&self) -> Result<()> {
         self.client.try_subscribe(&self.filter, QoS::AtLeastOnce)?;
-        if self.guests.is_some() {
+        if self.access_list.is_some() {
             self.client.try_subscribe(mosquitto_acl::ANSWERS, QoS::AtMostOnce)?;
         }
         Ok(())

@@ -75,7 +75,7 @@ impl Rejections {
             reason.downcast_ref::<Rejection>().map_or(RejectionKind::Other, |rejection| rejection.kind);
         *self.counts.lock().entry(kind).or_default() += 1;
         if self.lines.check().is_ok() {
-            warn!(%who, kind = kind.as_str(), reason = format!("{reason:#}"), "REFUSED");
+            warn!(%who, kind = kind.as_str(), reason = format!("{reason:#}"), "rejected");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What is owed to whom: written in the transaction that found it.
+//! Notifications are enqueued in the transaction that detects the event, once per key.
 
 use std::collections::HashMap;
 
@@ -14,12 +14,12 @@ use crate::db::notifications::{Audience, Listeners, NewMessage};
 use crate::db::workdays::Workday;
 use crate::notifications::{Detail, MAIL, Times};
 
-/// Older late arrivals than this are told to nobody.
+/// Late arrivals that are older are not notified.
 const LATE_DAYS: i32 = 2;
-/// Older absences and missing punches than this are told to nobody.
+/// Absences and missing punches that are older are not notified.
 /// A terminal may be silent over a long weekend and the bridge days.
 const CLOSED_DAYS: i32 = 14;
-/// Workdays that one sweep tells of, at most, of each kind; the next goes on.
+/// Workdays of each kind that one sweep takes, at most; the next goes on.
 const SWEPT: i64 = 1000;
 
 /// Who listens to messages of a kind.
@@ -39,7 +39,7 @@ impl From<&Workday> for Detail {
     }
 }
 
-/// Owes word of the late arrivals among workdays; in the transaction that wrote them.
+/// Enqueues notifications of the late arrivals among workdays; in the transaction that wrote them.
 pub async fn enqueue_late(
     conn: &mut PgConnection,
     channels: &Channels,
@@ -51,16 +51,16 @@ pub async fn enqueue_late(
     enqueue(conn, channels, Kind::Late, &late.collect::<Vec<_>>(), now).await
 }
 
-/// Owes word of the absences and missing punches that have become final; in a transaction of its own.
-/// Of what was before yesterday when somebody first listened, nobody is told.
+/// Enqueues notifications of the absences and missing punches that have become final; in a transaction of its own.
+/// Nothing is sent about days before yesterday when somebody first listened.
 pub async fn enqueue_closed(conn: &mut PgConnection, channels: &Channels, now: Timestamp) -> Result<()> {
-    let told = [Kind::Absence, Kind::MissingOut].map(|kind| (kind, listeners(channels, kind)));
-    if !told.iter().any(|(_, listeners)| listeners.mail || listeners.webhook) {
+    let wanted = [Kind::Absence, Kind::MissingOut].map(|kind| (kind, listeners(channels, kind)));
+    if !wanted.iter().any(|(_, listeners)| listeners.mail || listeners.webhook) {
         return Ok(());
     }
     let first = db::notifications::first_date(conn, days_before(now, 1)).await?;
     let since = days_before(now, CLOSED_DAYS).max(first);
-    for (kind, listeners) in told {
+    for (kind, listeners) in wanted {
         if listeners.mail || listeners.webhook {
             let days = db::notifications::closed(conn, kind, listeners, since, now, SWEPT).await?;
             enqueue(conn, channels, kind, &days.iter().collect::<Vec<_>>(), now).await?;
@@ -86,18 +86,18 @@ async fn enqueue(
     let people: Vec<Uuid> = days.iter().map(|day| day.person).collect();
     let audiences = db::notifications::audiences(conn, &people).await?.into_iter();
     let audiences: HashMap<Uuid, Audience> = audiences.map(|one| (one.person, one)).collect();
-    let mut owed = Vec::new();
+    let mut queued = Vec::new();
     for day in days {
         if let Some(audience) = audiences.get(&day.person) {
-            owed.extend(messages(channels, kind, day, audience)?);
+            queued.extend(messages(channels, kind, day, audience)?);
         }
     }
-    Ok(db::notifications::put(conn, &owed, now).await?)
+    Ok(db::notifications::put(conn, &queued, now).await?)
 }
 
 /// One message for each channel and recipient.
 fn messages(channels: &Channels, kind: Kind, day: &Workday, audience: &Audience) -> Result<Vec<NewMessage>> {
-    let (person, told) = (day.person, serde_json::to_value(Detail::from(day))?);
+    let (person, detail) = (day.person, serde_json::to_value(Detail::from(day))?);
     let message = |channel: &str, recipient: Uuid, whom: &str| NewMessage {
         id: Uuid::now_v7(),
         key: format!("{kind}/{person}/{}/{}/{whom}", day.date, day.shift),
@@ -105,16 +105,16 @@ fn messages(channels: &Channels, kind: Kind, day: &Workday, audience: &Audience)
         kind,
         person,
         recipient,
-        detail: told.clone(),
+        detail: detail.clone(),
     };
-    let mut owed = Vec::new();
+    let mut queued = Vec::new();
     if channels.mail {
         let readers = readers(kind, audience).into_iter();
-        owed.extend(readers.map(|reader| message(MAIL, reader, &reader.to_string())));
+        queued.extend(readers.map(|reader| message(MAIL, reader, &reader.to_string())));
     }
     let webhooks = channels.webhooks.iter().filter(|(_, kinds)| kinds.contains(&kind));
-    owed.extend(webhooks.map(|(name, _)| message(name, person, name)));
-    Ok(owed)
+    queued.extend(webhooks.map(|(name, _)| message(name, person, name)));
+    Ok(queued)
 }
 
 /// Who gets a letter: the person and their manager, unless they have no address or want none.
@@ -165,8 +165,8 @@ mod tests {
     }
 
     fn keys(channels: &Channels, audience: &Audience) -> Vec<String> {
-        let owed = messages(channels, Kind::Late, &day(), audience).expect("messages");
-        owed.into_iter().map(|message| message.key).collect()
+        let queued = messages(channels, Kind::Late, &day(), audience).expect("messages");
+        queued.into_iter().map(|message| message.key).collect()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The workers that send what is owed, one for each channel.
+//! The workers that send queued messages, one for each channel.
 
 use std::time::{Duration, Instant};
 
@@ -99,8 +99,8 @@ impl Carrier {
     }
 }
 
-/// Sends what is owed until it is told to stop. What is under way then is finished first.
-/// `wake` changes when something is owed.
+/// Sends queued messages until it is told to stop. What is under way then is finished first.
+/// `wake` changes when a message is queued.
 pub async fn run(
     pool: PgPool,
     sender: Sender,
@@ -168,7 +168,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Waits, whatever is owed meanwhile.
+    /// Waits, whatever is queued meanwhile.
     async fn pause(&mut self, duration: Duration) {
         self.carrier.rest().await;
         tokio::select! {
@@ -177,7 +177,7 @@ impl Worker {
         }
     }
 
-    /// Waits until something is owed, but no longer than `lull`.
+    /// Waits until a message is queued, but no longer than `lull`.
     async fn wait(&mut self, lull: Duration) -> Result<()> {
         self.carrier.rest().await;
         tokio::select! {
@@ -204,7 +204,7 @@ impl Worker {
     }
 
     /// Claims one message and looks up what it says, or drops it: in one transaction, so that nobody
-    /// owes it anew between the look and the drop, and takes it for owed.
+    /// enqueues it again between the look and the drop, and takes it for queued.
     async fn take(&self) -> Result<Taken> {
         let hold = self.carrier.patience() + MARGIN;
         let mut transaction = self.pool.begin().await?;
@@ -254,7 +254,7 @@ impl Worker {
         match outcome {
             Ok(()) => {
                 db::notifications::sent(&mut conn, id).await?;
-                info!(%id, channel, kind, "told");
+                info!(%id, channel, kind, "notification sent");
             }
             Err(Unsent::Dropped(reason)) => {
                 db::notifications::give_up(&mut conn, claimed, reason, false).await?;
@@ -327,7 +327,7 @@ async fn look_up(
     }))
 }
 
-/// Why a message has become pointless since it was owed, if it has.
+/// Why a message has become pointless since it was queued, if it has.
 fn pointless(claimed: &Leased, kind: Kind, facts: &Facts, by_mail: bool) -> Option<&'static str> {
     let theirs = claimed.person == claimed.recipient || facts.manager == Some(claimed.recipient);
     if !holds(kind, facts) {

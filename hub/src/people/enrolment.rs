@@ -8,7 +8,8 @@ use std::sync::{Arc, LazyLock};
 use anyhow::Context;
 use futures_util::TryStreamExt;
 use models::photo::{PhotoError, embed_photo};
-use models::{Embedding, Eyes, Frame, Gallery, Identifier, Template};
+use models::quality::NARROWEST;
+use models::{Embedding, Eyes, Flaw, Frame, Gallery, Identifier, Template};
 use serde::Serialize;
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -239,12 +240,25 @@ async fn embed(models: Option<PathBuf>, photos: Vec<Photo>) -> Result<Faces, Err
 
 /// Why a photo can't be used. Its name is often a person's: it is told to the one who sent it, and not logged.
 fn unusable(photo: &str, reason: PhotoError) -> Error {
-    match reason {
-        PhotoError::Eyes(error) if !matches!(error, models::Error::Picture(_)) => {
-            anyhow::anyhow!("a photo could not be looked at: {error}").into()
+    let photo = photo.to_owned();
+    let problem = match reason {
+        PhotoError::NoFace => Problem::PhotoWithoutFace { photo },
+        PhotoError::SeveralFaces(faces) => Problem::PhotoWithSeveralFaces { photo, faces },
+        PhotoError::Turned => Problem::PhotoSideways { photo },
+        PhotoError::Poor(Flaw::Small) => Problem::PhotoFaceSmall { photo, least: NARROWEST as u32 },
+        PhotoError::Poor(Flaw::Turned) => Problem::PhotoFaceTurned { photo },
+        PhotoError::Poor(Flaw::Dark) => Problem::PhotoTooDark { photo },
+        PhotoError::Poor(Flaw::Bright) => Problem::PhotoOverexposed { photo },
+        PhotoError::Poor(Flaw::Blurred) => Problem::PhotoBlurred { photo },
+        PhotoError::Poor(Flaw::Covered) => Problem::PhotoFaceCovered { photo },
+        PhotoError::Eyes(error @ models::Error::Picture(_)) => {
+            Problem::PhotoUnreadable { photo, reason: error.to_string() }
         }
-        reason => Problem::PhotoUnusable { photo: photo.to_owned(), reason: reason.to_string() }.into(),
-    }
+        PhotoError::Eyes(error) => {
+            return anyhow::anyhow!("a photo could not be looked at: {error}").into();
+        }
+    };
+    problem.into()
 }
 
 /// Reads photos from files.

@@ -11,10 +11,10 @@ use crate::db;
 use crate::db::people::{Person, Sought};
 use crate::error::Problem;
 use crate::i18n::Language;
-use crate::imports::fields::{Column, Fields, quoted};
-use crate::imports::{Change, Difference, ImportError, Importer, OWN, Outcome, Problems, Run, people_with};
+use crate::imports::fields::{Column, Fields, clipped};
+use crate::imports::{Change, Difference, ImportError, Importer, Outcome, Problems, Run, people_with};
 use crate::people::profile::{EMAIL, is_address};
-use crate::text::{NAME, SHORT_NAME, UnknownWord};
+use crate::text::{NAME, SHORT_NAME};
 
 /// What a row says.
 pub struct Draft {
@@ -31,7 +31,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Reads a row; what is no good has been told and is left out.
+    /// Reads a row; what is no good has been reported and is left out.
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let number = fields.number("number");
         let draft = Self {
@@ -81,8 +81,8 @@ impl Draft {
     fn check_site(&self, site: &str, known: &Known, problems: &mut Problems) {
         if !known.sites.contains(site) {
             let there: Vec<&str> = known.sites.iter().take(10).map(String::as_str).collect();
-            let reason = format!("there is no site {}; there are {}", quoted(site), there.join(", "));
-            problems.add(self.row, "site", reason);
+            let problem = Problem::RowSiteUnknown { site: clipped(site), known: there.join(", ") };
+            problems.add(self.row, "site", problem);
         }
     }
 
@@ -93,12 +93,11 @@ impl Draft {
         problems: &mut Problems,
     ) -> Option<String> {
         if manager == self.number {
-            problems.add(self.row, "manager", "nobody is their own manager");
+            problems.add(self.row, "manager", Problem::OwnManager);
             return None;
         }
         if !ids.contains_key(manager) {
-            let reason = format!("no employee has the number {}, here or in this file", quoted(manager));
-            problems.add(self.row, "manager", reason);
+            problems.add(self.row, "manager", Problem::ManagerUnknown { number: clipped(manager) });
             return None;
         }
         Some(manager.to_owned())
@@ -109,11 +108,8 @@ impl Draft {
         if let (Some(from), Some(to)) = (new.employed_from, new.employed_to)
             && from > to
         {
-            let known = |said: Option<Date>| if said.is_some() { "" } else { ", as it is known" };
-            let (from_known, to_known) = (known(self.employed_from), known(self.employed_to));
             let column = if self.employed_from.is_some() { "employed_from" } else { "employed_to" };
-            let reason = format!("employed_from ({from}{from_known}) is after employed_to ({to}{to_known})");
-            problems.add(self.row, column, reason);
+            problems.add(self.row, column, Problem::EmploymentReversed { from: from.0, to: to.0 });
         }
     }
 }
@@ -123,16 +119,18 @@ fn email(fields: &mut Fields<'_>) -> Option<String> {
     if is_address(&text) {
         return Some(text);
     }
-    fields.problem("email", format!("{} is no e-mail address", quoted(&text)));
+    fields.problem("email", Problem::EmailInvalid { most: EMAIL });
     None
 }
 
 fn language(fields: &mut Fields<'_>) -> Option<Language> {
     let text = fields.text("language", SHORT_NAME).ok()??;
-    text.to_lowercase()
-        .parse()
-        .map_err(|error| fields.problem("language", UnknownWord::to_string(&error)))
-        .ok()
+    let language = text.to_lowercase().parse().ok();
+    if language.is_none() {
+        let known = Language::ALL.iter().map(|language| language.as_str()).collect::<Vec<_>>().join(", ");
+        fields.problem("language", Problem::LanguageUnknown { language: clipped(&text), known });
+    }
+    language
 }
 
 /// What the database knows of what the file speaks of.
@@ -152,8 +150,8 @@ pub struct Plan {
     /// Of new ones and others: what to make if it is not there.
     departments: BTreeSet<String>,
     /// What the audit will say of each person.
-    told_added: Vec<(Uuid, Value)>,
-    told_changed: Vec<(Uuid, Value)>,
+    audit_added: Vec<(Uuid, Value)>,
+    audit_changed: Vec<(Uuid, Value)>,
     /// Whose site or employment changed.
     moved: Vec<Uuid>,
 }
@@ -200,17 +198,17 @@ impl Importer for Plan {
         own: Option<Uuid>,
         mut problems: Problems,
     ) -> Result<Self, ImportError> {
-        tell_repetitions(drafts, &mut problems);
+        report_repetitions(drafts, &mut problems);
         let ids = ids(drafts, known);
         let mut plan = Self::default();
         for draft in drafts {
             let old = known.people.get(&draft.number);
             let new = draft.apply(old, known, &ids, &mut problems);
             if own.is_some_and(|own| new.id == own) && old.is_some_and(|old| moves(old, &new)) {
-                problems.add(draft.row, "number", OWN);
+                problems.add(draft.row, "number", Problem::RowOwnDays);
             }
             if own.is_some_and(|own| new.id == own) && old.is_some_and(|old| old.manager != new.manager) {
-                problems.add(draft.row, "manager", OWN_MANAGER);
+                problems.add(draft.row, "manager", Problem::RowOwnManager);
             }
             plan.note(draft.row, old, new);
         }
@@ -230,8 +228,8 @@ impl Importer for Plan {
         if written != (self.added.len() + self.changed.len()) as u64 {
             return Err(Problem::ChangedMeanwhile.into()); // a site was renamed
         }
-        db::audit::record_many(conn, run.by, "person.add", &self.told_added).await?;
-        db::audit::record_many(conn, run.by, "person.change", &self.told_changed).await?;
+        db::audit::record_many(conn, run.by, "person.add", &self.audit_added).await?;
+        db::audit::record_many(conn, run.by, "person.change", &self.audit_changed).await?;
         let jobs: Vec<_> = self.moved.iter().map(|person| run.extent.whole(*person)).collect();
         db::recompute_queue::ask(conn, &jobs).await?;
         Ok(())
@@ -253,9 +251,9 @@ impl Plan {
             self.departments.extend(new.department.clone());
         }
         if old.is_none() {
-            self.told_added.push((new.id, json!({"number": new.number})));
+            self.audit_added.push((new.id, json!({"number": new.number})));
         } else {
-            self.told_changed.push((new.id, json!({"number": new.number, "columns": columns})));
+            self.audit_changed.push((new.id, json!({"number": new.number, "columns": columns})));
         }
         if old.is_some_and(|old| moves(old, &new)) {
             self.moved.push(new.id);
@@ -268,12 +266,12 @@ impl Plan {
 }
 
 /// A number says one thing in a file.
-fn tell_repetitions(drafts: &[Draft], problems: &mut Problems) {
+fn report_repetitions(drafts: &[Draft], problems: &mut Problems) {
     let mut rows: HashMap<&str, u32> = HashMap::with_capacity(drafts.len());
     for draft in drafts {
         if let Some(other) = rows.insert(&draft.number, draft.row) {
-            let reason = format!("{} stands in row {other} already", quoted(&draft.number));
-            problems.add(draft.row, "number", reason);
+            let problem = Problem::RowRepeats { number: clipped(&draft.number), row: other };
+            problems.add(draft.row, "number", problem);
         }
     }
 }
@@ -287,9 +285,6 @@ fn ids<'a>(drafts: &'a [Draft], known: &'a Known) -> HashMap<&'a str, Uuid> {
     }
     ids
 }
-
-/// Of rows about whoever imports them.
-const OWN_MANAGER: &str = "nobody changes their own manager: ask somebody else";
 
 /// Whether somebody's days are others with this.
 fn moves(old: &Person, new: &Person) -> bool {
@@ -354,7 +349,7 @@ mod tests {
         Plan::plan(&drafts, &known, own, problems)
     }
 
-    fn told(text: &str) -> Vec<String> {
+    fn reported(text: &str) -> Vec<String> {
         let error = plan(text).err().expect("problems");
         error.to_string().lines().map(str::to_owned).collect()
     }
@@ -402,26 +397,26 @@ mod tests {
     fn nobody_moves_themselves() {
         let ada = Some(ada().id);
         let moves = "number,name,site\n1002,Bob,\n1001,Ada,Berlin\n1003,Cleo,\n";
-        let told = plan_by(ada, moves).err().expect("problems").to_string();
-        assert_eq!(told, format!("row 3, column number: {OWN}"));
+        let reported = plan_by(ada, moves).err().expect("problems").to_string();
+        assert_eq!(reported, format!("row 3, column number: {}", Problem::RowOwnDays));
         assert!(plan_by(ada, "number,name,employed_to\n1001,Ada,2030-01-01\n").is_err());
-        let told = plan_by(ada, "number,name,manager\n1002,Bob,\n1001,Ada,1002\n")
+        let reported = plan_by(ada, "number,name,manager\n1002,Bob,\n1001,Ada,1002\n")
             .err()
             .expect("problems")
             .to_string();
-        assert_eq!(told, format!("row 3, column manager: {OWN_MANAGER}"));
+        assert_eq!(reported, format!("row 3, column manager: {}", Problem::RowOwnManager));
         assert!(plan_by(ada, "number,name,email\n1001,Ada L.,a@example.org\n").is_ok());
         assert!(plan_by(Some(Uuid::from_u128(9)), moves).is_ok());
     }
 
     #[test]
     fn a_number_is_no_fraction() {
-        let told = told("number,name,manager\n1001.0,Ada,1002.0\n");
+        let reported = reported("number,name,manager\n1001.0,Ada,1002.0\n");
         let expected = [
             "row 2, column number: 1001.0: write it without .0, as text",
             "row 2, column manager: 1002.0: write it without .0, as text",
         ];
-        assert_eq!(told, expected);
+        assert_eq!(reported, expected);
     }
 
     #[test]
@@ -433,22 +428,22 @@ mod tests {
             1003,Cleo,a@b@c,,,,,\n";
         let expected = [
             "row 2, column name: is empty",
-            "row 2, column email: \"ada\" is no e-mail address",
+            "row 2, column email: write NAME@HOST, at most 254 characters",
             "row 2, column language: \"english\" is none of en, de",
             "row 2, column employed_from: \"2026-02-30\" is no date: write YYYY-MM-DD",
             "row 2, column site: there is no site \"Bonn\"; there are Berlin, Main",
             "row 2, column manager: nobody is their own manager",
-            "row 2, column employed_to: employed_from (2020-01-01, as it is known) is after employed_to (2019-12-31)",
+            "row 2, column employed_to: employed_from (2020-01-01) is after employed_to (2019-12-31)",
             "row 3, column number: is empty",
             "row 4, column manager: no employee has the number \"9\", here or in this file",
             "row 4, column employed_from: employed_from (2026-01-02) is after employed_to (2026-01-01)",
-            "row 5, column email: \"a@b@c\" is no e-mail address",
+            "row 5, column email: write NAME@HOST, at most 254 characters",
             "row 5, column number: \"1003\" stands in row 4 already",
         ];
-        let told = told(text);
-        assert_eq!(told.len(), expected.len(), "{told:#?}");
-        for (told, expected) in told.iter().zip(expected) {
-            assert!(told.starts_with(expected), "{told} instead of {expected}");
+        let reported = reported(text);
+        assert_eq!(reported.len(), expected.len(), "{reported:#?}");
+        for (reported, expected) in reported.iter().zip(expected) {
+            assert!(reported.starts_with(expected), "{reported} instead of {expected}");
         }
     }
 }

@@ -12,8 +12,9 @@ use uuid::Uuid;
 use crate::date::Date;
 use crate::db;
 use crate::db::imports::Piece;
-use crate::imports::dates::{PersonDates, tell_overlaps};
-use crate::imports::fields::{Column, Fields, quoted};
+use crate::error::Problem;
+use crate::imports::dates::{PersonDates, report_overlaps};
+use crate::imports::fields::{Column, Fields, clipped};
 use crate::imports::{Change, Difference, ImportError, Importer, Outcome, Problems, Run, people_with};
 use crate::text::SHORT_NAME;
 
@@ -84,7 +85,7 @@ impl Importer for Plan {
         own: Option<Uuid>,
         mut problems: Problems,
     ) -> Result<Self, ImportError> {
-        tell_overlaps(drafts.iter().map(|draft| &draft.of), &mut problems);
+        report_overlaps(drafts.iter().map(|draft| &draft.of), &mut problems);
         let mut timelines = Timelines::of(known);
         let mut plan = Self::default();
         for draft in drafts {
@@ -157,7 +158,7 @@ impl<'a> Request<'a> {
         let person = draft.of.person(&known.people, own, problems);
         let schedule = draft.schedule.as_ref().and_then(|name| known.schedules.get(name).copied());
         if let (Some(name), None) = (&draft.schedule, schedule) {
-            problems.add(*row, "schedule", format!("there is no schedule {}", quoted(name)));
+            problems.add(*row, "schedule", Problem::ScheduleUnknown { schedule: clipped(name) });
         }
         let ((from, to), number) = ((*dates)?, number.as_deref()?);
         Some(Self { row: *row, number, person: person?, schedule: schedule?, from, to })
@@ -256,8 +257,8 @@ impl Timelines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::imports::Upload;
     use crate::imports::fields::Table;
-    use crate::imports::{OWN, Upload};
 
     fn date(year: i16, month: i8, day: i8) -> Date {
         jiff::civil::date(year, month, day).into()
@@ -367,7 +368,7 @@ mod tests {
     fn nobody_plans_their_own_days() {
         let text = "number,schedule,from\n1001,Late,2026-03-01\n";
         let problems = plan_by(Some(ADA), text, &[]).err().expect("problems").to_string();
-        assert_eq!(problems, format!("row 2, column number: {OWN}"));
+        assert_eq!(problems, format!("row 2, column number: {}", Problem::RowOwnDays));
         assert!(plan_by(Some(Uuid::from_u128(9)), text, &[]).is_ok());
     }
 
@@ -384,7 +385,7 @@ mod tests {
             "row 2, column from: \"2026-02-30\" is no date",
             "row 2, column number: no employee has the number \"9\": import people first",
             "row 2, column schedule: there is no schedule \"Night\"",
-            "row 4, column to: 2026-01-31 is before from, 2026-02-01",
+            "row 4, column from: 2026-02-01 is after to, 2026-01-31",
             "row 5, column from: its dates overlap with those of row 3",
         ];
         assert_eq!(problems.len(), expected.len(), "{problems:#?}");

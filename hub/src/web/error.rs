@@ -72,15 +72,9 @@ pub struct FieldProblem {
 #[serde(transparent)]
 pub struct Code(pub String);
 
-/// What has no problem of its own: the framework's refusals, a cell of a file, what went wrong in the hub.
-const OTHER_CODES: [&str; 6] = [
-    "cell-invalid",
-    "internal",
-    "method-not-allowed",
-    "request-invalid",
-    "too-large",
-    "unsupported-media-type",
-];
+/// What has no problem of its own: the framework's refusals, what went wrong in the hub.
+const OTHER_CODES: [&str; 5] =
+    ["internal", "method-not-allowed", "request-invalid", "too-large", "unsupported-media-type"];
 
 impl PartialSchema for Code {
     fn schema() -> RefOr<Schema> {

@@ -8,6 +8,7 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 use zip::ZipArchive;
 
+use crate::error::Problem;
 use crate::imports::problem::ImportError;
 
 /// Bytes of all that is packed in a workbook, at most.
@@ -31,7 +32,7 @@ pub fn check(bytes: &[u8]) -> Result<(), ImportError> {
 fn check_within(bytes: &[u8], most: u64) -> Result<(), ImportError> {
     // Before anything makes room for them.
     if bytes.windows(ENTRY.len()).filter(|window| *window == ENTRY).count() > ENTRIES {
-        return Err(too_much(&format!("has more than {ENTRIES} parts")));
+        return Err(Problem::WorkbookTooManyParts { most: ENTRIES }.into());
     }
     let mut book = ZipArchive::new(Cursor::new(bytes)).map_err(unreadable)?;
     let mut left = most;
@@ -45,19 +46,14 @@ fn check_within(bytes: &[u8], most: u64) -> Result<(), ImportError> {
             .get_ref()
             .limit()
             .checked_sub(1)
-            .ok_or_else(|| too_much(&format!("has more than {} MiB when it is unpacked", most >> 20)))?;
+            .ok_or(Problem::WorkbookTooLarge { mebibytes: most >> 20 })?;
     }
     Ok(())
 }
 
 /// A workbook is not what its reader takes.
 pub fn unreadable(error: impl std::fmt::Display) -> ImportError {
-    let way_out = "save it again as .xlsx or as CSV UTF-8";
-    ImportError::file(format!("the workbook can't be read ({error}): {way_out}"))
-}
-
-fn too_much(what: &str) -> ImportError {
-    ImportError::file(format!("the workbook {what}: copy its rows into a new one, or save them as CSV UTF-8"))
+    Problem::WorkbookUnreadable { reason: error.to_string() }.into()
 }
 
 /// Measures an entry as far as it is XML; its reader gets no further.
@@ -105,11 +101,11 @@ impl Found {
             _ => {}
         }
         if self.texts > TEXTS {
-            return Err(too_much(&format!("has more than {TEXTS} texts")));
+            return Err(Problem::WorkbookTooManyTexts { most: TEXTS }.into());
         }
         // Each format has its own copy of the name of its font and of how it shows numbers.
         if self.definitions > DEFINITIONS || self.formats.saturating_mul(self.longest) > COPIES {
-            return Err(too_much("has too many formats or links"));
+            return Err(Problem::WorkbookTooComplex.into());
         }
         Ok(())
     }

@@ -9,7 +9,8 @@ use uuid::Uuid;
 use crate::date::Date;
 use crate::db;
 use crate::db::leave::LeaveDay;
-use crate::imports::dates::{PersonDates, tell_overlaps};
+use crate::error::Problem;
+use crate::imports::dates::{PersonDates, report_overlaps};
 use crate::imports::fields::{Column, Fields};
 use crate::imports::{Change, Difference, ImportError, Importer, Outcome, Problems, Run, people_with};
 
@@ -47,7 +48,7 @@ impl Draft {
 fn dates(fields: &mut Fields<'_>) -> PersonDates {
     let mut of = PersonDates::read(fields, |from| from);
     if of.dates.is_some_and(|(from, to)| count(from, to) > ROW_DAYS) {
-        fields.problem("to", format!("a row has at most {ROW_DAYS} days: write it as several"));
+        fields.problem("to", Problem::RowTooManyDays { most: ROW_DAYS });
         of.dates = None;
     }
     of
@@ -97,7 +98,7 @@ impl Importer for Plan {
         let days =
             ranges.clone().fold(0usize, |sum, (from, to)| sum.saturating_add(count(from, to) as usize));
         if days > FILE_DAYS {
-            return Err(ImportError::file(format!("the file has more than {FILE_DAYS} days: divide it")));
+            return Err(Problem::FileHasTooManyDays { most: FILE_DAYS }.into());
         }
         let numbers = drafts.iter().filter_map(|draft| draft.of.number.clone()).collect();
         let people = people_with(conn, run, numbers).await?;
@@ -117,7 +118,7 @@ impl Importer for Plan {
         own: Option<Uuid>,
         mut problems: Problems,
     ) -> Result<Self, ImportError> {
-        tell_overlaps(drafts.iter().map(|draft| &draft.of), &mut problems);
+        report_overlaps(drafts.iter().map(|draft| &draft.of), &mut problems);
         let mut plan = Self::default();
         for draft in drafts {
             if let Some(person) = draft.of.person(&known.people, own, &mut problems) {
@@ -195,8 +196,8 @@ fn common(mut texts: impl Iterator<Item = String>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::imports::Upload;
     use crate::imports::fields::Table;
-    use crate::imports::{OWN, Upload};
 
     fn date(year: i16, month: i8, day: i8) -> Date {
         jiff::civil::date(year, month, day).into()
@@ -265,7 +266,7 @@ mod tests {
     fn nobody_takes_leave_alone() {
         let text = "number,from\n1001,2026-01-05\n";
         let problems = plan_by(Some(ADA), text, &[]).err().expect("problems").to_string();
-        assert_eq!(problems, format!("row 2, column number: {OWN}"));
+        assert_eq!(problems, format!("row 2, column number: {}", Problem::RowOwnDays));
         assert!(plan_by(Some(Uuid::from_u128(9)), text, &[]).is_ok());
     }
 
