@@ -4,7 +4,9 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::response::Response;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
-use utoipa::openapi::{Components, ContentBuilder, OpenApi, Ref, RefOr, SecurityRequirement, Server, Tag};
+use utoipa::openapi::{
+    Components, ContentBuilder, Deprecated, OpenApi, Ref, RefOr, SecurityRequirement, Server, Tag,
+};
 
 use crate::web::error::PROBLEM_JSON;
 use crate::web::session::COOKIE;
@@ -24,6 +26,9 @@ const TAGS: [(&str, &str, &[&str]); 12] = [
     ("terminals", "Devices at doors: pairing, settings, commands", &["terminals", "claims"]),
     ("operations", "Imports and notifications", &["imports", "notifications"]),
 ];
+
+/// What answers for one release more.
+const DEPRECATED: [&str; 2] = ["/api/v1/timesheet", "/api/v1/timesheet.csv"];
 
 /// Answers that many operations give.
 const PROBLEMS: [(&str, &str, &str); 7] = [
@@ -51,6 +56,7 @@ pub fn complete(document: &mut OpenApi) {
         let methods = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
         for operation in methods.into_iter().flatten() {
             operation.tags = Some(vec![tag_of(path).to_owned()]);
+            operation.deprecated = DEPRECATED.contains(&path.as_str()).then_some(Deprecated::True);
             add_problems(operation, path);
         }
     }
