@@ -96,7 +96,7 @@ async fn notices(app: &App, actor: &Actor, date: Date) -> Result<Vec<String>, Ap
         return Ok(Vec::new());
     }
     let filter = Filter::between(date.plus(-NOTICED_DAYS), date);
-    let mut conn = app.pool.acquire().await.map_err(anyhow::Error::from)?;
+    let mut conn = app.pool.acquire().await?;
     Ok(silence::silent(&mut conn, &filter, clock::now()).await?.into_iter().map(|row| row.notice).collect())
 }
 

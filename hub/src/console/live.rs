@@ -60,9 +60,8 @@ pub async fn live(
         .streams
         .take(accounts::token_hash(&token))
         .ok_or_else(|| ApiError::from(Problem::TooManyStreams { most: STREAMS }).after(LONGEST.as_secs()))?;
-    let mut conn = app.pool.acquire().await.map_err(anyhow::Error::from)?;
-    let audited = db::audit::record(&mut conn, &actor.name, "report.live", "today", json!({})).await;
-    audited.map_err(anyhow::Error::from)?;
+    let mut conn = app.pool.acquire().await?;
+    db::audit::record(&mut conn, &actor.name, "report.live", "today", json!({})).await?;
     drop(conn);
     let (send, receive) = mpsc::channel(4);
     // Ends with its browser, its session, the hub, or after ten minutes: nobody has to wait for it.

@@ -113,11 +113,10 @@ pub async fn get_report(
     let shape = parameters.format.unwrap_or_default();
     let detail = json!({"from": question.filter.from.to_string(), "to": question.filter.to.to_string(),
         "number": question.filter.number, "department": question.filter.department, "site": question.filter.site});
-    let mut conn = app.pool.acquire().await.map_err(anyhow::Error::from)?;
+    let mut conn = app.pool.acquire().await?;
     exists(&mut conn, &caller.0, &question.filter).await?;
     let action = format!("report.{}", report.as_str());
-    let audited = db::audit::record(&mut conn, &caller.0.name, &action, report.as_str(), detail).await;
-    audited.map_err(anyhow::Error::from)?;
+    db::audit::record(&mut conn, &caller.0.name, &action, report.as_str(), detail).await?;
     if let Some(limit) = parameters.limit {
         if shape != Shape::Json {
             return Err(Problem::PagesAreJson.of("limit").into());

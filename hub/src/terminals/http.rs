@@ -53,8 +53,8 @@ pub struct Rejections {
 #[utoipa::path(get, path = "/terminals", responses((status = 200, body = [Terminal])))]
 pub async fn list_terminals(State(app): State<App>, caller: Caller) -> Result<Json<Vec<Terminal>>, ApiError> {
     caller.staff()?;
-    let mut conn = app.pool.acquire().await.map_err(anyhow::Error::from)?;
-    Ok(Json(db::terminals::list(&mut conn, app.zone_name()).await.map_err(anyhow::Error::from)?))
+    let mut conn = app.pool.acquire().await?;
+    Ok(Json(db::terminals::list(&mut conn, app.zone_name()).await?))
 }
 
 /// Say where a terminal hangs and which way its door is used.
