@@ -11,13 +11,13 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
-use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::date::Timestamp;
 use crate::db;
 use crate::db::accounts::Account;
 use crate::error::{Error, Problem};
+use crate::person::PersonId;
 
 pub use crate::db::accounts::{Actor, Role};
 
@@ -44,7 +44,7 @@ impl Actor {
     /// Whose data they may see.
     pub fn scope(&self) -> Scope {
         // Without a person (which the database does not allow) they see nobody.
-        let themselves = Some(self.person.unwrap_or_default());
+        let themselves = Some(self.person.unwrap_or(PersonId::NOBODY));
         match self.role {
             Role::Admin | Role::Hr => Scope::default(),
             Role::Manager => Scope { manager: themselves, own: None },
@@ -53,7 +53,7 @@ impl Actor {
     }
 
     /// Who they are: somebody may have two accounts, so only people ask and decide.
-    pub fn somebody(&self) -> Result<Uuid, Error> {
+    pub fn somebody(&self) -> Result<PersonId, Error> {
         self.person.ok_or_else(|| {
             let (account, role) = (self.name.clone(), self.role.to_string());
             Problem::AccountWithoutPerson { account, role }.into()
@@ -61,7 +61,7 @@ impl Actor {
     }
 
     /// Who they are, if they are somebody else than the one whose days they decide about.
-    pub fn somebody_else(&self, person: Uuid) -> Result<Uuid, Error> {
+    pub fn somebody_else(&self, person: PersonId) -> Result<PersonId, Error> {
         let decider = self.somebody()?;
         if decider == person {
             return Err(Problem::OwnDecision.into());
@@ -74,14 +74,14 @@ impl Actor {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     /// The people of this manager, and the manager.
-    pub manager: Option<Uuid>,
+    pub manager: Option<PersonId>,
     /// This person.
-    pub own: Option<Uuid>,
+    pub own: Option<PersonId>,
 }
 
 impl Scope {
     /// Whether it holds a person, who has such a manager.
-    pub fn holds(self, person: Uuid, manager: Option<Uuid>) -> bool {
+    pub fn holds(self, person: PersonId, manager: Option<PersonId>) -> bool {
         let among_people = self.manager.is_none_or(|boss| person == boss || manager == Some(boss));
         among_people && self.own.is_none_or(|own| person == own)
     }
@@ -190,13 +190,14 @@ pub async fn log_out(pool: &PgPool, token: &str) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn actor(role: Role, person: Option<Uuid>) -> Actor {
+    fn actor(role: Role, person: Option<PersonId>) -> Actor {
         Actor { name: "somebody".into(), role, person }
     }
 
     #[test]
     fn managers_see_their_people_and_employees_themselves() {
-        let (boss, worker, stranger) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
+        let (boss, worker, stranger) =
+            (PersonId::from_u128(1), PersonId::from_u128(2), PersonId::from_u128(3));
         let seen = |actor: &Actor| {
             [(boss, None), (worker, Some(boss)), (stranger, Some(worker))]
                 .map(|(person, manager)| actor.scope().holds(person, manager))

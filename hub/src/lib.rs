@@ -15,6 +15,7 @@ mod limits;
 mod mqtt;
 mod notifications;
 mod people;
+mod person;
 mod punches;
 mod reports;
 mod schedules;

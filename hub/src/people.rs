@@ -8,17 +8,17 @@ pub mod profile;
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
-use uuid::Uuid;
 
 use crate::access::seen_by;
 use crate::accounts::Actor;
 use crate::db;
 use crate::db::people::{Person, Sought};
 use crate::error::{Error, Problem, check_text};
+use crate::person::PersonId;
 use crate::text::{NAME, NUMBER};
 
 /// Adds a person.
-pub async fn add(pool: &PgPool, actor: &Actor, number: &str, name: &str) -> Result<Uuid, Error> {
+pub async fn add(pool: &PgPool, actor: &Actor, number: &str, name: &str) -> Result<PersonId, Error> {
     check_text("number", number, NUMBER)?;
     check_text("name", name, NAME)?;
     let mut transaction = pool.begin().await?;

@@ -27,6 +27,7 @@ use crate::db;
 use crate::db::boots::Undated;
 use crate::db::punches::{Arrival, DeadLetter, Number, Stream};
 use crate::db::recompute_queue::Job;
+use crate::person::PersonId;
 use crate::punches::classify::{Classified, sort};
 
 /// Records that a batch may hold: a terminal sends fewer.
@@ -233,9 +234,9 @@ async fn store(conn: &mut PgConnection, fresh: Vec<Classified>, now: Timestamp) 
             Classified::Dead(letter) => dead.push(letter),
         }
     }
-    let people: Vec<Uuid> =
+    let people: Vec<PersonId> =
         punches.iter().chain(undated.iter().map(|punch| &punch.arrival)).map(|punch| punch.person).collect();
-    let existing: HashSet<Uuid> = db::people::existing(conn, &people).await?.into_iter().collect();
+    let existing: HashSet<PersonId> = db::people::existing(conn, &people).await?.into_iter().collect();
     let known = |punch: &Arrival| existing.contains(&punch.person);
     let (mut punches, unknown): (Vec<_>, Vec<_>) = punches.into_iter().partition(|punch| known(punch));
     let (undated, nobodys): (Vec<_>, Vec<_>) = undated.into_iter().partition(|punch| known(&punch.arrival));
@@ -314,7 +315,7 @@ pub async fn date_waiting(conn: &mut PgConnection, device: &str) -> Result<usize
 }
 
 /// The days that a punch may touch: its date in any zone.
-fn days(person: Uuid, at_us: i64) -> Job {
+fn days(person: PersonId, at_us: i64) -> Job {
     let date =
         Timestamp(jiff::Timestamp::from_microsecond(at_us).unwrap_or_default()).date_in(&TimeZone::UTC);
     Job { person, from: date.plus(-1), to: date.plus(1) }

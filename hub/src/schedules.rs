@@ -18,7 +18,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::accounts::Actor;
 use crate::date::{Date, Timestamp};
@@ -26,6 +25,7 @@ use crate::db;
 use crate::db::recompute_queue::{Job, Whose};
 use crate::error::Error;
 use crate::limits::Permit;
+use crate::person::PersonId;
 use crate::workdays::horizon::{AHEAD, REACH, horizon};
 use crate::workdays::{self, Tally};
 
@@ -71,7 +71,7 @@ pub struct Effect {
 #[derive(Clone, Copy, Debug)]
 pub enum Touched<'a> {
     /// One person's.
-    Person(Uuid),
+    Person(PersonId),
     /// Many people's.
     Many(Whose<'a>),
 }

@@ -23,7 +23,6 @@ use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::watch;
 use tracing::{info, warn};
-use uuid::Uuid;
 
 use crate::date::{Date, Timestamp};
 use crate::db::channels::Channels;
@@ -31,6 +30,7 @@ use crate::db::pay_periods::AdjustmentState;
 use crate::db::recompute_queue::{Job, Whose};
 use crate::db::workdays::Workday;
 use crate::notifications;
+use crate::person::PersonId;
 use crate::workdays::facts::KnownFacts;
 use crate::{clock, date, db};
 
@@ -145,7 +145,7 @@ pub async fn work(pool: &PgPool, policy: &Policy, channels: &Channels) -> Result
 /// Computes what one person's jobs ask for.
 async fn one(
     pool: &PgPool,
-    person: Uuid,
+    person: PersonId,
     policy: &Policy,
     channels: &Channels,
     now: Timestamp,
@@ -217,12 +217,12 @@ pub async fn preview(
 }
 
 /// People by the range of dates that something touched.
-fn grouped(jobs: &[Job]) -> BTreeMap<(Date, Date), Vec<Uuid>> {
-    let mut of_person: HashMap<Uuid, Vec<(Date, Date)>> = HashMap::new();
+fn grouped(jobs: &[Job]) -> BTreeMap<(Date, Date), Vec<PersonId>> {
+    let mut of_person: HashMap<PersonId, Vec<(Date, Date)>> = HashMap::new();
     for job in jobs {
         of_person.entry(job.person).or_default().push((job.from, job.to));
     }
-    let mut groups: BTreeMap<(Date, Date), Vec<Uuid>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Date, Date), Vec<PersonId>> = BTreeMap::new();
     for (person, mut ranges) in of_person {
         ranges.sort_unstable();
         let mut merged: Vec<(Date, Date)> = Vec::new();
@@ -242,14 +242,14 @@ fn grouped(jobs: &[Job]) -> BTreeMap<(Date, Date), Vec<Uuid>> {
 /// Holds what the facts say of people's days against what stands.
 async fn judge(
     conn: &mut PgConnection,
-    people: &[Uuid],
+    people: &[PersonId],
     touched: (Date, Date),
     policy: &Policy,
     now: Timestamp,
 ) -> Result<Changes> {
     let known = KnownFacts::load(conn, people, touched, policy).await?;
     let (from, to) = known.days;
-    let mut before: HashMap<Uuid, Vec<Workday>> = HashMap::new();
+    let mut before: HashMap<PersonId, Vec<Workday>> = HashMap::new();
     for day in db::workdays::standing(conn, people, from, to).await? {
         before.entry(day.person).or_default().push(day);
     }
@@ -282,14 +282,14 @@ struct Changes {
     written: Vec<Workday>,
     removed: Vec<Workday>,
     /// Whose workdays changed, for the audit: before and after.
-    revisions: Vec<(Uuid, Value)>,
+    revisions: Vec<(PersonId, Value)>,
     /// Days in locked periods: what counts, and what the facts say.
-    adjusted: BTreeMap<(Uuid, Date), Adjusted>,
+    adjusted: BTreeMap<(PersonId, Date), Adjusted>,
     /// What is pending for locked days so far.
-    pending: BTreeMap<(Uuid, Date), Adjusted>,
+    pending: BTreeMap<(PersonId, Date), Adjusted>,
     /// What was settled last for locked days: it counts from then on.
-    settled: HashMap<Uuid, BTreeMap<Date, Value>>,
-    unassigned: Vec<(Uuid, Date, Timestamp)>,
+    settled: HashMap<PersonId, BTreeMap<Date, Value>>,
+    unassigned: Vec<(PersonId, Date, Timestamp)>,
 }
 
 /// What counts of a locked day, and what the facts say.
@@ -308,7 +308,7 @@ impl Changes {
 
     /// Reads what has been noted of locked days.
     async fn recall(&mut self, conn: &mut PgConnection, known: &KnownFacts) -> Result<()> {
-        let people: Vec<Uuid> = known.people().collect();
+        let people: Vec<PersonId> = known.people().collect();
         for noted in db::pay_periods::noted(conn, &people, self.days.0, self.days.1).await? {
             if noted.state == AdjustmentState::Pending {
                 let adjusted = Adjusted { before: noted.before, after: noted.after };
@@ -322,7 +322,7 @@ impl Changes {
 
     fn compare(
         &mut self,
-        person: Uuid,
+        person: PersonId,
         before: Vec<Workday>,
         after: Vec<Workday>,
         known: &KnownFacts,
@@ -355,7 +355,7 @@ impl Changes {
         Ok(())
     }
 
-    fn revise(&mut self, person: Uuid, before: &[Workday], after: &[Workday]) -> Result<()> {
+    fn revise(&mut self, person: PersonId, before: &[Workday], after: &[Workday]) -> Result<()> {
         let same_shift = |one: &Workday, other: &Workday| one.shift == other.shift;
         let agree = |old: &Workday, new: &Workday| old.agrees(new);
         let gone: Vec<&Workday> =
@@ -372,7 +372,7 @@ impl Changes {
         Ok(())
     }
 
-    fn loose(&mut self, person: Uuid, found: &Assessment, zone: &TimeZone) {
+    fn loose(&mut self, person: PersonId, found: &Assessment, zone: &TimeZone) {
         let (from, to) = self.days;
         for punch in &found.unassigned {
             let at = Timestamp(timestamp(punch.at));
@@ -386,7 +386,7 @@ impl Changes {
     async fn write(
         self,
         conn: &mut PgConnection,
-        people: &[Uuid],
+        people: &[PersonId],
         now: Timestamp,
         channels: &Channels,
     ) -> Result<()> {
@@ -400,7 +400,7 @@ impl Changes {
 
     /// Notes what facts say against locked days, and forgets what they say no longer.
     async fn adjust(&self, conn: &mut PgConnection, now: Timestamp) -> Result<()> {
-        let told = |(person, date): &(Uuid, Date), adjusted: &Adjusted| {
+        let told = |(person, date): &(PersonId, Date), adjusted: &Adjusted| {
             (*person, json!({"date": date, "before": adjusted.before, "after": adjusted.after}))
         };
         let mut noted = Vec::new();
@@ -427,11 +427,11 @@ fn shown(days: &[Workday]) -> Result<Value> {
 }
 
 /// A person's workdays of a date as the audit shows them.
-pub async fn shown_day(conn: &mut PgConnection, person: Uuid, date: Date) -> Result<Value> {
+pub async fn shown_day(conn: &mut PgConnection, person: PersonId, date: Date) -> Result<Value> {
     shown(&db::workdays::standing(conn, &[person], date, date).await?)
 }
 
-fn workday(person: Uuid, day: &attendance::Workday, zone: &TimeZone) -> Workday {
+fn workday(person: PersonId, day: &attendance::Workday, zone: &TimeZone) -> Workday {
     let seconds = |s: i64| i32::try_from(s).unwrap_or(if s < 0 { i32::MIN } else { i32::MAX });
     let instant = |second: i64| Timestamp(timestamp(second));
     let grace = |shift: &Shift| shift.rules.grace_late_min.seconds();
@@ -466,7 +466,7 @@ pub struct Explained {
 /// Computes a person's date anew, without writing anything, and says why it is as it is.
 pub async fn explain(
     conn: &mut PgConnection,
-    person: Uuid,
+    person: PersonId,
     date: Date,
     policy: &Policy,
 ) -> Result<Vec<Explained>> {

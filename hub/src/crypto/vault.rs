@@ -10,6 +10,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::crypto::secret_file;
+use crate::person::PersonId;
 
 const NONCE_BYTES: usize = 12;
 
@@ -23,7 +24,7 @@ pub struct Vault {
 #[derive(Clone, Copy)]
 pub struct Label<'a> {
     /// Whose it is.
-    pub person: Uuid,
+    pub person: PersonId,
     /// Its row.
     pub template: Uuid,
     /// The sha256 of the embedder that made it.
@@ -52,7 +53,7 @@ impl Vault {
 
     fn data(&self, label: Label<'_>) -> Vec<u8> {
         [
-            label.person.as_bytes(),
+            label.person.0.as_bytes(),
             label.template.as_bytes().as_slice(),
             label.embedder.as_bytes(),
             self.key_id.as_bytes(),
@@ -90,12 +91,12 @@ mod tests {
     fn a_template_opens_only_as_what_it_was_sealed() {
         let folder = tempfile::tempdir().expect("folder");
         let vault = Vault::open(&folder.path().join("key")).expect("opens");
-        let label = Label { person: Uuid::from_u128(1), template: Uuid::from_u128(2), embedder: "e" };
+        let label = Label { person: PersonId::from_u128(1), template: Uuid::from_u128(2), embedder: "e" };
         let sealed = vault.seal(label, b"numbers").expect("seals");
         assert!(!sealed.windows(7).any(|w| w == b"numbers"));
         assert_eq!(vault.unseal(label, &sealed).expect("opens").as_slice(), b"numbers");
         let others = [
-            Label { person: Uuid::from_u128(9), ..label },
+            Label { person: PersonId::from_u128(9), ..label },
             Label { template: Uuid::from_u128(9), ..label },
             Label { embedder: "f", ..label },
         ];

@@ -1,9 +1,9 @@
 //! Accounts of the console and their sessions. Only hashes of passwords and tokens are kept.
 
 use sqlx::{PgConnection, Result};
-use uuid::Uuid;
 
 use crate::date::Timestamp;
+use crate::person::PersonId;
 use crate::text::words;
 
 words! {
@@ -28,7 +28,7 @@ pub struct Account {
     pub password_hash: String,
     pub role: Role,
     /// Whose it is; managers' and employees' always belong to a person.
-    pub person: Option<Uuid>,
+    pub person: Option<PersonId>,
 }
 
 /// Somebody who does something: with an account, or on the command line.
@@ -37,7 +37,7 @@ pub struct Actor {
     pub name: String,
     pub role: Role,
     /// Who they are, where the account belongs to a person.
-    pub person: Option<Uuid>,
+    pub person: Option<PersonId>,
 }
 
 impl AsRef<str> for Actor {

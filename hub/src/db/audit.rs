@@ -2,6 +2,8 @@
 
 use sqlx::{PgConnection, Result};
 
+use crate::person::PersonId;
+
 /// Writes a row; in the transaction of what it tells of.
 pub async fn record(
     conn: &mut PgConnection,
@@ -27,12 +29,12 @@ pub async fn record_many(
     conn: &mut PgConnection,
     actor: impl AsRef<str>,
     action: &str,
-    told: &[(uuid::Uuid, serde_json::Value)],
+    told: &[(PersonId, serde_json::Value)],
 ) -> Result<()> {
     if told.is_empty() {
         return Ok(());
     }
-    let (subjects, details): (Vec<uuid::Uuid>, Vec<serde_json::Value>) = told.iter().cloned().unzip();
+    let (subjects, details): (Vec<PersonId>, Vec<serde_json::Value>) = told.iter().cloned().unzip();
     sqlx::query!(
         "insert into audit (actor, action, subject, detail)
         select $1, $2, subject::text, detail from unnest($3::uuid[], $4::jsonb[]) as g (subject, detail)",

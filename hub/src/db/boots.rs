@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::date::{Timestamp, Zoned};
 use crate::db::punches::Arrival;
+use crate::person::PersonId;
 use crate::text::words;
 
 words! {
@@ -83,7 +84,7 @@ pub async fn set_aside(conn: &mut PgConnection, punch: &Undated, received_at: Ti
             (id, device, epoch, seq, person, boot, monotonic_us, claimed_us, direction, distance, hash, received_at)
         select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 where not exists (select from punches where id = $1)
         on conflict do nothing",
-        arrival.id,
+        arrival.id as Uuid,
         arrival.number.device,
         arrival.number.epoch,
         arrival.number.seq,
@@ -104,7 +105,7 @@ pub async fn set_aside(conn: &mut PgConnection, punch: &Undated, received_at: Ti
 /// A punch that was placed.
 pub struct Placed {
     pub id: Uuid,
-    pub person: Uuid,
+    pub person: PersonId,
     /// Microseconds since 1970, UTC.
     pub at_us: i64,
 }
@@ -132,7 +133,7 @@ pub async fn place(conn: &mut PgConnection, device: &str) -> Result<Vec<Placed>>
 }
 
 /// Whether a punch of somebody waits in a start.
-pub async fn waits_for(conn: &mut PgConnection, device: &str, boot: &str, person: Uuid) -> Result<bool> {
+pub async fn waits_for(conn: &mut PgConnection, device: &str, boot: &str, person: PersonId) -> Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (select from unplaced
             where placed_at is null and device = $1 and boot = $2 and person = $3) as "there!""#,

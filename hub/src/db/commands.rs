@@ -66,7 +66,7 @@ pub async fn done(conn: &mut PgConnection, device: &DeviceId, ids: &[Uuid]) -> R
     sqlx::query!(
         "update commands set done_at = now() where device = $1 and id = any($2) and done_at is null",
         device.as_str(),
-        ids
+        ids as &[Uuid]
     )
     .execute(conn)
     .await

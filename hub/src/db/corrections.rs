@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::date::{Date, Timestamp, Zoned};
 use crate::db::workdays::Status;
+use crate::person::PersonId;
 use crate::text::{NumberText, RemarkText, words};
 
 words! {
@@ -33,7 +34,7 @@ pub struct AddedTime {
 pub struct Correction {
     pub id: i64,
     #[serde(skip)]
-    pub person: Uuid,
+    pub person: PersonId,
     /// The number of the person.
     pub number: String,
     pub name: String,
@@ -52,7 +53,7 @@ pub struct Correction {
     pub requested_by: String,
     /// Whose account that was.
     #[serde(skip)]
-    pub requested_person: Option<Uuid>,
+    pub requested_person: Option<PersonId>,
     pub requested_at: Timestamp,
     /// Which account decided.
     pub decided_by: Option<String>,
@@ -92,7 +93,7 @@ pub struct Request {
 
 /// What an approved correction lays over the punches.
 pub struct Overlay {
-    pub person: Uuid,
+    pub person: PersonId,
     pub adds: Json<Vec<AddedTime>>,
     /// Punches that do not count.
     pub ignores: Vec<Uuid>,
@@ -132,9 +133,9 @@ pub struct Gap {
 /// Adds a request of an account, which may belong to a person.
 pub async fn request(
     conn: &mut PgConnection,
-    person: Uuid,
+    person: PersonId,
     wish: &Request,
-    (by, whose): (&str, Option<Uuid>),
+    (by, whose): (&str, Option<PersonId>),
     at: Timestamp,
 ) -> Result<i64> {
     sqlx::query_scalar!(
@@ -144,7 +145,7 @@ pub async fn request(
         person,
         wish.date,
         Json(&wish.adds) as _,
-        &wish.ignores,
+        &wish.ignores as &[Uuid],
         wish.reason,
         by,
         at,
@@ -161,7 +162,7 @@ pub async fn list(
     conn: &mut PgConnection,
     id: Option<i64>,
     state: Option<CorrectionState>,
-    (manager, own): (Option<Uuid>, Option<Uuid>),
+    (manager, own): (Option<PersonId>, Option<PersonId>),
     after: i64,
     most: i64,
 ) -> Result<Vec<Correction>> {
@@ -209,7 +210,7 @@ pub async fn decide(conn: &mut PgConnection, id: i64, decision: &Decision<'_>) -
 }
 
 /// How many requests about a person wait for a decision.
-pub async fn open(conn: &mut PgConnection, person: Uuid) -> Result<i64> {
+pub async fn open(conn: &mut PgConnection, person: PersonId) -> Result<i64> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from corrections where person = $1 and state = 'requested'"#,
         person
@@ -237,11 +238,11 @@ pub async fn keep(conn: &mut PgConnection, id: i64, before: &Value, after: &Valu
 }
 
 /// When those of these punches were that are a person's.
-pub async fn punches_of(conn: &mut PgConnection, person: Uuid, ids: &[Uuid]) -> Result<Vec<Timestamp>> {
+pub async fn punches_of(conn: &mut PgConnection, person: PersonId, ids: &[Uuid]) -> Result<Vec<Timestamp>> {
     sqlx::query_scalar!(
         r#"select at from punches where person = $1 and id = any($2) order by at"#,
         person,
-        ids
+        ids as &[Uuid]
     )
     .fetch_all(conn)
     .await
@@ -253,7 +254,7 @@ pub async fn gaps(
     conn: &mut PgConnection,
     flag: &str,
     (from, to): (Date, Date),
-    (manager, own): (Option<Uuid>, Option<Uuid>),
+    (manager, own): (Option<PersonId>, Option<PersonId>),
     most: i64,
     now: Timestamp,
 ) -> Result<Vec<Gap>> {
@@ -281,7 +282,7 @@ pub async fn gaps(
 /// What was approved for people's days between two dates.
 pub async fn overlays(
     conn: &mut PgConnection,
-    people: &[Uuid],
+    people: &[PersonId],
     from: Date,
     to: Date,
 ) -> Result<Vec<Overlay>> {

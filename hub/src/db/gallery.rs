@@ -1,9 +1,9 @@
 //! What changed in the roster, and when: versions in the order in which they are committed.
 
 use sqlx::{PgConnection, Result};
-use uuid::Uuid;
 
 use crate::db::GALLERY_CHANNEL;
+use crate::person::PersonId;
 
 /// Guards the giving out of versions ("ROST").
 const LOCK: i64 = 0x524F_5354;
@@ -11,7 +11,7 @@ const LOCK: i64 = 0x524F_5354;
 /// The latest change of a person.
 pub struct Change {
     /// Who.
-    pub person: Uuid,
+    pub person: PersonId,
     /// Its version.
     pub version: i64,
     /// Whether their employment has ended: terminals are to forget them.
@@ -20,7 +20,7 @@ pub struct Change {
 
 /// Marks a person as changed. Until the transaction ends nobody else can: a terminal that read
 /// version 6 must never find a version 5 later.
-pub async fn touch(conn: &mut PgConnection, person: Uuid) -> Result<()> {
+pub async fn touch(conn: &mut PgConnection, person: PersonId) -> Result<()> {
     sqlx::query!("select pg_advisory_xact_lock($1)", LOCK).execute(&mut *conn).await?;
     sqlx::query!(
         "insert into roster (person, version, ended)
@@ -35,7 +35,7 @@ pub async fn touch(conn: &mut PgConnection, person: Uuid) -> Result<()> {
 
 /// People whom terminals know although their employment has ended, or have forgotten although it
 /// goes on.
-pub async fn outdated(conn: &mut PgConnection) -> Result<Vec<Uuid>> {
+pub async fn outdated(conn: &mut PgConnection) -> Result<Vec<PersonId>> {
     sqlx::query_scalar!(
         "select r.person from roster r join people p on p.id = r.person join sites s on s.id = p.site
         where r.ended is distinct from employment_over(p.employed_to, s.zone, now())

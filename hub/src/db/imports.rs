@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use serde::Serialize;
 use sqlx::types::Json;
 use sqlx::{PgConnection, Result};
-use uuid::Uuid;
 
 use crate::date::Date;
+use crate::person::PersonId;
 
 /// Lets one import run at a time ("IMPO").
 const LOCK: i64 = 0x494D_504F;
@@ -29,14 +29,14 @@ pub async fn schedules(conn: &mut PgConnection) -> Result<HashMap<String, i64>> 
 pub struct Piece {
     /// None if it is new.
     pub id: Option<i64>,
-    pub person: Uuid,
+    pub person: PersonId,
     pub schedule: i64,
     pub from: Date,
     pub to: Option<Date>,
 }
 
 /// All assignments of people.
-pub async fn pieces(conn: &mut PgConnection, people: &[Uuid]) -> Result<Vec<Piece>> {
+pub async fn pieces(conn: &mut PgConnection, people: &[PersonId]) -> Result<Vec<Piece>> {
     sqlx::query_as!(
         Piece,
         r#"select id as "id?", person, schedule, from_date as "from", to_date as "to"

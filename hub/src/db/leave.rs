@@ -3,15 +3,15 @@
 use serde::Serialize;
 use sqlx::{PgConnection, Result};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::date::Date;
+use crate::person::PersonId;
 
 /// A day of leave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LeaveDay {
     #[serde(skip)]
-    pub person: Uuid,
+    pub person: PersonId,
     pub date: Date,
     /// Whether only half of it.
     pub half: bool,
@@ -22,7 +22,7 @@ pub struct LeaveDay {
 /// People's leave between two dates.
 pub async fn between(
     conn: &mut PgConnection,
-    people: &[Uuid],
+    people: &[PersonId],
     from: Date,
     to: Date,
 ) -> Result<Vec<LeaveDay>> {
@@ -40,7 +40,7 @@ pub async fn between(
 
 /// Adds days, or changes those that are there.
 pub async fn put(conn: &mut PgConnection, days: &[LeaveDay]) -> Result<()> {
-    let people: Vec<Uuid> = days.iter().map(|day| day.person).collect();
+    let people: Vec<PersonId> = days.iter().map(|day| day.person).collect();
     let dates: Vec<Date> = days.iter().map(|day| day.date).collect();
     let halves: Vec<bool> = days.iter().map(|day| day.half).collect();
     let reasons: Vec<String> = days.iter().map(|day| day.reason.clone()).collect();
@@ -59,7 +59,7 @@ pub async fn put(conn: &mut PgConnection, days: &[LeaveDay]) -> Result<()> {
 }
 
 /// Removes a person's leave between two dates, and says how many days it was.
-pub async fn remove(conn: &mut PgConnection, person: Uuid, from: Date, to: Date) -> Result<u64> {
+pub async fn remove(conn: &mut PgConnection, person: PersonId, from: Date, to: Date) -> Result<u64> {
     let done =
         sqlx::query!("delete from leave_days where person = $1 and date between $2 and $3", person, from, to)
             .execute(conn)

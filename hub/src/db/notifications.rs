@@ -14,6 +14,7 @@ use crate::db::OUTBOX_CHANNEL;
 use crate::db::channels::Kind;
 use crate::db::workdays::{Status, Workday};
 use crate::i18n::Language;
+use crate::person::PersonId;
 use crate::text::words;
 
 words! {
@@ -30,21 +31,21 @@ pub struct NewMessage {
     pub channel: String,
     pub kind: Kind,
     /// Of whom it tells.
-    pub person: Uuid,
+    pub person: PersonId,
     /// Whom it is for.
-    pub recipient: Uuid,
+    pub recipient: PersonId,
     /// What it tells, without names.
     pub detail: Value,
 }
 
 /// Who can be told of a person.
 pub struct Audience {
-    pub person: Uuid,
+    pub person: PersonId,
     /// Whether they have an address.
     pub reachable: bool,
     /// What they do not want to be told.
     pub muted: Vec<Kind>,
-    pub manager: Option<Uuid>,
+    pub manager: Option<PersonId>,
     pub manager_reachable: bool,
     pub manager_muted: Vec<Kind>,
 }
@@ -63,9 +64,9 @@ pub struct Leased {
     pub id: Uuid,
     pub kind: Kind,
     /// Of whom it tells.
-    pub person: Uuid,
+    pub person: PersonId,
     /// Whom it is for.
-    pub recipient: Uuid,
+    pub recipient: PersonId,
     /// What it tells.
     pub detail: Value,
     /// How often it was tried, this time included. It tells one lease from the next.
@@ -79,7 +80,7 @@ pub struct Leased {
 pub struct Facts {
     pub number: String,
     pub name: String,
-    pub manager: Option<Uuid>,
+    pub manager: Option<PersonId>,
     /// The zone of their site.
     pub zone: String,
     /// The recipient's name, address and language, and what they do not want to be told.
@@ -125,8 +126,8 @@ pub async fn put(conn: &mut PgConnection, messages: &[NewMessage], now: Timestam
         |of: fn(&NewMessage) -> &str| -> Vec<String> { messages.iter().map(|o| of(o).to_owned()).collect() };
     let kinds: Vec<Kind> = messages.iter().map(|o| o.kind).collect();
     let ids: Vec<Uuid> = messages.iter().map(|o| o.id).collect();
-    let people: Vec<Uuid> = messages.iter().map(|o| o.person).collect();
-    let recipients: Vec<Uuid> = messages.iter().map(|o| o.recipient).collect();
+    let people: Vec<PersonId> = messages.iter().map(|o| o.person).collect();
+    let recipients: Vec<PersonId> = messages.iter().map(|o| o.recipient).collect();
     let details: Vec<Value> = messages.iter().map(|o| o.detail.clone()).collect();
     let done = sqlx::query!(
         "insert into outbox (id, key, channel, kind, person, recipient, detail, next_at, created_at)
@@ -137,7 +138,7 @@ pub async fn put(conn: &mut PgConnection, messages: &[NewMessage], now: Timestam
         on conflict (key) do update set state = 'pending', moot = false, detail = excluded.detail, attempts = 0,
             next_at = excluded.next_at, error = null, refused_at = null, created_at = excluded.created_at
             where outbox.moot",
-        &ids,
+        &ids as &[Uuid],
         &text(|o| &o.key),
         &text(|o| &o.channel),
         &kinds as _,
@@ -157,7 +158,7 @@ async fn announce(conn: &mut PgConnection) -> Result<()> {
 }
 
 /// Who can be told of people.
-pub async fn audiences(conn: &mut PgConnection, people: &[Uuid]) -> Result<Vec<Audience>> {
+pub async fn audiences(conn: &mut PgConnection, people: &[PersonId]) -> Result<Vec<Audience>> {
     sqlx::query_as!(
         Audience,
         r#"select p.id as "person!", (p.email is not null) as "reachable!", p.muted as "muted!: Vec<Kind>", p.manager,
@@ -258,7 +259,7 @@ pub async fn due_in(conn: &mut PgConnection, channel: &str) -> Result<Option<f64
 /// What is known now of a person, of the one who is told, and of the workday that it is about.
 pub async fn facts(
     conn: &mut PgConnection,
-    (person, recipient): (Uuid, Uuid),
+    (person, recipient): (PersonId, PersonId),
     (date, shift): (Date, &str),
     now: Timestamp,
 ) -> Result<Facts> {
@@ -284,7 +285,7 @@ pub async fn sent(conn: &mut PgConnection, id: Uuid) -> Result<()> {
     sqlx::query!(
         "update outbox set state = 'sent', moot = false, sent_at = now(), held_until = null, error = null
         where id = $1",
-        id
+        id as Uuid
     )
     .execute(conn)
     .await
@@ -296,7 +297,7 @@ pub async fn give_up(conn: &mut PgConnection, claimed: &Leased, reason: &str, mo
     sqlx::query!(
         "update outbox set state = 'dropped', moot = $4, held_until = null, error = $3
         where id = $1 and attempts = $2 and state = 'pending'",
-        claimed.id,
+        claimed.id as Uuid,
         claimed.attempts,
         reason,
         moot
@@ -319,7 +320,7 @@ pub async fn put_off(
         "update outbox set next_at = now() + make_interval(secs => $4), held_until = null, error = $3,
             refused_at = case when $5 then coalesce(refused_at, now()) else refused_at end
         where id = $1 and attempts = $2 and state = 'pending'",
-        claimed.id,
+        claimed.id as Uuid,
         claimed.attempts,
         reason,
         delay_s,
@@ -347,7 +348,7 @@ pub async fn list(
         where ($1::text is null or o.state = $1) and ($2::uuid is null or o.id > $2)
         order by o.id limit $3"#,
         state as _,
-        after,
+        after as Option<Uuid>,
         most,
         zone
     )
@@ -357,14 +358,16 @@ pub async fn list(
 
 /// The state of a message, locked until the transaction ends.
 pub async fn lock(conn: &mut PgConnection, id: Uuid) -> Result<Option<MessageState>> {
-    sqlx::query_scalar!("select state from outbox where id = $1 for update", id).fetch_optional(conn).await
+    sqlx::query_scalar!("select state from outbox where id = $1 for update", id as Uuid)
+        .fetch_optional(conn)
+        .await
 }
 
 /// Makes a message due now. Whoever holds it goes on.
 pub async fn revive(conn: &mut PgConnection, id: Uuid) -> Result<()> {
     sqlx::query!(
         "update outbox set state = 'pending', moot = false, refused_at = null, next_at = now() where id = $1",
-        id
+        id as Uuid
     )
     .execute(&mut *conn)
     .await?;

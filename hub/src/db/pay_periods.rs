@@ -4,9 +4,9 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::{PgConnection, Result};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::date::{Date, Timestamp};
+use crate::person::PersonId;
 use crate::text::words;
 
 words! {
@@ -177,7 +177,7 @@ pub async fn finalise(conn: &mut PgConnection, id: i64, by: &str, at: Timestamp)
 }
 
 /// Notes that people who leave a site leave its locked days there.
-pub async fn note_leaving(conn: &mut PgConnection, people: &[Uuid]) -> Result<()> {
+pub async fn note_leaving(conn: &mut PgConnection, people: &[PersonId]) -> Result<()> {
     sqlx::query!(
         "insert into period_people select d.id, p.id from people p join periods d on d.site = p.site
         where d.state = 'locked' and p.id = any($1) on conflict do nothing",
@@ -204,10 +204,10 @@ pub async fn note_people(conn: &mut PgConnection, id: i64) -> Result<()> {
 /// site where somebody is now, and of that where they were when it was locked.
 pub async fn locked(
     conn: &mut PgConnection,
-    people: &[Uuid],
+    people: &[PersonId],
     from: Date,
     to: Date,
-) -> Result<Vec<(Uuid, Date, Date)>> {
+) -> Result<Vec<(PersonId, Date, Date)>> {
     let rows = sqlx::query!(
         r#"select p.id, d.from_date as "from", d.to_date as "to"
         from periods d join people p on d.site is null or d.site = p.site
@@ -225,7 +225,7 @@ pub async fn locked(
 /// Notes what the facts say of a locked day; one pending adjustment a day.
 pub async fn adjust(
     conn: &mut PgConnection,
-    (person, date): (Uuid, Date),
+    (person, date): (PersonId, Date),
     before: &Value,
     after: &Value,
     at: Timestamp,
@@ -247,7 +247,7 @@ pub async fn adjust(
 
 /// What was noted of a locked day.
 pub struct Noted {
-    pub person: Uuid,
+    pub person: PersonId,
     pub date: Date,
     /// Of those that were settled it is the last.
     pub state: AdjustmentState,
@@ -256,7 +256,7 @@ pub struct Noted {
 }
 
 /// The pending adjustments of people's days, and of each day the last that was settled.
-pub async fn noted(conn: &mut PgConnection, people: &[Uuid], from: Date, to: Date) -> Result<Vec<Noted>> {
+pub async fn noted(conn: &mut PgConnection, people: &[PersonId], from: Date, to: Date) -> Result<Vec<Noted>> {
     sqlx::query_as!(
         Noted,
         "select distinct on (person, date, state) person, date, state, before, after
@@ -271,8 +271,8 @@ pub async fn noted(conn: &mut PgConnection, people: &[Uuid], from: Date, to: Dat
 }
 
 /// Facts and locked days agree again.
-pub async fn withdraw(conn: &mut PgConnection, days: &[(Uuid, Date)]) -> Result<()> {
-    let people: Vec<Uuid> = days.iter().map(|(person, _)| *person).collect();
+pub async fn withdraw(conn: &mut PgConnection, days: &[(PersonId, Date)]) -> Result<()> {
+    let people: Vec<PersonId> = days.iter().map(|(person, _)| *person).collect();
     let dates: Vec<Date> = days.iter().map(|(_, date)| *date).collect();
     sqlx::query!(
         "delete from adjustments where state = 'pending'
@@ -307,7 +307,7 @@ pub async fn adjustments(
 }
 
 /// Whose day an adjustment is about.
-pub async fn whose(conn: &mut PgConnection, id: i64) -> Result<Option<Uuid>> {
+pub async fn whose(conn: &mut PgConnection, id: i64) -> Result<Option<PersonId>> {
     sqlx::query_scalar!("select person from adjustments where id = $1", id).fetch_optional(conn).await
 }
 

@@ -5,17 +5,18 @@ use std::collections::HashMap;
 use serde::Serialize;
 use sqlx::{PgConnection, Result};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::date::Date;
 use crate::db::channels::Kind;
 use crate::i18n::Language;
+use crate::person::PersonId;
 
 /// A person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema, sqlx::Type)]
 #[sqlx(type_name = "person")]
 pub struct Person {
-    pub id: Uuid,
+    #[schema(value_type = Uuid)]
+    pub id: PersonId,
     /// The number by which the company knows them.
     pub number: String,
     /// As written in reports.
@@ -39,7 +40,7 @@ pub struct Person {
     /// Kinds of messages that they do not want.
     pub muted: Vec<Kind>,
     #[serde(skip)]
-    pub manager_id: Option<Uuid>,
+    pub manager_id: Option<PersonId>,
     /// Of their site.
     #[serde(skip)]
     pub zone: String,
@@ -49,7 +50,7 @@ impl Person {
     /// Somebody new.
     pub fn new(number: &str, name: &str, site: &str) -> Self {
         Self {
-            id: Uuid::now_v7(),
+            id: PersonId::new(),
             number: number.to_owned(),
             name: name.to_owned(),
             consent: false,
@@ -71,7 +72,7 @@ impl Person {
 /// Which people are looked for: all where nothing is given.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sought<'a> {
-    pub id: Option<Uuid>,
+    pub id: Option<PersonId>,
     /// Those with these numbers.
     pub numbers: Option<&'a [String]>,
     pub department: Option<&'a str>,
@@ -118,7 +119,7 @@ pub async fn search(conn: &mut PgConnection, sought: Sought<'_>, most: i64) -> R
 }
 
 /// One person.
-pub async fn find(conn: &mut PgConnection, id: Uuid) -> Result<Option<Person>> {
+pub async fn find(conn: &mut PgConnection, id: PersonId) -> Result<Option<Person>> {
     Ok(search(conn, Sought { id: Some(id), ..Sought::default() }, 1).await?.pop())
 }
 
@@ -168,12 +169,12 @@ pub async fn change(conn: &mut PgConnection, people: &[Person]) -> Result<u64> {
 }
 
 /// Those of `ids` that exist.
-pub async fn existing(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>> {
+pub async fn existing(conn: &mut PgConnection, ids: &[PersonId]) -> Result<Vec<PersonId>> {
     sqlx::query_scalar!("select id from people where id = any($1)", ids).fetch_all(conn).await
 }
 
 /// Records consent; nothing changes where it stands already.
-pub async fn give_consent(conn: &mut PgConnection, person: Uuid, recorded_by: &str) -> Result<()> {
+pub async fn give_consent(conn: &mut PgConnection, person: PersonId, recorded_by: &str) -> Result<()> {
     sqlx::query!(
         "insert into consents (person, recorded_by) values ($1, $2)
         on conflict (person) where withdrawn_at is null do nothing",
@@ -186,7 +187,7 @@ pub async fn give_consent(conn: &mut PgConnection, person: Uuid, recorded_by: &s
 }
 
 /// Ends consent.
-pub async fn withdraw_consent(conn: &mut PgConnection, person: Uuid) -> Result<()> {
+pub async fn withdraw_consent(conn: &mut PgConnection, person: PersonId) -> Result<()> {
     sqlx::query!(
         "update consents set withdrawn_at = now() where person = $1 and withdrawn_at is null",
         person
@@ -198,7 +199,7 @@ pub async fn withdraw_consent(conn: &mut PgConnection, person: Uuid) -> Result<(
 
 /// What the law must know of a person.
 pub struct Terms {
-    pub person: Uuid,
+    pub person: PersonId,
     /// Where they work, and in which zone.
     pub site: i64,
     pub zone: String,
@@ -207,7 +208,7 @@ pub struct Terms {
 }
 
 /// The terms of people.
-pub async fn terms(conn: &mut PgConnection, people: &[Uuid]) -> Result<Vec<Terms>> {
+pub async fn terms(conn: &mut PgConnection, people: &[PersonId]) -> Result<Vec<Terms>> {
     sqlx::query_as!(
         Terms,
         r#"select p.id as person, p.site, s.zone, p.employed_from, p.employed_to
@@ -219,12 +220,12 @@ pub async fn terms(conn: &mut PgConnection, people: &[Uuid]) -> Result<Vec<Terms
 }
 
 /// The row of the person with a number.
-pub async fn id_of(conn: &mut PgConnection, number: &str) -> Result<Option<Uuid>> {
+pub async fn id_of(conn: &mut PgConnection, number: &str) -> Result<Option<PersonId>> {
     sqlx::query_scalar!("select id from people where number = $1", number).fetch_optional(conn).await
 }
 
 /// Who has which of the numbers.
-pub async fn ids(conn: &mut PgConnection, numbers: &[String]) -> Result<HashMap<String, Uuid>> {
+pub async fn ids(conn: &mut PgConnection, numbers: &[String]) -> Result<HashMap<String, PersonId>> {
     let rows =
         sqlx::query!("select number, id from people where number = any($1)", numbers).fetch_all(conn).await?;
     Ok(rows.into_iter().map(|row| (row.number, row.id)).collect())

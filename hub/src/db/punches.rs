@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::date::{Timestamp, Zoned};
 use crate::db::PUNCH_CHANNEL;
+use crate::person::PersonId;
 use crate::text::words;
 
 words! {
@@ -61,7 +62,7 @@ pub struct Number {
 pub struct Arrival {
     pub number: Number,
     pub id: Uuid,
-    pub person: Uuid,
+    pub person: PersonId,
     /// Microseconds since 1970, UTC.
     pub at_us: i64,
     pub clock: ClockState,
@@ -180,7 +181,7 @@ pub async fn insert(
 ) -> Result<HashSet<Uuid>> {
     let Columns { devices, epochs, seqs } = columns(arrivals.iter().map(|a| &a.number));
     let ids: Vec<Uuid> = arrivals.iter().map(|a| a.id).collect();
-    let people: Vec<Uuid> = arrivals.iter().map(|a| a.person).collect();
+    let people: Vec<PersonId> = arrivals.iter().map(|a| a.person).collect();
     let times: Vec<i64> = arrivals.iter().map(|a| a.at_us).collect();
     let clocks: Vec<ClockState> = arrivals.iter().map(|a| a.clock).collect();
     let directions: Vec<Direction> = arrivals.iter().map(|a| a.direction).collect();
@@ -199,7 +200,7 @@ pub async fn insert(
         join terminals t on t.device = given.device
         on conflict do nothing
         returning id",
-        &ids,
+        &ids as &[Uuid],
         &devices,
         &epochs,
         &seqs,
@@ -219,8 +220,9 @@ pub async fn insert(
 
 /// Those of some punches that stand, by id: the terminal and the hash.
 pub async fn counted(conn: &mut PgConnection, ids: &[Uuid]) -> Result<HashMap<Uuid, (String, Vec<u8>)>> {
-    let rows =
-        sqlx::query!("select id, device, hash from punches where id = any($1)", ids).fetch_all(conn).await?;
+    let rows = sqlx::query!("select id, device, hash from punches where id = any($1)", ids as &[Uuid])
+        .fetch_all(conn)
+        .await?;
     Ok(rows.into_iter().map(|row| (row.id, (row.device, row.hash))).collect())
 }
 
@@ -340,7 +342,7 @@ pub async fn find(conn: &mut PgConnection, id: Uuid, zone: &str) -> Result<Optio
         r#"select p.id, zoned(p.at, $2) as "at!", e.number, e.name, t.name as terminal, p.direction, p.clock
         from punches p join people e on e.id = p.person join terminals t on t.device = p.device
         where p.id = $1"#,
-        id,
+        id as Uuid,
         zone
     )
     .fetch_optional(conn)
@@ -361,7 +363,7 @@ pub async fn of_others(conn: &mut PgConnection, numbers: &[String]) -> Result<i6
 /// A punch as the law needs it.
 pub struct Raw {
     pub id: Uuid,
-    pub person: Uuid,
+    pub person: PersonId,
     pub at: Timestamp,
     pub device: String,
     pub direction: Direction,
@@ -371,7 +373,7 @@ pub struct Raw {
 /// People's punches from one instant up to another.
 pub async fn of_people(
     conn: &mut PgConnection,
-    people: &[Uuid],
+    people: &[PersonId],
     from: Timestamp,
     until: Timestamp,
 ) -> Result<Vec<Raw>> {

@@ -4,15 +4,15 @@
 //! compute the same person at once, and the later one sees all that the earlier one wrote.
 
 use sqlx::{PgConnection, Result};
-use uuid::Uuid;
 
 use crate::date::Date;
 use crate::db::JOB_CHANNEL;
+use crate::person::PersonId;
 
 /// Days of one person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Job {
-    pub person: Uuid,
+    pub person: PersonId,
     /// First date that something happened on.
     pub from: Date,
     pub to: Date,
@@ -23,7 +23,7 @@ pub async fn ask(conn: &mut PgConnection, jobs: &[Job]) -> Result<()> {
     if jobs.is_empty() {
         return Ok(());
     }
-    let people: Vec<Uuid> = jobs.iter().map(|job| job.person).collect();
+    let people: Vec<PersonId> = jobs.iter().map(|job| job.person).collect();
     let from: Vec<Date> = jobs.iter().map(|job| job.from).collect();
     let to: Vec<Date> = jobs.iter().map(|job| job.to).collect();
     sqlx::query!(
@@ -114,14 +114,14 @@ pub async fn take(conn: &mut PgConnection, most: i64) -> Result<Vec<Job>> {
 }
 
 /// Those who have jobs, the longest waiting first, at most so many.
-pub async fn people(conn: &mut PgConnection, most: i64) -> Result<Vec<Uuid>> {
+pub async fn people(conn: &mut PgConnection, most: i64) -> Result<Vec<PersonId>> {
     sqlx::query_scalar!("select person from jobs group by person order by min(id) limit $1", most)
         .fetch_all(conn)
         .await
 }
 
 /// Takes the jobs of one person; none where somebody else holds them.
-pub async fn take_of(conn: &mut PgConnection, person: Uuid) -> Result<Vec<Job>> {
+pub async fn take_of(conn: &mut PgConnection, person: PersonId) -> Result<Vec<Job>> {
     let held =
         sqlx::query_scalar!("select id from people where id = $1 for no key update skip locked", person)
             .fetch_optional(&mut *conn)
@@ -136,7 +136,7 @@ pub async fn take_of(conn: &mut PgConnection, person: Uuid) -> Result<Vec<Job>> 
 }
 
 /// Holds people's rows until the transaction ends, as [`take`] does.
-pub async fn hold(conn: &mut PgConnection, people: &[Uuid]) -> Result<()> {
+pub async fn hold(conn: &mut PgConnection, people: &[PersonId]) -> Result<()> {
     sqlx::query!("select id from people where id = any($1) order by id for no key update", people)
         .fetch_all(conn)
         .await

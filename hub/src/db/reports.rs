@@ -3,10 +3,10 @@
 
 use sqlx::postgres::{PgRow, Postgres};
 use sqlx::{FromRow, PgConnection, QueryBuilder, Result};
-use uuid::Uuid;
 
 use crate::date::{Date, Timestamp};
 use crate::error::Problem;
+use crate::person::PersonId;
 
 /// What a question is answered with: the room that asks knows which columns it wants.
 pub trait Row: Send + Unpin + for<'r> FromRow<'r, PgRow> {}
@@ -23,9 +23,9 @@ pub struct Filter {
     pub department: Option<String>,
     pub site: Option<String>,
     /// Only of people of this manager, and of the manager.
-    pub manager: Option<Uuid>,
+    pub manager: Option<PersonId>,
     /// Only of this person.
-    pub own: Option<Uuid>,
+    pub own: Option<PersonId>,
 }
 
 impl Filter {

@@ -5,9 +5,9 @@ use serde::Serialize;
 use sqlx::types::Json;
 use sqlx::{PgConnection, Result};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::date::Date;
+use crate::person::PersonId;
 
 /// A shift.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -39,7 +39,7 @@ pub struct Schedule {
 #[schema(as = Followed)]
 pub struct Assignment {
     #[serde(skip)]
-    pub person: Uuid,
+    pub person: PersonId,
     #[serde(skip)]
     pub schedule: i64,
     /// The name of the pattern.
@@ -141,7 +141,7 @@ pub async fn days(conn: &mut PgConnection, schedules: &[i64]) -> Result<Vec<(i64
 /// Who follows what between two dates.
 pub async fn assignments(
     conn: &mut PgConnection,
-    people: &[Uuid],
+    people: &[PersonId],
     from: Date,
     to: Date,
 ) -> Result<Vec<Assignment>> {
@@ -162,7 +162,7 @@ pub async fn assignments(
 /// From a date on (and up to another) people follow one pattern and no other.
 pub async fn assign(
     conn: &mut PgConnection,
-    people: &[Uuid],
+    people: &[PersonId],
     schedule: i64,
     from: Date,
     to: Option<Date>,
@@ -181,7 +181,12 @@ pub async fn assign(
 }
 
 /// Cuts what stands in a range of dates out of people's assignments.
-pub async fn unassign(conn: &mut PgConnection, people: &[Uuid], from: Date, to: Option<Date>) -> Result<()> {
+pub async fn unassign(
+    conn: &mut PgConnection,
+    people: &[PersonId],
+    from: Date,
+    to: Option<Date>,
+) -> Result<()> {
     // What goes on behind the range begins again after it.
     sqlx::query!(
         "insert into assignments (person, schedule, from_date, to_date)
@@ -230,10 +235,10 @@ pub async fn id_of(conn: &mut PgConnection, name: &str) -> Result<Option<i64>> {
 /// Dates that differ from the patterns: (person, date, shift; none is a day off).
 pub async fn single_days(
     conn: &mut PgConnection,
-    people: &[Uuid],
+    people: &[PersonId],
     from: Date,
     to: Date,
-) -> Result<Vec<(Uuid, Date, Option<i64>)>> {
+) -> Result<Vec<(PersonId, Date, Option<i64>)>> {
     let rows = sqlx::query!(
         r#"select person, date, shift from single_days
         where person = any($1) and date between $2 and $3"#,
@@ -250,7 +255,7 @@ pub async fn single_days(
 /// of the shifts exist.
 pub async fn put_single_day(
     conn: &mut PgConnection,
-    person: Uuid,
+    person: PersonId,
     date: Date,
     shifts: &[String],
 ) -> Result<u64> {
@@ -273,7 +278,7 @@ pub async fn put_single_day(
 }
 
 /// Lets the pattern hold again on a date. `false`: it did.
-pub async fn drop_single_day(conn: &mut PgConnection, person: Uuid, date: Date) -> Result<bool> {
+pub async fn drop_single_day(conn: &mut PgConnection, person: PersonId, date: Date) -> Result<bool> {
     let done = sqlx::query!("delete from single_days where person = $1 and date = $2", person, date)
         .execute(conn)
         .await?;
@@ -281,7 +286,7 @@ pub async fn drop_single_day(conn: &mut PgConnection, person: Uuid, date: Date) 
 }
 
 /// Those of the people for whom there is any schedule within their employment.
-pub async fn scheduled(conn: &mut PgConnection, people: &[Uuid]) -> Result<Vec<Uuid>> {
+pub async fn scheduled(conn: &mut PgConnection, people: &[PersonId]) -> Result<Vec<PersonId>> {
     sqlx::query_scalar!(
         "select p.id from people p where p.id = any($1) and (
             exists (select from assignments a where a.person = p.id

@@ -4,12 +4,14 @@ use futures_util::stream::BoxStream;
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
 
+use crate::person::PersonId;
+
 /// A sealed template.
 pub struct Sealed {
     /// Its row.
     pub id: Uuid,
     /// Whose it is.
-    pub person: Uuid,
+    pub person: PersonId,
     /// Nonce and ciphertext.
     pub bytes: Vec<u8>,
 }
@@ -18,7 +20,7 @@ pub struct Sealed {
 pub async fn insert(conn: &mut PgConnection, template: &Sealed, embedder: &str, key_id: &str) -> Result<()> {
     sqlx::query!(
         "insert into templates (id, person, embedder, key_id, sealed) values ($1, $2, $3, $4, $5)",
-        template.id,
+        template.id as Uuid,
         template.person,
         embedder,
         key_id,
@@ -30,7 +32,7 @@ pub async fn insert(conn: &mut PgConnection, template: &Sealed, embedder: &str, 
 }
 
 /// The templates of some people for one embedder.
-pub async fn of(conn: &mut PgConnection, people: &[Uuid], embedder: &str) -> Result<Vec<Sealed>> {
+pub async fn of(conn: &mut PgConnection, people: &[PersonId], embedder: &str) -> Result<Vec<Sealed>> {
     sqlx::query_as!(
         Sealed,
         "select id, person, sealed as bytes from templates where person = any($1) and embedder = $2 order by created_at, id",
@@ -44,7 +46,7 @@ pub async fn of(conn: &mut PgConnection, people: &[Uuid], embedder: &str) -> Res
 /// The templates of everybody but one person for one embedder, each person's together.
 pub fn of_others<'a>(
     conn: &'a mut PgConnection,
-    person: Uuid,
+    person: PersonId,
     embedder: &'a str,
 ) -> BoxStream<'a, Result<Sealed>> {
     sqlx::query_as!(
@@ -57,7 +59,7 @@ pub fn of_others<'a>(
 }
 
 /// Deletes a person's templates and says how many there were.
-pub async fn delete_of(conn: &mut PgConnection, person: Uuid) -> Result<u64> {
+pub async fn delete_of(conn: &mut PgConnection, person: PersonId) -> Result<u64> {
     let done = sqlx::query!("delete from templates where person = $1", person).execute(conn).await?;
     Ok(done.rows_affected())
 }

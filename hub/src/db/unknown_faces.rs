@@ -19,7 +19,7 @@ pub async fn count(
         from unnest($3::bigint[], $4::integer[]) as given (start, count)
         on conflict (device, run, hour) do update set count = greatest(stranger_hours.count, excluded.count)",
         device.as_str(),
-        run,
+        run as Uuid,
         &starts,
         &counts
     )

@@ -3,10 +3,10 @@
 use serde::Serialize;
 use sqlx::{PgConnection, Result};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::date::{Date, Timestamp, Zoned};
 use crate::db::WORKDAY_CHANNEL;
+use crate::person::PersonId;
 use crate::text::words;
 
 words! {
@@ -43,7 +43,7 @@ impl From<attendance::Status> for Status {
 #[sqlx(type_name = "workday")]
 pub struct Workday {
     #[serde(skip)]
-    pub person: Uuid,
+    pub person: PersonId,
     pub date: Date,
     /// The shift's name; empty on an unscheduled day.
     pub shift: String,
@@ -88,7 +88,7 @@ impl Workday {
 /// People's workdays between two dates, in order.
 pub async fn standing(
     conn: &mut PgConnection,
-    people: &[Uuid],
+    people: &[PersonId],
     from: Date,
     to: Date,
 ) -> Result<Vec<Workday>> {
@@ -164,7 +164,7 @@ pub struct Revision {
 /// The revisions of a person's workdays of a date, as they are now.
 pub async fn revisions(
     conn: &mut PgConnection,
-    person: Uuid,
+    person: PersonId,
     date: Date,
     now: Timestamp,
 ) -> Result<Vec<Revision>> {
@@ -184,7 +184,7 @@ pub async fn revisions(
 }
 
 /// Whether days of a person wait to be computed.
-pub async fn waiting(conn: &mut PgConnection, person: Uuid) -> Result<bool> {
+pub async fn waiting(conn: &mut PgConnection, person: PersonId) -> Result<bool> {
     sqlx::query_scalar!(r#"select exists (select from jobs where person = $1) as "waiting!""#, person)
         .fetch_one(conn)
         .await
@@ -198,9 +198,9 @@ async fn announce(conn: &mut PgConnection) -> Result<()> {
 /// Replaces the loose punches of people between two dates.
 pub async fn put_unassigned(
     conn: &mut PgConnection,
-    people: &[Uuid],
+    people: &[PersonId],
     (from, to): (Date, Date),
-    punches: &[(Uuid, Date, Timestamp)],
+    punches: &[(PersonId, Date, Timestamp)],
 ) -> Result<()> {
     sqlx::query!(
         "delete from unassigned_punches where person = any($1) and date between $2 and $3",
@@ -213,7 +213,7 @@ pub async fn put_unassigned(
     if punches.is_empty() {
         return Ok(());
     }
-    let whose: Vec<Uuid> = punches.iter().map(|(person, ..)| *person).collect();
+    let whose: Vec<PersonId> = punches.iter().map(|(person, ..)| *person).collect();
     let dates: Vec<Date> = punches.iter().map(|(_, date, _)| *date).collect();
     let times: Vec<Timestamp> = punches.iter().map(|(.., at)| *at).collect();
     sqlx::query!(
@@ -232,7 +232,7 @@ pub async fn put_unassigned(
 /// many workdays that were.
 pub async fn finalise(
     conn: &mut PgConnection,
-    person: Uuid,
+    person: PersonId,
     date: Date,
     by: &str,
     at: Timestamp,

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use crate::date::{Date, Timestamp};
 use crate::db;
@@ -11,6 +10,7 @@ use crate::db::recompute_queue::Job;
 use crate::error::Problem;
 use crate::imports::fields::{Fields, clipped};
 use crate::imports::problem::Problems;
+use crate::person::PersonId;
 use crate::workdays::horizon::{REACH, horizon_of};
 
 /// The dates that can have workdays.
@@ -32,18 +32,18 @@ impl Extent {
     }
 
     /// All days of a person.
-    pub fn whole(self, person: Uuid) -> Job {
+    pub fn whole(self, person: PersonId) -> Job {
         Job { person, from: self.first, to: self.last }
     }
 
     /// The days of a person between two dates, where there can be any.
-    pub fn job(self, person: Uuid, from: Date, to: Date) -> Option<Job> {
+    pub fn job(self, person: PersonId, from: Date, to: Date) -> Option<Job> {
         let (from, to) = (from.max(self.first), to.min(self.last));
         (from <= to).then_some(Job { person, from, to })
     }
 
     /// The same with all days whose punches the shifts of these dates may take.
-    pub fn job_around(self, person: Uuid, from: Date, to: Date) -> Option<Job> {
+    pub fn job_around(self, person: PersonId, from: Date, to: Date) -> Option<Job> {
         self.job(person, from.plus(-REACH), to.plus(REACH))
     }
 }
@@ -65,10 +65,10 @@ impl PersonDates {
     /// Whose they are. `own`: the person who imports, and changes nothing of their own.
     pub fn person(
         &self,
-        people: &HashMap<String, Uuid>,
-        own: Option<Uuid>,
+        people: &HashMap<String, PersonId>,
+        own: Option<PersonId>,
         problems: &mut Problems,
-    ) -> Option<Uuid> {
+    ) -> Option<PersonId> {
         let number = self.number.as_ref()?;
         let person = people.get(number).copied();
         if person.is_none() {
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn the_extent_reaches_from_what_happened_first_to_tomorrow() {
         let now = Timestamp("2026-03-10T12:00:00Z".parse().unwrap());
-        let person = Uuid::nil();
+        let person = PersonId::from_u128(0);
         let dates = |job: Option<Job>| job.map(|job| (job.from, job.to));
         let extent = Extent::of(Some((date(2026, 1, 5), date(2026, 3, 9))), now);
         assert_eq!(dates(Some(extent.whole(person))), Some((date(2026, 1, 4), date(2026, 3, 11))));
@@ -130,16 +130,16 @@ mod tests {
         let now = Timestamp("2026-03-10T12:00:00Z".parse().unwrap());
         let dates = |job: Option<Job>| job.map(|job| (job.from, job.to));
         let extent = Extent::of(Some((date(2026, 1, 5), date(2099, 1, 1))), now);
-        let around = extent.job_around(Uuid::nil(), date(2026, 2, 1), date(2026, 2, 2));
+        let around = extent.job_around(PersonId::from_u128(0), date(2026, 2, 1), date(2026, 2, 2));
         assert_eq!(dates(around), Some((date(2026, 1, 24), date(2026, 2, 10))));
-        let open = extent.job_around(Uuid::nil(), date(2026, 3, 17), Date::MAX);
+        let open = extent.job_around(PersonId::from_u128(0), date(2026, 3, 17), Date::MAX);
         assert_eq!(dates(open), Some((date(2026, 3, 9), date(2026, 3, 18))));
     }
 
     #[test]
     fn nothing_happened_yet() {
         let now = Timestamp("2026-03-10T12:00:00Z".parse().unwrap());
-        let job = Extent::of(None, now).whole(Uuid::nil());
+        let job = Extent::of(None, now).whole(PersonId::from_u128(0));
         assert_eq!((job.from, job.to), (date(2026, 3, 9), date(2026, 3, 11)));
     }
 

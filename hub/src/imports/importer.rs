@@ -1,12 +1,12 @@
 //! What a room says of the files that it takes.
 
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use crate::imports::fields::{Column, Fields};
 use crate::imports::outcome::Outcome;
 use crate::imports::problem::{ImportError, Problems};
 use crate::imports::run::Run;
+use crate::person::PersonId;
 
 /// Rows of one kind: how they are read, what they would change, and the change itself.
 pub trait Importer: Sized + Send + 'static {
@@ -34,7 +34,7 @@ pub trait Importer: Sized + Send + 'static {
     fn plan(
         rows: &[Self::Row],
         known: &Self::Known,
-        own: Option<Uuid>,
+        own: Option<PersonId>,
         problems: Problems,
     ) -> Result<Self, ImportError>;
 

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use crate::accounts::Actor;
 use crate::db;
 use crate::imports::dates::Extent;
 use crate::imports::problem::ImportError;
+use crate::person::PersonId;
 
 /// What the parts of an import must know.
 pub struct Run<'a> {
@@ -23,7 +23,7 @@ pub struct Run<'a> {
 impl Run<'_> {
     /// Holds people until the import ends, so that what is read of them from now on stays true. A dry
     /// run holds nobody up.
-    pub async fn hold(&self, conn: &mut PgConnection, people: &[Uuid]) -> sqlx::Result<()> {
+    pub async fn hold(&self, conn: &mut PgConnection, people: &[PersonId]) -> sqlx::Result<()> {
         if self.dry { Ok(()) } else { db::recompute_queue::hold(conn, people).await }
     }
 }
@@ -40,11 +40,11 @@ pub async fn people_with(
     conn: &mut PgConnection,
     run: &Run<'_>,
     mut numbers: Vec<String>,
-) -> Result<HashMap<String, Uuid>, ImportError> {
+) -> Result<HashMap<String, PersonId>, ImportError> {
     numbers.sort_unstable();
     numbers.dedup();
     let people = db::people::ids(conn, &numbers).await?;
-    let ids: Vec<Uuid> = people.values().copied().collect();
+    let ids: Vec<PersonId> = people.values().copied().collect();
     run.hold(conn, &ids).await?;
     Ok(people)
 }

@@ -13,6 +13,7 @@ use crate::db::channels::{Channels, Kind};
 use crate::db::notifications::{Audience, Listeners, NewMessage};
 use crate::db::workdays::Workday;
 use crate::notifications::{Detail, MAIL, Times};
+use crate::person::PersonId;
 
 /// Late arrivals that are older are not notified.
 const LATE_DAYS: i32 = 2;
@@ -83,9 +84,9 @@ async fn enqueue(
     if days.is_empty() {
         return Ok(());
     }
-    let people: Vec<Uuid> = days.iter().map(|day| day.person).collect();
+    let people: Vec<PersonId> = days.iter().map(|day| day.person).collect();
     let audiences = db::notifications::audiences(conn, &people).await?.into_iter();
-    let audiences: HashMap<Uuid, Audience> = audiences.map(|one| (one.person, one)).collect();
+    let audiences: HashMap<PersonId, Audience> = audiences.map(|one| (one.person, one)).collect();
     let mut queued = Vec::new();
     for day in days {
         if let Some(audience) = audiences.get(&day.person) {
@@ -98,7 +99,7 @@ async fn enqueue(
 /// One message for each channel and recipient.
 fn messages(channels: &Channels, kind: Kind, day: &Workday, audience: &Audience) -> Result<Vec<NewMessage>> {
     let (person, detail) = (day.person, serde_json::to_value(Detail::from(day))?);
-    let message = |channel: &str, recipient: Uuid, whom: &str| NewMessage {
+    let message = |channel: &str, recipient: PersonId, whom: &str| NewMessage {
         id: Uuid::now_v7(),
         key: format!("{kind}/{person}/{}/{}/{whom}", day.date, day.shift),
         channel: channel.to_owned(),
@@ -118,7 +119,7 @@ fn messages(channels: &Channels, kind: Kind, day: &Workday, audience: &Audience)
 }
 
 /// Who gets a letter: the person and their manager, unless they have no address or want none.
-fn readers(kind: Kind, audience: &Audience) -> Vec<Uuid> {
+fn readers(kind: Kind, audience: &Audience) -> Vec<PersonId> {
     let wanted = |reachable: bool, muted: &[Kind]| reachable && !muted.contains(&kind);
     let person = wanted(audience.reachable, &audience.muted).then_some(audience.person);
     let manager = wanted(audience.manager_reachable, &audience.manager_muted).then_some(audience.manager);
@@ -134,7 +135,7 @@ mod tests {
 
     fn day() -> Workday {
         Workday {
-            person: Uuid::from_u128(1),
+            person: PersonId::from_u128(1),
             date: jiff::civil::date(2025, 3, 3).into(),
             shift: "Early".into(),
             status: Status::Present,
@@ -155,10 +156,10 @@ mod tests {
 
     fn audience() -> Audience {
         Audience {
-            person: Uuid::from_u128(1),
+            person: PersonId::from_u128(1),
             reachable: true,
             muted: Vec::new(),
-            manager: Some(Uuid::from_u128(2)),
+            manager: Some(PersonId::from_u128(2)),
             manager_reachable: true,
             manager_muted: Vec::new(),
         }
@@ -174,7 +175,7 @@ mod tests {
         let hooks = vec![("payroll".to_owned(), vec![Kind::Late]), ("gate".to_owned(), vec![Kind::Absence])];
         let channels = Channels { mail: true, webhooks: hooks.into() };
         let day = "late/00000000-0000-0000-0000-000000000001/2025-03-03/Early";
-        let (own, boss) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let (own, boss) = (PersonId::from_u128(1), PersonId::from_u128(2));
         let all = [format!("{day}/{own}"), format!("{day}/{boss}"), format!("{day}/payroll")];
         assert_eq!(keys(&channels, &audience()), all);
         let silent = Audience { muted: vec![Kind::Late], ..audience() };

@@ -364,12 +364,13 @@ mod tests {
 
     use super::*;
     use crate::i18n::Language;
+    use crate::person::PersonId;
 
     fn facts() -> Facts {
         Facts {
             number: "1001".into(),
             name: "Ann Early".into(),
-            manager: Some(Uuid::from_u128(2)),
+            manager: Some(PersonId::from_u128(2)),
             zone: "Europe/Berlin".into(),
             recipient: "Ann Early".into(),
             email: Some("ann@example.org".into()),
@@ -383,7 +384,7 @@ mod tests {
 
     fn claimed(recipient: u128, refused_s: Option<f64>) -> Leased {
         let created_at = Timestamp::default();
-        let (person, recipient) = (Uuid::from_u128(1), Uuid::from_u128(recipient));
+        let (person, recipient) = (PersonId::from_u128(1), PersonId::from_u128(recipient));
         let (id, kind, detail) = (Uuid::nil(), Kind::Late, json!({}));
         Leased { id, kind, person, recipient, detail, attempts: 1, refused_s, created_at }
     }

@@ -24,6 +24,7 @@ use crate::db::people::Person;
 use crate::db::templates::Sealed;
 use crate::error::{Error, Problem};
 use crate::people::locked;
+use crate::person::PersonId;
 
 /// Photos of one enrolment, at most.
 pub const PHOTOS: usize = 10;
@@ -122,7 +123,7 @@ async fn compare(
     actor: &Actor,
     number: &str,
     found: &Faces,
-) -> Result<Option<Uuid>, Error> {
+) -> Result<Option<PersonId>, Error> {
     let mut conn = pool.acquire().await?;
     let person = db::people::known(&mut conn, number).await?;
     let person = person.ok_or_else(|| Problem::PersonUnknown { number: number.to_owned() })?.id;
@@ -151,7 +152,7 @@ fn allowed(person: &Person) -> Result<(), Error> {
 async fn of_one_person(
     conn: &mut PgConnection,
     vault: &Vault,
-    person: Uuid,
+    person: PersonId,
     found: &Faces,
 ) -> Result<Template, Error> {
     let mut known = Vec::new();
@@ -185,10 +186,10 @@ async fn of_one_person(
 async fn lookalike(
     conn: &mut PgConnection,
     vault: &Vault,
-    person: Uuid,
+    person: PersonId,
     found: &Faces,
     template: &Template,
-) -> Result<Option<Uuid>, Error> {
+) -> Result<Option<PersonId>, Error> {
     let mut people: Vec<(Uuid, Template)> = Vec::new();
     let mut faces: Vec<Embedding> = Vec::new();
     let mut rows = db::templates::of_others(conn, person, &found.embedder);
@@ -197,7 +198,7 @@ async fn lookalike(
         let row = rows.try_next().await?;
         let next = row.as_ref().map(|row| row.person);
         if next != whose {
-            people.extend(whose.zip(Template::mean(&faces)));
+            people.extend(whose.map(|person| person.0).zip(Template::mean(&faces)));
             faces.clear();
             whose = next;
         }
@@ -205,7 +206,7 @@ async fn lookalike(
         faces.push(unseal(vault, &row, &found.embedder)?);
     }
     let alike = found.identifier.lookalike(template.embedding(), &Gallery::of(people));
-    Ok(alike.map(|candidate| candidate.person))
+    Ok(alike.map(|candidate| PersonId(candidate.person)))
 }
 
 fn unseal(vault: &Vault, row: &Sealed, embedder: &str) -> anyhow::Result<Embedding> {

@@ -8,10 +8,10 @@ use models::{Embedding, Template};
 use proto::{GalleryEntry, GalleryUpdate};
 use sqlx::{PgConnection, PgPool};
 use tracing::{info, warn};
-use uuid::Uuid;
 
 use crate::crypto::vault::{Label, Vault};
 use crate::db;
+use crate::person::PersonId;
 
 /// Numbers of an embedding, from its stored length.
 const BYTES_A_NUMBER: usize = 4;
@@ -53,9 +53,9 @@ pub async fn next(
     let changes = db::gallery::changes(conn, i64::try_from(after).unwrap_or(i64::MAX), limit).await?;
     let Some(last) = changes.last() else { return Ok(None) };
     let through = last.version as u64;
-    let employed: Vec<Uuid> =
+    let employed: Vec<PersonId> =
         changes.iter().filter(|change| !change.ended).map(|change| change.person).collect();
-    let mut faces: HashMap<Uuid, Vec<Embedding>> = HashMap::new();
+    let mut faces: HashMap<PersonId, Vec<Embedding>> = HashMap::new();
     for row in db::templates::of(conn, &employed, embedder).await? {
         let bytes = vault.unseal(Label { person: row.person, template: row.id, embedder }, &row.bytes)?;
         faces
@@ -69,7 +69,7 @@ pub async fn next(
             warn!(%person, "photos that have no mean; the person can't be recognised");
         }
         GalleryEntry {
-            person: person.as_bytes().to_vec(),
+            person: person.0.as_bytes().to_vec(),
             template: template.map_or_else(Vec::new, |template| template.embedding().to_bytes().to_vec()),
         }
     });

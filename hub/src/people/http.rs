@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use uuid::Uuid;
 
 use crate::db::people::{Person, Sought};
 use crate::error::Problem;
@@ -19,6 +18,7 @@ use crate::people;
 use crate::people::enrolment::{self, Enrolled, PHOTO_BYTES, PHOTOS, Photo};
 use crate::people::import::Plan;
 use crate::people::profile::{self, PersonSetting};
+use crate::person::PersonId;
 use crate::schedules::Effect;
 use crate::text::{NameText, NumberText};
 use crate::web::error::ProblemDetails;
@@ -142,7 +142,8 @@ pub struct NewPerson {
 /// A person who was added.
 #[derive(Serialize, ToSchema)]
 pub struct Added {
-    id: Uuid,
+    #[schema(value_type = Uuid)]
+    id: PersonId,
 }
 
 /// Add a person.

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use crate::date::Date;
 use crate::db;
@@ -14,6 +13,7 @@ use crate::i18n::Language;
 use crate::imports::fields::{Column, Fields, clipped};
 use crate::imports::{Change, Difference, ImportError, Importer, Outcome, Problems, Run, people_with};
 use crate::people::profile::{EMAIL, is_address};
+use crate::person::PersonId;
 use crate::text::{NAME, SHORT_NAME};
 
 /// What a row says.
@@ -54,11 +54,11 @@ impl Draft {
         &self,
         old: Option<&Person>,
         known: &Known,
-        ids: &HashMap<&str, Uuid>,
+        ids: &HashMap<&str, PersonId>,
         problems: &mut Problems,
     ) -> Person {
         let mut new = old.cloned().unwrap_or_else(|| Person {
-            id: ids.get(self.number.as_str()).copied().unwrap_or_default(),
+            id: ids.get(self.number.as_str()).copied().unwrap_or_else(PersonId::new),
             ..Person::new(&self.number, "", &known.default_site)
         });
         new.name.clone_from(&self.name);
@@ -89,7 +89,7 @@ impl Draft {
     fn find_manager(
         &self,
         manager: &str,
-        ids: &HashMap<&str, Uuid>,
+        ids: &HashMap<&str, PersonId>,
         problems: &mut Problems,
     ) -> Option<String> {
         if manager == self.number {
@@ -150,10 +150,10 @@ pub struct Plan {
     /// Of new ones and others: what to make if it is not there.
     departments: BTreeSet<String>,
     /// What the audit will say of each person.
-    audit_added: Vec<(Uuid, Value)>,
-    audit_changed: Vec<(Uuid, Value)>,
+    audit_added: Vec<(PersonId, Value)>,
+    audit_changed: Vec<(PersonId, Value)>,
     /// Whose site or employment changed.
-    moved: Vec<Uuid>,
+    moved: Vec<PersonId>,
 }
 
 impl Importer for Plan {
@@ -195,7 +195,7 @@ impl Importer for Plan {
     fn plan(
         drafts: &[Draft],
         known: &Known,
-        own: Option<Uuid>,
+        own: Option<PersonId>,
         mut problems: Problems,
     ) -> Result<Self, ImportError> {
         report_repetitions(drafts, &mut problems);
@@ -277,11 +277,11 @@ fn report_repetitions(drafts: &[Draft], problems: &mut Problems) {
 }
 
 /// The ids of everybody that the file speaks of, new ones among them.
-fn ids<'a>(drafts: &'a [Draft], known: &'a Known) -> HashMap<&'a str, Uuid> {
-    let mut ids: HashMap<&str, Uuid> =
+fn ids<'a>(drafts: &'a [Draft], known: &'a Known) -> HashMap<&'a str, PersonId> {
+    let mut ids: HashMap<&str, PersonId> =
         known.people.iter().map(|(number, person)| (number.as_str(), person.id)).collect();
     for draft in drafts {
-        ids.entry(&draft.number).or_insert_with(Uuid::now_v7);
+        ids.entry(&draft.number).or_insert_with(PersonId::new);
     }
     ids
 }
@@ -326,7 +326,7 @@ mod tests {
 
     fn ada() -> Person {
         Person {
-            id: Uuid::from_u128(1),
+            id: PersonId::from_u128(1),
             email: Some("ada@example.org".into()),
             employed_from: Some(date(2020, 1, 1).into()),
             ..Person::new("1001", "Ada", "Main")
@@ -337,7 +337,7 @@ mod tests {
         plan_by(None, text)
     }
 
-    fn plan_by(own: Option<Uuid>, text: &str) -> Result<Plan, ImportError> {
+    fn plan_by(own: Option<PersonId>, text: &str) -> Result<Plan, ImportError> {
         let file = Upload { name: "people.csv".into(), bytes: text.to_owned().into() };
         let mut problems = Problems::default();
         let drafts = Table::read(&file, Plan::COLUMNS)?.each(&mut problems, Draft::read);
@@ -406,7 +406,7 @@ mod tests {
             .to_string();
         assert_eq!(reported, format!("row 3, column manager: {}", Problem::RowOwnManager));
         assert!(plan_by(ada, "number,name,email\n1001,Ada L.,a@example.org\n").is_ok());
-        assert!(plan_by(Some(Uuid::from_u128(9)), moves).is_ok());
+        assert!(plan_by(Some(PersonId::from_u128(9)), moves).is_ok());
     }
 
     #[test]

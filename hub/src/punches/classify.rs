@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::date::Timestamp;
 use crate::db::boots::Undated;
 use crate::db::punches::{Arrival, ClockState, DeadLetter, Direction, Number};
+use crate::person::PersonId;
 
 /// A punch before this instant was made by a clock that was never set: 2020-01-01.
 const EARLIEST_US: i64 = 1_577_836_800_000_000;
@@ -58,7 +59,7 @@ fn understand(number: &Number, hash: &[u8], bytes: &[u8], now: Timestamp) -> Res
     let arrival = Arrival {
         number: number.clone(),
         id: Uuid::from_slice(&punch.id).context("its id is no UUID")?,
-        person: Uuid::from_slice(&punch.person).context("its person is no UUID")?,
+        person: PersonId(Uuid::from_slice(&punch.person).context("its person is no UUID")?),
         // Of two clocks that differ by a day, the hub's may be the wrong one.
         at_us: punch.at_us,
         clock: if set && !ahead { ClockState::Synchronised } else { ClockState::Estimated },

@@ -7,7 +7,6 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::{Value, json};
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use crate::date::Date;
 use crate::db;
@@ -16,6 +15,7 @@ use crate::error::Problem;
 use crate::imports::dates::{PersonDates, report_overlaps};
 use crate::imports::fields::{Column, Fields, clipped};
 use crate::imports::{Change, Difference, ImportError, Importer, Outcome, Problems, Run, people_with};
+use crate::person::PersonId;
 use crate::text::SHORT_NAME;
 
 /// What a row says; what is no good has been reported and is left out.
@@ -36,7 +36,7 @@ impl Draft {
 
 /// What the database knows of what the file speaks of.
 pub struct Known {
-    people: HashMap<String, Uuid>,
+    people: HashMap<String, PersonId>,
     schedules: HashMap<String, i64>,
     pieces: Vec<Piece>,
 }
@@ -50,9 +50,9 @@ pub struct Plan {
     /// New ones, and others with other dates.
     put: Vec<Piece>,
     /// Whose schedule changed, and on which dates.
-    touched: Vec<(Uuid, Date, Date)>,
+    touched: Vec<(PersonId, Date, Date)>,
     /// What the audit will say.
-    audit_rows: Vec<(Uuid, Value)>,
+    audit_rows: Vec<(PersonId, Value)>,
 }
 
 impl Importer for Plan {
@@ -74,7 +74,7 @@ impl Importer for Plan {
     async fn load(conn: &mut PgConnection, run: &Run<'_>, drafts: &[Draft]) -> Result<Known, ImportError> {
         let numbers = drafts.iter().filter_map(|draft| draft.of.number.clone()).collect();
         let people = people_with(conn, run, numbers).await?;
-        let ids: Vec<Uuid> = people.values().copied().collect();
+        let ids: Vec<PersonId> = people.values().copied().collect();
         let schedules = db::imports::schedules(conn).await?;
         Ok(Known { people, schedules, pieces: db::imports::pieces(conn, &ids).await? })
     }
@@ -82,7 +82,7 @@ impl Importer for Plan {
     fn plan(
         drafts: &[Draft],
         known: &Known,
-        own: Option<Uuid>,
+        own: Option<PersonId>,
         mut problems: Problems,
     ) -> Result<Self, ImportError> {
         report_overlaps(drafts.iter().map(|draft| &draft.of), &mut problems);
@@ -99,12 +99,12 @@ impl Importer for Plan {
     }
 
     async fn write(&self, conn: &mut PgConnection, run: &Run<'_>) -> Result<(), ImportError> {
-        let people: BTreeSet<Uuid> = self.touched.iter().map(|(person, ..)| *person).collect();
-        let people: Vec<Uuid> = people.into_iter().collect();
-        let before: HashSet<Uuid> = db::schedules::scheduled(conn, &people).await?.into_iter().collect();
+        let people: BTreeSet<PersonId> = self.touched.iter().map(|(person, ..)| *person).collect();
+        let people: Vec<PersonId> = people.into_iter().collect();
+        let before: HashSet<PersonId> = db::schedules::scheduled(conn, &people).await?.into_iter().collect();
         db::imports::drop_pieces(conn, &self.gone).await?;
         db::imports::put_pieces(conn, &self.put).await?;
-        let after: HashSet<Uuid> = db::schedules::scheduled(conn, &people).await?.into_iter().collect();
+        let after: HashSet<PersonId> = db::schedules::scheduled(conn, &people).await?.into_iter().collect();
         db::audit::record_many(conn, run.by, "schedule.assign", &self.audit_rows).await?;
         // Whoever had no schedule at all was judged by another rule on every day.
         let whole = before.symmetric_difference(&after).map(|person| run.extent.whole(*person));
@@ -146,14 +146,14 @@ impl Plan {
 struct Request<'a> {
     row: u32,
     number: &'a str,
-    person: Uuid,
+    person: PersonId,
     schedule: i64,
     from: Date,
     to: Date,
 }
 
 impl<'a> Request<'a> {
-    fn of(draft: &'a Draft, known: &Known, own: Option<Uuid>, problems: &mut Problems) -> Option<Self> {
+    fn of(draft: &'a Draft, known: &Known, own: Option<PersonId>, problems: &mut Problems) -> Option<Self> {
         let PersonDates { row, number, dates } = &draft.of;
         let person = draft.of.person(&known.people, own, problems);
         let schedule = draft.schedule.as_ref().and_then(|name| known.schedules.get(name).copied());
@@ -193,13 +193,13 @@ fn cut(piece: Piece, from: Date, to: Date) -> Option<Piece> {
 
 /// Everybody's assignments, as they will be.
 struct Timelines {
-    pieces: HashMap<Uuid, Vec<Piece>>,
+    pieces: HashMap<PersonId, Vec<Piece>>,
     names: HashMap<i64, String>,
 }
 
 impl Timelines {
     fn of(known: &Known) -> Self {
-        let mut pieces: HashMap<Uuid, Vec<Piece>> = HashMap::new();
+        let mut pieces: HashMap<PersonId, Vec<Piece>> = HashMap::new();
         for piece in &known.pieces {
             pieces.entry(piece.person).or_default().push(*piece);
         }
@@ -207,7 +207,7 @@ impl Timelines {
     }
 
     /// What is assigned to a person between two dates, in order.
-    fn within(&self, person: Uuid, from: Date, to: Date) -> Vec<Piece> {
+    fn within(&self, person: PersonId, from: Date, to: Date) -> Vec<Piece> {
         let pieces = self.pieces.get(&person).into_iter().flatten();
         let mut found: Vec<Piece> =
             pieces.filter_map(|piece| cut(*piece, piece.from.max(from), end(piece).min(to))).collect();
@@ -264,7 +264,7 @@ mod tests {
         jiff::civil::date(year, month, day).into()
     }
 
-    const ADA: Uuid = Uuid::from_u128(1);
+    const ADA: PersonId = PersonId::from_u128(1);
     const EARLY: i64 = 1;
     const LATE: i64 = 2;
 
@@ -276,7 +276,7 @@ mod tests {
         plan_by(None, text, pieces)
     }
 
-    fn plan_by(own: Option<Uuid>, text: &str, pieces: &[Piece]) -> Result<Plan, ImportError> {
+    fn plan_by(own: Option<PersonId>, text: &str, pieces: &[Piece]) -> Result<Plan, ImportError> {
         let file = Upload { name: "schedules.csv".into(), bytes: text.to_owned().into() };
         let mut problems = Problems::default();
         let drafts =
@@ -369,7 +369,7 @@ mod tests {
         let text = "number,schedule,from\n1001,Late,2026-03-01\n";
         let problems = plan_by(Some(ADA), text, &[]).err().expect("problems").to_string();
         assert_eq!(problems, format!("row 2, column number: {}", Problem::RowOwnDays));
-        assert!(plan_by(Some(Uuid::from_u128(9)), text, &[]).is_ok());
+        assert!(plan_by(Some(PersonId::from_u128(9)), text, &[]).is_ok());
     }
 
     #[test]

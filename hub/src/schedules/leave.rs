@@ -4,7 +4,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::access::{seen_by, someone_else};
 use crate::accounts::Actor;
@@ -12,6 +11,7 @@ use crate::date::{Date, range};
 use crate::db;
 use crate::db::leave::LeaveDay;
 use crate::error::{Error, Problem, check_text};
+use crate::person::PersonId;
 use crate::schedules::{Change, Dates, Effect, Touched};
 use crate::text::{LEAVE_REASON, LeaveReasonText};
 
@@ -52,7 +52,11 @@ pub async fn leave(
 }
 
 /// Days of leave as the audit shows them: without reasons, which may speak of somebody's health.
-async fn known(conn: &mut PgConnection, person: Uuid, (from, to): (Date, Date)) -> Result<Vec<Value>, Error> {
+async fn known(
+    conn: &mut PgConnection,
+    person: PersonId,
+    (from, to): (Date, Date),
+) -> Result<Vec<Value>, Error> {
     let days = db::leave::between(conn, &[person], from, to).await?;
     Ok(days.iter().map(|day| json!({"date": day.date, "half": day.half})).collect())
 }

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::access::{seen_by, someone_else};
 use crate::accounts::Actor;
@@ -15,6 +14,7 @@ use crate::db;
 use crate::db::recompute_queue::Whose;
 use crate::db::schedules::{Assignment, Schedule};
 use crate::error::{Error, Problem, check_text};
+use crate::person::PersonId;
 use crate::schedules::{Change, Dates, Effect, Touched};
 use crate::text::{SHORT_NAME, ShortNameText};
 
@@ -170,7 +170,7 @@ pub async fn assign(change: &Change<'_>, number: &str, setting: &AssignmentSetti
 }
 
 /// Whether somebody has any schedule at all.
-async fn scheduled(conn: &mut PgConnection, person: Uuid) -> Result<bool, Error> {
+async fn scheduled(conn: &mut PgConnection, person: PersonId) -> Result<bool, Error> {
     Ok(!db::schedules::scheduled(conn, &[person]).await?.is_empty())
 }
 
@@ -179,7 +179,7 @@ async fn scheduled(conn: &mut PgConnection, person: Uuid) -> Result<bool, Error>
 async fn replanned(
     change: &Change<'_>,
     conn: &mut PgConnection,
-    (person, had): (Uuid, bool),
+    (person, had): (PersonId, bool),
     dates: Dates,
 ) -> Result<u64, Error> {
     let dates = if scheduled(conn, person).await? == had { dates.widened() } else { Dates::ALL };
@@ -187,7 +187,11 @@ async fn replanned(
 }
 
 /// The shifts that one date of somebody holds by itself; nothing where it follows the pattern.
-async fn single_day(conn: &mut PgConnection, person: Uuid, date: Date) -> Result<Option<Vec<String>>, Error> {
+async fn single_day(
+    conn: &mut PgConnection,
+    person: PersonId,
+    date: Date,
+) -> Result<Option<Vec<String>>, Error> {
     let names: HashMap<i64, String> =
         db::schedules::shifts(conn).await?.into_iter().map(|shift| (shift.id, shift.name)).collect();
     let days = db::schedules::single_days(conn, &[person], date, date).await?;
@@ -311,7 +315,7 @@ mod tests {
     #[test]
     fn single_days_stand_over_the_pattern() {
         let assignment = Assignment {
-            person: Uuid::nil(),
+            person: PersonId::from_u128(0),
             schedule: 1,
             name: "week".into(),
             from: date(2025, 3, 4),

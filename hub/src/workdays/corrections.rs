@@ -6,7 +6,6 @@ use attendance::Policy;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
-use uuid::Uuid;
 
 use crate::access::seen_by;
 use crate::accounts::{Actor, Role};
@@ -16,6 +15,7 @@ use crate::db::channels::Channels;
 use crate::db::corrections::{Correction, CorrectionState, Decision, Request};
 use crate::db::recompute_queue::Job;
 use crate::error::{Error, Problem, check_text};
+use crate::person::PersonId;
 use crate::text::REMARK;
 use crate::workdays;
 use crate::workdays::facts::NEAR;
@@ -53,7 +53,7 @@ pub async fn request(pool: &PgPool, actor: &Actor, request: &Request, now: Times
 }
 
 /// Refuses to revoke what is no approved correction of that day, or was revoked already.
-async fn revocable(conn: &mut PgConnection, id: i64, day: (Uuid, Date)) -> Result<(), Error> {
+async fn revocable(conn: &mut PgConnection, id: i64, day: (PersonId, Date)) -> Result<(), Error> {
     let (person, date) = day;
     let known = db::corrections::lock(conn, id).await?;
     let theirs =
@@ -184,13 +184,13 @@ async fn undecided(
 /// Whom a request concerns.
 struct Parties<'a> {
     /// Whose day it is.
-    person: Uuid,
+    person: PersonId,
     /// Their manager.
-    manager: Option<Uuid>,
+    manager: Option<PersonId>,
     /// Which account asked.
     requested_by: &'a str,
     /// Whose account that is.
-    requester: Option<Uuid>,
+    requester: Option<PersonId>,
 }
 
 /// Four eyes: the one who decides is neither the one who asked nor the one it is about.
@@ -247,6 +247,7 @@ async fn decided(
 mod tests {
     use crate::error::Kind;
     use attendance::Direction;
+    use uuid::Uuid;
 
     use super::*;
     use crate::db::corrections::AddedTime;
@@ -294,7 +295,7 @@ mod tests {
 
     #[test]
     fn two_people_are_needed() {
-        let (boss, worker, other) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
+        let (boss, worker, other) = (PersonId::from_u128(1), PersonId::from_u128(2), PersonId::from_u128(3));
         let actor = |name: &str, role, person| Actor { name: name.into(), role, person };
         let decide = |actor: &Actor, requested_by: &str, requester| {
             let parties = Parties { person: worker, manager: Some(boss), requested_by, requester };

@@ -20,6 +20,7 @@ use crate::db::punches::{ClockState, Direction};
 use crate::db::workdays::{Revision, Status, Workday};
 use crate::error::{Error, Problem};
 use crate::i18n::Language;
+use crate::person::PersonId;
 use crate::workdays::facts::NEAR;
 use crate::workdays::reasons::sentence;
 use crate::workdays::{self, Explained};
@@ -200,14 +201,14 @@ fn differs(stands: &[Workday], facts: &[Explained], today: Date) -> bool {
     facts.len() != stands.len() || stands.iter().zip(facts).any(|(stands, facts)| !stands.agrees(facts))
 }
 
-async fn locked(conn: &mut PgConnection, person: Uuid, date: Date) -> Result<bool, Error> {
+async fn locked(conn: &mut PgConnection, person: PersonId, date: Date) -> Result<bool, Error> {
     Ok(!db::pay_periods::locked(conn, &[person], date, date).await?.is_empty())
 }
 
 /// The punches between the first and the last instant that the day's shifts may reach.
 async fn punches(
     conn: &mut PgConnection,
-    person: Uuid,
+    person: PersonId,
     (date, zone): (Date, &TimeZone),
     facts: &[Explained],
 ) -> Result<Vec<SeenPunch>, Error> {
@@ -272,7 +273,7 @@ mod tests {
 
     fn figures(shift: &str, late_s: i32) -> Workday {
         Workday {
-            person: Uuid::nil(),
+            person: PersonId::from_u128(0),
             date: date(2025, 3, 3).into(),
             shift: shift.into(),
             status: Status::Absent,

@@ -13,6 +13,7 @@ use crate::date::Date;
 use crate::db::corrections::AddedTime;
 use crate::db::people::Terms;
 use crate::db::schedules::Assignment;
+use crate::person::PersonId;
 use crate::{date, db};
 
 /// How far from its date the times of a correction may lie, in days.
@@ -27,17 +28,17 @@ pub struct KnownFacts {
     schedule: (Date, Date),
     shifts: HashMap<i64, Arc<Shift>>,
     zones: HashMap<String, TimeZone>,
-    terms: HashMap<Uuid, Terms>,
-    order: Vec<Uuid>,
-    assignments: HashMap<Uuid, Vec<Assignment>>,
+    terms: HashMap<PersonId, Terms>,
+    order: Vec<PersonId>,
+    assignments: HashMap<PersonId, Vec<Assignment>>,
     /// By pattern and day of its cycle.
     pattern: HashMap<(i64, i32), Vec<i64>>,
-    single: HashMap<Uuid, HashMap<Date, Vec<Option<i64>>>>,
-    scheduled: HashSet<Uuid>,
+    single: HashMap<PersonId, HashMap<Date, Vec<Option<i64>>>>,
+    scheduled: HashSet<PersonId>,
     holidays: HashMap<i64, BTreeSet<jiff::civil::Date>>,
-    leave: HashMap<Uuid, Vec<(jiff::civil::Date, Leave)>>,
-    punches: HashMap<Uuid, Vec<Punch>>,
-    locked: HashMap<Uuid, Vec<(Date, Date)>>,
+    leave: HashMap<PersonId, Vec<(jiff::civil::Date, Leave)>>,
+    punches: HashMap<PersonId, Vec<Punch>>,
+    locked: HashMap<PersonId, Vec<(Date, Date)>>,
 }
 
 /// How far a shift reaches: whole days before and after its date.
@@ -72,7 +73,7 @@ impl KnownFacts {
     /// change: their neighbours' punches, and their neighbours' neighbours' shifts.
     pub async fn load(
         conn: &mut PgConnection,
-        people: &[Uuid],
+        people: &[PersonId],
         touched: (Date, Date),
         policy: &Policy,
     ) -> Result<Self> {
@@ -110,7 +111,7 @@ impl KnownFacts {
         Ok(known)
     }
 
-    async fn read_people(&mut self, conn: &mut PgConnection, people: &[Uuid]) -> Result<()> {
+    async fn read_people(&mut self, conn: &mut PgConnection, people: &[PersonId]) -> Result<()> {
         for terms in db::people::terms(conn, people).await? {
             if !self.zones.contains_key(&terms.zone) {
                 self.zones.insert(terms.zone.clone(), date::zone(&terms.zone)?);
@@ -121,7 +122,7 @@ impl KnownFacts {
         Ok(())
     }
 
-    async fn read_schedule(&mut self, conn: &mut PgConnection, people: &[Uuid]) -> Result<()> {
+    async fn read_schedule(&mut self, conn: &mut PgConnection, people: &[PersonId]) -> Result<()> {
         let (from, to) = self.schedule;
         let mut patterns = BTreeSet::new();
         for assignment in db::schedules::assignments(conn, people, from, to).await? {
@@ -138,7 +139,7 @@ impl KnownFacts {
         Ok(())
     }
 
-    async fn read_leave(&mut self, conn: &mut PgConnection, people: &[Uuid]) -> Result<()> {
+    async fn read_leave(&mut self, conn: &mut PgConnection, people: &[PersonId]) -> Result<()> {
         let (from, to) = self.schedule;
         for (site, date) in db::sites::holidays_of_sites(conn, from, to).await? {
             self.holidays.entry(site).or_default().insert(date.0);
@@ -153,7 +154,7 @@ impl KnownFacts {
     async fn read_punches(
         &mut self,
         conn: &mut PgConnection,
-        people: &[Uuid],
+        people: &[PersonId],
         (from, to): (Date, Date),
     ) -> Result<()> {
         let mut ignored: HashSet<Uuid> = HashSet::new();
@@ -181,24 +182,24 @@ impl KnownFacts {
     }
 
     /// Everybody whose facts these are.
-    pub fn people(&self) -> impl Iterator<Item = Uuid> {
+    pub fn people(&self) -> impl Iterator<Item = PersonId> {
         self.order.iter().copied()
     }
 
     /// The zone of a person's site.
-    pub fn zone(&self, person: Uuid) -> Result<&TimeZone> {
+    pub fn zone(&self, person: PersonId) -> Result<&TimeZone> {
         let terms = self.terms.get(&person).context("a person whose facts are not known")?;
         self.zones.get(&terms.zone).context("a zone that is not known")
     }
 
     /// Whether a person's date lies in a locked period.
-    pub fn locked(&self, person: Uuid, date: Date) -> bool {
+    pub fn locked(&self, person: PersonId, date: Date) -> bool {
         let mut locked = self.locked.get(&person).into_iter().flatten();
         locked.any(|(from, to)| (*from..=*to).contains(&date))
     }
 
     /// A person's facts.
-    pub fn facts(&self, person: Uuid) -> Result<Facts> {
+    pub fn facts(&self, person: PersonId) -> Result<Facts> {
         let terms = self.terms.get(&person).context("a person whose facts are not known")?;
         let date = |date: Option<Date>| date.map(|date| date.0);
         Ok(Facts {
@@ -214,7 +215,7 @@ impl KnownFacts {
     }
 
     /// The schedule of a person: the pattern's shifts, except on dates that differ from it.
-    fn entries(&self, person: Uuid, zone: &TimeZone) -> Vec<Entry> {
+    fn entries(&self, person: PersonId, zone: &TimeZone) -> Vec<Entry> {
         let empty = HashMap::new();
         let single = self.single.get(&person).unwrap_or(&empty);
         let entry = |date: Date, shift: &i64| {

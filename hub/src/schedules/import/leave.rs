@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use crate::date::Date;
 use crate::db;
@@ -13,6 +12,7 @@ use crate::error::Problem;
 use crate::imports::dates::{PersonDates, report_overlaps};
 use crate::imports::fields::{Column, Fields};
 use crate::imports::{Change, Difference, ImportError, Importer, Outcome, Problems, Run, people_with};
+use crate::person::PersonId;
 
 /// Days of one row, at most.
 const ROW_DAYS: i32 = 366;
@@ -38,7 +38,7 @@ impl Draft {
     }
 
     /// What the row says of each date.
-    fn days(&self, person: Uuid) -> Vec<LeaveDay> {
+    fn days(&self, person: PersonId) -> Vec<LeaveDay> {
         let day = |date| LeaveDay { person, date, half: self.half, reason: self.reason.clone() };
         self.of.dates.into_iter().flat_map(|(from, to)| from.through(to)).map(day).collect()
     }
@@ -60,8 +60,8 @@ fn count(from: Date, to: Date) -> i32 {
 
 /// What the database knows of what the file speaks of.
 pub struct Known {
-    people: HashMap<String, Uuid>,
-    days: HashMap<(Uuid, Date), LeaveDay>,
+    people: HashMap<String, PersonId>,
+    days: HashMap<(PersonId, Date), LeaveDay>,
 }
 
 /// What is to be written.
@@ -71,9 +71,9 @@ pub struct Plan {
     /// New days, and others that say something else now.
     days: Vec<LeaveDay>,
     /// Whose leave changed, and on which dates.
-    touched: Vec<(Uuid, Date, Date)>,
+    touched: Vec<(PersonId, Date, Date)>,
     /// What the audit will say.
-    audit_rows: Vec<(Uuid, Value)>,
+    audit_rows: Vec<(PersonId, Value)>,
 }
 
 impl Importer for Plan {
@@ -102,7 +102,7 @@ impl Importer for Plan {
         }
         let numbers = drafts.iter().filter_map(|draft| draft.of.number.clone()).collect();
         let people = people_with(conn, run, numbers).await?;
-        let ids: Vec<Uuid> = people.values().copied().collect();
+        let ids: Vec<PersonId> = people.values().copied().collect();
         let first = ranges.clone().map(|(from, _)| from).min();
         let last = ranges.map(|(_, to)| to).max();
         let days = match first.zip(last) {
@@ -115,7 +115,7 @@ impl Importer for Plan {
     fn plan(
         drafts: &[Draft],
         known: &Known,
-        own: Option<Uuid>,
+        own: Option<PersonId>,
         mut problems: Problems,
     ) -> Result<Self, ImportError> {
         report_overlaps(drafts.iter().map(|draft| &draft.of), &mut problems);
@@ -147,7 +147,7 @@ impl Importer for Plan {
 }
 
 impl Plan {
-    fn note(&mut self, draft: &Draft, person: Uuid, known: &Known) {
+    fn note(&mut self, draft: &Draft, person: PersonId, known: &Known) {
         let PersonDates { row, number: Some(number), dates: Some((from, to)) } = &draft.of else { return };
         let (from, to) = (*from, *to);
         let days = draft.days(person);
@@ -203,7 +203,7 @@ mod tests {
         jiff::civil::date(year, month, day).into()
     }
 
-    const ADA: Uuid = Uuid::from_u128(1);
+    const ADA: PersonId = PersonId::from_u128(1);
 
     fn day(of_january: i8, half: bool, reason: &str) -> LeaveDay {
         LeaveDay { person: ADA, date: date(2026, 1, of_january), half, reason: reason.into() }
@@ -213,7 +213,7 @@ mod tests {
         plan_by(None, text, there)
     }
 
-    fn plan_by(own: Option<Uuid>, text: &str, there: &[LeaveDay]) -> Result<Plan, ImportError> {
+    fn plan_by(own: Option<PersonId>, text: &str, there: &[LeaveDay]) -> Result<Plan, ImportError> {
         let file = Upload { name: "leave.csv".into(), bytes: text.to_owned().into() };
         let mut problems = Problems::default();
         let drafts =
@@ -267,7 +267,7 @@ mod tests {
         let text = "number,from\n1001,2026-01-05\n";
         let problems = plan_by(Some(ADA), text, &[]).err().expect("problems").to_string();
         assert_eq!(problems, format!("row 2, column number: {}", Problem::RowOwnDays));
-        assert!(plan_by(Some(Uuid::from_u128(9)), text, &[]).is_ok());
+        assert!(plan_by(Some(PersonId::from_u128(9)), text, &[]).is_ok());
     }
 
     #[test]
