@@ -17,7 +17,7 @@ use crate::date::Timestamp;
 use crate::db;
 use crate::db::accounts::Account;
 use crate::error::{Error, Problem};
-use crate::person::PersonId;
+use crate::person::{PersonId, PersonNumber};
 
 pub use crate::db::accounts::{Actor, Role};
 
@@ -106,7 +106,7 @@ pub async fn create(
     pool: &PgPool,
     name: &str,
     role: Role,
-    number: Option<&str>,
+    number: Option<&PersonNumber>,
     password: Zeroizing<String>,
     replace: bool,
 ) -> Result<()> {

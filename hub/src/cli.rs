@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use crate::accounts::{self, Role};
 use crate::date::Date;
 use crate::i18n::Language;
+use crate::person::PersonNumber;
 use crate::reports::timesheet::{Period, timesheet};
 use crate::server::config::Config;
 use crate::server::{self, Database, routes};
@@ -150,7 +151,7 @@ pub enum AccountCommand {
         /// The number of the person whose account it is; managers and employees need one. Nobody
         /// decides about corrections of their own days, with whatever account.
         #[arg(long, value_name = "NUMBER")]
-        person: Option<String>,
+        person: Option<PersonNumber>,
         /// Give an existing account a new password, role and person, and end its sessions.
         #[arg(long)]
         replace: bool,
@@ -228,7 +229,7 @@ fn check(config: &Config) -> Result<()> {
 async fn with_database(config: &Config, pool: &PgPool, command: Command) -> Result<()> {
     match command {
         Command::Account(AccountCommand::Create { name, role, person, replace }) => {
-            accounts::create(pool, &name, role, person.as_deref(), read_password()?, replace).await?;
+            accounts::create(pool, &name, role, person.as_ref(), read_password()?, replace).await?;
             println!("account {name} made");
             Ok(())
         }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::i18n::Language;
+use crate::person::PersonNumber;
 
 /// What kind of a problem it is, as a client tells them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +83,7 @@ problems! {
         PdfTooLong { rows: usize },
         PhotoCount { most: usize, kept: usize },
         PhotoTooLarge { mebibytes: usize },
-        PunchesNotOfPerson { number: String },
+        PunchesNotOfPerson { number: PersonNumber },
         QueryInvalid { reason: String },
         ScheduleEndsBeforeStart,
         ShiftTwice { shift: String },
@@ -107,7 +108,7 @@ problems! {
         OwnPunches,
         OwnRequest,
         PairingCodeWrong { attempts_left: i64 },
-        PersonOutOfScope { number: String },
+        PersonOutOfScope { number: PersonNumber },
     }
     NotFound {
         AdjustmentUnknown { id: i64 },
@@ -115,34 +116,34 @@ problems! {
         CorrectionUnknown { id: i64 },
         DepartmentUnknown { department: String },
         HolidayUnknown { calendar: String, date: Date },
-        LeaveUnknown { number: String, from: Date, to: Date },
+        LeaveUnknown { number: PersonNumber, from: Date, to: Date },
         NotificationUnknown { id: Uuid },
-        OverrideUnknown { number: String, date: Date },
+        OverrideUnknown { number: PersonNumber, date: Date },
         PairingUnknown { terminal: String },
         PathUnknown,
         PeriodUnknown { id: i64 },
-        PersonUnknown { number: String },
+        PersonUnknown { number: PersonNumber },
         ScheduleUnknown { schedule: String },
         ShiftUnknown { shift: String },
         SiteUnknown { site: String },
         TerminalNotAccepted { terminal: String },
         TerminalUnknown { terminal: String },
         UndatedPunchUnknown { id: Uuid },
-        WorkdayUnknown { number: String, date: Date },
+        WorkdayUnknown { number: PersonNumber, date: Date },
     }
     Conflict {
         AbsencesAwaitTerminal { absences: i64 },
         AdjustmentChanged { id: i64 },
         AdjustmentSettled { id: i64 },
         ChangedMeanwhile,
-        ConsentMissing { number: String },
+        ConsentMissing { number: PersonNumber },
         CorrectionDecided { id: i64, state: String, by: String },
         CorrectionRevoked { id: i64 },
-        CorrectionsPending { number: String, most: i64 },
+        CorrectionsPending { number: PersonNumber, most: i64 },
         DoorMissing { terminal: String },
         ImportRunning,
         NotificationSent { id: Uuid },
-        NumberTaken { number: String },
+        NumberTaken { number: PersonNumber },
         PairingAccepted { terminal: String },
         PairingNotPending { terminal: String, state: String },
         PairingQueueFull,

@@ -29,6 +29,7 @@ use crate::db::channels::Kind;
 use crate::db::notifications::{MessageState, Notification};
 use crate::error::{Error, Problem};
 use crate::i18n::Language;
+use crate::person::PersonNumber;
 
 pub use crate::notifications::enqueue::{enqueue_closed, enqueue_late};
 pub use crate::notifications::mail::MailSettings;
@@ -71,7 +72,7 @@ struct Message {
     kind: Kind,
     /// Whether it goes to the person whom it is about.
     own: bool,
-    number: String,
+    number: PersonNumber,
     name: String,
     zone: String,
     recipient: String,

@@ -12,22 +12,22 @@ use sqlx::{PgConnection, PgPool};
 use crate::access::seen_by;
 use crate::accounts::Actor;
 use crate::db;
-use crate::db::people::{Person, Sought};
+use crate::db::people::{Person, PersonFilter};
 use crate::error::{Error, Problem, check_text};
-use crate::person::PersonId;
+use crate::person::{PersonId, PersonNumber};
 use crate::text::{NAME, NUMBER};
 
 /// Adds a person.
-pub async fn add(pool: &PgPool, actor: &Actor, number: &str, name: &str) -> Result<PersonId, Error> {
+pub async fn add(pool: &PgPool, actor: &Actor, number: &PersonNumber, name: &str) -> Result<PersonId, Error> {
     check_text("number", number, NUMBER)?;
     check_text("name", name, NAME)?;
     let mut transaction = pool.begin().await?;
     let site = db::sites::default(&mut transaction).await?;
-    let person = Person::new(number, name, &site);
+    let person = Person::new(number.clone(), name, &site);
     let id = person.id;
     db::people::add(&mut transaction, &[person]).await.map_err(|error| match error.as_database_error() {
         Some(refusal) if refusal.is_unique_violation() => {
-            Problem::NumberTaken { number: number.to_owned() }.into()
+            Problem::NumberTaken { number: number.clone() }.into()
         }
         Some(refusal) if refusal.is_check_violation() => Problem::TextInvalid { most: NAME }.of("name"),
         _ => error.into(),
@@ -42,20 +42,20 @@ pub async fn add(pool: &PgPool, actor: &Actor, number: &str, name: &str) -> Resu
 pub async fn search(
     pool: &PgPool,
     actor: &Actor,
-    sought: Sought<'_>,
+    filter: PersonFilter<'_>,
     most: i64,
 ) -> Result<Vec<Person>, Error> {
     let mut transaction = pool.begin().await?;
-    let people = db::people::search(&mut transaction, sought, most).await?;
-    let detail = json!({"count": people.len(), "department": sought.department, "site": sought.site,
-        "manager": sought.manager, "text": sought.text});
+    let people = db::people::search(&mut transaction, filter, most).await?;
+    let detail = json!({"count": people.len(), "department": filter.department, "site": filter.site,
+        "manager": filter.manager, "text": filter.text});
     db::audit::record(&mut transaction, actor, "person.list", "people", detail).await?;
     transaction.commit().await?;
     Ok(people)
 }
 
 /// All that is kept of a person; a look at personal data, audited.
-pub async fn look(pool: &PgPool, actor: &Actor, number: &str) -> Result<Person, Error> {
+pub async fn look(pool: &PgPool, actor: &Actor, number: &PersonNumber) -> Result<Person, Error> {
     let mut transaction = pool.begin().await?;
     let person = seen_by(&mut transaction, actor, number).await?;
     let subject = person.id.to_string();
@@ -65,7 +65,7 @@ pub async fn look(pool: &PgPool, actor: &Actor, number: &str) -> Result<Person, 
 }
 
 /// Records that a person consented to the use of their face.
-pub async fn consent(pool: &PgPool, actor: &Actor, number: &str) -> Result<(), Error> {
+pub async fn consent(pool: &PgPool, actor: &Actor, number: &PersonNumber) -> Result<(), Error> {
     let mut transaction = pool.begin().await?;
     let person = locked(&mut transaction, number).await?;
     db::people::give_consent(&mut transaction, person.id, &actor.name).await?;
@@ -75,7 +75,7 @@ pub async fn consent(pool: &PgPool, actor: &Actor, number: &str) -> Result<(), E
 }
 
 /// Ends consent: the templates are deleted here and, as soon as they hear of it, on all terminals.
-pub async fn withdraw(pool: &PgPool, actor: &Actor, number: &str) -> Result<u64, Error> {
+pub async fn withdraw(pool: &PgPool, actor: &Actor, number: &PersonNumber) -> Result<u64, Error> {
     let mut transaction = pool.begin().await?;
     let person = locked(&mut transaction, number).await?;
     db::people::withdraw_consent(&mut transaction, person.id).await?;
@@ -88,8 +88,8 @@ pub async fn withdraw(pool: &PgPool, actor: &Actor, number: &str) -> Result<u64,
 }
 
 /// The person with a number, held until the transaction ends.
-pub async fn locked(conn: &mut PgConnection, number: &str) -> Result<Person, Error> {
+pub async fn locked(conn: &mut PgConnection, number: &PersonNumber) -> Result<Person, Error> {
     db::people::lock(conn, number)
         .await?
-        .ok_or_else(|| Problem::PersonUnknown { number: number.to_owned() }.into())
+        .ok_or_else(|| Problem::PersonUnknown { number: number.clone() }.into())
 }

@@ -25,7 +25,7 @@ use crate::db;
 use crate::db::recompute_queue::{Job, Whose};
 use crate::error::Error;
 use crate::limits::Permit;
-use crate::person::PersonId;
+use crate::person::{PersonId, PersonNumber};
 use crate::workdays::horizon::{AHEAD, REACH, horizon};
 use crate::workdays::{self, Tally};
 
@@ -170,7 +170,7 @@ impl Change<'_> {
 /// Asks for everybody's days between two dates, or for those of one person.
 pub async fn recompute(
     change: &Change<'_>,
-    number: Option<&str>,
+    number: Option<&PersonNumber>,
     (from, to): (Date, Date),
 ) -> Result<Effect, Error> {
     let mut transaction = change.begin().await?;

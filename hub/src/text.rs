@@ -16,14 +16,19 @@ pub const REMARK: usize = 500;
 pub const LEAVE_REASON: usize = 200;
 
 /// How the API's document describes a text of one line, as [`crate::error::check_text`] takes it.
+pub fn line(most: usize) -> RefOr<Schema> {
+    let line = ObjectBuilder::new().schema_type(Type::String).pattern(Some(r"^\S(.*\S)?$"));
+    line.min_length(Some(1)).max_length(Some(most)).into()
+}
+
+/// Types that stand for such texts in the document.
 macro_rules! described {
     ($($name:ident = $most:expr;)+) => {$(
         pub struct $name;
 
         impl PartialSchema for $name {
             fn schema() -> RefOr<Schema> {
-                let line = ObjectBuilder::new().schema_type(Type::String).pattern(Some(r"^\S(.*\S)?$"));
-                line.min_length(Some(1)).max_length(Some($most)).into()
+                line($most)
             }
         }
 
@@ -32,7 +37,6 @@ macro_rules! described {
 }
 
 described! {
-    NumberText = NUMBER;
     NameText = NAME;
     ShortNameText = SHORT_NAME;
     RemarkText = REMARK;

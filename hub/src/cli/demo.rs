@@ -19,10 +19,11 @@ use zeroize::Zeroizing;
 
 use crate::accounts::{self, Actor, Role};
 use crate::crypto::ca::Authority;
-use crate::db::people::Sought;
+use crate::db::people::PersonFilter;
 use crate::db::workdays::Status;
 use crate::error::{Error, Problem};
 use crate::people::{self, enrolment};
+use crate::person::PersonNumber;
 use crate::reports::timesheet::{Period, timesheet};
 use crate::server::config::{Broker, Config, default_state};
 use crate::server::postgres::Cluster;
@@ -172,21 +173,22 @@ impl Show {
     async fn enrol(&self) -> Result<()> {
         let pool = &self.app.pool;
         for person in &ENROLLED {
-            match people::add(pool, &ACTOR, person.number, person.name).await {
+            let number = PersonNumber::from(person.number);
+            match people::add(pool, &ACTOR, &number, person.name).await {
                 Ok(_) | Err(Error::Problem { problem: Problem::NumberTaken { .. }, .. }) => {}
                 Err(error) => return Err(error.into()),
             }
-            if people::search(pool, &ACTOR, Sought::default(), i64::MAX)
+            if people::search(pool, &ACTOR, PersonFilter::default(), i64::MAX)
                 .await?
                 .iter()
-                .any(|p| p.number == person.number && p.photos > 0)
+                .any(|p| p.number == number && p.photos > 0)
             {
                 continue;
             }
-            people::consent(pool, &ACTOR, person.number).await?;
+            people::consent(pool, &ACTOR, &number).await?;
             let files: Vec<PathBuf> = person.photos.iter().map(|photo| self.photos.join(photo)).collect();
             let photos = enrolment::read_photos(&files)?;
-            enrolment::enrol(pool, &self.app.vault, None, &ACTOR, person.number, photos).await?;
+            enrolment::enrol(pool, &self.app.vault, None, &ACTOR, &number, photos).await?;
             println!(
                 "enrolled {} {} from {} (the photos are not kept)",
                 person.number,
@@ -332,7 +334,7 @@ impl Show {
     }
 
     /// Prints a committed punch and says whose it is.
-    async fn print_punch(&self, id: Uuid) -> Result<String> {
+    async fn print_punch(&self, id: Uuid) -> Result<PersonNumber> {
         let found = db::punches::find(
             &mut *self.app.pool.acquire().await?,
             id,
@@ -361,13 +363,13 @@ impl Show {
         let rows = timesheet(&self.app.pool, Period::of(today), &ACTOR, clock::now()).await?;
         let mut conn = self.app.pool.acquire().await?;
         let people: Vec<&str> = ENROLLED.iter().map(|person| person.number).collect();
-        let people: Vec<String> = people.into_iter().map(str::to_owned).collect();
-        let counted = db::punches::of_others(&mut conn, &people).await?;
+        let enrolled: Vec<PersonNumber> = people.iter().map(|number| (*number).into()).collect();
+        let counted = db::punches::of_others(&mut conn, &enrolled).await?;
         let unknown = db::unknown_faces::total(&mut conn, device).await?;
         print!("{}", reports::timesheet::csv(rows.clone()));
         println!("unknown faces: {unknown} seen, {counted} counted");
-        let numbers: Vec<&String> = rows.iter().map(|row| &row.number).collect();
-        ensure!(numbers == people.iter().collect::<Vec<_>>(), "the timesheet should hold exactly {people:?}");
+        let numbers: Vec<&str> = rows.iter().map(|row| row.number.as_str()).collect();
+        ensure!(numbers == people, "the timesheet should hold exactly {people:?}");
         ensure!(counted == 0, "a stranger was counted");
         if self.once {
             let once =

@@ -7,8 +7,9 @@ use clap::Subcommand;
 use sqlx::PgPool;
 
 use crate::accounts::CLI;
-use crate::db::people::Sought;
+use crate::db::people::PersonFilter;
 use crate::people::{self, enrolment};
+use crate::person::PersonNumber;
 use crate::server;
 use crate::server::config::Config;
 
@@ -18,21 +19,21 @@ pub enum PersonCommand {
     /// Add a person.
     Add {
         /// The number by which the company knows them.
-        number: String,
+        number: PersonNumber,
         /// As written in reports.
         name: String,
     },
     /// Record that a person consented to the use of their face. Keep the signed form yourself.
     Consent {
         /// Whose.
-        number: String,
+        number: PersonNumber,
     },
     /// Enrol a person from one to ten photos of their face alone (three are better than one).
     /// The photos are not kept. A poor photo is refused with the reason, and so is one of somebody else;
     /// somebody who looks much like them is named.
     Enrol {
         /// Whose face.
-        number: String,
+        number: PersonNumber,
         /// JPEG or PNG.
         #[arg(required = true)]
         photos: Vec<PathBuf>,
@@ -40,7 +41,7 @@ pub enum PersonCommand {
     /// End consent: deletes the templates, here and on all terminals.
     Withdraw {
         /// Whose.
-        number: String,
+        number: PersonNumber,
     },
     /// List everybody.
     List,
@@ -73,7 +74,7 @@ pub async fn person(config: &Config, pool: &PgPool, command: PersonCommand) -> R
         }
         PersonCommand::List => {
             println!("number\tname\tconsent\tphotos");
-            for person in people::search(pool, &CLI, Sought::default(), i64::MAX).await? {
+            for person in people::search(pool, &CLI, PersonFilter::default(), i64::MAX).await? {
                 let consent = if person.consent { "yes" } else { "no" };
                 println!("{}\t{}\t{consent}\t{}", person.number, person.name, person.photos);
             }

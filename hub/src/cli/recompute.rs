@@ -7,7 +7,7 @@ use sqlx::{PgConnection, PgPool};
 
 use crate::accounts::CLI;
 use crate::date::{Date, Timestamp};
-use crate::db::people::Sought;
+use crate::db::people::PersonFilter;
 use crate::db::recompute_queue::Job;
 use crate::server::config::Config;
 use crate::workdays;
@@ -64,7 +64,7 @@ async fn preview(
     (from, to): (Date, Date),
     now: Timestamp,
 ) -> Result<()> {
-    let everybody: Vec<Job> = db::people::search(conn, Sought::default(), i64::MAX)
+    let everybody: Vec<Job> = db::people::search(conn, PersonFilter::default(), i64::MAX)
         .await?
         .into_iter()
         .map(|person| Job { person: person.id, from, to })

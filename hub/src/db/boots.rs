@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::date::{Timestamp, Zoned};
 use crate::db::punches::Arrival;
-use crate::person::PersonId;
+use crate::person::{PersonId, PersonNumber};
 use crate::text::words;
 
 words! {
@@ -151,7 +151,8 @@ pub async fn waits_for(conn: &mut PgConnection, device: &str, boot: &str, person
 pub struct Waiting {
     pub id: Uuid,
     /// The person's number.
-    pub number: String,
+    #[schema(value_type = String)]
+    pub number: PersonNumber,
     pub name: String,
     pub device: String,
     /// Where the terminal hangs.

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use crate::date::{Date, Timestamp, Zoned};
 use crate::db::workdays::Status;
-use crate::person::PersonId;
-use crate::text::{NumberText, RemarkText, words};
+use crate::person::{PersonId, PersonNumber};
+use crate::text::{RemarkText, words};
 
 words! {
     /// What became of a request.
@@ -36,7 +36,8 @@ pub struct Correction {
     #[serde(skip)]
     pub person: PersonId,
     /// The number of the person.
-    pub number: String,
+    #[schema(value_type = String)]
+    pub number: PersonNumber,
     pub name: String,
     /// The workday's date.
     pub date: Date,
@@ -72,8 +73,7 @@ pub struct Correction {
 #[schema(as = CorrectionRequest)]
 pub struct Request {
     /// The number of the person.
-    #[schema(value_type = NumberText)]
-    pub number: String,
+    pub number: PersonNumber,
     /// The workday's date.
     pub date: Date,
     /// Times to be added, at most 10, at most two days from the date.
@@ -114,7 +114,8 @@ pub struct Decision<'a> {
 #[schema(as = Missing)]
 pub struct Gap {
     /// The number of the person.
-    pub number: String,
+    #[schema(value_type = String)]
+    pub number: PersonNumber,
     pub name: String,
     /// The workday's date.
     pub date: Date,

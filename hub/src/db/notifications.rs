@@ -14,7 +14,7 @@ use crate::db::OUTBOX_CHANNEL;
 use crate::db::channels::Kind;
 use crate::db::workdays::{Status, Workday};
 use crate::i18n::Language;
-use crate::person::PersonId;
+use crate::person::{PersonId, PersonNumber};
 use crate::text::words;
 
 words! {
@@ -78,7 +78,7 @@ pub struct Leased {
 
 /// What is known, now, of those whom a message is about.
 pub struct Facts {
-    pub number: String,
+    pub number: PersonNumber,
     pub name: String,
     pub manager: Option<PersonId>,
     /// The zone of their site.
@@ -100,9 +100,11 @@ pub struct Notification {
     pub id: Uuid,
     pub kind: Kind,
     /// The number of the person of whom it tells.
-    pub number: String,
+    #[schema(value_type = String)]
+    pub number: PersonNumber,
     /// The number of the one whom it is for; with a webhook, that of the person.
-    pub recipient: String,
+    #[schema(value_type = String)]
+    pub recipient: PersonNumber,
     /// mail, or the name of a webhook.
     pub channel: String,
     pub state: MessageState,

@@ -6,7 +6,7 @@ use sqlx::{PgConnection, Result};
 use utoipa::ToSchema;
 
 use crate::date::{Date, Timestamp};
-use crate::person::PersonId;
+use crate::person::{PersonId, PersonNumber};
 use crate::text::words;
 
 words! {
@@ -40,7 +40,8 @@ pub struct Period {
 pub struct Adjustment {
     pub id: i64,
     /// The number of the person.
-    pub number: String,
+    #[schema(value_type = String)]
+    pub number: PersonNumber,
     pub name: String,
     pub date: Date,
     /// The workdays that stand.

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::date::Date;
 use crate::db::channels::Kind;
 use crate::i18n::Language;
-use crate::person::PersonId;
+use crate::person::{PersonId, PersonNumber};
 
 /// A person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema, sqlx::Type)]
@@ -18,7 +18,8 @@ pub struct Person {
     #[schema(value_type = Uuid)]
     pub id: PersonId,
     /// The number by which the company knows them.
-    pub number: String,
+    #[schema(value_type = String)]
+    pub number: PersonNumber,
     /// As written in reports.
     pub name: String,
     /// Whether consent to the use of their face stands.
@@ -29,7 +30,8 @@ pub struct Person {
     pub site: String,
     pub department: Option<String>,
     /// The number of their manager.
-    pub manager: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub manager: Option<PersonNumber>,
     pub email: Option<String>,
     /// Of their messages.
     pub language: Language,
@@ -48,10 +50,10 @@ pub struct Person {
 
 impl Person {
     /// Somebody new.
-    pub fn new(number: &str, name: &str, site: &str) -> Self {
+    pub fn new(number: PersonNumber, name: &str, site: &str) -> Self {
         Self {
             id: PersonId::new(),
-            number: number.to_owned(),
+            number,
             name: name.to_owned(),
             consent: false,
             photos: 0,
@@ -71,22 +73,22 @@ impl Person {
 
 /// Which people are looked for: all where nothing is given.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Sought<'a> {
+pub struct PersonFilter<'a> {
     pub id: Option<PersonId>,
     /// Those with these numbers.
-    pub numbers: Option<&'a [String]>,
+    pub numbers: Option<&'a [PersonNumber]>,
     pub department: Option<&'a str>,
     pub site: Option<&'a str>,
     /// Those of the manager with this number.
-    pub manager: Option<&'a str>,
+    pub manager: Option<&'a PersonNumber>,
     /// Those with this in their number or their name.
     pub text: Option<&'a str>,
     /// Those whose number comes after this one.
-    pub after: Option<&'a str>,
+    pub after: Option<&'a PersonNumber>,
 }
 
 /// People by number, at most so many.
-pub async fn search(conn: &mut PgConnection, sought: Sought<'_>, most: i64) -> Result<Vec<Person>> {
+pub async fn search(conn: &mut PgConnection, filter: PersonFilter<'_>, most: i64) -> Result<Vec<Person>> {
     sqlx::query_as!(
         Person,
         r#"select p.id, p.number, p.name,
@@ -105,13 +107,13 @@ pub async fn search(conn: &mut PgConnection, sought: Sought<'_>, most: i64) -> R
             and ($5::text is null or p.number > $5) and ($6::uuid is null or p.id = $6)
             and ($7::text[] is null or p.number = any($7))
         order by p.number limit $8"#,
-        sought.department,
-        sought.site,
-        sought.manager,
-        sought.text,
-        sought.after,
-        sought.id,
-        sought.numbers as _,
+        filter.department,
+        filter.site,
+        filter.manager.map(PersonNumber::as_str),
+        filter.text,
+        filter.after.map(PersonNumber::as_str),
+        filter.id,
+        filter.numbers as _,
         most
     )
     .fetch_all(conn)
@@ -120,19 +122,19 @@ pub async fn search(conn: &mut PgConnection, sought: Sought<'_>, most: i64) -> R
 
 /// One person.
 pub async fn find(conn: &mut PgConnection, id: PersonId) -> Result<Option<Person>> {
-    Ok(search(conn, Sought { id: Some(id), ..Sought::default() }, 1).await?.pop())
+    Ok(search(conn, PersonFilter { id: Some(id), ..PersonFilter::default() }, 1).await?.pop())
 }
 
 /// The person with a number.
-pub async fn known(conn: &mut PgConnection, number: &str) -> Result<Option<Person>> {
-    let numbers = [number.to_owned()];
-    Ok(search(conn, Sought { numbers: Some(&numbers), ..Sought::default() }, 1).await?.pop())
+pub async fn known(conn: &mut PgConnection, number: &PersonNumber) -> Result<Option<Person>> {
+    let numbers = Some(std::slice::from_ref(number));
+    Ok(search(conn, PersonFilter { numbers, ..PersonFilter::default() }, 1).await?.pop())
 }
 
 /// The person with a number, locked against changes until the transaction ends.
-pub async fn lock(conn: &mut PgConnection, number: &str) -> Result<Option<Person>> {
+pub async fn lock(conn: &mut PgConnection, number: &PersonNumber) -> Result<Option<Person>> {
     // A statement of its own: one that waited for the lock would see consent as it was before.
-    let id = sqlx::query_scalar!("select id from people where number = $1 for update", number)
+    let id = sqlx::query_scalar!("select id from people where number = $1 for update", number.as_str())
         .fetch_optional(&mut *conn)
         .await?;
     let Some(id) = id else { return Ok(None) };
@@ -220,13 +222,18 @@ pub async fn terms(conn: &mut PgConnection, people: &[PersonId]) -> Result<Vec<T
 }
 
 /// The row of the person with a number.
-pub async fn id_of(conn: &mut PgConnection, number: &str) -> Result<Option<PersonId>> {
-    sqlx::query_scalar!("select id from people where number = $1", number).fetch_optional(conn).await
+pub async fn id_of(conn: &mut PgConnection, number: &PersonNumber) -> Result<Option<PersonId>> {
+    sqlx::query_scalar!("select id from people where number = $1", number.as_str()).fetch_optional(conn).await
 }
 
 /// Who has which of the numbers.
-pub async fn ids(conn: &mut PgConnection, numbers: &[String]) -> Result<HashMap<String, PersonId>> {
+pub async fn ids(
+    conn: &mut PgConnection,
+    numbers: &[PersonNumber],
+) -> Result<HashMap<PersonNumber, PersonId>> {
     let rows =
-        sqlx::query!("select number, id from people where number = any($1)", numbers).fetch_all(conn).await?;
+        sqlx::query!("select number, id from people where number = any($1)", numbers as &[PersonNumber])
+            .fetch_all(conn)
+            .await?;
     Ok(rows.into_iter().map(|row| (row.number, row.id)).collect())
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::date::{Timestamp, Zoned};
 use crate::db::PUNCH_CHANNEL;
-use crate::person::PersonId;
+use crate::person::{PersonId, PersonNumber};
 use crate::text::words;
 
 words! {
@@ -93,7 +93,8 @@ pub struct Punch {
     /// Local time with its offset.
     pub at: Zoned,
     /// The person's number.
-    pub number: String,
+    #[schema(value_type = String)]
+    pub number: PersonNumber,
     /// The person's name.
     pub name: String,
     /// Where the terminal hangs.
@@ -350,11 +351,11 @@ pub async fn find(conn: &mut PgConnection, id: Uuid, zone: &str) -> Result<Optio
 }
 
 /// Punches and dead letters of anybody but the people with these numbers.
-pub async fn of_others(conn: &mut PgConnection, numbers: &[String]) -> Result<i64> {
+pub async fn of_others(conn: &mut PgConnection, numbers: &[PersonNumber]) -> Result<i64> {
     sqlx::query_scalar!(
         r#"select ((select count(*) from punches p join people e on e.id = p.person where e.number <> all($1))
             + (select count(*) from dead_letters)) as "count!""#,
-        numbers
+        numbers as &[PersonNumber]
     )
     .fetch_one(conn)
     .await

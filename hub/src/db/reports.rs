@@ -6,7 +6,7 @@ use sqlx::{FromRow, PgConnection, QueryBuilder, Result};
 
 use crate::date::{Date, Timestamp};
 use crate::error::Problem;
-use crate::person::PersonId;
+use crate::person::{PersonId, PersonNumber};
 
 /// What a question is answered with: the room that asks knows which columns it wants.
 pub trait Row: Send + Unpin + for<'r> FromRow<'r, PgRow> {}
@@ -19,7 +19,7 @@ pub struct Filter {
     pub from: Date,
     pub to: Date,
     /// One person's.
-    pub number: Option<String>,
+    pub number: Option<PersonNumber>,
     pub department: Option<String>,
     pub site: Option<String>,
     /// Only of people of this manager, and of the manager.
@@ -90,7 +90,7 @@ fn dates(query: &mut QueryBuilder<Postgres>, column: &str, filter: &Filter) {
 }
 
 /// Where a page begins: behind this (date, number, shift).
-pub type DayCursor = (Date, String, String);
+pub type DayCursor = (Date, PersonNumber, String);
 
 /// Workdays by date, number and shift, as they are now.
 pub async fn days<R: Row>(
@@ -133,7 +133,7 @@ pub async fn days<R: Row>(
 pub async fn totals<R: Row>(
     conn: &mut PgConnection,
     filter: &Filter,
-    after: Option<&str>,
+    after: Option<PersonNumber>,
     most: i64,
     now: Timestamp,
 ) -> Result<Vec<R>> {
@@ -154,7 +154,7 @@ pub async fn totals<R: Row>(
     dates(&mut query, "w.date", filter);
     narrow(&mut query, filter);
     if let Some(number) = after {
-        query.push(" and p.number > ").push_bind(number.to_owned());
+        query.push(" and p.number > ").push_bind(number);
     }
     query.push(" group by p.id, d.name order by p.number limit ").push_bind(most);
     query.build_query_as().fetch_all(conn).await

@@ -10,7 +10,7 @@ use crate::db::recompute_queue::Job;
 use crate::error::Problem;
 use crate::imports::fields::{Fields, clipped};
 use crate::imports::problem::Problems;
-use crate::person::PersonId;
+use crate::person::{PersonId, PersonNumber};
 use crate::workdays::horizon::{REACH, horizon_of};
 
 /// The dates that can have workdays.
@@ -51,7 +51,7 @@ impl Extent {
 /// What a row of a file says about the dates of a person; what is no good has been reported and is left out.
 pub struct PersonDates {
     pub row: u32,
-    pub number: Option<String>,
+    pub number: Option<PersonNumber>,
     /// First and last.
     pub dates: Option<(Date, Date)>,
 }
@@ -65,7 +65,7 @@ impl PersonDates {
     /// Whose they are. `own`: the person who imports, and changes nothing of their own.
     pub fn person(
         &self,
-        people: &HashMap<String, PersonId>,
+        people: &HashMap<PersonNumber, PersonId>,
         own: Option<PersonId>,
         problems: &mut Problems,
     ) -> Option<PersonId> {
@@ -83,11 +83,11 @@ impl PersonDates {
 /// Tells the rows that say something about a date of which another row spoke.
 pub fn report_overlaps<'a>(rows: impl Iterator<Item = &'a PersonDates>, problems: &mut Problems) {
     let mut spans: Vec<_> = rows
-        .filter_map(|row| row.dates.map(|(from, to)| (row.number.as_deref(), from, row.row, to)))
+        .filter_map(|row| row.dates.map(|(from, to)| (row.number.as_ref(), from, row.row, to)))
         .filter(|(number, ..)| number.is_some())
         .collect();
     spans.sort_unstable();
-    let mut before: Option<(Option<&str>, u32, Date)> = None;
+    let mut before: Option<(Option<&PersonNumber>, u32, Date)> = None;
     for (number, from, row, to) in spans {
         match before {
             Some((of, other, last)) if of == number && from <= last => {
@@ -147,7 +147,7 @@ mod tests {
     fn overlaps_are_told_at_the_later_row() {
         let span = |number: &str, row, from, to| PersonDates {
             row,
-            number: Some(number.to_owned()),
+            number: Some(number.into()),
             dates: Some((date(2026, 1, from), date(2026, 1, to))),
         };
         let mut problems = Problems::default();

@@ -6,6 +6,7 @@ use crate::imports::problem::{ImportError, Problems};
 use crate::imports::rows::{Row, is_empty};
 use crate::imports::sheet::Sheet;
 use crate::imports::upload::Upload;
+use crate::person::PersonNumber;
 use crate::text::NUMBER;
 
 /// Characters of a cell that a problem repeats, at most.
@@ -147,22 +148,22 @@ impl<'a> Fields<'a> {
     }
 
     /// A person's number that must be there.
-    pub fn number(&mut self, column: &str) -> Option<String> {
+    pub fn number(&mut self, column: &str) -> Option<PersonNumber> {
         let number = self.required(column, NUMBER).ok()?;
         self.whole(column, number)
     }
 
     /// A person's number, if there is one.
-    pub fn number_if_any(&mut self, column: &str) -> Option<String> {
+    pub fn number_if_any(&mut self, column: &str) -> Option<PersonNumber> {
         let number = self.text(column, NUMBER).ok()??;
         self.whole(column, number)
     }
 
     /// A number of a person is a text; some programs write one as if it could be counted with.
-    fn whole(&mut self, column: &str, number: String) -> Option<String> {
+    fn whole(&mut self, column: &str, number: String) -> Option<PersonNumber> {
         let digits = number.strip_suffix(".0").unwrap_or_default();
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Some(number);
+            return Some(number.into());
         }
         self.problem(column, Problem::NumberFractional { number });
         None

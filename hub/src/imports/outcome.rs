@@ -3,6 +3,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::person::PersonNumber;
+
 /// Changes that are shown one by one, at most.
 const SHOWN: usize = 100;
 
@@ -40,7 +42,8 @@ pub struct Change {
     /// As the spreadsheet numbers its rows.
     pub row: u32,
     /// The person's number.
-    pub number: String,
+    #[schema(value_type = String)]
+    pub number: PersonNumber,
     /// Whether it is new.
     pub added: bool,
     /// What differs.

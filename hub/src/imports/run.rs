@@ -8,7 +8,7 @@ use crate::accounts::Actor;
 use crate::db;
 use crate::imports::dates::Extent;
 use crate::imports::problem::ImportError;
-use crate::person::PersonId;
+use crate::person::{PersonId, PersonNumber};
 
 /// What the parts of an import must know.
 pub struct Run<'a> {
@@ -39,8 +39,8 @@ pub async fn blocking<T: Send + 'static>(
 pub async fn people_with(
     conn: &mut PgConnection,
     run: &Run<'_>,
-    mut numbers: Vec<String>,
-) -> Result<HashMap<String, PersonId>, ImportError> {
+    mut numbers: Vec<PersonNumber>,
+) -> Result<HashMap<PersonNumber, PersonId>, ImportError> {
     numbers.sort_unstable();
     numbers.dedup();
     let people = db::people::ids(conn, &numbers).await?;

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use crate::date::{Date, Timestamp};
 use crate::db::channels::Kind;
 use crate::notifications::{MAIL, Message, Times, Unsent, read_secret};
+use crate::person::PersonNumber;
 
 /// How long an answer may take.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
@@ -90,7 +91,7 @@ struct Event<'a> {
     /// The same each time that it is sent.
     id: Uuid,
     kind: Kind,
-    number: &'a str,
+    number: &'a PersonNumber,
     name: &'a str,
     date: Date,
     shift: &'a str,

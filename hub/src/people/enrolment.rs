@@ -24,7 +24,7 @@ use crate::db::people::Person;
 use crate::db::templates::Sealed;
 use crate::error::{Error, Problem};
 use crate::people::locked;
-use crate::person::PersonId;
+use crate::person::{PersonId, PersonNumber};
 
 /// Photos of one enrolment, at most.
 pub const PHOTOS: usize = 10;
@@ -49,13 +49,14 @@ pub struct Enrolled {
     /// Photos that templates were made of.
     pub photos: usize,
     /// The number of somebody who looks so much like them that a terminal may take one for the other.
-    pub lookalike: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub lookalike: Option<PersonNumber>,
     /// What to do about that.
     pub warning: Option<String>,
 }
 
 /// What to do about two people who look alike.
-fn confusable(number: &str, other: &str) -> String {
+fn confusable(number: &PersonNumber, other: &PersonNumber) -> String {
     format!(
         "{number} looks so much like {other} that a terminal may take one for the other: make sure that they are not one person with two numbers, enrol more photos of both, and if that does not help let one of them be punched by hand"
     )
@@ -77,7 +78,7 @@ pub async fn enrol(
     vault: &Vault,
     models: Option<&Path>,
     actor: &Actor,
-    number: &str,
+    number: &PersonNumber,
     photos: Vec<Photo>,
 ) -> Result<Enrolled, Error> {
     let count = photos.len();
@@ -110,7 +111,7 @@ pub async fn enrol(
         None => None,
     };
     transaction.commit().await?;
-    let warning = lookalike.as_deref().map(|other| confusable(number, other));
+    let warning = lookalike.as_ref().map(|other| confusable(number, other));
     Ok(Enrolled { photos: count, lookalike, warning })
 }
 
@@ -121,12 +122,12 @@ async fn compare(
     pool: &PgPool,
     vault: &Vault,
     actor: &Actor,
-    number: &str,
+    number: &PersonNumber,
     found: &Faces,
 ) -> Result<Option<PersonId>, Error> {
     let mut conn = pool.acquire().await?;
     let person = db::people::known(&mut conn, number).await?;
-    let person = person.ok_or_else(|| Problem::PersonUnknown { number: number.to_owned() })?.id;
+    let person = person.ok_or_else(|| Problem::PersonUnknown { number: number.clone() })?.id;
     match of_one_person(&mut conn, vault, person, found).await {
         Ok(template) => lookalike(&mut conn, vault, person, found, &template).await,
         Err(refusal @ Error::Problem { problem: Problem::PhotoOfSomebodyElse { .. }, .. }) => {

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::db::people::{Person, Sought};
+use crate::db::people::{Person, PersonFilter};
 use crate::error::Problem;
 use crate::imports::Outcome;
 use crate::imports::http as imports;
@@ -18,9 +18,9 @@ use crate::people;
 use crate::people::enrolment::{self, Enrolled, PHOTO_BYTES, PHOTOS, Photo};
 use crate::people::import::Plan;
 use crate::people::profile::{self, PersonSetting};
-use crate::person::PersonId;
+use crate::person::{PersonId, PersonNumber};
 use crate::schedules::Effect;
-use crate::text::{NameText, NumberText};
+use crate::text::NameText;
 use crate::web::error::ProblemDetails;
 use crate::web::query::DryRun;
 use crate::web::state::App;
@@ -58,11 +58,13 @@ pub struct Search {
     /// Those of a site.
     site: Option<String>,
     /// Those of the manager with this number.
-    manager: Option<String>,
+    #[param(value_type = Option<String>)]
+    manager: Option<PersonNumber>,
     /// Those with this in their number or their name.
     q: Option<String>,
     /// Those whose number comes after this one.
-    after: Option<String>,
+    #[param(value_type = Option<String>)]
+    after: Option<PersonNumber>,
     /// At most so many: 1000 if left out, never more than 10000.
     #[param(minimum = 1, maximum = 10000)]
     limit: Option<u32>,
@@ -78,15 +80,15 @@ pub async fn list_people(
     Query(search): Query<Search>,
 ) -> Result<(HeaderMap, Json<Vec<Person>>), ApiError> {
     let most = search.limit.map_or(PAGE, |limit| i64::from(limit).clamp(1, LONGEST_PAGE));
-    let sought = Sought {
+    let filter = PersonFilter {
         department: search.department.as_deref(),
         site: search.site.as_deref(),
-        manager: search.manager.as_deref(),
+        manager: search.manager.as_ref(),
         text: search.q.as_deref(),
-        after: search.after.as_deref(),
-        ..Sought::default()
+        after: search.after.as_ref(),
+        ..PersonFilter::default()
     };
-    let people = people::search(&app.pool, caller.staff()?, sought, most).await?;
+    let people = people::search(&app.pool, caller.staff()?, filter, most).await?;
     let mut headers = HeaderMap::new();
     if let Some(last) = people.last().filter(|_| people.len() as i64 == most) {
         let next = HeaderValue::from_str(&percent_encoded(&last.number)).map_err(anyhow::Error::from)?;
@@ -107,7 +109,7 @@ fn percent_encoded(text: &str) -> String {
 pub async fn get_person(
     State(app): State<App>,
     caller: Caller,
-    Path(number): Path<String>,
+    Path(number): Path<PersonNumber>,
 ) -> Result<Json<Person>, ApiError> {
     Ok(Json(people::look(&app.pool, caller.staff()?, &number).await?))
 }
@@ -119,7 +121,7 @@ pub async fn get_person(
 pub async fn change_person(
     State(app): State<App>,
     caller: Caller,
-    Path(number): Path<String>,
+    Path(number): Path<PersonNumber>,
     Query(trial): Query<DryRun>,
     Json(setting): Json<PersonSetting>,
 ) -> Result<Json<Effect>, ApiError> {
@@ -132,8 +134,7 @@ pub async fn change_person(
 #[serde(deny_unknown_fields)]
 pub struct NewPerson {
     /// The number by which the company knows them.
-    #[schema(value_type = NumberText)]
-    number: String,
+    number: PersonNumber,
     /// As written in reports.
     #[schema(value_type = NameText)]
     name: String,
@@ -164,7 +165,7 @@ pub async fn add_person(
 pub async fn record_consent(
     State(app): State<App>,
     caller: Caller,
-    Path(number): Path<String>,
+    Path(number): Path<PersonNumber>,
 ) -> Result<StatusCode, ApiError> {
     people::consent(&app.pool, caller.staff()?, &number).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -176,7 +177,7 @@ pub async fn record_consent(
 pub async fn withdraw_consent(
     State(app): State<App>,
     caller: Caller,
-    Path(number): Path<String>,
+    Path(number): Path<PersonNumber>,
 ) -> Result<StatusCode, ApiError> {
     people::withdraw(&app.pool, caller.staff()?, &number).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -199,7 +200,7 @@ pub struct PhotoForm {
 pub async fn enrol_person(
     State(app): State<App>,
     caller: Caller,
-    Path(number): Path<String>,
+    Path(number): Path<PersonNumber>,
     mut form: Multipart,
 ) -> Result<Json<Enrolled>, ApiError> {
     let actor = caller.staff()?;

@@ -7,24 +7,24 @@ use sqlx::PgConnection;
 
 use crate::date::Date;
 use crate::db;
-use crate::db::people::{Person, Sought};
+use crate::db::people::{Person, PersonFilter};
 use crate::error::Problem;
 use crate::i18n::Language;
 use crate::imports::fields::{Column, Fields, clipped};
 use crate::imports::{Change, Difference, ImportError, Importer, Outcome, Problems, Run, people_with};
 use crate::people::profile::{EMAIL, is_address};
-use crate::person::PersonId;
+use crate::person::{PersonId, PersonNumber};
 use crate::text::{NAME, SHORT_NAME};
 
 /// What a row says.
 pub struct Draft {
     row: u32,
-    number: String,
+    number: PersonNumber,
     name: String,
     email: Option<String>,
     department: Option<String>,
     site: Option<String>,
-    manager: Option<String>,
+    manager: Option<PersonNumber>,
     language: Option<Language>,
     employed_from: Option<Date>,
     employed_to: Option<Date>,
@@ -36,7 +36,7 @@ impl Draft {
         let number = fields.number("number");
         let draft = Self {
             row: fields.row(),
-            number: String::new(),
+            number: String::new().into(),
             name: fields.required("name", NAME).unwrap_or_default(),
             email: email(fields),
             department: fields.text("department", SHORT_NAME).unwrap_or_default(),
@@ -54,12 +54,12 @@ impl Draft {
         &self,
         old: Option<&Person>,
         known: &Known,
-        ids: &HashMap<&str, PersonId>,
+        ids: &HashMap<&PersonNumber, PersonId>,
         problems: &mut Problems,
     ) -> Person {
         let mut new = old.cloned().unwrap_or_else(|| Person {
-            id: ids.get(self.number.as_str()).copied().unwrap_or_else(PersonId::new),
-            ..Person::new(&self.number, "", &known.default_site)
+            id: ids.get(&self.number).copied().unwrap_or_else(PersonId::new),
+            ..Person::new(self.number.clone(), "", &known.default_site)
         });
         new.name.clone_from(&self.name);
         new.email = self.email.clone().or(new.email);
@@ -88,11 +88,11 @@ impl Draft {
 
     fn find_manager(
         &self,
-        manager: &str,
-        ids: &HashMap<&str, PersonId>,
+        manager: &PersonNumber,
+        ids: &HashMap<&PersonNumber, PersonId>,
         problems: &mut Problems,
-    ) -> Option<String> {
-        if manager == self.number {
+    ) -> Option<PersonNumber> {
+        if *manager == self.number {
             problems.add(self.row, "manager", Problem::OwnManager);
             return None;
         }
@@ -100,7 +100,7 @@ impl Draft {
             problems.add(self.row, "manager", Problem::ManagerUnknown { number: clipped(manager) });
             return None;
         }
-        Some(manager.to_owned())
+        Some(manager.clone())
     }
 
     /// One of the two dates may have been known before.
@@ -136,7 +136,7 @@ fn language(fields: &mut Fields<'_>) -> Option<Language> {
 /// What the database knows of what the file speaks of.
 pub struct Known {
     /// By number: those in the file and their managers.
-    people: HashMap<String, Person>,
+    people: HashMap<PersonNumber, Person>,
     sites: BTreeSet<String>,
     default_site: String,
 }
@@ -180,10 +180,11 @@ impl Importer for Plan {
     async fn load(conn: &mut PgConnection, run: &Run<'_>, drafts: &[Draft]) -> Result<Known, ImportError> {
         people_with(conn, run, drafts.iter().map(|draft| draft.number.clone()).collect()).await?;
         let managers = drafts.iter().filter_map(|draft| draft.manager.as_ref());
-        let numbers: BTreeSet<&String> = drafts.iter().map(|draft| &draft.number).chain(managers).collect();
-        let numbers: Vec<String> = numbers.into_iter().cloned().collect();
-        let sought = Sought { numbers: Some(&numbers), ..Sought::default() };
-        let people = db::people::search(conn, sought, i64::MAX).await?;
+        let numbers: BTreeSet<&PersonNumber> =
+            drafts.iter().map(|draft| &draft.number).chain(managers).collect();
+        let numbers: Vec<PersonNumber> = numbers.into_iter().cloned().collect();
+        let filter = PersonFilter { numbers: Some(&numbers), ..PersonFilter::default() };
+        let people = db::people::search(conn, filter, i64::MAX).await?;
         let sites = db::sites::list(conn).await?;
         Ok(Known {
             people: people.into_iter().map(|person| (person.number.clone(), person)).collect(),
@@ -267,7 +268,7 @@ impl Plan {
 
 /// A number says one thing in a file.
 fn report_repetitions(drafts: &[Draft], problems: &mut Problems) {
-    let mut rows: HashMap<&str, u32> = HashMap::with_capacity(drafts.len());
+    let mut rows: HashMap<&PersonNumber, u32> = HashMap::with_capacity(drafts.len());
     for draft in drafts {
         if let Some(other) = rows.insert(&draft.number, draft.row) {
             let problem = Problem::RowRepeats { number: clipped(&draft.number), row: other };
@@ -277,9 +278,9 @@ fn report_repetitions(drafts: &[Draft], problems: &mut Problems) {
 }
 
 /// The ids of everybody that the file speaks of, new ones among them.
-fn ids<'a>(drafts: &'a [Draft], known: &'a Known) -> HashMap<&'a str, PersonId> {
-    let mut ids: HashMap<&str, PersonId> =
-        known.people.iter().map(|(number, person)| (number.as_str(), person.id)).collect();
+fn ids<'a>(drafts: &'a [Draft], known: &'a Known) -> HashMap<&'a PersonNumber, PersonId> {
+    let mut ids: HashMap<&PersonNumber, PersonId> =
+        known.people.iter().map(|(number, person)| (number, person.id)).collect();
     for draft in drafts {
         ids.entry(&draft.number).or_insert_with(PersonId::new);
     }
@@ -308,7 +309,7 @@ fn shown(person: &Person) -> impl Iterator<Item = (&'static str, String)> {
         ("email", person.email.clone()),
         ("department", person.department.clone()),
         ("site", Some(person.site.clone())),
-        ("manager", person.manager.clone()),
+        ("manager", person.manager.clone().map(String::from)),
         ("language", Some(person.language.to_string())),
         ("employed_from", person.employed_from.map(|date| date.to_string())),
         ("employed_to", person.employed_to.map(|date| date.to_string())),
@@ -329,7 +330,7 @@ mod tests {
             id: PersonId::from_u128(1),
             email: Some("ada@example.org".into()),
             employed_from: Some(date(2020, 1, 1).into()),
-            ..Person::new("1001", "Ada", "Main")
+            ..Person::new("1001".into(), "Ada", "Main")
         }
     }
 
@@ -342,7 +343,7 @@ mod tests {
         let mut problems = Problems::default();
         let drafts = Table::read(&file, Plan::COLUMNS)?.each(&mut problems, Draft::read);
         let known = Known {
-            people: [("1001".to_owned(), ada())].into(),
+            people: [("1001".into(), ada())].into(),
             sites: ["Berlin".to_owned(), "Main".to_owned()].into(),
             default_site: "Main".into(),
         };

@@ -15,8 +15,9 @@ use crate::db::channels::Kind;
 use crate::db::people::Person;
 use crate::error::{Error, Problem, check_text};
 use crate::i18n::Language;
+use crate::person::PersonNumber;
 use crate::schedules::{Change, Dates, Effect, Touched};
-use crate::text::{NAME, NameText, NumberText, SHORT_NAME, ShortNameText};
+use crate::text::{NAME, NameText, SHORT_NAME, ShortNameText};
 
 /// Letters of an address, at most.
 pub const EMAIL: usize = 254;
@@ -59,8 +60,8 @@ pub struct PersonSetting {
     email: Field<String>,
     /// The number of their manager, or null.
     #[serde(default)]
-    #[schema(value_type = Option<NumberText>)]
-    manager: Field<String>,
+    #[schema(value_type = Option<PersonNumber>)]
+    manager: Field<PersonNumber>,
     /// Their department, which is made if it is not there, or null.
     #[serde(default)]
     #[schema(value_type = Option<ShortNameText>)]
@@ -83,12 +84,16 @@ pub struct PersonSetting {
 }
 
 /// Changes what is said of a person.
-pub async fn set(change: &Change<'_>, number: &str, setting: PersonSetting) -> Result<Effect, Error> {
+pub async fn set(
+    change: &Change<'_>,
+    number: &PersonNumber,
+    setting: PersonSetting,
+) -> Result<Effect, Error> {
     let mut transaction = change.begin().await?;
     let person = seen_by(&mut transaction, change.actor, number).await?;
     db::recompute_queue::hold(&mut transaction, &[person.id]).await?;
     let before = db::people::find(&mut transaction, person.id).await?;
-    let before = before.ok_or_else(|| Problem::PersonUnknown { number: number.to_owned() })?;
+    let before = before.ok_or_else(|| Problem::PersonUnknown { number: number.clone() })?;
     let mut after = before.clone();
     setting.onto(&mut after);
     check(&after)?;
@@ -162,11 +167,10 @@ pub fn is_address(text: &str) -> bool {
 
 /// Finds the manager and the site that an entry names, and makes its department.
 async fn find(conn: &mut PgConnection, before: &Person, after: &Person) -> Result<(), Error> {
-    if let Some(manager) =
-        after.manager.as_deref().filter(|manager| before.manager.as_deref() != Some(*manager))
+    if let Some(manager) = after.manager.as_ref().filter(|manager| before.manager.as_ref() != Some(*manager))
         && db::people::id_of(conn, manager).await?.is_none()
     {
-        return Err(Problem::PersonUnknown { number: manager.to_owned() }.of("manager"));
+        return Err(Problem::PersonUnknown { number: manager.clone() }.of("manager"));
     }
     if after.site != before.site && !db::sites::list(conn).await?.iter().any(|site| site.name == after.site) {
         return Err(Problem::SiteUnknown { site: after.site.clone() }.of("site"));
@@ -198,7 +202,7 @@ mod tests {
             department: Some("Kitchen".into()),
             email: Some("seven@example.org".into()),
             muted: vec![Kind::Late],
-            ..Person::new("7", "Seven", "Main")
+            ..Person::new("7".into(), "Seven", "Main")
         }
     }
 

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::date::{Date, Timestamp, Zoned};
 use crate::db::reports::{self, DayCursor, Filter, Which};
 use crate::db::workdays::Status;
+use crate::person::PersonNumber;
 use crate::reports::table::{Cursor, Page, Row, row};
 
 row! {
@@ -18,7 +19,8 @@ row! {
         /// The local date, `YYYY-MM-DD`.
         pub date: Date,
         /// The person's number.
-        pub number: String,
+        #[schema(value_type = String)]
+        pub number: PersonNumber,
         /// The person's name.
         pub name: String,
         /// When they came: local time with its offset.
@@ -59,12 +61,16 @@ pub async fn page(
     let rows: Vec<Day> = reports::days(conn, filter, which, after.as_ref(), most, now).await?;
     let last = rows.last().filter(|_| rows.len() as i64 == most);
     let place =
-        |row: &Day| vec![row.date.to_string(), row.number.clone(), row.shift.clone().unwrap_or_default()];
+        |row: &Day| vec![row.date.to_string(), row.number.to_string(), row.shift.clone().unwrap_or_default()];
     let next = last.map(|row| Cursor(place(row)));
     Ok(Page { rows: rows.into_iter().map(Day::cells).collect(), next })
 }
 
 fn place(cursor: &Cursor) -> Result<DayCursor> {
     let [date, number, shift] = &cursor.0[..] else { anyhow::bail!("after: it belongs to another report") };
-    Ok((date.parse().ok().context("after: it belongs to another report")?, number.clone(), shift.clone()))
+    Ok((
+        date.parse().ok().context("after: it belongs to another report")?,
+        number.clone().into(),
+        shift.clone(),
+    ))
 }

@@ -5,13 +5,14 @@ use sqlx::PgConnection;
 
 use crate::date::{Date, Zoned};
 use crate::db::reports::{self, Filter};
+use crate::person::PersonNumber;
 use crate::reports::table::{Cursor, Page, Row, row};
 
 row! {
     /// Something that somebody must look at.
     pub struct Exception {
         date: Date,
-        number: String,
+        number: PersonNumber,
         name: String,
         department: Option<String>,
         shift: Option<String>,

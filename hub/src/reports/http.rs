@@ -21,6 +21,7 @@ use crate::accounts::{Actor, Scope};
 use crate::date::Date;
 use crate::db::reports::Filter;
 use crate::error::{Error, Problem};
+use crate::person::PersonNumber;
 #[cfg(feature = "pdf")]
 use crate::reports::pdf;
 use crate::reports::table::{Cell, Column, Cursor, Page};
@@ -70,7 +71,8 @@ pub struct Parameters {
     /// Last date; the first if left out.
     to: Option<Date>,
     /// One person's number.
-    number: Option<String>,
+    #[param(value_type = Option<String>)]
+    number: Option<PersonNumber>,
     /// A department's name.
     department: Option<String>,
     /// A site's name. Of presence: whoever belongs there or came through a door there.

@@ -9,6 +9,7 @@ use sqlx::{FromRow, PgConnection};
 use crate::date::{Timestamp, Zoned};
 use crate::db::punches;
 use crate::db::reports::{self, Filter};
+use crate::person::PersonNumber;
 use crate::reports::table::{Page, row, whole};
 use crate::text::words;
 
@@ -22,7 +23,7 @@ row! {
     /// in, when and where they were last seen.
     #[derive(Clone)]
     pub struct Present {
-        number: String,
+        number: PersonNumber,
         name: String,
         department: Option<String>,
         site: String,

@@ -6,6 +6,7 @@ use sqlx::postgres::PgRow;
 
 use crate::date::{self, Date, Timestamp, Zoned};
 use crate::db::workdays::Status;
+use crate::person::PersonNumber;
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +141,7 @@ macro_rules! values {
 
 values! {
     String, Text, text => Self::Text(text);
+    PersonNumber, Text, number => Self::Text(number.into());
     Status, Text, status => Self::Text(status.to_string());
     Vec<String>, List, words => Self::List(words);
     Date, Date, date => Self::Date(date);

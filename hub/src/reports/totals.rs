@@ -6,12 +6,13 @@ use sqlx::PgConnection;
 
 use crate::date::Timestamp;
 use crate::db::reports::{self, Filter};
+use crate::person::PersonNumber;
 use crate::reports::table::{Cursor, Page, Row, row};
 
 row! {
     /// A person's totals of the days that are not provisional.
     pub struct Totals {
-        number: String,
+        number: PersonNumber,
         name: String,
         department: Option<String>,
         days: i64,
@@ -35,8 +36,9 @@ pub async fn page(
     most: i64,
     now: Timestamp,
 ) -> Result<Page> {
-    let after = after.and_then(|cursor| cursor.0.first()).map(String::as_str);
+    let after = after.and_then(|cursor| cursor.0.first()).map(|number| number.as_str().into());
     let rows: Vec<Totals> = reports::totals(conn, filter, after, most, now).await?;
-    let next = rows.last().filter(|_| rows.len() as i64 == most).map(|row| Cursor(vec![row.number.clone()]));
+    let next =
+        rows.last().filter(|_| rows.len() as i64 == most).map(|row| Cursor(vec![row.number.to_string()]));
     Ok(Page { rows: rows.into_iter().map(Totals::cells).collect(), next })
 }

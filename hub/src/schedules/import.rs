@@ -15,7 +15,7 @@ use crate::error::Problem;
 use crate::imports::dates::{PersonDates, report_overlaps};
 use crate::imports::fields::{Column, Fields, clipped};
 use crate::imports::{Change, Difference, ImportError, Importer, Outcome, Problems, Run, people_with};
-use crate::person::PersonId;
+use crate::person::{PersonId, PersonNumber};
 use crate::text::SHORT_NAME;
 
 /// What a row says; what is no good has been reported and is left out.
@@ -36,7 +36,7 @@ impl Draft {
 
 /// What the database knows of what the file speaks of.
 pub struct Known {
-    people: HashMap<String, PersonId>,
+    people: HashMap<PersonNumber, PersonId>,
     schedules: HashMap<String, i64>,
     pieces: Vec<Piece>,
 }
@@ -135,7 +135,7 @@ impl Plan {
         let old = (!described.is_empty()).then(|| described.join(", "));
         self.outcome.note(Change {
             row: request.row,
-            number: request.number.to_owned(),
+            number: request.number.clone(),
             added: old.is_none(),
             columns: vec![Difference { column: "schedule", old, new: Some(new) }],
         });
@@ -145,7 +145,7 @@ impl Plan {
 /// A row that makes sense.
 struct Request<'a> {
     row: u32,
-    number: &'a str,
+    number: &'a PersonNumber,
     person: PersonId,
     schedule: i64,
     from: Date,
@@ -160,7 +160,7 @@ impl<'a> Request<'a> {
         if let (Some(name), None) = (&draft.schedule, schedule) {
             problems.add(*row, "schedule", Problem::ScheduleUnknown { schedule: clipped(name) });
         }
-        let ((from, to), number) = ((*dates)?, number.as_deref()?);
+        let ((from, to), number) = ((*dates)?, number.as_ref()?);
         Some(Self { row: *row, number, person: person?, schedule: schedule?, from, to })
     }
 
@@ -282,7 +282,7 @@ mod tests {
         let drafts =
             Table::read(&file, Plan::COLUMNS)?.each(&mut problems, |fields| Some(Draft::read(fields)));
         let known = Known {
-            people: [("1001".to_owned(), ADA)].into(),
+            people: [("1001".into(), ADA)].into(),
             schedules: [("Early".to_owned(), EARLY), ("Late".to_owned(), LATE)].into(),
             pieces: pieces.to_vec(),
         };

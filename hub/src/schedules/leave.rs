@@ -11,7 +11,7 @@ use crate::date::{Date, range};
 use crate::db;
 use crate::db::leave::LeaveDay;
 use crate::error::{Error, Problem, check_text};
-use crate::person::PersonId;
+use crate::person::{PersonId, PersonNumber};
 use crate::schedules::{Change, Dates, Effect, Touched};
 use crate::text::{LEAVE_REASON, LeaveReasonText};
 
@@ -39,7 +39,7 @@ pub struct LeaveSetting {
 pub async fn leave(
     pool: &PgPool,
     actor: &Actor,
-    number: &str,
+    number: &PersonNumber,
     (from, to): (Date, Date),
 ) -> Result<Vec<LeaveDay>, Error> {
     let mut transaction = pool.begin().await?;
@@ -62,7 +62,11 @@ async fn known(
 }
 
 /// Gives a person leave, or changes it.
-pub async fn put(change: &Change<'_>, number: &str, setting: &LeaveSetting) -> Result<Effect, Error> {
+pub async fn put(
+    change: &Change<'_>,
+    number: &PersonNumber,
+    setting: &LeaveSetting,
+) -> Result<Effect, Error> {
     let (from, to) = range(setting.from, setting.to, DAYS)?;
     if !setting.reason.is_empty() {
         check_text("reason", &setting.reason, LEAVE_REASON)?;
@@ -81,13 +85,17 @@ pub async fn put(change: &Change<'_>, number: &str, setting: &LeaveSetting) -> R
 }
 
 /// Takes back a person's leave between two dates.
-pub async fn remove(change: &Change<'_>, number: &str, (from, to): (Date, Date)) -> Result<Effect, Error> {
+pub async fn remove(
+    change: &Change<'_>,
+    number: &PersonNumber,
+    (from, to): (Date, Date),
+) -> Result<Effect, Error> {
     let mut transaction = change.begin().await?;
     let person = someone_else(&mut transaction, change.actor, number).await?;
     let before = known(&mut transaction, person.id, (from, to)).await?;
     let days = db::leave::remove(&mut transaction, person.id, from, to).await?;
     if days == 0 {
-        return Err(Problem::LeaveUnknown { number: number.to_owned(), from: from.0, to: to.0 }.into());
+        return Err(Problem::LeaveUnknown { number: number.clone(), from: from.0, to: to.0 }.into());
     }
     let dates = Dates::between(from, Some(to));
     let people = change.ask(&mut transaction, Touched::Person(person.id), dates).await?;

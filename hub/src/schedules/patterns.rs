@@ -14,7 +14,7 @@ use crate::db;
 use crate::db::recompute_queue::Whose;
 use crate::db::schedules::{Assignment, Schedule};
 use crate::error::{Error, Problem, check_text};
-use crate::person::PersonId;
+use crate::person::{PersonId, PersonNumber};
 use crate::schedules::{Change, Dates, Effect, Touched};
 use crate::text::{SHORT_NAME, ShortNameText};
 
@@ -142,7 +142,11 @@ pub async fn put(change: &Change<'_>, name: &str, setting: &PatternSetting) -> R
 }
 
 /// Lets a person follow a pattern, or none, from one date to another.
-pub async fn assign(change: &Change<'_>, number: &str, setting: &AssignmentSetting) -> Result<Effect, Error> {
+pub async fn assign(
+    change: &Change<'_>,
+    number: &PersonNumber,
+    setting: &AssignmentSetting,
+) -> Result<Effect, Error> {
     let (from, to) = (setting.from, setting.to);
     if to.is_some_and(|to| to < from) {
         return Err(Problem::ScheduleEndsBeforeStart.of("to"));
@@ -203,7 +207,7 @@ async fn single_day(
 pub async fn plan(
     pool: &PgPool,
     actor: &Actor,
-    number: &str,
+    number: &PersonNumber,
     (from, to): (Date, Date),
 ) -> Result<Plan, Error> {
     let mut transaction = pool.begin().await?;
@@ -254,7 +258,12 @@ fn planned(
 }
 
 /// Sets what one date of a person holds, whatever the pattern says.
-pub async fn put_day(change: &Change<'_>, number: &str, date: Date, day: &Override) -> Result<Effect, Error> {
+pub async fn put_day(
+    change: &Change<'_>,
+    number: &PersonNumber,
+    date: Date,
+    day: &Override,
+) -> Result<Effect, Error> {
     distinct("shifts", &day.shifts)?;
     let mut transaction = change.begin().await?;
     let person = someone_else(&mut transaction, change.actor, number).await?;
@@ -271,14 +280,14 @@ pub async fn put_day(change: &Change<'_>, number: &str, date: Date, day: &Overri
 }
 
 /// Lets the pattern hold again on one date of a person.
-pub async fn remove_day(change: &Change<'_>, number: &str, date: Date) -> Result<Effect, Error> {
+pub async fn remove_day(change: &Change<'_>, number: &PersonNumber, date: Date) -> Result<Effect, Error> {
     let mut transaction = change.begin().await?;
     let person = someone_else(&mut transaction, change.actor, number).await?;
     db::recompute_queue::hold(&mut transaction, &[person.id]).await?;
     let had = scheduled(&mut transaction, person.id).await?;
     let before = single_day(&mut transaction, person.id, date).await?;
     if !db::schedules::drop_single_day(&mut transaction, person.id, date).await? {
-        return Err(Problem::OverrideUnknown { number: number.to_owned(), date: date.0 }.into());
+        return Err(Problem::OverrideUnknown { number: number.clone(), date: date.0 }.into());
     }
     let people = replanned(change, &mut transaction, (person.id, had), Dates::one(date)).await?;
     let detail = json!({"date": date, "before": before});

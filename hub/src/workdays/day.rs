@@ -20,7 +20,7 @@ use crate::db::punches::{ClockState, Direction};
 use crate::db::workdays::{Revision, Status, Workday};
 use crate::error::{Error, Problem};
 use crate::i18n::Language;
-use crate::person::PersonId;
+use crate::person::{PersonId, PersonNumber};
 use crate::workdays::facts::NEAR;
 use crate::workdays::reasons::sentence;
 use crate::workdays::{self, Explained};
@@ -29,7 +29,8 @@ use crate::workdays::{self, Explained};
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PersonDay {
     /// Their number.
-    number: String,
+    #[schema(value_type = String)]
+    number: PersonNumber,
     /// Their name.
     name: String,
     /// The date.
@@ -144,7 +145,7 @@ impl DayFigures {
 pub async fn look(
     pool: &PgPool,
     actor: &Actor,
-    number: &str,
+    number: &PersonNumber,
     date: Date,
     policy: &Policy,
     now: Timestamp,
@@ -240,7 +241,7 @@ async fn punches(
 pub async fn finalise(
     pool: &PgPool,
     actor: &Actor,
-    number: &str,
+    number: &PersonNumber,
     date: Date,
     now: Timestamp,
 ) -> Result<(), Error> {
@@ -249,7 +250,7 @@ pub async fn finalise(
     db::recompute_queue::hold(&mut transaction, &[person.id]).await?;
     let stands = db::workdays::revisions(&mut transaction, person.id, date, now).await?;
     if stands.is_empty() {
-        return Err(Problem::WorkdayUnknown { number: number.to_owned(), date: date.0 }.into());
+        return Err(Problem::WorkdayUnknown { number: number.clone(), date: date.0 }.into());
     }
     let closes = stands.into_iter().filter_map(|day| day.closes_at).max_by_key(|closes| closes.0.timestamp());
     if let Some(closes) = closes.filter(|closes| closes.0.timestamp() > now.0) {

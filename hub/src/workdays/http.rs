@@ -10,6 +10,7 @@ use utoipa_axum::routes;
 
 use crate::clock;
 use crate::date::Date;
+use crate::person::PersonNumber;
 use crate::web::error::ProblemDetails;
 use crate::web::state::App;
 use crate::web::{ApiError, Caller, Json, Path};
@@ -32,7 +33,7 @@ pub fn routes() -> OpenApiRouter<App> {
 pub async fn get_workday(
     State(app): State<App>,
     Caller(actor): Caller,
-    Path((number, date)): Path<(String, Date)>,
+    Path((number, date)): Path<(PersonNumber, Date)>,
 ) -> Result<Json<PersonDay>, ApiError> {
     let now = clock::now();
     Ok(Json(day::look(&app.pool, &actor, &number, date, &app.policy, now).await?))
@@ -45,7 +46,7 @@ pub async fn get_workday(
 pub async fn finalise_workday(
     State(app): State<App>,
     caller: Caller,
-    Path((number, date)): Path<(String, Date)>,
+    Path((number, date)): Path<(PersonNumber, Date)>,
 ) -> Result<StatusCode, ApiError> {
     day::finalise(&app.pool, caller.staff()?, &number, date, clock::now()).await?;
     Ok(StatusCode::NO_CONTENT)

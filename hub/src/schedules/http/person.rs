@@ -8,10 +8,10 @@ use utoipa_axum::routes;
 
 use crate::date::{Date, range};
 use crate::db::leave::LeaveDay;
+use crate::person::PersonNumber;
 use crate::schedules::leave::{self, LeaveSetting};
 use crate::schedules::patterns::{self, AssignmentSetting, Override, Plan};
 use crate::schedules::{self, Effect};
-use crate::text::NumberText;
 use crate::web::error::ProblemDetails;
 use crate::web::query::{Between, DryRun};
 use crate::web::state::App;
@@ -35,7 +35,7 @@ pub fn routes() -> OpenApiRouter<App> {
 pub async fn get_plan(
     State(app): State<App>,
     Caller(actor): Caller,
-    Path(number): Path<String>,
+    Path(number): Path<PersonNumber>,
     Query(between): Query<Between>,
 ) -> Result<Json<Plan>, ApiError> {
     Ok(Json(patterns::plan(&app.pool, &actor, &number, between.dates()?).await?))
@@ -47,7 +47,7 @@ pub async fn get_plan(
 pub async fn assign_schedule(
     State(app): State<App>,
     caller: Caller,
-    Path(number): Path<String>,
+    Path(number): Path<PersonNumber>,
     Query(trial): Query<DryRun>,
     Json(setting): Json<AssignmentSetting>,
 ) -> Result<Json<Effect>, ApiError> {
@@ -61,7 +61,7 @@ pub async fn assign_schedule(
 pub async fn put_override(
     State(app): State<App>,
     caller: Caller,
-    Path((number, date)): Path<(String, Date)>,
+    Path((number, date)): Path<(PersonNumber, Date)>,
     Query(trial): Query<DryRun>,
     Json(day): Json<Override>,
 ) -> Result<Json<Effect>, ApiError> {
@@ -76,7 +76,7 @@ pub async fn put_override(
 pub async fn remove_override(
     State(app): State<App>,
     caller: Caller,
-    Path((number, date)): Path<(String, Date)>,
+    Path((number, date)): Path<(PersonNumber, Date)>,
     Query(trial): Query<DryRun>,
 ) -> Result<Json<Effect>, ApiError> {
     let change = app.change(caller.staff()?, trial.dry_run)?;
@@ -89,7 +89,7 @@ pub async fn remove_override(
 pub async fn list_leave(
     State(app): State<App>,
     Caller(actor): Caller,
-    Path(number): Path<String>,
+    Path(number): Path<PersonNumber>,
     Query(between): Query<Between>,
 ) -> Result<Json<Vec<LeaveDay>>, ApiError> {
     Ok(Json(leave::leave(&app.pool, &actor, &number, between.dates()?).await?))
@@ -101,7 +101,7 @@ pub async fn list_leave(
 pub async fn put_leave(
     State(app): State<App>,
     caller: Caller,
-    Path(number): Path<String>,
+    Path(number): Path<PersonNumber>,
     Query(trial): Query<DryRun>,
     Json(setting): Json<LeaveSetting>,
 ) -> Result<Json<Effect>, ApiError> {
@@ -114,7 +114,7 @@ pub async fn put_leave(
 pub async fn remove_leave(
     State(app): State<App>,
     caller: Caller,
-    Path(number): Path<String>,
+    Path(number): Path<PersonNumber>,
     Query(between): Query<Between>,
 ) -> Result<Json<Effect>, ApiError> {
     let change = app.change(caller.staff()?, false)?;
@@ -130,8 +130,7 @@ pub struct Recomputation {
     /// Last date; at most 3660 days.
     to: Date,
     /// One person's number; everybody's days if left out.
-    #[schema(value_type = Option<NumberText>)]
-    number: Option<String>,
+    number: Option<PersonNumber>,
 }
 
 /// Let workdays be computed again. Where nothing changed since, they stay as they are.
@@ -145,5 +144,5 @@ pub async fn recompute_workdays(
 ) -> Result<Json<Effect>, ApiError> {
     let change = app.change(caller.staff()?, trial.dry_run)?;
     let dates = range(asked.from, asked.to, RECOMPUTED_DAYS)?;
-    Ok(Json(schedules::recompute(&change, asked.number.as_deref(), dates).await?))
+    Ok(Json(schedules::recompute(&change, asked.number.as_ref(), dates).await?))
 }

@@ -12,7 +12,7 @@ use crate::error::Problem;
 use crate::imports::dates::{PersonDates, report_overlaps};
 use crate::imports::fields::{Column, Fields};
 use crate::imports::{Change, Difference, ImportError, Importer, Outcome, Problems, Run, people_with};
-use crate::person::PersonId;
+use crate::person::{PersonId, PersonNumber};
 
 /// Days of one row, at most.
 const ROW_DAYS: i32 = 366;
@@ -60,7 +60,7 @@ fn count(from: Date, to: Date) -> i32 {
 
 /// What the database knows of what the file speaks of.
 pub struct Known {
-    people: HashMap<String, PersonId>,
+    people: HashMap<PersonNumber, PersonId>,
     days: HashMap<(PersonId, Date), LeaveDay>,
 }
 
@@ -219,7 +219,7 @@ mod tests {
         let drafts =
             Table::read(&file, Plan::COLUMNS)?.each(&mut problems, |fields| Some(Draft::read(fields)));
         let known = Known {
-            people: [("1001".to_owned(), ADA)].into(),
+            people: [("1001".into(), ADA)].into(),
             days: there.iter().map(|day| ((day.person, day.date), day.clone())).collect(),
         };
         Plan::plan(&drafts, &known, own, problems)
