@@ -95,27 +95,27 @@ pub struct Rules {
     /// How punches become hours.
     #[serde(default)]
     pub pairing: Pairing,
-    /// Nobody is late up to so many minutes.
+    /// Minutes of grace before an arrival counts as late.
     #[serde(default = "Minutes::of::<10>")]
     #[schema(value_type = u16, maximum = 10080)]
     pub grace_late_min: Minutes,
-    /// Nobody leaves early up to so many minutes.
+    /// Minutes of grace before leaving counts as early.
     #[serde(default = "Minutes::of::<10>")]
     #[schema(value_type = u16, maximum = 10080)]
     pub grace_early_min: Minutes,
-    /// Who worked less was absent.
+    /// A day with less work counts as absent, in minutes.
     #[serde(default = "Minutes::of::<120>")]
     #[schema(value_type = u16, maximum = 10080)]
     pub absent_below_min: Minutes,
-    /// Who worked less was there for half a day.
+    /// A day with less work counts as half a day, in minutes.
     #[serde(default = "Minutes::of::<300>")]
     #[schema(value_type = u16, maximum = 10080)]
     pub half_day_below_min: Minutes,
-    /// Overtime up to so many minutes is none.
+    /// Minutes beyond the expected time that are not yet overtime.
     #[serde(default = "Minutes::of::<15>")]
     #[schema(value_type = u16, maximum = 10080)]
     pub overtime_tolerance_min: Minutes,
-    /// A break that nobody is paid for.
+    /// Minutes of a break that is not paid.
     #[serde(default = "Minutes::of::<0>")]
     #[schema(value_type = u16, maximum = 10080)]
     pub unpaid_break_min: Minutes,
@@ -123,11 +123,11 @@ pub struct Rules {
     #[serde(default)]
     #[schema(value_type = Vec<Vec<u16>>)]
     pub break_rules: Vec<(Minutes, Minutes)>,
-    /// Punches so long before the start are the shift's.
+    /// Minutes before the start from which on punches belong to the shift.
     #[serde(default = "Minutes::of::<120>")]
     #[schema(value_type = u16, maximum = 10080)]
     pub window_before_min: Minutes,
-    /// Punches so long after the end are the shift's.
+    /// Minutes after the end until which punches belong to the shift.
     #[serde(default = "Minutes::of::<480>")]
     #[schema(value_type = u16, maximum = 10080)]
     pub window_after_min: Minutes,

@@ -64,7 +64,7 @@ pub enum Command {
         #[arg(long)]
         check_config: bool,
     },
-    /// Show it all on this machine: a hub, a terminal, two people and a stranger walking past.
+    /// Run a demonstration on this machine: a hub, a terminal, two people and a stranger walking past.
     Demo(demo::Demo),
     /// Accounts of the console.
     #[command(subcommand)]
@@ -158,7 +158,7 @@ pub enum AccountCommand {
     },
 }
 
-/// Does it.
+/// Runs the command.
 pub fn execute(arguments: Arguments) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let result = runtime.block_on(perform(arguments));

@@ -1,4 +1,4 @@
-//! Telling people: late arrivals, absences and missing punches, by e-mail and to webhooks.
+//! Notifications of late arrivals, absences and missing punches, by e-mail and to webhooks.
 //!
 //! Messages are enqueued in the outbox by the transaction that detects the event; what sends takes it from
 //! there and never holds a transaction while it talks. So a message survives a mail server that is
@@ -31,15 +31,13 @@ use crate::error::{Error, Problem};
 use crate::i18n::Language;
 use crate::person::PersonNumber;
 
-pub use crate::notifications::enqueue::{enqueue_closed, enqueue_late};
+pub use crate::notifications::enqueue::{enqueue_closed, enqueue_written};
 pub use crate::notifications::mail::MailSettings;
 pub use crate::notifications::webhook::WebhookSettings;
 pub use crate::notifications::worker::{Sender, run};
 
 /// The channel of e-mail; no webhook has this name.
 const MAIL: &str = "mail";
-/// Why a message is dropped that is enqueued anew should it be true again.
-const OBSOLETE: &str = "it is so no longer";
 
 /// What a message tells, without names: those are looked up when it is sent.
 #[derive(Clone, Serialize, Deserialize)]
@@ -119,7 +117,7 @@ fn read_secret(path: &Path) -> Result<Zeroizing<String>> {
     Ok(secret)
 }
 
-/// Messages in a state (or all), the oldest first, after a row. The look is audited.
+/// Messages in a state (or all), the oldest first, after a row. Access is audited.
 pub async fn list(
     pool: &PgPool,
     actor: &Actor,

@@ -30,7 +30,7 @@ use crate::db::recompute_queue::Job;
 use crate::person::PersonId;
 use crate::punches::classify::{Classified, sort};
 
-/// Records that a batch may hold: a terminal sends fewer.
+/// Maximum records per batch; a terminal sends fewer.
 const RECORDS: usize = 1000;
 /// Bytes of a punch, at most: a terminal's have about 150.
 const PUNCH_BYTES: usize = 16 << 10;

@@ -45,7 +45,7 @@ described! {
 
 /// A text that is no word of a closed set.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is none of {1}")]
+#[error("{0:?} is not valid: use one of {1}")]
 pub struct UnknownWord(pub String, pub String);
 
 /// A closed set of words, as the database, the API and people write them.
@@ -141,6 +141,6 @@ mod tests {
             assert_eq!(json!(word), json!(word.as_str()));
         }
         let reported = "two".parse::<Sample>().expect_err("no word").to_string();
-        assert_eq!(reported, "\"two\" is none of one, another_one");
+        assert_eq!(reported, "\"two\" is not valid: use one of one, another_one");
     }
 }

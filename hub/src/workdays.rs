@@ -34,9 +34,9 @@ use crate::person::PersonId;
 use crate::workdays::facts::KnownFacts;
 use crate::{clock, date, db};
 
-/// Who the audit names.
+/// The actor's name in audit rows.
 const ACTOR: &str = "hub";
-/// Jobs of one transaction, at most.
+/// Maximum jobs per transaction.
 const BATCH: i64 = 500;
 /// How long a hub sleeps, at most, when there is nothing to do.
 const LULL: Duration = Duration::from_secs(20);
@@ -88,7 +88,7 @@ pub async fn run(
                 continue;
             }
             Err(error) => {
-                warn!(error = format!("{error:#}"), "workdays wait");
+                warn!(error = format!("{error:#}"), "cannot compute workdays; retrying");
                 tokio::time::sleep(RETRY).await;
                 continue;
             }
@@ -107,10 +107,10 @@ pub async fn run(
 async fn look_at_the_calendar(pool: &PgPool, channels: &Channels) {
     let now = clock::now();
     if let Err(error) = sweep(pool, now).await {
-        warn!(error = format!("{error:#}"), "the new day waits");
+        warn!(error = format!("{error:#}"), "cannot begin the new day; retrying");
     }
     if let Err(error) = enqueue(pool, channels, now).await {
-        warn!(error = format!("{error:#}"), "word of absences waits");
+        warn!(error = format!("{error:#}"), "cannot enqueue notifications; retrying");
     }
 }
 
@@ -135,7 +135,7 @@ pub async fn work(pool: &PgPool, policy: &Policy, channels: &Channels) -> Result
         match one(pool, person, policy, channels, now).await {
             Ok(more) => tally += more,
             Err(error) => {
-                warn!(person.id = %person, error = format!("{error:#}"), "a person's workdays wait");
+                warn!(person.id = %person, error = format!("{error:#}"), "cannot compute a person's workdays; retrying");
             }
         }
     }
@@ -395,7 +395,7 @@ impl Changes {
         db::workdays::put_unassigned(conn, people, self.days, &self.unassigned).await?;
         db::audit::record_many(conn, ACTOR, "workday.revise", &self.revisions).await?;
         self.adjust(conn, now).await?;
-        notifications::enqueue_late(conn, channels, &self.written, now).await
+        notifications::enqueue_written(conn, channels, &self.written, now).await
     }
 
     /// Notes what facts say against locked days, and forgets what they say no longer.

@@ -36,7 +36,7 @@ pub enum AuthorityCommand {
     },
 }
 
-/// Does it.
+/// Runs the command.
 pub async fn authority(config: &Config, pool: &PgPool, command: &AuthorityCommand) -> Result<()> {
     let authority = open_authority(config, pool).await?;
     match command {

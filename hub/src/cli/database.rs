@@ -23,7 +23,7 @@ pub enum DatabaseCommand {
     },
 }
 
-/// Does it.
+/// Runs the command.
 pub async fn database(config: &Config, command: DatabaseCommand) -> Result<()> {
     let DatabaseCommand::Upgrade { yes, dry_run } = command;
     ensure!(

@@ -44,7 +44,7 @@ pub struct Import {
 }
 
 impl Import {
-    /// Does it.
+    /// Runs the command.
     pub async fn run(self, pool: &PgPool) -> Result<()> {
         let Self { kind, file, dry_run } = self;
         let file = Upload::read(&file)?;

@@ -47,7 +47,7 @@ pub enum PersonCommand {
     List,
 }
 
-/// Does it.
+/// Runs the command.
 pub async fn person(config: &Config, pool: &PgPool, command: PersonCommand) -> Result<()> {
     match command {
         PersonCommand::Add { number, name } => {

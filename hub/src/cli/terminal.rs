@@ -69,7 +69,7 @@ pub enum TerminalCommand {
     List,
 }
 
-/// Does it.
+/// Runs the command.
 pub async fn terminal(config: &Config, pool: &PgPool, command: TerminalCommand) -> Result<()> {
     match command {
         TerminalCommand::Sign { request, name, out, replace } => {

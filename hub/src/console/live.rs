@@ -94,10 +94,10 @@ async fn feed(app: App, token: String, send: mpsc::Sender<Result<Event, Infallib
                     }
                     pending = false;
                 }
-                Err(error) => warn!(error = format!("{error:#}"), "the live page waits"),
+                Err(error) => warn!(error = format!("{error:#}"), "cannot update the live page; retrying"),
             },
             Ok(Some(_)) => {}
-            Err(error) => warn!(error = format!("{error:#}"), "the live page waits"),
+            Err(error) => warn!(error = format!("{error:#}"), "cannot update the live page; retrying"),
         }
         tokio::time::sleep(PAUSE).await;
         pending |= tokio::select! {

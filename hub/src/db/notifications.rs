@@ -119,7 +119,7 @@ pub struct Notification {
 }
 
 /// Adds messages. Those that are queued already stay as they are, but those that were dropped because
-/// it was so no longer are queued again.
+/// they no longer applied are queued again.
 pub async fn put(conn: &mut PgConnection, messages: &[NewMessage], now: Timestamp) -> Result<()> {
     if messages.is_empty() {
         return Ok(());
@@ -184,8 +184,9 @@ pub async fn first_date(conn: &mut PgConnection, date: Date) -> Result<Date> {
     sqlx::query_scalar!(r#"select from_date from notices"#).fetch_one(conn).await
 }
 
-/// Absences and missing punches that are final and of which somebody is to be told and nobody was,
-/// the oldest first. Final: the window has closed, nothing of the person waits to be computed, and
+/// Workdays that a kind of notification is about, that are final and of which nobody has been notified,
+/// the oldest first. The index `workdays_amiss` has absences and missing punches: a kind about another flag needs that
+/// flag there (a migration) and in the condition below. Final: the window has closed, nothing of the person waits to be computed, and
 /// every terminal of the site has reported past the window's end or somebody said that it is final.
 pub async fn closed(
     conn: &mut PgConnection,
@@ -294,7 +295,7 @@ pub async fn sent(conn: &mut PgConnection, id: Uuid) -> Result<()> {
     .map(drop)
 }
 
-/// Gives a message up; unless somebody else has claimed it since. `moot`: because it is so no longer.
+/// Gives a message up; unless somebody else has claimed it since. `moot`: because it no longer applies.
 pub async fn give_up(conn: &mut PgConnection, claimed: &Leased, reason: &str, moot: bool) -> Result<()> {
     sqlx::query!(
         "update outbox set state = 'dropped', moot = $4, held_until = null, error = $3

@@ -277,7 +277,7 @@ mod tests {
     fn columns_that_are_unknown_missing_or_twice_are_named() {
         let reported = table("number,wage,number\n").unwrap_err().to_string();
         let expected = "row 1, column wage: no such column is known; there are number, from, to, half, reason\n\
-            row 1, column number: stands there twice\n\
+            row 1, column number: appears twice\n\
             row 1, column from: is missing: the first row must name it";
         assert_eq!(reported, expected);
     }

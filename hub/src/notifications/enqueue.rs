@@ -11,13 +11,13 @@ use crate::date::{Date, Timestamp};
 use crate::db;
 use crate::db::channels::{Channels, Kind};
 use crate::db::notifications::{Audience, Listeners, NewMessage};
-use crate::db::workdays::Workday;
+use crate::db::workdays::{Status, Workday};
 use crate::notifications::{Detail, MAIL, Times};
 use crate::person::PersonId;
 
-/// Late arrivals that are older are not notified.
-const LATE_DAYS: i32 = 2;
-/// Absences and missing punches that are older are not notified.
+/// Older workdays are not notified when they are written.
+const WRITTEN_DAYS: i32 = 2;
+/// Older workdays are not notified when they become final.
 /// A terminal may be silent over a long weekend and the bridge days.
 const CLOSED_DAYS: i32 = 14;
 /// Workdays of each kind that one sweep takes, at most; the next goes on.
@@ -40,34 +40,50 @@ impl From<&Workday> for Detail {
     }
 }
 
-/// Enqueues notifications of the late arrivals among workdays; in the transaction that wrote them.
-pub async fn enqueue_late(
+/// Enqueues notifications about workdays, in the transaction that wrote them.
+pub async fn enqueue_written(
     conn: &mut PgConnection,
     channels: &Channels,
     days: &[Workday],
     now: Timestamp,
 ) -> Result<()> {
-    let since = days_before(now, LATE_DAYS);
-    let late = days.iter().filter(|day| day.late_s > 0 && day.date >= since);
-    enqueue(conn, channels, Kind::Late, &late.collect::<Vec<_>>(), now).await
+    let since = days_before(now, WRITTEN_DAYS);
+    for kind in Kind::ALL.iter().copied().filter(|kind| !kind.waits_until_final()) {
+        let concerned = days
+            .iter()
+            .filter(|day| day.date >= since && applies(kind, Some(day.status), Some(day.late_s), &day.flags));
+        enqueue(conn, channels, kind, &concerned.collect::<Vec<_>>(), now).await?;
+    }
+    Ok(())
 }
 
-/// Enqueues notifications of the absences and missing punches that have become final; in a transaction of its own.
+/// Enqueues notifications about workdays that have become final, in a transaction of its own.
 /// Nothing is sent about days before yesterday when somebody first listened.
 pub async fn enqueue_closed(conn: &mut PgConnection, channels: &Channels, now: Timestamp) -> Result<()> {
-    let wanted = [Kind::Absence, Kind::MissingOut].map(|kind| (kind, listeners(channels, kind)));
-    if !wanted.iter().any(|(_, listeners)| listeners.mail || listeners.webhook) {
+    let kinds = Kind::ALL.iter().copied().filter(|kind| kind.waits_until_final());
+    let wanted: Vec<(Kind, Listeners)> = kinds
+        .map(|kind| (kind, listeners(channels, kind)))
+        .filter(|(_, listeners)| listeners.mail || listeners.webhook)
+        .collect();
+    if wanted.is_empty() {
         return Ok(());
     }
     let first = db::notifications::first_date(conn, days_before(now, 1)).await?;
     let since = days_before(now, CLOSED_DAYS).max(first);
     for (kind, listeners) in wanted {
-        if listeners.mail || listeners.webhook {
-            let days = db::notifications::closed(conn, kind, listeners, since, now, SWEPT).await?;
-            enqueue(conn, channels, kind, &days.iter().collect::<Vec<_>>(), now).await?;
-        }
+        let days = db::notifications::closed(conn, kind, listeners, since, now, SWEPT).await?;
+        enqueue(conn, channels, kind, &days.iter().collect::<Vec<_>>(), now).await?;
     }
     Ok(())
+}
+
+/// Whether a kind is about a workday with these figures; without any where the day is none any more.
+pub fn applies(kind: Kind, status: Option<Status>, late_s: Option<i32>, flags: &[String]) -> bool {
+    match kind {
+        Kind::Late => late_s.is_some_and(|late_s| late_s > 0),
+        Kind::Absence => status == Some(Status::Absent),
+        Kind::MissingOut => status != Some(Status::Leave) && flags.iter().any(|flag| flag == kind.as_str()),
+    }
 }
 
 fn days_before(now: Timestamp, days: i32) -> Date {

@@ -53,7 +53,7 @@ pub struct MailSettings {
     pub from: String,
     /// A file of certificates (PEM) that are trusted as well as the system's.
     pub ca: Option<PathBuf>,
-    /// Seconds that the server has to take the hub in, and then to take a email.
+    /// Seconds that the server has to accept the connection, and then an email.
     #[serde(default = "default_timeout")]
     pub timeout_s: u16,
     /// Seconds until an e-mail is tried again; doubled each time, up to 300.
@@ -157,7 +157,7 @@ impl Relay {
         })
     }
 
-    /// How long the server has to take the hub in, and then to take a email.
+    /// How long the server has to accept the connection, and then an email.
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
     }

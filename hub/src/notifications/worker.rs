@@ -12,10 +12,8 @@ use tracing::{info, warn};
 use crate::date::Timestamp;
 use crate::db::channels::Kind;
 use crate::db::notifications::{Facts, Leased};
-use crate::db::workdays::Status;
-use crate::notifications::{
-    Detail, MAIL, MailSettings, Message, OBSOLETE, Unsent, WebhookSettings, mail, webhook,
-};
+use crate::notifications::enqueue::applies;
+use crate::notifications::{Detail, MAIL, MailSettings, Message, Unsent, WebhookSettings, mail, webhook};
 use crate::{clock, db};
 
 /// Sleep of somebody who has nothing to send, at most.
@@ -26,7 +24,7 @@ const RETRY: Duration = Duration::from_secs(1);
 const NOTES: u32 = 60;
 /// How long that is tried once the hub is to stop, which waits for no part for ever.
 const LAST_NOTES: Duration = Duration::from_secs(7);
-/// A letter that the server puts off for its own sake is not tried any longer than this.
+/// An email that the server puts off for its own sake is not tried any longer than this.
 const REFUSED: Duration = Duration::from_hours(5 * 24);
 /// Between two attempts to send a message, at most.
 const LONGEST: Duration = Duration::from_mins(5);
@@ -159,7 +157,7 @@ impl Worker {
                 Ok(Step::Nothing(lull)) => self.wait(lull).await?,
                 Err(error) => {
                     let channel = self.carrier.channel();
-                    warn!(channel, error = format!("{error:#}"), "messages wait");
+                    warn!(channel, error = format!("{error:#}"), "cannot send messages; retrying");
                     self.pause(RETRY).await;
                 }
             }
@@ -216,13 +214,19 @@ impl Worker {
         let by_mail = matches!(self.carrier, Carrier::Mail(_));
         let looked_up = look_up(&mut transaction, &claimed, by_mail).await?;
         if let Err(reason) = looked_up {
-            db::notifications::give_up(&mut transaction, &claimed, reason, reason == OBSOLETE).await?;
+            db::notifications::give_up(
+                &mut transaction,
+                &claimed,
+                reason.text(),
+                reason == Pointless::Obsolete,
+            )
+            .await?;
         }
         transaction.commit().await?;
         Ok(match looked_up {
             Ok(message) => Taken::Message(claimed, Box::new(message)),
             Err(reason) => {
-                warn!(id = %claimed.id, channel, kind = %claimed.kind, reason, "a message was dropped");
+                warn!(id = %claimed.id, channel, kind = %claimed.kind, reason = reason.text(), "a message was dropped");
                 Taken::Pointless
             }
         })
@@ -264,7 +268,7 @@ impl Worker {
                 let attempts = u32::try_from(claimed.attempts).unwrap_or(u32::MAX);
                 let delay = backoff(self.carrier.retry(), attempts, rand::random()).as_secs_f64();
                 db::notifications::put_off(&mut conn, claimed, reason, delay, !trouble).await?;
-                warn!(%id, channel, kind, reason, attempts, "a message waits");
+                warn!(%id, channel, kind, reason, attempts, "a message was put off");
             }
         }
         Ok(())
@@ -302,10 +306,10 @@ async fn look_up(
     conn: &mut PgConnection,
     claimed: &Leased,
     by_mail: bool,
-) -> Result<Result<Message, &'static str>> {
+) -> Result<Result<Message, Pointless>> {
     let detail: Option<Detail> = serde_json::from_value(claimed.detail.clone()).ok();
     let Some(detail) = detail else {
-        return Ok(Err("it was written by another release"));
+        return Ok(Err(Pointless::OtherRelease));
     };
     let whom = (claimed.person, claimed.recipient);
     let facts = db::notifications::facts(conn, whom, (detail.date, &detail.shift), clock::now()).await?;
@@ -327,33 +331,43 @@ async fn look_up(
     }))
 }
 
-/// Why a message has become pointless since it was queued, if it has.
-fn pointless(claimed: &Leased, kind: Kind, facts: &Facts, by_mail: bool) -> Option<&'static str> {
-    let theirs = claimed.person == claimed.recipient || facts.manager == Some(claimed.recipient);
-    if !holds(kind, facts) {
-        Some(OBSOLETE)
-    } else if !by_mail {
-        None
-    } else if !theirs {
-        Some("the recipient is their manager no longer")
-    } else if facts.muted.contains(&kind) {
-        Some("the recipient wants no such messages")
-    } else if facts.email.is_none() {
-        Some("the recipient has no address")
-    } else {
-        None
+/// Why a message has become pointless since it was queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pointless {
+    /// It is queued again should it apply again.
+    Obsolete,
+    NotTheirManager,
+    Muted,
+    WithoutAddress,
+    OtherRelease,
+}
+
+impl Pointless {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Obsolete => "no longer applies",
+            Self::NotTheirManager => "the recipient is their manager no longer",
+            Self::Muted => "the recipient wants no such messages",
+            Self::WithoutAddress => "the recipient has no address",
+            Self::OtherRelease => "it was written by another release",
+        }
     }
 }
 
-/// Whether it is still so.
-fn holds(kind: Kind, facts: &Facts) -> bool {
-    match kind {
-        Kind::Late => facts.late_s.is_some_and(|late_s| late_s > 0),
-        Kind::Absence => facts.status == Some(Status::Absent),
-        Kind::MissingOut => {
-            facts.status != Some(Status::Leave)
-                && facts.flags.as_ref().is_some_and(|flags| flags.iter().any(|flag| flag == kind.as_str()))
-        }
+fn pointless(claimed: &Leased, kind: Kind, facts: &Facts, by_mail: bool) -> Option<Pointless> {
+    let theirs = claimed.person == claimed.recipient || facts.manager == Some(claimed.recipient);
+    if !applies(kind, facts.status, facts.late_s, facts.flags.as_deref().unwrap_or_default()) {
+        Some(Pointless::Obsolete)
+    } else if !by_mail {
+        None
+    } else if !theirs {
+        Some(Pointless::NotTheirManager)
+    } else if facts.muted.contains(&kind) {
+        Some(Pointless::Muted)
+    } else if facts.email.is_none() {
+        Some(Pointless::WithoutAddress)
+    } else {
+        None
     }
 }
 
@@ -363,6 +377,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::db::workdays::Status;
     use crate::i18n::Language;
     use crate::person::PersonId;
 
@@ -394,11 +409,11 @@ mod tests {
         let why = |recipient, facts: &Facts| pointless(&claimed(recipient, None), Kind::Late, facts, true);
         assert_eq!(why(1, &facts()), None);
         assert_eq!(why(2, &facts()), None);
-        assert_eq!(why(3, &facts()), Some("the recipient is their manager no longer"));
+        assert_eq!(why(3, &facts()), Some(Pointless::NotTheirManager));
         let quiet = Facts { muted: vec![Kind::Absence, Kind::Late], ..facts() };
-        assert_eq!(why(1, &quiet), Some("the recipient wants no such messages"));
-        assert_eq!(why(1, &Facts { email: None, ..facts() }), Some("the recipient has no address"));
-        assert_eq!(why(1, &Facts { late_s: None, ..quiet }), Some(OBSOLETE));
+        assert_eq!(why(1, &quiet), Some(Pointless::Muted));
+        assert_eq!(why(1, &Facts { email: None, ..facts() }), Some(Pointless::WithoutAddress));
+        assert_eq!(why(1, &Facts { late_s: None, ..quiet }), Some(Pointless::Obsolete));
         // Webhooks know neither addresses nor wishes.
         let bare = Facts { muted: vec![Kind::Late], email: None, ..facts() };
         assert_eq!(pointless(&claimed(1, None), Kind::Late, &bare, false), None);
@@ -406,14 +421,10 @@ mod tests {
 
     #[test]
     fn leave_is_no_missing_punch() {
-        let day = |status: &str| Facts {
-            status: status.parse().ok(),
-            flags: Some(vec!["early".into(), "missing_out".into()]),
-            ..facts()
-        };
-        assert!(holds(Kind::MissingOut, &day("incomplete")) && !holds(Kind::MissingOut, &day("leave")));
-        assert!(holds(Kind::Absence, &day("absent")) && !holds(Kind::Absence, &day("leave")));
-        assert!(!holds(Kind::MissingOut, &Facts { flags: None, status: None, ..facts() }));
+        let flags = ["early".to_owned(), "missing_out".to_owned()];
+        let applies = |kind, status| applies(kind, Some(status), None, &flags);
+        assert!(applies(Kind::MissingOut, Status::Incomplete) && !applies(Kind::MissingOut, Status::Leave));
+        assert!(applies(Kind::Absence, Status::Absent) && !applies(Kind::Absence, Status::Leave));
     }
 
     #[test]

@@ -430,7 +430,7 @@ mod tests {
         let expected = [
             "row 2, column name: is empty",
             "row 2, column email: write NAME@HOST, at most 254 characters",
-            "row 2, column language: \"english\" is none of en, de",
+            "row 2, column language: \"english\" is not valid: use one of en, de",
             "row 2, column employed_from: \"2026-02-30\" is no date: write YYYY-MM-DD",
             "row 2, column site: there is no site \"Bonn\"; there are Berlin, Main",
             "row 2, column manager: nobody is their own manager",
@@ -439,7 +439,7 @@ mod tests {
             "row 4, column manager: no employee has the number \"9\", here or in this file",
             "row 4, column employed_from: employed_from (2026-01-02) is after employed_to (2026-01-01)",
             "row 5, column email: write NAME@HOST, at most 254 characters",
-            "row 5, column number: \"1003\" stands in row 4 already",
+            "row 5, column number: \"1003\" is in row 4 already",
         ];
         let reported = reported(text);
         assert_eq!(reported.len(), expected.len(), "{reported:#?}");

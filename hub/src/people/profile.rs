@@ -79,7 +79,7 @@ pub struct PersonSetting {
     #[serde(default)]
     #[schema(value_type = Option<Date>)]
     employed_to: Field<Date>,
-    /// Kinds of messages that they do not want: late, absence, `missing_out`.
+    /// Kinds of messages that they do not want.
     muted: Option<Vec<Kind>>,
 }
 

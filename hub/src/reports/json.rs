@@ -33,7 +33,7 @@ fn value(out: &mut Vec<u8>, cell: &Cell) -> Result<()> {
         Cell::List(words) => serde_json::to_writer(out, words)?,
         Cell::Date(date) => serde_json::to_writer(out, date)?,
         Cell::Count(number) => serde_json::to_writer(out, number)?,
-        Cell::Truth(truth) => serde_json::to_writer(out, truth)?,
+        Cell::Bool(truth) => serde_json::to_writer(out, truth)?,
     }
     Ok(())
 }

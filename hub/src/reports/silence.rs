@@ -31,8 +31,8 @@ pub async fn silent(conn: &mut PgConnection, filter: &Filter, now: Timestamp) ->
 
 fn notice(terminal: &str, since: Option<&Zoned>, absences: i64) -> String {
     let silent = match since {
-        Some(since) => format!("silent since {}", since.0.strftime("%Y-%m-%d %H:%M")),
-        None => "silent since it was accepted".to_owned(),
+        Some(since) => format!("has not reported since {}", since.0.strftime("%Y-%m-%d %H:%M")),
+        None => "has not reported since it was accepted".to_owned(),
     };
     let absences = if absences == 1 { "1 absence".to_owned() } else { format!("{absences} absences") };
     format!("{terminal} {silent}: {absences} provisional")
@@ -45,9 +45,9 @@ mod tests {
     #[test]
     fn a_notice_is_a_sentence() {
         let since = Zoned("2025-03-03T08:10[Europe/Berlin]".parse().expect("a time"));
-        let said = "Terminal 3 silent since 2025-03-03 08:10: 14 absences provisional";
+        let said = "Terminal 3 has not reported since 2025-03-03 08:10: 14 absences provisional";
         assert_eq!(notice("Terminal 3", Some(&since), 14), said);
-        let said = "Gate silent since it was accepted: 1 absence provisional";
+        let said = "Gate has not reported since it was accepted: 1 absence provisional";
         assert_eq!(notice("Gate", None, 1), said);
     }
 }

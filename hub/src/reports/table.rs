@@ -24,7 +24,7 @@ pub enum Kind {
     /// A number.
     Count,
     /// Yes or no.
-    Truth,
+    Bool,
 }
 
 /// A column.
@@ -70,7 +70,7 @@ pub enum Cell {
     /// A number, or seconds.
     Count(i64),
     /// Yes or no.
-    Truth(bool),
+    Bool(bool),
 }
 
 impl Cell {
@@ -83,7 +83,7 @@ impl Cell {
             Self::List(words) => words.join(";"),
             Self::Date(date) => date.to_string(),
             Self::Count(number) => number.to_string(),
-            Self::Truth(truth) => if *truth { "yes" } else { "no" }.to_owned(),
+            Self::Bool(truth) => if *truth { "yes" } else { "no" }.to_owned(),
         }
     }
 }
@@ -147,7 +147,7 @@ values! {
     Date, Date, date => Self::Date(date);
     i32, Count, number => Self::Count(number.into());
     i64, Count, number => Self::Count(number);
-    bool, Truth, truth => Self::Truth(truth);
+    bool, Bool, truth => Self::Bool(truth);
 }
 
 impl Value for Zoned {

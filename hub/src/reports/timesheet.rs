@@ -50,7 +50,7 @@ impl Period {
     }
 }
 
-/// The timesheet of a period, by date and number. The look is audited.
+/// The timesheet of a period, by date and number. Access is audited.
 pub async fn timesheet(
     pool: &PgPool,
     period: Period,
@@ -65,7 +65,7 @@ pub async fn timesheet(
     Ok(rows)
 }
 
-/// For somebody whose look has been audited already.
+/// For somebody whose access has been audited already.
 pub async fn unaudited(
     conn: &mut PgConnection,
     period: Period,

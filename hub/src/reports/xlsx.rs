@@ -72,7 +72,7 @@ impl Sheet {
                         sheet.write_number_with_format(self.row, place, hours, &self.formats.hours)?
                     }
                     (Cell::Count(number), _) => sheet.write_number(self.row, place, *number as f64)?,
-                    (Cell::Truth(truth), _) => sheet.write_boolean(self.row, place, *truth)?,
+                    (Cell::Bool(truth), _) => sheet.write_boolean(self.row, place, *truth)?,
                     // A string cell is never a formula, whatever it begins with.
                     (cell, _) => sheet.write_string(self.row, place, cell.plain())?,
                 };

@@ -35,7 +35,7 @@ pub struct LeaveSetting {
     reason: String,
 }
 
-/// A person's leave between two dates. The look is audited.
+/// A person's leave between two dates. Access is audited.
 pub async fn leave(
     pool: &PgPool,
     actor: &Actor,

@@ -203,7 +203,7 @@ async fn single_day(
     Ok((!days.is_empty()).then_some(shifts))
 }
 
-/// What a person is to work between two dates. The look is audited.
+/// What a person is to work between two dates. Access is audited.
 pub async fn plan(
     pool: &PgPool,
     actor: &Actor,

@@ -93,7 +93,7 @@ fn check(request: &Request, ignored: &[Timestamp], zone: &TimeZone, now: Timesta
     }
 }
 
-/// Requests in a state (or all), the oldest first, after an id. The look is audited.
+/// Requests in a state (or all), the oldest first, after an id. Access is audited.
 pub async fn list(
     pool: &PgPool,
     actor: &Actor,

@@ -141,7 +141,7 @@ impl DayFigures {
     }
 }
 
-/// All that is known of a person's day. The look is audited.
+/// All that is known of a person's day. Access is audited.
 pub async fn look(
     pool: &PgPool,
     actor: &Actor,

@@ -18,7 +18,7 @@ words! {
     pub enum Side { In = "missing_in", Out = "missing_out" }
 }
 
-/// Workdays without a punch of coming or of leaving, by date and number. The look is audited.
+/// Workdays without a punch of coming or of leaving, by date and number. Access is audited.
 pub async fn worklist(
     pool: &PgPool,
     actor: &Actor,

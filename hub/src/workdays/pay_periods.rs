@@ -169,7 +169,7 @@ fn unknown(id: i64) -> Error {
     Problem::PeriodUnknown { id }.into()
 }
 
-/// Adjustments in a state (or all), the oldest first, after an id. The look is audited.
+/// Adjustments in a state (or all), the oldest first, after an id. Access is audited.
 pub async fn adjustments(
     pool: &PgPool,
     actor: &Actor,
