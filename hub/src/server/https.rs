@@ -72,6 +72,7 @@ fn router(app: App) -> Router {
         .merge(routes::router())
         .merge(console::router())
         .method_not_allowed_fallback(error::wrong_method)
+        .fallback(error::unknown_path)
         .layer(DefaultBodyLimit::max(REQUEST_BYTES))
         .layer(CsrfLayer::new())
         .layer(RequestBodyTimeoutLayer::new(BODY))

@@ -72,9 +72,12 @@ pub struct FieldProblem {
 #[serde(transparent)]
 pub struct Code(pub String);
 
+/// The code of a body of another type than the route takes.
+pub const UNSUPPORTED: &str = "unsupported-media-type";
+
 /// What has no problem of its own: the framework's refusals, what went wrong in the hub.
 const OTHER_CODES: [&str; 5] =
-    ["internal", "method-not-allowed", "request-invalid", "too-large", "unsupported-media-type"];
+    ["internal", "method-not-allowed", "request-invalid", "too-large", UNSUPPORTED];
 
 impl PartialSchema for Code {
     fn schema() -> RefOr<Schema> {
@@ -114,7 +117,7 @@ impl ApiError {
         Self { status, details: Box::new(details), retry_after }
     }
 
-    fn coded(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
+    pub fn coded(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
         Self::new(status, (code.to_owned(), Value::Object(serde_json::Map::new())), detail.into())
     }
 
@@ -157,6 +160,11 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// There is nothing at a path.
+pub async fn unknown_path() -> ApiError {
+    Problem::PathUnknown.into()
+}
+
 /// A path does not take a method; the header `allow` says which it takes.
 pub async fn wrong_method(method: Method) -> ApiError {
     let detail = format!("{method} is not possible here: see the header allow");
@@ -184,10 +192,12 @@ pub async fn in_one_shape(answer: Response) -> Response {
 pub fn refused(status: StatusCode, text: &str) -> ApiError {
     let code = match status {
         StatusCode::PAYLOAD_TOO_LARGE => "too-large",
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => "unsupported-media-type",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => UNSUPPORTED,
         _ => "request-invalid",
     };
-    ApiError::coded(status, code, text)
+    let too_large =
+        "the body is too large: the API document says how large files and photos may be; divide it";
+    ApiError::coded(status, code, if code == "too-large" { too_large } else { text })
 }
 
 impl From<Problem> for ApiError {

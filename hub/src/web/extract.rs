@@ -9,7 +9,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Problem;
-use crate::web::error::{ApiError, refused};
+use crate::web::error::{ApiError, UNSUPPORTED, refused};
+
+const NOT_JSON: &str = "send JSON, with the header content-type: application/json";
 
 /// A body in JSON, read or written.
 #[derive(FromRequest)]
@@ -62,11 +64,34 @@ fn located<E: std::error::Error + 'static>(
 }
 
 fn wrong(located: Option<(String, String)>, text: &str, problem: impl Fn(String) -> Problem) -> ApiError {
-    match located {
-        Some((field, reason)) if field != "." => problem(reason).of(field).into(),
-        Some((_, reason)) => problem(reason).into(),
-        None => problem(text.to_owned()).into(),
+    let Some((place, reason)) = located else { return problem(text.to_owned()).into() };
+    let place = if place == "." || place == "?" { "" } else { &place };
+    if let Some((field, problem)) = of_field(&reason) {
+        let field = if place.is_empty() || place == field { field } else { format!("{place}.{field}") };
+        return problem.of(field).into();
     }
+    let problem = word(&reason).unwrap_or_else(|| problem(reason));
+    if place.is_empty() { problem.into() } else { problem.of(place.to_owned()).into() }
+}
+
+/// What serde says of a field that the place does not name.
+fn of_field(reason: &str) -> Option<(String, Problem)> {
+    if let Some(rest) = reason.strip_prefix("missing field `") {
+        return Some((rest.split('`').next()?.to_owned(), Problem::FieldMissing));
+    }
+    let (field, known) = reason.strip_prefix("unknown field `")?.split_once("`, ")?;
+    Some((field.to_owned(), Problem::FieldUnknown { known: listed(known) }))
+}
+
+/// What serde says of a word that is none of a closed set.
+fn word(reason: &str) -> Option<Problem> {
+    let (word, known) = reason.strip_prefix("unknown variant `")?.split_once("`, ")?;
+    Some(Problem::NotOneOf { word: word.to_owned(), known: listed(known) })
+}
+
+/// The names in "expected one of `a`, `b`".
+fn listed(known: &str) -> String {
+    known.split('`').skip(1).step_by(2).collect::<Vec<_>>().join(", ")
 }
 
 impl From<JsonRejection> for ApiError {
@@ -75,6 +100,9 @@ impl From<JsonRejection> for ApiError {
             JsonRejection::JsonDataError(_) | JsonRejection::JsonSyntaxError(_) => {
                 let located = located::<serde_json::Error>(&rejection);
                 wrong(located, &rejection.body_text(), |reason| Problem::BodyInvalid { reason })
+            }
+            JsonRejection::MissingJsonContentType(_) => {
+                ApiError::coded(StatusCode::UNSUPPORTED_MEDIA_TYPE, UNSUPPORTED, NOT_JSON)
             }
             other => refused(other.status(), &other.body_text()),
         }
@@ -99,8 +127,37 @@ impl From<PathRejection> for ApiError {
 impl From<MultipartError> for ApiError {
     fn from(error: MultipartError) -> Self {
         match error.status() {
-            StatusCode::BAD_REQUEST => Problem::FormInvalid { reason: error.body_text() }.into(),
+            StatusCode::BAD_REQUEST => Problem::FormInvalid.into(),
             status => refused(status, &error.body_text()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only read")]
+    struct Body {
+        name: String,
+        kind: Option<crate::i18n::Language>,
+    }
+
+    #[test]
+    fn a_wrong_body_names_the_field_and_the_way_out() {
+        let problem = |text: &str| {
+            let error = serde_json::from_str::<Body>(text).expect_err("wrong").to_string();
+            let reason = error.split(" at line ").next().expect("a reason").to_owned();
+            of_field(&reason)
+                .map_or_else(|| (String::new(), word(&reason)), |(field, problem)| (field, Some(problem)))
+        };
+        assert_eq!(problem("{}"), ("name".into(), Some(Problem::FieldMissing)));
+        let unknown = Problem::FieldUnknown { known: "name, kind".into() };
+        assert_eq!(problem(r#"{"name": "", "nme": ""}"#), ("nme".into(), Some(unknown)));
+        let word = Problem::NotOneOf { word: "fr".into(), known: "en, de".into() };
+        assert_eq!(problem(r#"{"name": "", "kind": "fr"}"#), (String::new(), Some(word)));
+        assert_eq!(problem(r#"{"name": 1}"#), (String::new(), None));
     }
 }
