@@ -140,7 +140,7 @@ async fn an_import_with_invalid_rows_writes_nothing() -> Result<()> {
     let expected = [
         ("row 1236, column name: ", "is empty"),
         ("row 5680, column employed_from: ", "\"2025-02-30\" is no date"),
-        ("row 8002, column number: ", "\"100000\" stands in row 2 already"),
+        ("row 8002, column number: ", "\"100000\" is in row 2 already"),
     ];
     ensure!(told.len() == expected.len(), "{told:#?}");
     for (told, (place, reason)) in told.iter().zip(expected) {
